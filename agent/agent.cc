@@ -1,0 +1,121 @@
+#include "agent/agent.h"
+
+#include <utility>
+
+#include "agent/lua_baleen.h"
+#include "agent/sandbox.h"
+
+namespace baleen {
+namespace {
+
+SandboxOptions SandboxOptionsFrom(const AgentOptions& options, TurnBinding* binding) {
+  SandboxOptions sandbox;
+  sandbox.memory_bytes_max = options.memory_bytes_max;
+  sandbox.instructions_max = options.instructions_max;
+  sandbox.seed = options.seed;
+  sandbox.interrupt = options.interrupt;
+  sandbox.binding = binding;
+  return sandbox;
+}
+
+Status CheckResults(const CallToolsEffect& effect, const ToolResultsEvent& event) {
+  if (event.results.size() != effect.calls.size()) {
+    return FailedPreconditionError("agent: " + std::to_string(event.results.size()) +
+                                   " tool results answer " + std::to_string(effect.calls.size()) +
+                                   " calls; give one result per call, in the order of the calls");
+  }
+  for (size_t i = 0; i < event.results.size(); ++i) {
+    if (event.results[i].call_id == effect.calls[i].id) continue;
+    return FailedPreconditionError("agent: result " + std::to_string(i + 1) + " is for call '" +
+                                   event.results[i].call_id + "', expected '" +
+                                   effect.calls[i].id + "'");
+  }
+  return OkStatus();
+}
+
+}  // namespace
+
+class Agent::Impl {
+ public:
+  static Result<std::unique_ptr<Impl>> Create(const AgentOptions& options) {
+    std::unique_ptr<Impl> impl(new Impl);
+    impl->binding_.tools = options.tools;
+    ASSIGN_OR_RETURN(impl->sandbox_,
+                     Sandbox::Create(SandboxOptionsFrom(options, &impl->binding_)));
+    const bool own = options.script.empty();
+    RETURN_IF_ERROR(impl->sandbox_->Compile(own ? DefaultLoopSource() : options.script,
+                                            own ? "loop.lua" : options.script_name));
+    RETURN_IF_ERROR(impl->sandbox_->RunChunk());
+    return impl;
+  }
+
+  Result<Effect> Resume(const AgentEvent& event) {
+    RETURN_IF_ERROR(CheckAnswers(event));
+    stage_ = Stage::kDone;  // Unless the step succeeds.
+    binding_.effect_ready = false;
+    binding_.event = &event;
+    Result<Sandbox::StepEnd> end = sandbox_->Resume();
+    binding_.event = nullptr;
+    if (!end.ok()) {
+      sandbox_.reset();  // The heap of a failed script serves nobody.
+      return end.status();
+    }
+    if (!binding_.effect_ready) {
+      return InternalError("agent: the script stopped without an effect");
+    }
+    if (*end == Sandbox::StepEnd::kYielded) {
+      stage_ = Stage::kWaiting;
+      return binding_.effect;
+    }
+    sandbox_.reset();
+    return std::move(binding_.effect);
+  }
+
+ private:
+  enum class Stage { kNew, kWaiting, kDone };
+
+  Status CheckAnswers(const AgentEvent& event) const {
+    const bool answers = stage_ == Stage::kNew ? std::holds_alternative<UserTurnEvent>(event)
+                         : std::holds_alternative<GenerateEffect>(binding_.effect)
+                             ? std::holds_alternative<GeneratedEvent>(event)
+                             : std::holds_alternative<ToolResultsEvent>(event);
+    if (stage_ == Stage::kDone) {
+      return FailedPreconditionError("agent: this turn is over; make a new agent for the next one");
+    }
+    if (!answers) {
+      constexpr const char* kEvents[] = {"user_turn", "generated", "tool_results"};
+      const char* expected = stage_ == Stage::kNew ? kEvents[0]
+                             : std::holds_alternative<GenerateEffect>(binding_.effect)
+                                 ? kEvents[1]
+                                 : kEvents[2];
+      return FailedPreconditionError(std::string("agent: expected a ") + expected +
+                                     " event, got " + kEvents[event.index()]);
+    }
+    if (stage_ == Stage::kNew || event.index() != 2) return OkStatus();
+    return CheckResults(std::get<CallToolsEffect>(binding_.effect),
+                        std::get<ToolResultsEvent>(event));
+  }
+
+  TurnBinding binding_;
+  std::unique_ptr<Sandbox> sandbox_;  // Null once the turn is over.
+  Stage stage_ = Stage::kNew;
+};
+
+Agent::Agent(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Agent::~Agent() = default;
+
+Result<std::unique_ptr<Agent>> Agent::Create(const AgentOptions& options) {
+  ASSIGN_OR_RETURN(std::unique_ptr<Impl> impl, Impl::Create(options));
+  return std::unique_ptr<Agent>(new Agent(std::move(impl)));
+}
+
+Result<Effect> Agent::Resume(const AgentEvent& event) { return impl_->Resume(event); }
+
+Status CheckScript(std::string_view script, std::string_view name) {
+  AgentOptions options;
+  ASSIGN_OR_RETURN(const std::unique_ptr<Sandbox> sandbox,
+                   Sandbox::Create(SandboxOptionsFrom(options, nullptr)));
+  return sandbox->Compile(script, name);
+}
+
+}  // namespace baleen

@@ -1,0 +1,261 @@
+// Effects and events as JSON text, for the journal and for comparing replays.
+//
+// The member names are stored: don't rename them.
+#include <nlohmann/json.hpp>
+
+#include "agent/effect.h"
+
+namespace baleen {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr const char* kRoles[] = {"system", "developer", "user", "assistant", "tool",
+                                  "latest_reminder"};
+constexpr const char* kReasons[] = {"stop", "length", "tool_calls"};
+
+std::string Dump(const Json& json) {
+  // Texts are UTF-8 by contract; a broken byte must still not throw.
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+Json CallJson(const ToolCall& call) {
+  return Json{{"id", call.id}, {"name", call.name}, {"arguments", call.arguments}};
+}
+
+Json CallsJson(const std::vector<ToolCall>& calls) {
+  Json out = Json::array();
+  for (const ToolCall& call : calls) out.push_back(CallJson(call));
+  return out;
+}
+
+// All members, so that equal messages give equal text.
+Json MessageJson(const Message& message) {
+  return Json{{"role", kRoles[static_cast<int>(message.role)]},
+              {"content", message.content},
+              {"reasoning", message.reasoning},
+              {"tool_calls", CallsJson(message.tool_calls)},
+              {"tool_call_id", message.tool_call_id},
+              {"tools", Json(message.tools)}};
+}
+
+// Reads the members of one object and remembers the first thing that was wrong.
+class MemberReader {
+ public:
+  MemberReader(const Json& json, std::string where) : json_(json), where_(std::move(where)) {
+    if (!json.is_object()) Fail("must be an object");
+  }
+
+  void Text(const char* name, std::string* out) {
+    const Json* member = Find(name, &Json::is_string, "a string");
+    if (member != nullptr) *out = member->get_ref<const std::string&>();
+  }
+  void Integer(const char* name, int64_t* out) {
+    const Json* member = Find(name, &Json::is_number_integer, "an integer");
+    if (member == nullptr) return;
+    const bool fits = !member->is_number_unsigned() || member->get<uint64_t>() <= INT64_MAX;
+    if (!fits || member->get<int64_t>() < 0) {
+      Fail(std::string("'") + name + "' must be an integer from 0 to 2^63-1");
+    } else {
+      *out = member->get<int64_t>();
+    }
+  }
+  /// The position of the member's text in `names`.
+  template <size_t count>
+  void Name(const char* name, const char* const (&names)[count], int* out) {
+    std::string text;
+    Text(name, &text);
+    for (size_t i = 0; i < count; ++i) {
+      if (text != names[i]) continue;
+      *out = static_cast<int>(i);
+      return;
+    }
+    Fail(std::string("'") + name + "' has the unknown value '" + text.substr(0, 64) + "'");
+  }
+  const Json& List(const char* name) {
+    static const Json kEmpty = Json::array();
+    const Json* member = Find(name, &Json::is_array, "an array");
+    return member == nullptr ? kEmpty : *member;
+  }
+  const Json& Object(const char* name) {
+    static const Json kEmpty = Json::object();
+    const Json* member = Find(name, &Json::is_object, "an object");
+    return member == nullptr ? kEmpty : *member;
+  }
+  void Fail(const std::string& what) {
+    if (status_.ok()) status_ = InvalidArgumentError(where_ + ": " + what);
+  }
+  void Take(const Status& inner) {
+    if (status_.ok()) status_ = inner;
+  }
+  /// Every member must have been asked for.
+  Status Finish() {
+    if (status_.ok() && json_.size() != asked_.size()) {
+      for (const auto& [name, value] : json_.items()) {
+        bool known = false;
+        for (const char* asked : asked_) known |= name == asked;
+        if (!known) Fail("unknown member '" + name.substr(0, 64) + "'");
+      }
+    }
+    return status_;
+  }
+
+ private:
+  const Json* Find(const char* name, bool (Json::*is_type)() const noexcept, const char* type) {
+    asked_.push_back(name);
+    if (!status_.ok()) return nullptr;
+    const auto found = json_.find(name);
+    if (found == json_.end()) {
+      Fail(std::string("member '") + name + "' is missing");
+      return nullptr;
+    }
+    if (((*found).*is_type)()) return &*found;
+    Fail(std::string("'") + name + "' must be " + type);
+    return nullptr;
+  }
+
+  const Json& json_;
+  std::string where_;
+  std::vector<const char*> asked_;
+  Status status_;
+};
+
+Status ReadCall(const Json& json, ToolCall* out) {
+  MemberReader reader(json, "event.message.tool_calls[]");
+  reader.Text("id", &out->id);
+  reader.Text("name", &out->name);
+  reader.Text("arguments", &out->arguments);
+  return reader.Finish();
+}
+
+Status ReadMessage(const Json& json, Message* out) {
+  MemberReader reader(json, "event.message");
+  int role = 0;
+  reader.Name("role", kRoles, &role);
+  out->role = static_cast<Role>(role);
+  reader.Text("content", &out->content);
+  reader.Text("reasoning", &out->reasoning);
+  for (const Json& call : reader.List("tool_calls")) {
+    reader.Take(ReadCall(call, &out->tool_calls.emplace_back()));
+  }
+  reader.Text("tool_call_id", &out->tool_call_id);
+  for (const Json& tool : reader.List("tools")) {
+    if (tool.is_string()) {
+      out->tools.push_back(tool.get_ref<const std::string&>());
+    } else {
+      reader.Fail("'tools' must hold strings");
+    }
+  }
+  return reader.Finish();
+}
+
+Status ReadResult(const Json& json, ToolResult* out) {
+  const char* const outcomes[] = {
+      ToolOutcomeName(ToolOutcome::kOk),      ToolOutcomeName(ToolOutcome::kError),
+      ToolOutcomeName(ToolOutcome::kDenied),  ToolOutcomeName(ToolOutcome::kTimeout),
+      ToolOutcomeName(ToolOutcome::kAborted), ToolOutcomeName(ToolOutcome::kUnknown)};
+  MemberReader reader(json, "event.results[]");
+  int outcome = 0;
+  reader.Text("call_id", &out->call_id);
+  reader.Name("outcome", outcomes, &outcome);
+  out->outcome = static_cast<ToolOutcome>(outcome);
+  reader.Text("content", &out->content);
+  reader.Integer("content_bytes", &out->content_bytes);
+  return reader.Finish();
+}
+
+Status ReadUserTurn(MemberReader* reader, AgentEvent* out) {
+  reader->Text("text", &out->emplace<UserTurnEvent>().text);
+  return reader->Finish();
+}
+
+Status ReadGenerated(MemberReader* reader, AgentEvent* out) {
+  GeneratedEvent& event = out->emplace<GeneratedEvent>();
+  int reason = 0;
+  reader->Take(ReadMessage(reader->Object("message"), &event.message));
+  reader->Name("reason", kReasons, &reason);
+  event.reason = static_cast<FinishReason>(reason);
+  reader->Text("parse_error", &event.parse_error);
+  reader->Integer("tokens", &event.tokens);
+  return reader->Finish();
+}
+
+Status ReadToolResults(MemberReader* reader, AgentEvent* out) {
+  ToolResultsEvent& event = out->emplace<ToolResultsEvent>();
+  for (const Json& result : reader->List("results")) {
+    reader->Take(ReadResult(result, &event.results.emplace_back()));
+  }
+  return reader->Finish();
+}
+
+struct EffectWriter {
+  Json operator()(const GenerateEffect& effect) const {
+    Json append = Json::array();
+    for (const Message& message : effect.append) append.push_back(MessageJson(message));
+    Json out{{"kind", "generate"}, {"append", std::move(append)}, {"tokens_max", effect.tokens_max}};
+    out["temperature"] = effect.temperature ? Json(*effect.temperature) : Json();
+    out["seed"] = effect.seed ? Json(*effect.seed) : Json();
+    return out;
+  }
+  Json operator()(const CallToolsEffect& effect) const {
+    return Json{{"kind", "call_tools"}, {"calls", CallsJson(effect.calls)}};
+  }
+  Json operator()(const FinishEffect& effect) const {
+    return Json{{"kind", "finish"}, {"text", effect.text}};
+  }
+};
+
+struct EventWriter {
+  Json operator()(const UserTurnEvent& event) const {
+    return Json{{"kind", "user_turn"}, {"text", event.text}};
+  }
+  Json operator()(const GeneratedEvent& event) const {
+    return Json{{"kind", "generated"},
+                {"message", MessageJson(event.message)},
+                {"reason", kReasons[static_cast<int>(event.reason)]},
+                {"parse_error", event.parse_error},
+                {"tokens", event.tokens}};
+  }
+  Json operator()(const ToolResultsEvent& event) const {
+    Json results = Json::array();
+    for (const ToolResult& result : event.results) {
+      results.push_back(Json{{"call_id", result.call_id},
+                             {"outcome", ToolOutcomeName(result.outcome)},
+                             {"content", result.content},
+                             {"content_bytes", result.content_bytes}});
+    }
+    return Json{{"kind", "tool_results"}, {"results", std::move(results)}};
+  }
+};
+
+}  // namespace
+
+std::string EffectToJson(const Effect& effect) { return Dump(std::visit(EffectWriter(), effect)); }
+
+std::string AgentEventToJson(const AgentEvent& event) {
+  return Dump(std::visit(EventWriter(), event));
+}
+
+Result<AgentEvent> AgentEventFromJson(std::string_view json) {
+  const Json parsed = Json::parse(json.begin(), json.end(), nullptr, false);
+  if (parsed.is_discarded()) return InvalidArgumentError("event: not JSON");
+  MemberReader reader(parsed, "event");
+  std::string kind;
+  reader.Text("kind", &kind);
+  AgentEvent event;
+  Status status;
+  if (kind == "user_turn") {
+    status = ReadUserTurn(&reader, &event);
+  } else if (kind == "generated") {
+    status = ReadGenerated(&reader, &event);
+  } else if (kind == "tool_results") {
+    status = ReadToolResults(&reader, &event);
+  } else {
+    reader.Fail("unknown kind '" + kind.substr(0, 64) + "'");
+    status = reader.Finish();
+  }
+  RETURN_IF_ERROR(status);
+  return event;
+}
+
+}  // namespace baleen

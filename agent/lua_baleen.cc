@@ -1,0 +1,364 @@
+#include "agent/lua_baleen.h"
+
+#include <cmath>
+#include <limits>
+#include <lua5.4/lua.hpp>
+#include <string>
+
+#include "agent/lua_libraries.h"
+#include "agent/sandbox_state.h"
+#include "tools_sdk/utf8.h"
+
+namespace baleen {
+namespace {
+
+constexpr lua_Integer kMessagesMax = 1024;
+constexpr lua_Integer kCallsMax = 128;
+constexpr size_t kNameBytesMax = 64;
+
+TurnBinding& BindingOf(lua_State* L) { return *StateOf(L).binding; }
+
+void CheckYieldable(lua_State* L, const char* name) {
+  if (lua_isyieldable(L) != 0) return;
+  luaL_error(L, "%s cannot wait here: call it from the turn's function, not while the script loads "
+             "and not inside a sort, gsub or __tostring function", name);
+}
+
+// Raises for members that nobody reads: a misspelt option must not be ignored.
+void CheckMembers(lua_State* L, int index, const char* what, const char* const* names) {
+  lua_pushnil(L);
+  while (lua_next(L, index) != 0) {
+    lua_pop(L, 1);
+    bool known = false;
+    if (lua_type(L, -1) == LUA_TSTRING) {
+      const std::string_view member = lua_tostring(L, -1);
+      for (const char* const* name = names; *name != nullptr; ++name) known |= member == *name;
+    }
+    if (!known) {
+      PushText(L, -1);
+      luaL_error(L, "%s: unknown member '%s'", what, lua_tostring(L, -1));
+    }
+  }
+}
+
+// Assigns the string on top to `out` and pops it. Strings leave the sandbox as UTF-8 only.
+void TakeText(lua_State* L, const char* what, const char* member, std::string* out) {
+  if (lua_type(L, -1) != LUA_TSTRING) {
+    luaL_error(L, "%s: '%s' must be a string, got %s", what, member, luaL_typename(L, -1));
+  }
+  size_t size = 0;
+  const char* text = lua_tolstring(L, -1, &size);
+  Charge(L, static_cast<int64_t>(size / 8));
+  const size_t valid = Utf8ValidPrefix(std::string_view(text, size));
+  if (valid != size) {
+    luaL_error(L, "%s: '%s' is not UTF-8 at byte %I of %I", what, member,
+               static_cast<LUAI_UACINT>(valid), static_cast<LUAI_UACINT>(size));
+  }
+  out->assign(text, size);
+  lua_pop(L, 1);
+}
+
+void TakeMessage(lua_State* L, int index, Message* out) {
+  constexpr const char* kMembers[] = {"role", "content", "tool_call_id", nullptr};
+  constexpr const char* kWhat = "baleen.generate: message";
+  CheckMembers(L, index, kWhat, kMembers);
+  lua_getfield(L, index, "role");
+  const std::string_view role = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "";
+  if (role != "user" && role != "tool") {
+    luaL_error(L, "%s: 'role' must be \"user\" or \"tool\"", kWhat);
+  }
+  out->role = role == "user" ? Role::kUser : Role::kTool;
+  lua_pop(L, 1);
+  lua_getfield(L, index, "content");
+  TakeText(L, kWhat, "content", &out->content);
+  lua_getfield(L, index, "tool_call_id");
+  if (out->role == Role::kTool) {
+    TakeText(L, kWhat, "tool_call_id", &out->tool_call_id);
+  } else if (!lua_isnil(L, -1)) {
+    luaL_error(L, "%s: 'tool_call_id' belongs to tool messages only", kWhat);
+  } else {
+    lua_pop(L, 1);
+  }
+}
+
+void TakeMessages(lua_State* L, GenerateEffect* effect) {
+  const int user_type = lua_getfield(L, 1, "user");
+  const int messages_type = lua_getfield(L, 1, "messages");
+  if ((user_type == LUA_TNIL) == (messages_type == LUA_TNIL)) {
+    luaL_error(L, "baleen.generate: give either 'user' or 'messages'");
+  }
+  if (messages_type == LUA_TNIL) {
+    lua_pop(L, 1);
+    effect->append.emplace_back();
+    TakeText(L, "baleen.generate", "user", &effect->append.back().content);
+    return;
+  }
+  if (messages_type != LUA_TTABLE) {
+    luaL_error(L, "baleen.generate: 'messages' must be a table, got %s", luaL_typename(L, -1));
+  }
+  const lua_Integer count = static_cast<lua_Integer>(lua_rawlen(L, -1));
+  if (count < 1 || count > kMessagesMax) {
+    luaL_error(L, "baleen.generate: 'messages' must hold 1 to %I messages, got %I",
+               static_cast<LUAI_UACINT>(kMessagesMax), static_cast<LUAI_UACINT>(count));
+  }
+  for (lua_Integer i = 1; i <= count; ++i) {
+    if (lua_rawgeti(L, 3, i) != LUA_TTABLE) {
+      luaL_error(L, "baleen.generate: message %I must be a table, got %s",
+                 static_cast<LUAI_UACINT>(i), luaL_typename(L, -1));
+    }
+    effect->append.emplace_back();
+    TakeMessage(L, lua_gettop(L), &effect->append.back());
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 2);
+}
+
+// Reads an optional integer member of the table at 1. Returns false where it is absent.
+bool TakeInteger(lua_State* L, const char* member, lua_Integer least, lua_Integer* out) {
+  const bool present = lua_getfield(L, 1, member) != LUA_TNIL;
+  int is_integer = 0;
+  if (present) {
+    *out = lua_tointegerx(L, -1, &is_integer);
+    if (is_integer == 0 || lua_type(L, -1) != LUA_TNUMBER || *out < least) {
+      luaL_error(L, "baleen.generate: '%s' must be an integer of at least %I", member,
+                 static_cast<LUAI_UACINT>(least));
+    }
+  }
+  lua_pop(L, 1);
+  return present;
+}
+
+void PushGenerated(lua_State* L, const GeneratedEvent& event) {
+  const auto set = [L](const char* member, const std::string& text) {
+    lua_pushlstring(L, text.data(), text.size());
+    lua_setfield(L, -2, member);
+  };
+  lua_createtable(L, 0, 6);
+  set("content", event.message.content);
+  set("reasoning", event.message.reasoning);
+  if (!event.parse_error.empty()) set("parse_error", event.parse_error);
+  constexpr const char* kReasons[] = {"stop", "length", "tool_calls"};
+  lua_pushstring(L, kReasons[static_cast<int>(event.reason)]);
+  lua_setfield(L, -2, "finish_reason");
+  lua_pushinteger(L, event.tokens);
+  lua_setfield(L, -2, "tokens");
+  lua_newtable(L);
+  lua_Integer position = 0;
+  for (const ToolCall& call : event.message.tool_calls) {
+    lua_createtable(L, 0, 4);
+    set("id", call.id);
+    set("name", call.name);
+    set("arguments_json", call.arguments);
+    const char* message = nullptr;
+    size_t offset = 0;
+    // Text that isn't JSON travels on as `arguments_json`; the runtime answers such a call itself.
+    if (PushJsonValue(L, call.arguments.data(), call.arguments.size(), &message, &offset)) {
+      lua_setfield(L, -2, "arguments");
+    }
+    lua_rawseti(L, -2, ++position);
+  }
+  lua_setfield(L, -2, "tool_calls");
+}
+
+int GenerateDone(lua_State* L, int, lua_KContext) {
+  PushGenerated(L, *std::get_if<GeneratedEvent>(BindingOf(L).event));
+  return 1;
+}
+
+int Generate(lua_State* L) {
+  constexpr const char* kMembers[] = {"user", "messages", "max_tokens", "temperature", "seed",
+                                      nullptr};
+  luaL_checktype(L, 1, LUA_TTABLE);
+  lua_settop(L, 1);
+  CheckYieldable(L, "baleen.generate");
+  CheckMembers(L, 1, "baleen.generate", kMembers);
+  TurnBinding& binding = BindingOf(L);
+  GenerateEffect* effect = &binding.effect.emplace<GenerateEffect>();
+  TakeMessages(L, effect);
+  lua_Integer seed = 0, tokens_max = 0;
+  if (TakeInteger(L, "max_tokens", 1, &tokens_max)) effect->tokens_max = tokens_max;
+  if (TakeInteger(L, "seed", 0, &seed)) effect->seed = static_cast<uint64_t>(seed);
+  if (lua_getfield(L, 1, "temperature") != LUA_TNIL) {
+    const double value = lua_type(L, -1) == LUA_TNUMBER ? lua_tonumber(L, -1) : -1;
+    if (!(value >= 0 && value <= 100)) {
+      return luaL_error(L, "baleen.generate: 'temperature' must be a number from 0 to 100");
+    }
+    effect->temperature = static_cast<float>(value);
+  }
+  binding.effect_ready = true;
+  return lua_yieldk(L, 0, 0, GenerateDone);
+}
+
+// Leaves the JSON text of the call's arguments on top. The model's own text is kept unless the
+// script changed the table: it holds the members in the order in which the model wrote them.
+void PushArguments(lua_State* L, int call) {
+  constexpr const char* kWhat = "baleen.call_tools";
+  const int text_type = lua_getfield(L, call, "arguments_json");
+  const int table_type = lua_getfield(L, call, "arguments");
+  if (text_type != LUA_TNIL && text_type != LUA_TSTRING) {
+    luaL_error(L, "%s: 'arguments_json' must be a string", kWhat);
+  }
+  if (table_type != LUA_TNIL && table_type != LUA_TTABLE) {
+    luaL_error(L, "%s: 'arguments' must be a table, got %s", kWhat, luaL_typename(L, -1));
+  }
+  if (table_type == LUA_TNIL) {
+    lua_pop(L, 1);
+    if (text_type == LUA_TNIL) {
+      lua_pop(L, 1);
+      lua_pushliteral(L, "{}");
+    }
+    return;
+  }
+  PushJson(L, -1);
+  const std::string_view encoded = lua_tostring(L, -1);
+  if (encoded.front() != '{') luaL_error(L, "%s: 'arguments' must have named members", kWhat);
+  lua_replace(L, -2);
+  if (text_type == LUA_TSTRING) {
+    size_t size = 0, offset = 0;
+    const char* message = nullptr;
+    const char* text = lua_tolstring(L, -2, &size);
+    if (PushJsonValue(L, text, size, &message, &offset)) {
+      PushJson(L, -1);
+      const bool unchanged = lua_rawequal(L, -1, -3) != 0;
+      lua_pop(L, 2);
+      if (unchanged) {
+        lua_pop(L, 1);
+        return;
+      }
+    }
+  }
+  lua_replace(L, -2);
+}
+
+void TakeCall(lua_State* L, int index, TurnBinding* binding, ToolCall* out) {
+  constexpr const char* kMembers[] = {"id", "name", "arguments", "arguments_json", nullptr};
+  constexpr const char* kWhat = "baleen.call_tools";
+  CheckMembers(L, index, kWhat, kMembers);
+  lua_getfield(L, index, "name");
+  TakeText(L, kWhat, "name", &out->name);
+  if (out->name.empty() || out->name.size() > kNameBytesMax) {
+    luaL_error(L, "%s: 'name' must have 1 to %d bytes", kWhat, static_cast<int>(kNameBytesMax));
+  }
+  if (lua_getfield(L, index, "id") == LUA_TNIL) {
+    lua_pop(L, 1);
+    lua_pushfstring(L, "c%I", static_cast<LUAI_UACINT>(++binding->calls_made));
+  }
+  TakeText(L, kWhat, "id", &out->id);
+  PushArguments(L, index);
+  TakeText(L, kWhat, "arguments", &out->arguments);
+}
+
+void PushOutcome(lua_State* L, const ToolResult& result) {
+  lua_pushlstring(L, result.content.data(), result.content.size());
+  lua_pushstring(L, ToolOutcomeName(result.outcome));
+}
+
+int CallToolsDone(lua_State* L, int, lua_KContext) {
+  const ToolResultsEvent& event = *std::get_if<ToolResultsEvent>(BindingOf(L).event);
+  lua_createtable(L, static_cast<int>(event.results.size()), 0);
+  lua_Integer position = 0;
+  for (const ToolResult& result : event.results) {
+    lua_createtable(L, 0, 3);
+    lua_pushlstring(L, result.call_id.data(), result.call_id.size());
+    lua_setfield(L, -2, "call_id");
+    PushOutcome(L, result);
+    lua_setfield(L, -3, "outcome");
+    lua_setfield(L, -2, "content");
+    lua_rawseti(L, -2, ++position);
+  }
+  return 1;
+}
+
+int CallTools(lua_State* L) {
+  luaL_checktype(L, 1, LUA_TTABLE);
+  lua_settop(L, 1);
+  CheckYieldable(L, "baleen.call_tools");
+  const lua_Integer count = static_cast<lua_Integer>(lua_rawlen(L, 1));
+  if (count < 1 || count > kCallsMax) {
+    return luaL_error(L, "baleen.call_tools: 1 to %I calls at once, got %I",
+                      static_cast<LUAI_UACINT>(kCallsMax), static_cast<LUAI_UACINT>(count));
+  }
+  TurnBinding& binding = BindingOf(L);
+  CallToolsEffect* effect = &binding.effect.emplace<CallToolsEffect>();
+  for (lua_Integer i = 1; i <= count; ++i) {
+    if (lua_rawgeti(L, 1, i) != LUA_TTABLE) {
+      return luaL_error(L, "baleen.call_tools: call %I must be a table, got %s",
+                        static_cast<LUAI_UACINT>(i), luaL_typename(L, -1));
+    }
+    effect->calls.emplace_back();
+    TakeCall(L, lua_gettop(L), &binding, &effect->calls.back());
+    lua_pop(L, 1);
+    for (size_t earlier = 0; earlier + 1 < effect->calls.size(); ++earlier) {
+      if (effect->calls[earlier].id != effect->calls.back().id) continue;
+      return luaL_error(L, "baleen.call_tools: two calls have the id '%s'",
+                        effect->calls[earlier].id.c_str());
+    }
+  }
+  binding.effect_ready = true;
+  return lua_yieldk(L, 0, 0, CallToolsDone);
+}
+
+int CallDone(lua_State* L, int, lua_KContext) {
+  PushOutcome(L, std::get_if<ToolResultsEvent>(BindingOf(L).event)->results[0]);
+  return 2;
+}
+
+int Call(lua_State* L) {
+  luaL_checktype(L, 1, LUA_TSTRING);
+  luaL_argexpected(L, lua_isnoneornil(L, 2) || lua_istable(L, 2), 2, "nil or table");
+  lua_settop(L, 2);
+  CheckYieldable(L, "baleen.call");
+  lua_createtable(L, 0, 2);
+  lua_insert(L, 1);
+  lua_setfield(L, 1, "arguments");
+  lua_setfield(L, 1, "name");
+  TurnBinding& binding = BindingOf(L);
+  CallToolsEffect* effect = &binding.effect.emplace<CallToolsEffect>();
+  effect->calls.emplace_back();
+  TakeCall(L, 1, &binding, &effect->calls.back());
+  binding.effect_ready = true;
+  return lua_yieldk(L, 0, 0, CallDone);
+}
+
+}  // namespace
+
+void PushUserMessage(lua_State* L) {
+  const std::string& text = std::get_if<UserTurnEvent>(BindingOf(L).event)->text;
+  lua_pushlstring(L, text.data(), text.size());
+}
+
+void SetFinishEffect(lua_State* L) {
+  TurnBinding& binding = BindingOf(L);
+  if (lua_type(L, -1) != LUA_TSTRING) {
+    luaL_error(L, "the turn's function must return the final text (a string), got %s",
+               luaL_typename(L, -1));
+  }
+  TakeText(L, "the turn's result", "text", &binding.effect.emplace<FinishEffect>().text);
+  binding.effect_ready = true;
+}
+
+void OpenBaleen(lua_State* L) {
+  constexpr LibraryFunction kFunctions[] = {{"call", Call},
+                                            {"call_tools", CallTools},
+                                            {"generate", Generate},
+                                            {"random", Random},
+                                            {nullptr, nullptr}};
+  lua_newtable(L);
+  SetFunctions(L, kFunctions);
+  OpenJson(L);
+  Freeze(L);
+  lua_setfield(L, -2, "json");
+  lua_newtable(L);
+  lua_Integer position = 0;
+  for (const ToolSpec& spec : BindingOf(L).tools) {
+    lua_createtable(L, 0, 2);
+    lua_pushlstring(L, spec.name.data(), spec.name.size());
+    lua_setfield(L, -2, "name");
+    lua_pushlstring(L, spec.description.data(), spec.description.size());
+    lua_setfield(L, -2, "description");
+    lua_rawseti(L, -2, ++position);
+  }
+  lua_setfield(L, -2, "tools");
+}
+
+}  // namespace baleen

@@ -1,0 +1,60 @@
+// The library tables a script sees, and the few pieces they share.
+//
+// Each Open function leaves one table on the stack. All of these may raise Lua errors, so callers
+// stand inside a protected call and hold no object with a destructor. Called by sandbox.cc.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+struct lua_State;
+
+namespace baleen {
+
+void OpenBase(lua_State* L);
+void OpenString(lua_State* L);  ///< Also sets the metatable of strings.
+void OpenTable(lua_State* L);
+void OpenMath(lua_State* L);
+void OpenUtf8(lua_State* L);
+void OpenJson(lua_State* L);
+void OpenBaleen(lua_State* L);
+
+/// One entry of a library. `stock` entries come from Lua's own table of that name; those marked
+/// `charged` cost budget by the length of their string arguments.
+struct LibraryFunction {
+  const char* name;
+  int (*function)(lua_State*);
+};
+
+/// Sets `functions` (ends with a null name) in the table on top of the stack.
+void SetFunctions(lua_State* L, const LibraryFunction* functions);
+/// Copies `names` (ends with null) from the table at `from` into the table on top; functions are
+/// wrapped so that long string arguments cost budget.
+void CopyStock(lua_State* L, int from, const char* const* names);
+
+/// Replaces the table on top by a read-only view of it.
+void Freeze(lua_State* L);
+/// Whether the table at `index` is such a view.
+bool IsFrozen(lua_State* L, int index);
+
+/// Pushes an array of the keys of the table at `index`: integers ascending, then strings bytewise.
+/// Returns their number. Raises for keys of other types.
+int64_t PushSortedKeys(lua_State* L, int index);
+
+/// Pushes the value at `index` as text, without addresses; honours __tostring.
+void PushText(lua_State* L, int index);
+
+/// math.random, which baleen.random is too.
+int Random(lua_State* L);
+
+/// Marks the table on top as a JSON array.
+void MarkJsonArray(lua_State* L);
+
+/// Pushes the JSON text of the value at `index`; members in the order of PushSortedKeys.
+/// Raises for values without JSON form.
+void PushJson(lua_State* L, int index);
+/// Pushes the value of a JSON text, or returns false with a message (a literal) and an offset.
+bool PushJsonValue(lua_State* L, const char* text, size_t size, const char** message,
+                   size_t* offset);
+
+}  // namespace baleen

@@ -1,0 +1,57 @@
+// One confined Lua state with one coroutine, the turn.
+//
+// Owns memory, instruction and library limits. Knows nothing of effects: those are bindings
+// (lua_baleen.h). Called by agent.cc.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "agent/sandbox_state.h"
+#include "tools_sdk/status.h"
+
+namespace baleen {
+
+struct SandboxOptions {
+  int64_t memory_bytes_max = 0;
+  int64_t instructions_max = 0;  ///< Per Load and per Resume.
+  uint64_t seed = 0;
+  const std::atomic<bool>* interrupt = nullptr;
+  TurnBinding* binding = nullptr;  ///< Borrows. Null: the script cannot ask for effects.
+};
+
+/// Threads: one at a time.
+class Sandbox {
+ public:
+  enum class StepEnd { kYielded, kReturned };
+
+  /// Errors: RESOURCE_EXHAUSTED when the libraries alone don't fit into the memory limit.
+  static Result<std::unique_ptr<Sandbox>> Create(const SandboxOptions& options);
+  ~Sandbox();
+  Sandbox(const Sandbox&) = delete;
+  Sandbox& operator=(const Sandbox&) = delete;
+
+  /// Compiles a text chunk without running it. Errors: INVALID_ARGUMENT with file and line;
+  /// RESOURCE_EXHAUSTED.
+  Status Compile(std::string_view source, std::string_view name);
+  /// Runs the compiled chunk and keeps the function it returns. Errors: as Compile.
+  Status RunChunk();
+  /// Runs the turn to its next yield or to its end. The first call starts it; what it gets and gives
+  /// is the binding's business. Errors: INVALID_ARGUMENT, RESOURCE_EXHAUSTED, CANCELLED.
+  Result<StepEnd> Resume();
+
+ private:
+  explicit Sandbox(const SandboxOptions& options);
+  void StartStep(lua_State* running);
+  Status ErrorFrom(lua_State* thread, int lua_status);
+
+  SandboxState state_;
+  std::string script_name_;
+  bool started_ = false;
+  lua_State* main_ = nullptr;
+  lua_State* turn_ = nullptr;  ///< Kept alive by the registry of main_.
+};
+
+}  // namespace baleen

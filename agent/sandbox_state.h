@@ -1,0 +1,52 @@
+// The plain state behind one sandbox: what its allocator, hook and C functions count.
+//
+// A POD, so that a Lua error may jump over any frame that uses it. Not for use outside agent/.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+struct lua_State;
+
+namespace baleen {
+
+struct TurnBinding;
+
+/// Instructions between two looks at the budget. Small enough that a step overruns by microseconds.
+inline constexpr int kHookInterval = 1000;
+/// No single string or table part grows beyond this: one Lua instruction can copy or compare a whole
+/// string, and the hook looks only between instructions.
+inline constexpr int64_t kAllocationBytesMax = 16 << 20;
+/// Bytes of new memory that cost as much of the budget as one instruction.
+inline constexpr int64_t kBytesPerInstruction = 64;
+
+struct SandboxState {
+  lua_State* running = nullptr;  ///< The Lua thread whose hook ends the step; null while building.
+  int64_t memory_used = 0;       ///< Bytes.
+  int64_t memory_max = 0;        ///< Bytes.
+  int64_t instructions_left = 0;
+  int64_t instructions_max = 0;
+  int protected_depth = 0;    ///< Calls of pcall and xpcall that have not ended.
+  bool exhausted = false;     ///< Sticky: every further instruction raises.
+  bool interrupted = false;   ///< `exhausted` because of `interrupt`.
+  bool memory_refused = false;
+  const std::atomic<bool>* interrupt = nullptr;
+  uint64_t random[4] = {};       ///< xoshiro256** state.
+  TurnBinding* binding = nullptr;
+};
+
+/// The state behind `L`; any thread of the sandbox.
+SandboxState& StateOf(lua_State* L);
+
+/// Takes `units` from the step's budget for work done inside one C function.
+/// Errors: raises a Lua error once the budget is used up.
+void Charge(lua_State* L, int64_t units);
+
+/// Marks the step as over and makes every further instruction raise.
+void Exhaust(SandboxState& state);
+
+/// Starts the script's random sequence. Source: splitmix64 fills xoshiro256**.
+void SeedRandom(SandboxState& state, uint64_t seed);
+uint64_t NextRandom(SandboxState& state);
+
+}  // namespace baleen

@@ -1,0 +1,149 @@
+#!/usr/bin/python3
+"""Talks to `baleen serve`: starts a turn, serves one tool, and watches with reconnects.
+
+  baleen_client.py --address unix:/run/user/1000/baleen.sock chat "What is 20 + 22? Use add."
+  baleen_client.py --address 127.0.0.1:7411 watch SESSION [--after CURSOR]
+  baleen_client.py --address ... list
+Needs Debian's python3-grpcio, protobuf-compiler and protobuf-compiler-grpc: the first run makes the
+stubs from proto/ into a cache folder.
+"""
+import argparse
+import hashlib
+import json
+import os
+import pathlib
+import queue
+import shutil
+import subprocess
+import sys
+import threading
+import time
+import uuid
+
+PROTO = pathlib.Path(__file__).resolve().parents[2] / "proto"
+
+
+def make_stubs(cache):
+    """Runs protoc unless the cache holds stubs of exactly these files; puts them on sys.path."""
+    protos = sorted(PROTO.glob("baleen/v1/*.proto"))
+    digest = hashlib.sha256(b"".join(p.read_bytes() for p in protos)).hexdigest()[:16]
+    folder = pathlib.Path(cache) / digest
+    if not folder.exists():
+        fresh = folder.with_suffix(f".{uuid.uuid4().hex}")
+        fresh.mkdir(parents=True)
+        subprocess.run(["protoc", "-I", PROTO, f"--python_out={fresh}", f"--grpc_out={fresh}",
+                        f"--plugin=protoc-gen-grpc={shutil.which('grpc_python_plugin')}", *protos],
+                       check=True)
+        fresh.rename(folder)
+    sys.path.insert(0, str(folder))
+
+
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+parser.add_argument("--address", default=f"unix:{os.environ.get('XDG_RUNTIME_DIR', '')}/baleen.sock")
+parser.add_argument("--cache", default=os.path.expanduser("~/.cache/baleen/python-stubs"))
+commands = parser.add_subparsers(dest="command", required=True)
+chat = commands.add_parser("chat", help="start a turn and show it")
+chat.add_argument("text")
+chat.add_argument("--session", help="id of an existing session; default: a new one")
+watch = commands.add_parser("watch", help="show the events of a session")
+watch.add_argument("session")
+watch.add_argument("--after", default="", help="cursor; default: from the first event")
+commands.add_parser("list", help="list the first 1,000 sessions")
+arguments = parser.parse_args()
+
+make_stubs(arguments.cache)
+import grpc  # noqa: E402  (after the stubs' path is known)
+from baleen.v1 import (events_pb2, events_pb2_grpc, sessions_pb2, sessions_pb2_grpc,  # noqa: E402
+                       tool_host_pb2, tool_host_pb2_grpc, turns_pb2, turns_pb2_grpc, types_pb2)
+ADD = types_pb2.ToolSpec(
+    name="add", description="Adds two numbers.", effect=types_pb2.EFFECT_CLASS_PURE,
+    parameters=json.dumps({"type": "object", "required": ["a", "b"],
+                           "properties": {"a": {"type": "number"}, "b": {"type": "number"}}}))
+
+
+def events(channel, session, after):
+    """Yields events for ever; after a broken connection it goes on behind the last cursor."""
+    stub = events_pb2_grpc.EventsStub(channel)
+    failures = 0
+    while True:
+        try:
+            request = events_pb2.WatchEventsRequest(parent=session, after=after)
+            for message in stub.WatchEvents(request, wait_for_ready=True):
+                failures = 0
+                if message.HasField("event"):
+                    after = message.event.cursor
+                    yield message.event
+        except grpc.RpcError as error:
+            # SLOW_CONSUMER is RESOURCE_EXHAUSTED: nothing is lost, go on from the cursor.
+            if error.code() not in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED):
+                raise
+            print(f"reconnecting after {after or 'the start'}: {error.details()}", file=sys.stderr)
+        time.sleep(min(5.0, 0.1 * 2 ** failures))
+        failures += 1
+
+
+def serve_add(channel, session, ready):
+    """Serves the tool `add` of one session until the stream ends."""
+    outgoing = queue.Queue()
+    register = tool_host_pb2.Register(session=session, tools=[ADD.name])
+    outgoing.put(tool_host_pb2.ServeRequest(register=register))
+    try:
+        for message in tool_host_pb2_grpc.ToolHostStub(channel).Serve(iter(outgoing.get, None)):
+            if message.HasField("registered"):
+                ready.set()
+            if not message.HasField("call"):
+                continue
+            result = tool_host_pb2.Result(call_id=message.call.call_id)
+            try:
+                values = json.loads(message.call.arguments)
+                result.content = str(values["a"] + values["b"])
+            except (ValueError, KeyError, TypeError) as error:
+                result.outcome = tool_host_pb2.OUTCOME_ERROR  # the model reads why
+                result.content = f"add needs numbers a and b: {error!r}"
+            outgoing.put(tool_host_pb2.ServeRequest(result=result))
+    except grpc.RpcError as error:
+        print(f"tool host: {error.code().name}: {error.details()}", file=sys.stderr)
+    outgoing.put(None)
+
+
+def run_chat(channel):
+    sessions = sessions_pb2_grpc.SessionsStub(channel)
+    if arguments.session:
+        session = sessions.GetSession(
+            sessions_pb2.GetSessionRequest(name=f"sessions/{arguments.session}"), timeout=30)
+    else:
+        settings = sessions_pb2.SessionSettings(title=arguments.text[:40], host_tools=[ADD])
+        session = sessions.CreateSession(sessions_pb2.CreateSessionRequest(
+            session=sessions_pb2.Session(settings=settings), request_id=str(uuid.uuid4())), timeout=30)
+    ready = threading.Event()
+    threading.Thread(target=serve_add, args=(channel, session.name, ready), daemon=True).start()
+    ready.wait(30)  # later would do too: a call waits for its host
+    turns = turns_pb2_grpc.TurnsStub(channel)
+    turn = turns.StartTurn(turns_pb2.StartTurnRequest(
+        parent=session.name, input=[arguments.text], request_id=str(uuid.uuid4())), timeout=30)
+    for event in events(channel, session.name, session.head_cursor):
+        print(f"{event.seq or 'live':>6} {event.kind} {event.payload}", file=sys.stderr)
+        if event.kind == "turn_finished" and event.turn == turn.name:
+            break
+    turn = turns.GetTurn(turns_pb2.GetTurnRequest(name=turn.name), timeout=30)
+    print(turn.text)
+    if turn.state != turns_pb2.Turn.SUCCEEDED:
+        sys.exit(f"{turns_pb2.Turn.State.Name(turn.state)}: {turn.error.message}")
+
+
+# 64 MiB as the server: gRPC's own limit of 4 MiB is too small for long answers.
+OPTIONS = [("grpc.max_receive_message_length", 64 << 20)]
+try:
+    with grpc.insecure_channel(arguments.address, options=OPTIONS) as channel:
+        if arguments.command == "chat":
+            run_chat(channel)
+        elif arguments.command == "watch":
+            for event in events(channel, f"sessions/{arguments.session}", arguments.after):
+                print(event.cursor, event.kind, event.payload, flush=True)
+        else:
+            request = sessions_pb2.ListSessionsRequest(page_size=1000)
+            stub = sessions_pb2_grpc.SessionsStub(channel)
+            for session in stub.ListSessions(request, timeout=30).sessions:
+                print(session.name, f"{session.tokens} tokens", session.settings.title)
+except grpc.RpcError as failure:
+    sys.exit(f"{failure.code().name}: {failure.details()}")

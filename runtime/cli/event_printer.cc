@@ -1,0 +1,98 @@
+#include "runtime/cli/event_printer.h"
+
+#include <unistd.h>
+
+#include <cstdio>
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+namespace baleen::cli {
+namespace {
+
+using Json = nlohmann::json;
+
+std::string Member(const Json& json, const char* name) {
+  const auto found = json.find(name);
+  return found != json.end() && found->is_string() ? found->get<std::string>() : "";
+}
+
+}  // namespace
+
+EventPrinter::EventPrinter(PrintForm form)
+    : form_(form), progress_(form == PrintForm::kText && isatty(STDERR_FILENO) != 0) {}
+
+bool EventPrinter::OnEvent(const Event& event) {
+  if (form_ == PrintForm::kJson) {
+    Json line = {{"kind", event.kind},     {"session", event.session}, {"turn", event.turn},
+                 {"cursor", event.cursor}, {"seq", event.seq},         {"time_ms", event.time_ms}};
+    line["payload"] = Json::parse(event.payload, nullptr, false);
+    std::cout << line.dump(-1, ' ', false, Json::error_handler_t::replace) << std::endl;
+  } else {
+    PrintText(event);
+  }
+  if (event.kind == "turn_finished") {
+    const Json payload = Json::parse(event.payload, nullptr, false);
+    std::lock_guard<std::mutex> lock(mutex_);
+    last_finished_ = Member(payload, "turn");
+    changed_.notify_all();
+  }
+  return true;
+}
+
+void EventPrinter::ClearProgress() {
+  if (!progress_shown_) return;
+  std::fputs("\r\033[K", stderr);
+  progress_shown_ = false;
+}
+
+void EventPrinter::PrintText(const Event& event) {
+  const Json payload = Json::parse(event.payload, nullptr, false);
+  if (!payload.is_object()) return;
+  if (event.kind == "progress" && progress_) {
+    std::fprintf(stderr, "\r\033[Kprefill %lld/%lld tokens, %.0f/s, %.0f s left",
+                 payload.value("done", 0LL), payload.value("total", 0LL),
+                 payload.value("tokens_per_s", 0.0), payload.value("eta_s", 0.0));
+    progress_shown_ = true;
+    return;
+  }
+  ClearProgress();
+  if (event.kind == "delta" || event.kind == "snapshot") {
+    std::cout << Member(payload, "reasoning") << Member(payload, "content") << std::flush;
+    text_open_ = true;
+    return;
+  }
+  if (text_open_ && event.kind != "progress") {
+    std::cout << "\n";
+    text_open_ = false;
+  }
+  if (event.kind == "waiting") {
+    std::cerr << "[waiting for " << Member(payload, "waiting_on") << " "
+              << Member(payload, "detail") << "]\n";
+  } else if (event.kind == "tool_calls") {
+    const Json effect = Json::parse(Member(payload, "effect"), nullptr, false);
+    if (effect.is_object() && effect.contains("calls")) {
+      for (const Json& call : effect["calls"]) {
+        std::cout << "[" << Member(call, "name") << " " << Member(call, "arguments") << "]\n";
+      }
+    }
+  } else if (event.kind == "turn_finished" && payload.contains("error")) {
+    std::cerr << "[turn " << Member(payload, "turn") << " " << Member(payload, "state") << ": "
+              << Member(payload["error"], "message") << "]\n";
+  }
+}
+
+void EventPrinter::OnEnd(const Status& status) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  ended_ = true;
+  end_status_ = status;
+  changed_.notify_all();
+}
+
+Status EventPrinter::WaitForTurn(const std::string& turn) {
+  std::unique_lock<std::mutex> lock(mutex_);
+  changed_.wait(lock, [&] { return ended_ || last_finished_ == turn; });
+  if (last_finished_ == turn) return OkStatus();
+  return end_status_.ok() ? UnavailableError("the event stream ended") : end_status_;
+}
+
+}  // namespace baleen::cli

@@ -1,0 +1,40 @@
+// EventPrinter: a session's events on a terminal, in a pipe, or as JSON lines.
+#pragma once
+
+#include <condition_variable>
+#include <mutex>
+#include <string>
+
+#include "runtime/runtime.h"
+
+namespace baleen::cli {
+
+enum class PrintForm { kText, kJson };
+
+/// Threads: OnEvent and OnEnd on the runtime's thread, WaitForTurn on the command's.
+class EventPrinter final : public EventSubscriber {
+ public:
+  explicit EventPrinter(PrintForm form);
+
+  bool OnEvent(const Event& event) override;
+  void OnEnd(const Status& status) override;
+
+  /// Returns when `turn` has ended (OK) or the subscription did (its status).
+  Status WaitForTurn(const std::string& turn);
+
+ private:
+  void PrintText(const Event& event);
+  void ClearProgress();
+
+  const PrintForm form_;
+  const bool progress_;  ///< Progress goes to stderr, and only if that is a terminal.
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::string last_finished_;  // guarded by mutex_
+  bool ended_ = false;         // guarded by mutex_
+  Status end_status_;          // guarded by mutex_
+  bool progress_shown_ = false;
+  bool text_open_ = false;
+};
+
+}  // namespace baleen::cli

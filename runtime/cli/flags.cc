@@ -1,0 +1,106 @@
+#include "runtime/cli/flags.h"
+
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdlib>
+#include <filesystem>
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#ifdef BALEEN_WITH_GRPC
+#include "runtime/grpc/client.h"
+#endif
+
+namespace baleen::cli {
+namespace {
+
+std::string Environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+}  // namespace
+
+std::string DefaultDataDir() {
+  if (const std::string home = Environment("XDG_DATA_HOME"); !home.empty()) return home + "/baleen";
+  return Environment("HOME") + "/.local/share/baleen";
+}
+
+std::string DefaultAddress() {
+  if (const std::string dir = Environment("XDG_RUNTIME_DIR"); !dir.empty()) {
+    return "unix:" + dir + "/baleen.sock";
+  }
+  return "unix:" + DefaultDataDir() + "/baleen.sock";
+}
+
+void RuntimeFlags::AddTo(CLI::App& app) {
+  app.add_option("--server", server,
+                 "Address of a daemon (unix:PATH or HOST:PORT); default: " + DefaultAddress() +
+                     " if it answers");
+  app.add_option("--data-dir", data_dir,
+                 "Open this data directory in this process; default: " + DefaultDataDir());
+  app.add_option("--model", options.model_path, "Checkpoint folder, when opened in this process");
+  app.add_option("--mode", options.mode, "Arithmetic: native, or pure (no quantisation round trips)")
+      ->check(CLI::IsMember({"native", "pure"}));
+  app.add_option("--threads", options.threads, "Threads of the engine; 0: one per core");
+  app.add_option("--checkpoint-interval", options.checkpoint_interval_tokens,
+                 "Tokens between checkpoints of the KV cache")
+      ->capture_default_str();
+  app.add_flag("--no-mmap", no_mmap, "Read the weights instead of mapping the files");
+}
+
+Result<std::unique_ptr<Runtime>> OpenRuntime(RuntimeFlags flags) {
+#ifdef BALEEN_WITH_GRPC
+  if (!flags.server.empty()) return ConnectRuntime(flags.server);
+  if (flags.data_dir.empty()) {
+    const std::string address = DefaultAddress();
+    if (std::filesystem::exists(address.substr(5))) {
+      auto daemon = ConnectRuntime(address);
+      if (daemon.ok()) return daemon;
+    }
+  }
+#else
+  if (!flags.server.empty()) {
+    return UnimplementedError("this build has no gRPC; --server can't be used");
+  }
+#endif
+  flags.options.data_dir = flags.data_dir.empty() ? DefaultDataDir() : flags.data_dir;
+  flags.options.map_weights = !flags.no_mmap;
+  if (flags.options.model_path.empty()) {
+    return InvalidArgumentError(
+        "no daemon answers at " + DefaultAddress() +
+        ", so the sessions would be opened in this process, and --model is missing; start `baleen "
+        "serve`, or give --model CHECKPOINT");
+  }
+  return Runtime::Open(flags.options);
+}
+
+void SamplingFlags::AddTo(CLI::App& app) {
+  app.add_option("--max-tokens", tokens_max, "Tokens that one generation may have")
+      ->capture_default_str()
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 40));
+  app.add_option("--temperature", sampling.temperature, "0: greedy")->capture_default_str();
+  app.add_option("--top-p", sampling.top_p)->capture_default_str();
+  app.add_option("--min-p", sampling.min_p)->capture_default_str();
+  app.add_option("--top-k", sampling.top_k, "0: all")->capture_default_str();
+  app.add_option("--seed", sampling.seed, "Of the random draws")->capture_default_str();
+}
+
+int Fail(const Status& status, bool json) {
+  if (json) {
+    std::cerr << nlohmann::json{{"error",
+                                 {{"code", std::string(StatusCodeName(status.code()))},
+                                  {"reason", status.reason()},
+                                  {"message", status.message()}}}}
+                     .dump()
+              << "\n";
+  } else {
+    std::cerr << "baleen: " << status.ToString() << "\n";
+  }
+  return status.code() == StatusCode::kUnavailable || status.code() == StatusCode::kUnimplemented
+             ? kExitNotAvailable
+             : kExitFailed;
+}
+
+}  // namespace baleen::cli

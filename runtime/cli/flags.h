@@ -1,0 +1,61 @@
+// Flags shared by the commands, and how a command gets a Runtime.
+#pragma once
+
+#include <CLI/App.hpp>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "runtime/runtime.h"
+#include "tools_sdk/status.h"
+
+namespace baleen::cli {
+
+/// Exit codes, documented in `baleen --help`.
+inline constexpr int kExitOk = 0;
+inline constexpr int kExitFailed = 1;
+inline constexpr int kExitUsage = 2;
+inline constexpr int kExitNotAvailable = 3;
+
+/// $XDG_DATA_HOME/baleen, or ~/.local/share/baleen.
+std::string DefaultDataDir();
+/// unix:$XDG_RUNTIME_DIR/baleen.sock, or one in the data directory.
+std::string DefaultAddress();
+
+/// Where sessions are: a daemon, or a data directory opened in this process.
+struct RuntimeFlags {
+  std::string server;    ///< --server: force a daemon at this address.
+  std::string data_dir;  ///< --data-dir: force this folder, in process.
+  RuntimeOptions options;
+  bool no_mmap = false;
+
+  void AddTo(CLI::App& app);
+};
+
+/// A daemon if its socket answers (or --server), else the data directory in this process.
+Result<std::unique_ptr<Runtime>> OpenRuntime(RuntimeFlags flags);
+
+struct SamplingFlags {
+  SamplingSettings sampling;
+  int64_t tokens_max = 256;
+
+  void AddTo(CLI::App& app);
+};
+
+/// Prints `status` as text or JSON on stderr and gives the exit code for it.
+int Fail(const Status& status, bool json);
+
+/// A command's body is run after parsing; its exit code lands in `*exit_code`.
+using Registrar = void (*)(CLI::App& app, int* exit_code);
+
+void AddServe(CLI::App& app, int* exit_code);
+void AddChat(CLI::App& app, int* exit_code);
+void AddRun(CLI::App& app, int* exit_code);
+void AddSessions(CLI::App& app, int* exit_code);
+void AddGenerate(CLI::App& app, int* exit_code);
+void AddLogits(CLI::App& app, int* exit_code);
+void AddText(CLI::App& app, int* exit_code);
+void AddModel(CLI::App& app, int* exit_code);
+void AddBench(CLI::App& app, int* exit_code);
+
+}  // namespace baleen::cli

@@ -1,0 +1,181 @@
+// `baleen chat` and `baleen run`: turns of a session, streamed to the terminal.
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <fstream>
+#include <iostream>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "runtime/cli/event_printer.h"
+#include "runtime/cli/flags.h"
+
+namespace baleen::cli {
+namespace {
+
+struct TurnFlags {
+  RuntimeFlags runtime;
+  SamplingFlags sampling;
+  std::string session;
+  std::string workspace;
+  std::string system;
+  std::string thinking = "chat";
+  std::string script_file;
+  std::vector<std::string> input;
+  std::vector<std::string> input_files;
+  bool trace = false;
+  bool json = false;
+};
+
+Result<std::string> ReadFile(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) return NotFoundError("can't open '" + path + "'");
+  std::ostringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+/// The session that the flags name, created if it isn't there.
+Result<SessionView> OpenSession(Runtime& runtime, const TurnFlags& flags) {
+  if (!flags.session.empty()) {
+    auto existing = runtime.GetSession(flags.session);
+    if (existing.ok() || existing.status().code() != StatusCode::kNotFound) return existing;
+  }
+  CreateSessionRequest request;
+  request.session = flags.session;
+  request.settings.workspace = flags.workspace;
+  request.settings.system_prompt = flags.system;
+  request.settings.thinking = flags.thinking;
+  request.settings.sampling = flags.sampling.sampling;
+  request.settings.tokens_max = flags.sampling.tokens_max;
+  if (!flags.script_file.empty()) {
+    ASSIGN_OR_RETURN(request.settings.script, ReadFile(flags.script_file));
+    request.settings.script_name = flags.script_file;
+    request.settings.title = flags.script_file;
+  }
+  return runtime.CreateSession(request);
+}
+
+/// Watches `turn` from the event after `cursor` to its end.
+Result<TurnView> Follow(Runtime& runtime, const std::string& session, const std::string& turn,
+                        const std::string& cursor, bool json) {
+  EventPrinter printer(json ? PrintForm::kJson : PrintForm::kText);
+  WatchOptions watch;
+  watch.session = session;
+  watch.after = cursor;
+  ASSIGN_OR_RETURN(const auto subscription, runtime.Watch(watch, &printer));
+  RETURN_IF_ERROR(printer.WaitForTurn(turn));
+  return runtime.GetTurn(session, turn);
+}
+
+Result<TurnView> RunTurn(Runtime& runtime, const TurnFlags& flags, const SessionView& session,
+                         const std::vector<std::string>& input) {
+  StartTurnRequest request;
+  request.session = session.session;
+  request.input = input;
+  request.sampling = flags.sampling.sampling;
+  request.tokens_max = flags.sampling.tokens_max;
+  request.trace_logits = flags.trace;
+  ASSIGN_OR_RETURN(const SessionView before, runtime.GetSession(session.session));
+  ASSIGN_OR_RETURN(const TurnView turn, runtime.StartTurn(request));
+  return Follow(runtime, session.session, turn.turn, before.head_cursor, flags.json);
+}
+
+void PrintUsage(const TurnView& turn) {
+  std::fprintf(stderr,
+               "[%lld generated, %lld prefilled, %lld reused from RAM, %lld from disk, %lld "
+               "recomputed]\n",
+               static_cast<long long>(turn.tokens_generated),
+               static_cast<long long>(turn.tokens_prefilled),
+               static_cast<long long>(turn.tokens_reused_ram),
+               static_cast<long long>(turn.tokens_reused_disk),
+               static_cast<long long>(turn.tokens_recomputed));
+}
+
+int Chat(const TurnFlags& flags) {
+  auto runtime = OpenRuntime(flags.runtime);
+  if (!runtime.ok()) return Fail(runtime.status(), flags.json);
+  auto session = OpenSession(**runtime, flags);
+  if (!session.ok()) return Fail(session.status(), flags.json);
+  const bool terminal = isatty(STDIN_FILENO) != 0;
+  std::cerr << "session " << session->session << ", " << session->tokens
+            << " tokens; end with Ctrl-D\n";
+  if (!session->open_turn.empty()) {
+    auto turn =
+        Follow(**runtime, session->session, session->open_turn, session->head_cursor, flags.json);
+    if (!turn.ok()) return Fail(turn.status(), flags.json);
+  }
+  std::string line;
+  while (true) {
+    if (terminal) std::cerr << "> ";
+    if (!std::getline(std::cin, line)) return kExitOk;
+    if (line.empty()) continue;
+    auto turn = RunTurn(**runtime, flags, *session, {line});
+    if (!turn.ok()) return Fail(turn.status(), flags.json);
+    if (!flags.json) PrintUsage(*turn);
+  }
+}
+
+int RunScript(const TurnFlags& flags) {
+  auto runtime = OpenRuntime(flags.runtime);
+  if (!runtime.ok()) return Fail(runtime.status(), flags.json);
+  auto session = OpenSession(**runtime, flags);
+  if (!session.ok()) return Fail(session.status(), flags.json);
+  std::cerr << "session " << session->session << "\n";
+  Result<TurnView> turn = InternalError("not run");
+  if (!session->open_turn.empty()) {
+    // The run was broken off: it continues by itself, and is watched to its end.
+    turn = Follow(**runtime, session->session, session->open_turn, session->head_cursor,
+                  flags.json);
+  } else {
+    std::vector<std::string> input = flags.input;
+    for (const std::string& path : flags.input_files) {
+      auto text = ReadFile(path);
+      if (!text.ok()) return Fail(text.status(), flags.json);
+      input.push_back(std::move(text).value());
+    }
+    turn = RunTurn(**runtime, flags, *session, input);
+  }
+  if (!turn.ok()) return Fail(turn.status(), flags.json);
+  if (turn->state != TurnState::kSucceeded) return Fail(turn->error, flags.json);
+  if (!flags.json) {
+    std::cout << turn->text << "\n";
+    PrintUsage(*turn);
+  }
+  return kExitOk;
+}
+
+void AddCommon(CLI::App& command, const std::shared_ptr<TurnFlags>& flags) {
+  flags->runtime.AddTo(command);
+  flags->sampling.AddTo(command);
+  command.add_option("--session", flags->session, "Session to use; made if it doesn't exist");
+  command.add_option("--workspace", flags->workspace, "Folder that the file tools may read");
+  command.add_option("--system", flags->system, "System prompt of a new session");
+  command.add_option("--thinking", flags->thinking, "chat or thinking, for a new session")
+      ->check(CLI::IsMember({"chat", "thinking"}));
+  command.add_flag("--trace", flags->trace, "Journal a hash of the logits behind every token");
+  command.add_flag("--json", flags->json, "Events as JSON lines");
+}
+
+}  // namespace
+
+void AddChat(CLI::App& app, int* exit_code) {
+  auto flags = std::make_shared<TurnFlags>();  // owners: the callback below
+  CLI::App* command = app.add_subcommand("chat", "Talk to a session, a line per turn");
+  AddCommon(*command, flags);
+  command->callback([flags, exit_code] { *exit_code = Chat(*flags); });
+}
+
+void AddRun(CLI::App& app, int* exit_code) {
+  auto flags = std::make_shared<TurnFlags>();  // owners: the callback below
+  CLI::App* command = app.add_subcommand(
+      "run", "Run a Lua script as one turn; with --session, continue a run that was broken off");
+  command->add_option("script", flags->script_file, "Lua file")->required()->check(CLI::ExistingFile);
+  command->add_option("--input", flags->input, "User text; may be given several times");
+  command->add_option("--input-file", flags->input_files, "User text from files");
+  AddCommon(*command, flags);
+  command->callback([flags, exit_code] { *exit_code = RunScript(*flags); });
+}
+
+}  // namespace baleen::cli

@@ -1,0 +1,126 @@
+// Engine: one model on one backend, its thread, and the live sequences.
+//
+// Takes Generate jobs from the control loop, runs one sequence per tick in turn, publishes what happened
+// to a listener. Knows no sessions' meaning: a sequence is a name and a full token prefix.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <condition_variable>
+#include <string>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+#include "model/model.h"
+#include "model/sampler.h"
+#include "runtime/engine/kv_restore.h"
+#include "runtime/engine/live_sequence.h"
+#include "tools_sdk/status.h"
+
+namespace baleen {
+
+/// Sync the sequence to `prefix`, then sample up to `tokens_max` tokens.
+struct GenerateJob {
+  uint64_t id = 0;
+  std::string sequence;
+  std::vector<int32_t> prefix;    ///< The whole context, from BOS on.
+  int64_t generation_begin = 0;   ///< Position of the first sampled token; < prefix.size() when a
+                                  ///< broken-off generation continues.
+  int64_t computed_before = 0;    ///< Leading tokens that were computed once already.
+  int64_t tokens_max = 0;         ///< Of the whole generation. 0: only sync (all but the last token).
+  SamplingOptions sampling;
+  int32_t eos_id = -1;
+  std::string stop_text;          ///< Generation ends with the token that completes it; empty: none.
+  bool hash_logits = false;
+  /// Owners: the control loop, which sets it, and the engine, which reads it each tick.
+  std::shared_ptr<std::atomic<bool>> cancelled;
+};
+
+enum class JobEnd { kStop, kLength, kStopText, kCancelled, kFailed };
+
+/// Where the context of a job came from.
+struct ReuseReport {
+  int64_t reused_ram = 0;
+  int64_t reused_disk = 0;
+  int64_t recomputed = 0;   ///< Computed again though they had been computed before.
+  int64_t prefilled = 0;    ///< New prompt tokens.
+  int64_t bytes_read = 0;
+  double restore_ms = 0;
+  double prefill_ms = 0;
+  std::vector<std::string> reasons;
+};
+
+/// Called on the engine thread; must not block for long.
+class EngineListener {
+ public:
+  virtual ~EngineListener() = default;
+  virtual void OnProgress(uint64_t job, int64_t tokens_done, int64_t tokens_total) = 0;
+  virtual void OnSynced(uint64_t job, const ReuseReport& report) = 0;
+  /// `hash` is XXH3-64 of the fp32 logits; 0 unless asked for.
+  virtual void OnToken(uint64_t job, int64_t position, int32_t id, uint64_t hash) = 0;
+  virtual void OnDone(uint64_t job, JobEnd end, const Status& status) = 0;
+};
+
+struct EngineOptions {
+  int64_t prefill_chunk_tokens = 512;
+  int64_t checkpoint_interval_tokens = 4096;
+  int64_t resident_sequences_max = 8;
+  int64_t jobs_max = 64;
+};
+
+/// Threads: Submit and the counters from any thread; Stop from the owner.
+class Engine {
+ public:
+  /// Borrows: everything in `home`, listener.
+  Engine(const KvHome& home, const EngineOptions& options, EngineListener* listener);
+  ~Engine();
+
+  /// Errors: RESOURCE_EXHAUSTED when jobs_max jobs wait; UNAVAILABLE after Stop.
+  Status Submit(GenerateJob job);
+  /// Ends after the current tick, with no further calls to the listener.
+  void Stop();
+
+  int64_t wakeups() const { return wakeups_.load(std::memory_order_relaxed); }
+  int64_t resident() const { return resident_.load(std::memory_order_relaxed); }
+
+ private:
+  struct Running;
+
+  void Loop();
+  /// One tick of one job. false: the job is done.
+  bool Tick(Running& job);
+  Status Sync(Running& job);
+  Status Prefill(Running& job);
+  Status Decode(Running& job);
+  void Finish(Running& job, JobEnd end, const Status& status);
+  bool StopTextReached(Running& job, int32_t id) const;
+  void EvictBeyondLimit(const std::string& keep);
+
+  const KvHome home_;
+  const EngineOptions options_;
+  EngineListener* const listener_;
+
+  std::mutex mutex_;
+  std::condition_variable work_;
+  std::deque<std::unique_ptr<Running>> jobs_;  // guarded by mutex_
+  bool stop_ = false;                          // guarded by mutex_
+
+  // Engine thread only.
+  struct Resident {
+    std::unique_ptr<LiveSequence> sequence;
+    uint64_t last_used = 0;
+  };
+  std::unordered_map<std::string, Resident> sequences_;
+  uint64_t use_counter_ = 0;
+  std::vector<float> logits_;
+
+  std::atomic<int64_t> wakeups_{0};
+  std::atomic<int64_t> resident_{0};
+  std::thread thread_;
+};
+
+}  // namespace baleen

@@ -1,0 +1,252 @@
+#include "runtime/grpc/client.h"
+
+#include <baleen/v1/admin.grpc.pb.h>
+#include <baleen/v1/sessions.grpc.pb.h>
+#include <baleen/v1/turns.grpc.pb.h>
+#include <grpcpp/grpcpp.h>
+
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <limits>
+#include <mutex>
+#include <utility>
+
+#include "runtime/grpc/client_streams.h"
+#include "runtime/grpc/convert.h"
+#include "runtime/grpc/wire_status.h"
+
+namespace baleen {
+namespace {
+
+// Answers are bounded by what the server reads and by paging, not by gRPC's default of 4 MiB.
+constexpr int kMessageBytesMax = 64 << 20;
+constexpr int64_t kTokensPerCall = 1 << 18;
+
+/// Wakes WaitTurn when its turn has finished or the stream has ended.
+class TurnEnd final : public EventSubscriber {
+ public:
+  explicit TurnEnd(std::string turn) : turn_(std::move(turn)) {}
+
+  bool OnEvent(const Event& event) override {
+    if (event.kind == "turn_finished" && event.turn == turn_) Set(OkStatus());
+    return true;
+  }
+  void OnEnd(const Status& status) override {
+    Set(status.ok() ? UnavailableError("the event stream ended before the turn") : status);
+  }
+
+  /// nullopt: `timeout_ms` passed.
+  std::optional<Status> Wait(int64_t timeout_ms) {
+    std::unique_lock<std::mutex> lock(mutex_);
+    changed_.wait_for(lock, std::chrono::milliseconds(timeout_ms),
+                      [this] { return end_.has_value(); });
+    return end_;
+  }
+
+ private:
+  void Set(Status status) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (!end_.has_value()) end_ = std::move(status);
+    changed_.notify_all();
+  }
+
+  const std::string turn_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::optional<Status> end_;
+};
+
+class RemoteRuntime final : public Runtime {
+ public:
+  // The channel is gRPC's own handle type: shared by this object and by each stream it opens.
+  RemoteRuntime(const ConnectOptions& options, std::shared_ptr<grpc::Channel> channel)
+      : options_(options),
+        channel_(std::move(channel)),
+        sessions_(v1::Sessions::NewStub(channel_)),
+        turns_(v1::Turns::NewStub(channel_)),
+        admin_(v1::Admin::NewStub(channel_)) {}
+
+  Result<SessionView> CreateSession(const CreateSessionRequest& request) override {
+    v1::CreateSessionRequest wire;
+    wire.set_session_id(request.session);
+    wire::ToWire(request.settings, wire.mutable_session()->mutable_settings());
+    wire.set_request_id(request.request_id);
+    v1::Session response;
+    RETURN_IF_ERROR(Call(sessions_.get(), &v1::Sessions::Stub::CreateSession, wire, &response));
+    return wire::FromWire(response);
+  }
+
+  Result<SessionView> GetSession(const std::string& session) override {
+    v1::GetSessionRequest wire;
+    wire.set_name(wire::SessionName(session));
+    v1::Session response;
+    RETURN_IF_ERROR(Call(sessions_.get(), &v1::Sessions::Stub::GetSession, wire, &response));
+    return wire::FromWire(response);
+  }
+
+  Result<std::vector<SessionView>> ListSessions(int64_t page_size, const std::string& page_token,
+                                                std::string* next_page_token) override {
+    v1::ListSessionsRequest wire;
+    constexpr int64_t kLimit = std::numeric_limits<int32_t>::max();
+    wire.set_page_size(static_cast<int32_t>(std::clamp<int64_t>(page_size, -1, kLimit)));
+    wire.set_page_token(page_token);
+    v1::ListSessionsResponse response;
+    RETURN_IF_ERROR(Call(sessions_.get(), &v1::Sessions::Stub::ListSessions, wire, &response));
+    std::vector<SessionView> out;
+    for (const v1::Session& session : response.sessions()) {
+      ASSIGN_OR_RETURN(SessionView view, wire::FromWire(session));
+      out.push_back(std::move(view));
+    }
+    if (next_page_token != nullptr) *next_page_token = response.next_page_token();
+    return out;
+  }
+
+  Result<TurnView> StartTurn(const StartTurnRequest& request) override {
+    v1::StartTurnRequest wire;
+    wire::ToWire(request, &wire);
+    v1::Turn response;
+    RETURN_IF_ERROR(Call(turns_.get(), &v1::Turns::Stub::StartTurn, wire, &response));
+    return wire::FromWire(response);
+  }
+
+  Result<TurnView> CancelTurn(const std::string& session, const std::string& turn) override {
+    v1::CancelTurnRequest wire;
+    wire.set_name(wire::TurnNameOf(session, turn));
+    v1::Turn response;
+    RETURN_IF_ERROR(Call(turns_.get(), &v1::Turns::Stub::CancelTurn, wire, &response));
+    return wire::FromWire(response);
+  }
+
+  Result<TurnView> GetTurn(const std::string& session, const std::string& turn) override {
+    v1::GetTurnRequest wire;
+    wire.set_name(wire::TurnNameOf(session, turn));
+    v1::Turn response;
+    RETURN_IF_ERROR(Call(turns_.get(), &v1::Turns::Stub::GetTurn, wire, &response));
+    return wire::FromWire(response);
+  }
+
+  Result<TurnView> WaitTurn(const std::string& session, const std::string& turn,
+                            int64_t timeout_ms) override {
+    // From the head as it was before the turn was read: its end can't fall between the two.
+    ASSIGN_OR_RETURN(const SessionView before, GetSession(session));
+    ASSIGN_OR_RETURN(TurnView now, GetTurn(session, turn));
+    if (now.state != TurnState::kRunning) return now;
+    TurnEnd end(turn);
+    {
+      ASSIGN_OR_RETURN(const auto watch, Watch({session, before.head_cursor, false}, &end));
+      const std::optional<Status> status = end.Wait(timeout_ms);
+      if (!status.has_value()) {
+        return DeadlineExceededError("turn '" + turn + "' of session '" + session +
+                                     "' still runs after " + std::to_string(timeout_ms) +
+                                     " ms; it goes on");
+      }
+      RETURN_IF_ERROR(*status);
+    }
+    return GetTurn(session, turn);
+  }
+
+  Result<std::unique_ptr<Subscription>> Watch(const WatchOptions& options,
+                                              EventSubscriber* subscriber) override {
+    return RemoteWatch(channel_, options, subscriber);
+  }
+
+  Result<std::unique_ptr<ToolHostConnection>> ConnectToolHost(const std::string& session,
+                                                              const std::vector<std::string>& tools,
+                                                              ToolHostSink* sink) override {
+    return RemoteToolHost(channel_, session, tools, sink);
+  }
+
+  Result<TokenTrace> ReadTokens(const std::string& session, int64_t begin, int64_t count) override {
+    TokenTrace out;
+    out.begin = begin;
+    bool hashes = false;
+    do {
+      v1::ReadTokensRequest wire;
+      wire.set_name(wire::SessionName(session));
+      wire.set_begin(begin + static_cast<int64_t>(out.ids.size()));
+      const int64_t wanted =
+          std::min(kTokensPerCall, count - static_cast<int64_t>(out.ids.size()));
+      if (wanted == 0) break;  // 0 on the wire means the server's default
+      wire.set_count(wanted);
+      v1::ReadTokensResponse response;
+      RETURN_IF_ERROR(Call(sessions_.get(), &v1::Sessions::Stub::ReadTokens, wire, &response));
+      const TokenTrace page = wire::FromWire(response);
+      // Pages without any hash come without the array: fill it up, drop it if all were like that.
+      hashes = hashes || !page.logits_hashes.empty();
+      out.logits_hashes.insert(out.logits_hashes.end(), page.logits_hashes.begin(),
+                               page.logits_hashes.end());
+      out.ids.insert(out.ids.end(), page.ids.begin(), page.ids.end());
+      out.logits_hashes.resize(out.ids.size(), 0);
+      if (static_cast<int64_t>(page.ids.size()) < wanted) break;
+    } while (static_cast<int64_t>(out.ids.size()) < count);
+    if (!hashes) out.logits_hashes.clear();
+    return out;
+  }
+
+  Result<VerifyReport> Verify(const std::string& session) override {
+    v1::VerifySessionRequest wire;
+    wire.set_name(session.empty() ? "sessions/-" : wire::SessionName(session));
+    v1::VerifySessionResponse response;
+    RETURN_IF_ERROR(Call(sessions_.get(), &v1::Sessions::Stub::VerifySession, wire, &response,
+                         options_.verify_ms_max));
+    return wire::FromWire(response);
+  }
+
+  Result<RuntimeStats> Stats() override {
+    v1::Stats response;
+    RETURN_IF_ERROR(
+        Call(admin_.get(), &v1::Admin::Stub::GetStats, v1::GetStatsRequest(), &response));
+    return wire::FromWire(response);
+  }
+
+ private:
+  template <typename Stub, typename Method, typename Request, typename Response>
+  Status Call(Stub* stub, Method method, const Request& request, Response* response,
+              int64_t call_ms_max = 0) const {
+    grpc::ClientContext context;
+    const int64_t limit_ms = call_ms_max > 0 ? call_ms_max : options_.call_ms_max;
+    context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(limit_ms));
+    return wire::FromGrpc((stub->*method)(&context, request, response));
+  }
+
+  const ConnectOptions options_;
+  const std::shared_ptr<grpc::Channel> channel_;
+  const std::unique_ptr<v1::Sessions::Stub> sessions_;
+  const std::unique_ptr<v1::Turns::Stub> turns_;
+  const std::unique_ptr<v1::Admin::Stub> admin_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Runtime>> ConnectRuntime(const std::string& address,
+                                                const ConnectOptions& options) {
+  if (address.find(':') == std::string::npos) {
+    return InvalidArgumentError("server address: expected 'unix:PATH' or 'HOST:PORT', got '" +
+                                address.substr(0, 80) + "'");
+  }
+  wire::KeepGrpcLoaded();
+  grpc::ChannelArguments arguments;
+  arguments.SetMaxReceiveMessageSize(kMessageBytesMax);
+  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);  // a loopback address is never behind a proxy
+  // Own connections: a global pool would let one caller's broken connection delay another's.
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  auto channel = grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
+  // Not WaitForConnected: it goes on trying when nobody listens, and the caller has another plan then.
+  const auto deadline =
+      std::chrono::system_clock::now() + std::chrono::milliseconds(options.connect_ms_max);
+  grpc_connectivity_state state = channel->GetState(true);
+  while (state == GRPC_CHANNEL_IDLE || state == GRPC_CHANNEL_CONNECTING) {
+    if (!channel->WaitForStateChange(state, deadline)) break;
+    state = channel->GetState(true);
+  }
+  if (state != GRPC_CHANNEL_READY) {
+    return UnavailableError(
+        "no server answers on '" + address.substr(0, 200) + "'; is `baleen serve` running?",
+        "NOT_LISTENING");
+  }
+  return std::unique_ptr<Runtime>(
+      std::make_unique<RemoteRuntime>(options, std::move(channel)));
+}
+
+}  // namespace baleen

@@ -1,0 +1,418 @@
+#include "runtime/grpc/convert.h"
+
+#include <cmath>
+#include <utility>
+
+#include "runtime/grpc/wire_status.h"
+
+namespace baleen::wire {
+namespace {
+
+constexpr char kSessions[] = "sessions/";
+constexpr char kTurns[] = "/turns/";
+constexpr size_t kIdBytesMax = 63;
+
+Status BadField(std::string_view field, std::string_view expected, std::string_view got) {
+  // A hostile name may be megabytes long: show its start.
+  const std::string shown = ValidUtf8(got.substr(0, 80)) + (got.size() > 80 ? "..." : "");
+  return InvalidArgumentError(
+      std::string(field) + ": expected " + std::string(expected) + ", got '" + shown + "'",
+      kBadField);
+}
+
+bool IsId(std::string_view id) {
+  if (id.empty() || id.size() > kIdBytesMax || id.front() == '-') return false;
+  for (const char c : id) {
+    if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-')) return false;
+  }
+  return true;
+}
+
+void SetTime(int64_t time_ms, google::protobuf::Timestamp* out) {
+  int64_t seconds = time_ms / 1000;
+  int64_t rest_ms = time_ms % 1000;
+  if (rest_ms < 0) {  // nanos count forwards, also before 1970
+    --seconds;
+    rest_ms += 1000;
+  }
+  out->set_seconds(seconds);
+  out->set_nanos(static_cast<int32_t>(rest_ms * 1'000'000));
+}
+
+int64_t TimeMs(const google::protobuf::Timestamp& time) {
+  // The range of Timestamp (years 1 to 9999); outside it the product could overflow.
+  if (time.seconds() < -62'135'596'800 || time.seconds() > 253'402'300'799) return 0;
+  return time.seconds() * 1000 + time.nanos() / 1'000'000;
+}
+
+Status CheckUnit(float value, std::string_view field, float least, float most) {
+  if (std::isfinite(value) && value >= least && value <= most) return OkStatus();
+  return BadField(field, "a number in [" + std::to_string(least) + ", " + std::to_string(most) + "]",
+                  std::to_string(value));
+}
+
+Status CheckNotNegative(int64_t value, std::string_view field) {
+  if (value >= 0) return OkStatus();
+  return BadField(field, "0 or more", std::to_string(value));
+}
+
+v1::EffectClass ToWireEffect(EffectClass effect) {
+  switch (effect) {
+    case EffectClass::kPure: return v1::EFFECT_CLASS_PURE;
+    case EffectClass::kIdempotent: return v1::EFFECT_CLASS_IDEMPOTENT;
+    case EffectClass::kEffect: return v1::EFFECT_CLASS_EFFECT;
+  }
+  return v1::EFFECT_CLASS_EFFECT;
+}
+
+void ToWireSpec(const ToolSpec& spec, v1::ToolSpec* out) {
+  out->set_name(ValidUtf8(spec.name));
+  out->set_description(ValidUtf8(spec.description));
+  out->set_parameters(ValidUtf8(spec.parameters));
+  out->set_effect(ToWireEffect(spec.effect));
+  out->set_timeout_ms(spec.timeout_ms);
+  out->set_output_bytes_max(spec.output_bytes_max);
+}
+
+Result<ToolSpec> FromWireSpec(const v1::ToolSpec& spec) {
+  RETURN_IF_ERROR(CheckNotNegative(spec.timeout_ms(), "settings.host_tools.timeout_ms"));
+  RETURN_IF_ERROR(CheckNotNegative(spec.output_bytes_max(), "settings.host_tools.output_bytes_max"));
+  ToolSpec out;
+  out.name = spec.name();
+  out.description = spec.description();
+  out.parameters = spec.parameters();
+  if (spec.effect() == v1::EFFECT_CLASS_PURE) out.effect = EffectClass::kPure;
+  if (spec.effect() == v1::EFFECT_CLASS_IDEMPOTENT) out.effect = EffectClass::kIdempotent;
+  if (spec.timeout_ms() > 0) out.timeout_ms = spec.timeout_ms();
+  if (spec.output_bytes_max() > 0) out.output_bytes_max = spec.output_bytes_max();
+  return out;
+}
+
+}  // namespace
+
+Status CheckSessionId(std::string_view id, std::string_view field) {
+  if (IsId(id)) return OkStatus();
+  return BadField(field, "[a-z0-9][a-z0-9-]{0,62}", id);
+}
+
+Result<std::string> ParseSessionName(std::string_view name, std::string_view field) {
+  const std::string_view prefix = kSessions;
+  if (!name.starts_with(prefix) || !IsId(name.substr(prefix.size()))) {
+    return BadField(field, "'sessions/{id}' with id [a-z0-9][a-z0-9-]{0,62}", name);
+  }
+  return std::string(name.substr(prefix.size()));
+}
+
+Result<TurnName> ParseTurnName(std::string_view name, std::string_view field) {
+  const std::string_view middle = kTurns;
+  const size_t at = name.find(middle);
+  const std::string_view session = name.substr(0, at);
+  const std::string_view prefix = kSessions;
+  if (at != std::string_view::npos && session.starts_with(prefix) &&
+      IsId(session.substr(prefix.size())) && IsId(name.substr(at + middle.size()))) {
+    return TurnName{std::string(session.substr(prefix.size())),
+                    std::string(name.substr(at + middle.size()))};
+  }
+  return BadField(field, "'sessions/{id}/turns/{id}'", name);
+}
+
+std::string SessionName(std::string_view session) { return kSessions + std::string(session); }
+
+std::string TurnNameOf(std::string_view session, std::string_view turn) {
+  if (turn.empty()) return {};
+  return SessionName(session) + kTurns + std::string(turn);
+}
+
+void ToWire(const SamplingSettings& sampling, v1::Sampling* out) {
+  out->set_temperature(sampling.temperature);
+  out->set_top_p(sampling.top_p);
+  out->set_min_p(sampling.min_p);
+  out->set_top_k(sampling.top_k);
+  out->set_seed(sampling.seed);
+}
+
+Result<SamplingSettings> FromWire(const v1::Sampling& sampling) {
+  SamplingSettings out;
+  if (sampling.has_temperature()) out.temperature = sampling.temperature();
+  if (sampling.has_top_p()) out.top_p = sampling.top_p();
+  if (sampling.has_min_p()) out.min_p = sampling.min_p();
+  if (sampling.has_top_k()) out.top_k = sampling.top_k();
+  if (sampling.has_seed()) out.seed = sampling.seed();
+  RETURN_IF_ERROR(CheckUnit(out.temperature, "sampling.temperature", 0.0F, 100.0F));
+  RETURN_IF_ERROR(CheckUnit(out.top_p, "sampling.top_p", 0.0F, 1.0F));
+  RETURN_IF_ERROR(CheckUnit(out.min_p, "sampling.min_p", 0.0F, 1.0F));
+  RETURN_IF_ERROR(CheckNotNegative(out.top_k, "sampling.top_k"));
+  return out;
+}
+
+void ToWire(const SessionSettings& settings, v1::SessionSettings* out) {
+  out->set_title(ValidUtf8(settings.title));
+  out->set_workspace(ValidUtf8(settings.workspace));
+  out->set_script(ValidUtf8(settings.script));
+  out->set_script_name(ValidUtf8(settings.script_name));
+  out->set_system_prompt(ValidUtf8(settings.system_prompt));
+  out->set_thinking(settings.thinking == "thinking" ? v1::SessionSettings::THINKING
+                                                    : v1::SessionSettings::CHAT);
+  out->set_reasoning_effort(ValidUtf8(settings.reasoning_effort));
+  for (const ToolSpec& spec : settings.host_tools) ToWireSpec(spec, out->add_host_tools());
+  ToWire(settings.sampling, out->mutable_sampling());
+  out->set_tokens_max(settings.tokens_max);
+}
+
+Result<SessionSettings> FromWire(const v1::SessionSettings& settings) {
+  RETURN_IF_ERROR(CheckNotNegative(settings.tokens_max(), "settings.tokens_max"));
+  SessionSettings out;
+  out.title = settings.title();
+  out.workspace = settings.workspace();
+  out.script = settings.script();
+  out.script_name = settings.script_name();
+  out.system_prompt = settings.system_prompt();
+  if (settings.thinking() == v1::SessionSettings::THINKING) {
+    out.thinking = "thinking";
+  } else if (settings.thinking() != v1::SessionSettings::CHAT &&
+             settings.thinking() != v1::SessionSettings::THINKING_UNSPECIFIED) {
+    return BadField("settings.thinking", "CHAT or THINKING", std::to_string(settings.thinking()));
+  }
+  out.reasoning_effort = settings.reasoning_effort();
+  for (const v1::ToolSpec& spec : settings.host_tools()) {
+    ASSIGN_OR_RETURN(ToolSpec tool, FromWireSpec(spec));
+    out.host_tools.push_back(std::move(tool));
+  }
+  ASSIGN_OR_RETURN(out.sampling, FromWire(settings.sampling()));
+  if (settings.tokens_max() > 0) out.tokens_max = settings.tokens_max();
+  return out;
+}
+
+v1::Session::State ToWire(SessionState state) {
+  switch (state) {
+    case SessionState::kIdle: return v1::Session::IDLE;
+    case SessionState::kRunning: return v1::Session::RUNNING;
+    case SessionState::kBroken: return v1::Session::BROKEN;
+  }
+  return v1::Session::BROKEN;
+}
+
+void ToWire(const SessionView& view, v1::Session* out) {
+  out->set_name(SessionName(view.session));
+  ToWire(view.settings, out->mutable_settings());
+  out->set_state(ToWire(view.state));
+  out->set_tokens(view.tokens);
+  out->set_turns(view.turns);
+  SetTime(view.created_ms, out->mutable_create_time());
+  SetTime(view.updated_ms, out->mutable_update_time());
+  out->set_head_cursor(ValidUtf8(view.head_cursor));
+  out->set_open_turn(TurnNameOf(view.session, view.open_turn));
+}
+
+Result<SessionView> FromWire(const v1::Session& session) {
+  SessionView out;
+  ASSIGN_OR_RETURN(out.session, ParseSessionName(session.name(), "session.name"));
+  ASSIGN_OR_RETURN(out.settings, FromWire(session.settings()));
+  // A state of a newer server is neither idle nor running for us: the careful reading is broken.
+  out.state = session.state() == v1::Session::IDLE      ? SessionState::kIdle
+              : session.state() == v1::Session::RUNNING ? SessionState::kRunning
+                                                        : SessionState::kBroken;
+  out.tokens = session.tokens();
+  out.turns = session.turns();
+  out.created_ms = TimeMs(session.create_time());
+  out.updated_ms = TimeMs(session.update_time());
+  out.head_cursor = session.head_cursor();
+  if (!session.open_turn().empty()) {
+    ASSIGN_OR_RETURN(TurnName open, ParseTurnName(session.open_turn(), "session.open_turn"));
+    out.open_turn = std::move(open.turn);
+  }
+  return out;
+}
+
+void ToWire(const StartTurnRequest& request, v1::StartTurnRequest* out) {
+  out->set_parent(SessionName(request.session));
+  for (const std::string& part : request.input) out->add_input(ValidUtf8(part));
+  if (request.sampling.has_value()) ToWire(*request.sampling, out->mutable_sampling());
+  out->set_tokens_max(request.tokens_max);
+  out->set_trace_logits(request.trace_logits);
+  out->set_expected_head(ValidUtf8(request.expected_head));
+  out->set_request_id(ValidUtf8(request.request_id));
+}
+
+Result<StartTurnRequest> FromWire(const v1::StartTurnRequest& request) {
+  RETURN_IF_ERROR(CheckNotNegative(request.tokens_max(), "tokens_max"));
+  StartTurnRequest out;
+  ASSIGN_OR_RETURN(out.session, ParseSessionName(request.parent(), "parent"));
+  out.input.assign(request.input().begin(), request.input().end());
+  if (request.has_sampling()) {
+    ASSIGN_OR_RETURN(out.sampling, FromWire(request.sampling()));
+  }
+  out.tokens_max = request.tokens_max();
+  out.trace_logits = request.trace_logits();
+  out.expected_head = request.expected_head();
+  out.request_id = request.request_id();
+  return out;
+}
+
+void ToWire(const TurnView& view, v1::Turn* out) {
+  out->set_name(TurnNameOf(view.session, view.turn));
+  switch (view.state) {
+    case TurnState::kRunning: out->set_state(v1::Turn::RUNNING); break;
+    case TurnState::kSucceeded: out->set_state(v1::Turn::SUCCEEDED); break;
+    case TurnState::kFailed: out->set_state(v1::Turn::FAILED); break;
+    case TurnState::kCancelled: out->set_state(v1::Turn::CANCELLED); break;
+  }
+  out->set_text(ValidUtf8(view.text));
+  if (!view.error.ok()) {
+    out->mutable_error()->set_code(static_cast<int>(view.error.code()));
+    out->mutable_error()->set_reason(ValidUtf8(view.error.reason()));
+    out->mutable_error()->set_message(ValidUtf8(view.error.message()));
+  }
+  v1::TokenUse* use = out->mutable_tokens();
+  use->set_reused_ram(view.tokens_reused_ram);
+  use->set_reused_disk(view.tokens_reused_disk);
+  use->set_recomputed(view.tokens_recomputed);
+  use->set_prefilled(view.tokens_prefilled);
+  use->set_generated(view.tokens_generated);
+}
+
+Result<TurnView> FromWire(const v1::Turn& turn) {
+  TurnView out;
+  ASSIGN_OR_RETURN(TurnName name, ParseTurnName(turn.name(), "turn.name"));
+  out.session = std::move(name.session);
+  out.turn = std::move(name.turn);
+  switch (turn.state()) {
+    case v1::Turn::RUNNING: out.state = TurnState::kRunning; break;
+    case v1::Turn::SUCCEEDED: out.state = TurnState::kSucceeded; break;
+    case v1::Turn::CANCELLED: out.state = TurnState::kCancelled; break;
+    default: out.state = TurnState::kFailed; break;
+  }
+  out.text = turn.text();
+  if (turn.has_error()) {
+    const int code = turn.error().code();
+    const bool known = code > 0 && code <= static_cast<int>(StatusCode::kUnauthenticated);
+    out.error = Status(known ? static_cast<StatusCode>(code) : StatusCode::kUnknown,
+                       turn.error().message(), turn.error().reason());
+  }
+  out.tokens_reused_ram = turn.tokens().reused_ram();
+  out.tokens_reused_disk = turn.tokens().reused_disk();
+  out.tokens_recomputed = turn.tokens().recomputed();
+  out.tokens_prefilled = turn.tokens().prefilled();
+  out.tokens_generated = turn.tokens().generated();
+  return out;
+}
+
+void ToWire(const Event& event, v1::Event* out) {
+  out->set_session(SessionName(event.session));
+  out->set_turn(TurnNameOf(event.session, event.turn));
+  out->set_kind(ValidUtf8(event.kind));
+  out->set_payload(ValidUtf8(event.payload));
+  out->set_cursor(ValidUtf8(event.cursor));
+  out->set_seq(event.seq);
+  SetTime(event.time_ms, out->mutable_time());
+}
+
+Result<Event> FromWire(const v1::Event& event) {
+  Event out;
+  ASSIGN_OR_RETURN(out.session, ParseSessionName(event.session(), "event.session"));
+  if (!event.turn().empty()) {
+    ASSIGN_OR_RETURN(TurnName name, ParseTurnName(event.turn(), "event.turn"));
+    out.turn = std::move(name.turn);
+  }
+  out.kind = event.kind();
+  out.payload = event.payload();
+  out.cursor = event.cursor();
+  out.seq = event.seq();
+  out.time_ms = TimeMs(event.time());
+  return out;
+}
+
+void ToWire(const TokenTrace& trace, v1::ReadTokensResponse* out) {
+  out->set_begin(trace.begin);
+  out->mutable_ids()->Add(trace.ids.begin(), trace.ids.end());
+  out->mutable_logits_hashes()->Add(trace.logits_hashes.begin(), trace.logits_hashes.end());
+}
+
+TokenTrace FromWire(const v1::ReadTokensResponse& response) {
+  TokenTrace out;
+  out.begin = response.begin();
+  out.ids.assign(response.ids().begin(), response.ids().end());
+  out.logits_hashes.assign(response.logits_hashes().begin(), response.logits_hashes().end());
+  return out;
+}
+
+void ToWire(const VerifyReport& report, v1::VerifySessionResponse* out) {
+  out->set_sessions(report.sessions);
+  out->set_events(report.events);
+  out->set_tokens(report.tokens);
+  out->set_blocks(report.blocks);
+  out->set_checkpoints(report.checkpoints);
+  for (const std::string& problem : report.problems) out->add_problems(ValidUtf8(problem));
+}
+
+VerifyReport FromWire(const v1::VerifySessionResponse& response) {
+  VerifyReport out;
+  out.sessions = response.sessions();
+  out.events = response.events();
+  out.tokens = response.tokens();
+  out.blocks = response.blocks();
+  out.checkpoints = response.checkpoints();
+  out.problems.assign(response.problems().begin(), response.problems().end());
+  return out;
+}
+
+void ToWire(const RuntimeStats& stats, v1::Stats* out) {
+  out->set_sessions(stats.sessions);
+  out->set_turns_running(stats.turns_running);
+  out->set_sequences_resident(stats.sequences_resident);
+  out->set_kv_bytes_on_disk(stats.kv_bytes_on_disk);
+  out->set_block_tokens(stats.block_tokens);
+  out->set_block_payload_bytes(stats.block_payload_bytes);
+  out->set_engine_wakeups(stats.engine_wakeups);
+  out->set_fingerprint(ValidUtf8(stats.fingerprint));
+  out->set_arithmetic_id(ValidUtf8(stats.arithmetic_id));
+  out->set_model_path(ValidUtf8(stats.model_path));
+}
+
+RuntimeStats FromWire(const v1::Stats& stats) {
+  RuntimeStats out;
+  out.sessions = stats.sessions();
+  out.turns_running = stats.turns_running();
+  out.sequences_resident = stats.sequences_resident();
+  out.kv_bytes_on_disk = stats.kv_bytes_on_disk();
+  out.block_tokens = stats.block_tokens();
+  out.block_payload_bytes = stats.block_payload_bytes();
+  out.engine_wakeups = stats.engine_wakeups();
+  out.fingerprint = stats.fingerprint();
+  out.arithmetic_id = stats.arithmetic_id();
+  out.model_path = stats.model_path();
+  return out;
+}
+
+void ToWire(const ToolResult& result, v1::Result* out) {
+  out->set_call_id(ValidUtf8(result.call_id));
+  switch (result.outcome) {
+    case ToolOutcome::kOk: out->set_outcome(v1::OUTCOME_OK); break;
+    case ToolOutcome::kError: out->set_outcome(v1::OUTCOME_ERROR); break;
+    case ToolOutcome::kDenied: out->set_outcome(v1::OUTCOME_DENIED); break;
+    case ToolOutcome::kTimeout: out->set_outcome(v1::OUTCOME_TIMEOUT); break;
+    case ToolOutcome::kAborted: out->set_outcome(v1::OUTCOME_ABORTED); break;
+    case ToolOutcome::kUnknown: out->set_outcome(v1::OUTCOME_UNKNOWN); break;
+  }
+  out->set_content(ValidUtf8(result.content));
+  out->set_content_bytes(result.content_bytes);
+}
+
+ToolResult FromWire(const v1::Result& result) {
+  ToolResult out;
+  out.call_id = result.call_id();
+  switch (result.outcome()) {
+    case v1::OUTCOME_UNSPECIFIED:
+    case v1::OUTCOME_OK: out.outcome = ToolOutcome::kOk; break;
+    case v1::OUTCOME_ERROR: out.outcome = ToolOutcome::kError; break;
+    case v1::OUTCOME_DENIED: out.outcome = ToolOutcome::kDenied; break;
+    case v1::OUTCOME_TIMEOUT: out.outcome = ToolOutcome::kTimeout; break;
+    case v1::OUTCOME_ABORTED: out.outcome = ToolOutcome::kAborted; break;
+    default: out.outcome = ToolOutcome::kUnknown; break;  // of a newer host
+  }
+  out.content = result.content();
+  out.content_bytes = result.content_bytes();
+  return out;
+}
+
+}  // namespace baleen::wire

@@ -1,0 +1,71 @@
+// Public value types <-> wire messages, and resource names. Pure functions; both directions are total:
+// what can't be said on the wire is INVALID_ARGUMENT/BAD_FIELD, naming the field.
+//
+// Used by server and client of this folder only.
+#pragma once
+
+#include <baleen/v1/admin.pb.h>
+#include <baleen/v1/events.pb.h>
+#include <baleen/v1/sessions.pb.h>
+#include <baleen/v1/tool_host.pb.h>
+#include <baleen/v1/turns.pb.h>
+
+#include <string>
+#include <string_view>
+
+#include "runtime/session.h"
+#include "tools_sdk/message.h"
+#include "tools_sdk/status.h"
+
+namespace baleen::wire {
+
+inline constexpr char kBadField[] = "BAD_FIELD";
+
+struct TurnName {
+  std::string session;
+  std::string turn;
+};
+
+/// "sessions/{id}" -> id, [a-z0-9][a-z0-9-]{0,62}. `field` is for the message.
+Result<std::string> ParseSessionName(std::string_view name, std::string_view field);
+/// "sessions/{id}/turns/{id}"; turn ids as session ids.
+Result<TurnName> ParseTurnName(std::string_view name, std::string_view field);
+/// Errors: INVALID_ARGUMENT/BAD_FIELD, as ParseSessionName but without "sessions/".
+Status CheckSessionId(std::string_view id, std::string_view field);
+
+std::string SessionName(std::string_view session);
+/// "" for an empty turn.
+std::string TurnNameOf(std::string_view session, std::string_view turn);
+
+void ToWire(const SamplingSettings& sampling, v1::Sampling* out);
+Result<SamplingSettings> FromWire(const v1::Sampling& sampling);
+
+void ToWire(const SessionSettings& settings, v1::SessionSettings* out);
+Result<SessionSettings> FromWire(const v1::SessionSettings& settings);
+
+v1::Session::State ToWire(SessionState state);
+void ToWire(const SessionView& view, v1::Session* out);
+Result<SessionView> FromWire(const v1::Session& session);
+
+void ToWire(const StartTurnRequest& request, v1::StartTurnRequest* out);
+Result<StartTurnRequest> FromWire(const v1::StartTurnRequest& request);
+
+void ToWire(const TurnView& view, v1::Turn* out);
+Result<TurnView> FromWire(const v1::Turn& turn);
+
+void ToWire(const Event& event, v1::Event* out);
+Result<Event> FromWire(const v1::Event& event);
+
+void ToWire(const TokenTrace& trace, v1::ReadTokensResponse* out);
+TokenTrace FromWire(const v1::ReadTokensResponse& response);
+
+void ToWire(const VerifyReport& report, v1::VerifySessionResponse* out);
+VerifyReport FromWire(const v1::VerifySessionResponse& response);
+
+void ToWire(const RuntimeStats& stats, v1::Stats* out);
+RuntimeStats FromWire(const v1::Stats& stats);
+
+void ToWire(const ToolResult& result, v1::Result* out);
+ToolResult FromWire(const v1::Result& result);
+
+}  // namespace baleen::wire

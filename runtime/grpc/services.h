@@ -1,0 +1,29 @@
+// The services of baleen.v1, each as one gRPC service object over a borrowed Runtime.
+//
+// Used by server.cc only.
+#pragma once
+
+#include <grpcpp/impl/codegen/service_type.h>
+
+#include <memory>
+
+#include "runtime/grpc/outbound.h"
+#include "runtime/grpc/server.h"
+#include "runtime/runtime.h"
+
+namespace baleen {
+
+/// Borrows: everything, until the services are gone.
+struct ServiceContext {
+  Runtime* runtime = nullptr;
+  ServerOptions options;
+  StreamThreads threads = {};
+};
+
+std::unique_ptr<grpc::Service> NewSessionsService(const ServiceContext& context);
+std::unique_ptr<grpc::Service> NewTurnsService(const ServiceContext& context);
+std::unique_ptr<grpc::Service> NewAdminService(const ServiceContext& context);
+std::unique_ptr<grpc::Service> NewEventsService(const ServiceContext& context);
+std::unique_ptr<grpc::Service> NewToolHostService(const ServiceContext& context);
+
+}  // namespace baleen

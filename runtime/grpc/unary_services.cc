@@ -1,0 +1,216 @@
+// Sessions, Turns and Admin: parse, call the runtime on a call thread, answer.
+
+#include <baleen/v1/admin.grpc.pb.h>
+#include <baleen/v1/sessions.grpc.pb.h>
+#include <baleen/v1/turns.grpc.pb.h>
+
+#include <algorithm>
+#include <atomic>
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "runtime/grpc/convert.h"
+#include "runtime/grpc/services.h"
+#include "runtime/grpc/wire_status.h"
+
+namespace baleen {
+namespace {
+
+using Context = grpc::CallbackServerContext;
+using Reactor = grpc::ServerUnaryReactor;
+
+constexpr int64_t kPageDefault = 50;
+constexpr int64_t kPageMax = 1000;
+constexpr int64_t kTokensDefault = 65'536;
+// 12 bytes a token with its hash, so that an answer stays far below 64 MiB.
+constexpr int64_t kTokensMax = 1 << 20;
+// Room for the widest use: a resource name, or a UUID, or a cursor.
+constexpr size_t kKeyBytesMax = 1024;
+
+/// Runs `body` on a call thread and answers with its status. gRPC keeps request and response until
+/// then, also when the client has left.
+Reactor* Answer(const ServiceContext& service, Context* context, std::function<Status()> body) {
+  Reactor* reactor = context->DefaultReactor();
+  const bool queued = service.threads.calls->Post(
+      [reactor, body = std::move(body)] { reactor->Finish(wire::ToGrpc(body())); });
+  if (!queued) {
+    reactor->Finish(wire::ToGrpc(ResourceExhaustedError(
+        std::to_string(service.options.calls_queued_max) + " calls are waiting already; try later",
+        "OVERLOADED")));
+  }
+  return reactor;
+}
+
+Status CheckKey(const std::string& key, const char* field) {
+  if (key.size() <= kKeyBytesMax) return OkStatus();
+  return InvalidArgumentError(std::string(field) + ": expected at most " +
+                                  std::to_string(kKeyBytesMax) + " bytes, got " +
+                                  std::to_string(key.size()),
+                              wire::kBadField);
+}
+
+Status CheckAccepting(const ServiceContext& service) {
+  if (!service.threads.open->draining()) return OkStatus();
+  return UnavailableError("the server is shutting down; try again once it is back", "DRAINING");
+}
+
+template <typename View, typename Message>
+Status Reply(Result<View> view, Message* response) {
+  if (!view.ok()) return view.status();
+  wire::ToWire(*view, response);
+  return OkStatus();
+}
+
+class SessionsService final : public v1::Sessions::CallbackService {
+ public:
+  explicit SessionsService(const ServiceContext& context) : service_(context) {}
+
+  Reactor* CreateSession(Context* context, const v1::CreateSessionRequest* request,
+                         v1::Session* response) override {
+    return Answer(service_, context, [this, request, response]() -> Status {
+      RETURN_IF_ERROR(CheckAccepting(service_));
+      RETURN_IF_ERROR(CheckKey(request->request_id(), "request_id"));
+      CreateSessionRequest wanted;
+      wanted.session = request->session_id();
+      if (!wanted.session.empty()) {
+        RETURN_IF_ERROR(wire::CheckSessionId(wanted.session, "session_id"));
+      }
+      ASSIGN_OR_RETURN(wanted.settings, wire::FromWire(request->session().settings()));
+      wanted.request_id = request->request_id();
+      return Reply(service_.runtime->CreateSession(wanted), response);
+    });
+  }
+
+  Reactor* GetSession(Context* context, const v1::GetSessionRequest* request,
+                      v1::Session* response) override {
+    return Answer(service_, context, [this, request, response]() -> Status {
+      ASSIGN_OR_RETURN(const std::string id, wire::ParseSessionName(request->name(), "name"));
+      return Reply(service_.runtime->GetSession(id), response);
+    });
+  }
+
+  Reactor* ListSessions(Context* context, const v1::ListSessionsRequest* request,
+                        v1::ListSessionsResponse* response) override {
+    return Answer(service_, context, [this, request, response]() -> Status {
+      if (request->page_size() < 0) {
+        return InvalidArgumentError(
+            "page_size: expected 0 or more, got " + std::to_string(request->page_size()),
+            wire::kBadField);
+      }
+      RETURN_IF_ERROR(CheckKey(request->page_token(), "page_token"));
+      const int64_t wanted = request->page_size() == 0 ? kPageDefault : request->page_size();
+      std::string next;
+      ASSIGN_OR_RETURN(const std::vector<SessionView> views,
+                       service_.runtime->ListSessions(std::min(wanted, kPageMax),
+                                                      request->page_token(), &next));
+      for (const SessionView& view : views) wire::ToWire(view, response->add_sessions());
+      response->set_next_page_token(wire::ValidUtf8(next));
+      return OkStatus();
+    });
+  }
+
+  Reactor* VerifySession(Context* context, const v1::VerifySessionRequest* request,
+                         v1::VerifySessionResponse* response) override {
+    return Answer(service_, context, [this, request, response]() -> Status {
+      std::string id;  // empty: all
+      if (request->name() != "sessions/-") {
+        ASSIGN_OR_RETURN(id, wire::ParseSessionName(request->name(), "name"));
+      }
+      // It may take minutes, so it may not take every call thread.
+      if (verifying_.exchange(true)) {
+        return ResourceExhaustedError("another verification is running; try again after it",
+                                      "VERIFY_RUNNING");
+      }
+      Result<VerifyReport> report = service_.runtime->Verify(id);
+      verifying_.store(false);
+      return Reply(std::move(report), response);
+    });
+  }
+
+  Reactor* ReadTokens(Context* context, const v1::ReadTokensRequest* request,
+                      v1::ReadTokensResponse* response) override {
+    return Answer(service_, context, [this, request, response]() -> Status {
+      ASSIGN_OR_RETURN(const std::string id, wire::ParseSessionName(request->name(), "name"));
+      if (request->begin() < 0 || request->count() < 0 || request->count() > kTokensMax) {
+        return InvalidArgumentError("begin, count: expected begin >= 0 and count 0 to " +
+                                        std::to_string(kTokensMax) + ", got " +
+                                        std::to_string(request->begin()) + ", " +
+                                        std::to_string(request->count()),
+                                    wire::kBadField);
+      }
+      const int64_t count = request->count() == 0 ? kTokensDefault : request->count();
+      return Reply(service_.runtime->ReadTokens(id, request->begin(), count), response);
+    });
+  }
+
+ private:
+  const ServiceContext service_;
+  std::atomic<bool> verifying_ = false;
+};
+
+class TurnsService final : public v1::Turns::CallbackService {
+ public:
+  explicit TurnsService(const ServiceContext& context) : service_(context) {}
+
+  Reactor* StartTurn(Context* context, const v1::StartTurnRequest* request,
+                     v1::Turn* response) override {
+    return Answer(service_, context, [this, request, response]() -> Status {
+      RETURN_IF_ERROR(CheckAccepting(service_));
+      RETURN_IF_ERROR(CheckKey(request->request_id(), "request_id"));
+      RETURN_IF_ERROR(CheckKey(request->expected_head(), "expected_head"));
+      ASSIGN_OR_RETURN(const StartTurnRequest wanted, wire::FromWire(*request));
+      return Reply(service_.runtime->StartTurn(wanted), response);
+    });
+  }
+
+  Reactor* GetTurn(Context* context, const v1::GetTurnRequest* request,
+                   v1::Turn* response) override {
+    return Answer(service_, context, [this, request, response]() -> Status {
+      ASSIGN_OR_RETURN(const wire::TurnName name, wire::ParseTurnName(request->name(), "name"));
+      return Reply(service_.runtime->GetTurn(name.session, name.turn), response);
+    });
+  }
+
+  Reactor* CancelTurn(Context* context, const v1::CancelTurnRequest* request,
+                      v1::Turn* response) override {
+    return Answer(service_, context, [this, request, response]() -> Status {
+      ASSIGN_OR_RETURN(const wire::TurnName name, wire::ParseTurnName(request->name(), "name"));
+      return Reply(service_.runtime->CancelTurn(name.session, name.turn), response);
+    });
+  }
+
+ private:
+  const ServiceContext service_;
+};
+
+class AdminService final : public v1::Admin::CallbackService {
+ public:
+  explicit AdminService(const ServiceContext& context) : service_(context) {}
+
+  Reactor* GetStats(Context* context, const v1::GetStatsRequest* /*request*/,
+                    v1::Stats* response) override {
+    return Answer(service_, context,
+                  [this, response] { return Reply(service_.runtime->Stats(), response); });
+  }
+
+ private:
+  const ServiceContext service_;
+};
+
+}  // namespace
+
+std::unique_ptr<grpc::Service> NewSessionsService(const ServiceContext& context) {
+  return std::make_unique<SessionsService>(context);
+}
+
+std::unique_ptr<grpc::Service> NewTurnsService(const ServiceContext& context) {
+  return std::make_unique<TurnsService>(context);
+}
+
+std::unique_ptr<grpc::Service> NewAdminService(const ServiceContext& context) {
+  return std::make_unique<AdminService>(context);
+}
+
+}  // namespace baleen

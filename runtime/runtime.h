@@ -1,0 +1,117 @@
+// Runtime: sessions that think, act and survive. The in-process API; gRPC is a thin translation of it.
+//
+// Owns the control, engine, storage and pool threads. Never prints, exits, aborts or installs signal
+// actions.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "runtime/session.h"
+#include "tools_sdk/status.h"
+#include "tools_sdk/tool.h"
+
+namespace baleen {
+
+struct RuntimeOptions {
+  std::string data_dir;
+  std::string model_path;
+  std::string mode = "native";   ///< "native" or "pure".
+  std::string backend = "cpu";
+  int threads = 0;               ///< Of the engine's arithmetic; <= 0: one per core.
+  bool map_weights = true;       ///< false: read the files instead (`--no-mmap`).
+  int64_t prefill_chunk_tokens = 512;       ///< Per engine tick; longer delays other sequences.
+  int64_t checkpoint_interval_tokens = 4096;
+  int64_t resident_sequences_max = 8;       ///< Live KV caches; the least recently used goes first.
+  int tool_threads = 2;
+  int64_t tool_wait_ms_max = 10 * 60 * 1000;  ///< For a host tool whose host is away.
+  int64_t running_turns_max = 64;
+  int64_t input_bytes_max = 64 << 20;
+
+  Status Validate() const;
+};
+
+/// Gets events. Called on the control thread: must not block and must not call the Runtime.
+class EventSubscriber {
+ public:
+  virtual ~EventSubscriber() = default;
+  /// false: the subscriber can't keep up; the subscription ends with RESOURCE_EXHAUSTED/SLOW_CONSUMER.
+  virtual bool OnEvent(const Event& event) = 0;
+  /// The last call.
+  virtual void OnEnd(const Status& status) = 0;
+};
+
+/// A running subscription; destruction ends it and waits until no callback runs.
+class Subscription {
+ public:
+  virtual ~Subscription() = default;
+};
+
+struct WatchOptions {
+  std::string session;
+  std::string after;      ///< Cursor; empty: from the first event.
+  bool live = true;       ///< Deltas and progress too.
+};
+
+/// Serves tools for sessions. Called on the control thread: must not block.
+class ToolHostSink {
+ public:
+  virtual ~ToolHostSink() = default;
+  /// false: the host is gone.
+  virtual bool OnCall(const std::string& session, const ToolCall& call, int64_t timeout_ms) = 0;
+  virtual void OnCancel(const std::string& session, const std::string& call_id) = 0;
+};
+
+/// A connected host; destruction disconnects it (open calls wait for a host to come back).
+class ToolHostConnection {
+ public:
+  virtual ~ToolHostConnection() = default;
+  /// Errors: NOT_FOUND (no such open call for this host), INVALID_ARGUMENT (not UTF-8, too large).
+  virtual Status SubmitResult(const std::string& session, const ToolResult& result) = 0;
+};
+
+/// Threads: every method may be called from any thread except from callbacks; each blocks until the
+/// control thread has answered (a journal commit, at most).
+class Runtime {
+ public:
+  /// Opens the data directory, loads the model, and continues turns that a crash interrupted.
+  static Result<std::unique_ptr<Runtime>> Open(const RuntimeOptions& options);
+  /// Stops at the next token; open turns continue at the next Open.
+  virtual ~Runtime() = default;
+
+  virtual Result<SessionView> CreateSession(const CreateSessionRequest& request) = 0;
+  virtual Result<SessionView> GetSession(const std::string& session) = 0;
+  /// Oldest first, after `page_token` ("" = start); `*next_page_token` is empty at the end.
+  virtual Result<std::vector<SessionView>> ListSessions(int64_t page_size,
+                                                        const std::string& page_token,
+                                                        std::string* next_page_token) = 0;
+  /// Answers when the turn is accepted and synced. Errors: NOT_FOUND/SESSION_UNKNOWN,
+  /// FAILED_PRECONDITION/SESSION_BUSY, ABORTED/HEAD_MOVED, RESOURCE_EXHAUSTED.
+  virtual Result<TurnView> StartTurn(const StartTurnRequest& request) = 0;
+  /// Answers when recorded; a turn_finished event always follows.
+  virtual Result<TurnView> CancelTurn(const std::string& session, const std::string& turn) = 0;
+  virtual Result<TurnView> GetTurn(const std::string& session, const std::string& turn) = 0;
+  /// Blocks until the turn ends or `timeout_ms` passes (DEADLINE_EXCEEDED; the turn goes on).
+  virtual Result<TurnView> WaitTurn(const std::string& session, const std::string& turn,
+                                    int64_t timeout_ms) = 0;
+
+  /// Borrows: subscriber, until the subscription is gone.
+  /// Errors: NOT_FOUND, INVALID_ARGUMENT (a cursor of another session), OUT_OF_RANGE/CURSOR_EXPIRED.
+  virtual Result<std::unique_ptr<Subscription>> Watch(const WatchOptions& options,
+                                                      EventSubscriber* subscriber) = 0;
+  /// Serves the host tools `tools` (names) of `session`; a second host for the same tool takes over.
+  /// Borrows: sink, until the connection is gone.
+  virtual Result<std::unique_ptr<ToolHostConnection>> ConnectToolHost(
+      const std::string& session, const std::vector<std::string>& tools, ToolHostSink* sink) = 0;
+
+  virtual Result<TokenTrace> ReadTokens(const std::string& session, int64_t begin,
+                                        int64_t count) = 0;
+  /// Walks journal and KV; "" = all sessions.
+  virtual Result<VerifyReport> Verify(const std::string& session) = 0;
+  virtual Result<RuntimeStats> Stats() = 0;
+};
+
+}  // namespace baleen

@@ -1,0 +1,277 @@
+#include "runtime/sessions/control_loop.h"
+
+#include <algorithm>
+#include <random>
+#include <utility>
+
+#include "runtime/sessions/cursor.h"
+#include "runtime/workspace/workspace.h"
+#include "tools_sdk/utf8.h"
+
+namespace baleen {
+namespace {
+
+/// The engine waits when this many closures are queued; everybody else is bounded by their requests.
+constexpr size_t kMailboxLimit = 4096;
+
+std::string RandomSessionId() {
+  std::random_device device;
+  std::string id = "s";
+  for (int i = 0; i < 16; ++i) id += "0123456789abcdefghijklmnopqrstuvwxyz"[device() % 36];
+  return id;
+}
+
+Status ValidateSettings(const SessionSettings& settings) {
+  if (settings.thinking != "chat" && settings.thinking != "thinking") {
+    return InvalidArgumentError("thinking is '" + settings.thinking +
+                                    "': expected 'chat' or 'thinking'",
+                                "BAD_FIELD");
+  }
+  if (settings.tokens_max < 1) {
+    return InvalidArgumentError(
+        "tokens_max is " + std::to_string(settings.tokens_max) + ": expected at least 1",
+        "BAD_FIELD");
+  }
+  for (const std::string* text : {&settings.title, &settings.system_prompt, &settings.script}) {
+    if (Utf8ValidPrefix(*text) != text->size()) {
+      return InvalidArgumentError("title, system prompt or script is not valid UTF-8", "BAD_FIELD");
+    }
+  }
+  return CheckScript(settings.script.empty() ? DefaultLoopSource() : settings.script,
+                     settings.script_name);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<ControlLoop>> ControlLoop::Create(const ControlParts& parts) {
+  const ChatDialect dialect = parts.model->config().dialect == ChatDialect::kUnknown
+                                  ? ChatDialect::k0731
+                                  : parts.model->config().dialect;
+  ASSIGN_OR_RETURN(SessionEncoder encoder,
+                   SessionEncoder::Create(*parts.model->tokenizer(), dialect));
+  return std::unique_ptr<ControlLoop>(new ControlLoop(parts, std::move(encoder)));
+}
+
+ControlLoop::ControlLoop(const ControlParts& parts, SessionEncoder encoder)
+    : parts_(parts), encoder_(std::move(encoder)), mailbox_(kMailboxLimit) {}
+
+void ControlLoop::Run() {
+  using std::chrono::milliseconds;
+  using std::chrono::steady_clock;
+  while (true) {
+    std::optional<steady_clock::time_point> deadline;
+    if (!timers_.empty()) {
+      const int64_t wait_ms =
+          std::max<int64_t>(0, timers_.begin()->first - parts_.clock->SteadyMs());
+      deadline = steady_clock::now() + milliseconds(wait_ms);
+    }
+    if (auto work = mailbox_.Pop(deadline)) {
+      (*work)();
+    } else if (mailbox_.closed()) {
+      return;
+    }
+    while (!timers_.empty() && timers_.begin()->first <= parts_.clock->SteadyMs()) {
+      auto work = std::move(timers_.begin()->second);
+      timers_.erase(timers_.begin());
+      work();
+    }
+  }
+}
+
+void ControlLoop::After(int64_t delay_ms, std::function<void()> work) {
+  timers_.emplace(parts_.clock->SteadyMs() + delay_ms, std::move(work));
+}
+
+Result<std::unique_ptr<SessionRun>> ControlLoop::ReadSession(const std::string& id) {
+  RETURN_IF_ERROR(ValidateSessionId(id));
+  auto record = parts_.journal_reader->GetSession(id);
+  if (!record.ok()) {
+    if (record.status().code() == StatusCode::kNotFound) {
+      return NotFoundError("session '" + id + "' does not exist; `baleen sessions list` shows those "
+                           "that do", "SESSION_UNKNOWN");
+    }
+    return std::move(record).status();
+  }
+  auto run = std::make_unique<SessionRun>();
+  run->record = std::move(record).value();
+  ASSIGN_OR_RETURN(run->settings, SettingsFromJson(run->record.settings));
+  ASSIGN_OR_RETURN(TokenRun tokens,
+                   parts_.journal_reader->ReadTokens(id, 0, run->record.tokens));
+  run->tokens = std::move(tokens.ids);
+  if (auto last = parts_.journal_reader->LastEvent(id, event_kind::kTurnStarted); last.ok()) {
+    ASSIGN_OR_RETURN(const TurnStart start, TurnStartFromJson(last->payload));
+    run->turns = std::strtoll(start.turn.c_str() + 1, nullptr, 10);
+  }
+  if (!run->settings.workspace.empty()) {
+    auto workspace = Workspace::Open(run->settings.workspace);
+    // A workspace that is gone must not make the session unreadable: its tools say so when called.
+    if (workspace.ok()) run->workspace = std::move(workspace).value();
+    for (const Tool* tool : parts_.builtin_tools) run->tools.push_back(tool->spec());
+  }
+  for (const ToolSpec& spec : run->settings.host_tools) run->tools.push_back(spec);
+  return run;
+}
+
+Result<SessionRun*> ControlLoop::Load(const std::string& id) {
+  if (const auto found = sessions_.find(id); found != sessions_.end()) return found->second.get();
+  ASSIGN_OR_RETURN(auto run, ReadSession(id));
+  SessionRun* session = run.get();
+  sessions_[id] = std::move(run);
+  return session;
+}
+
+SessionRun* ControlLoop::FindTurn(const std::string& id, uint64_t epoch) {
+  const auto found = sessions_.find(id);
+  if (found == sessions_.end()) return nullptr;
+  SessionRun* session = found->second.get();
+  return session->turn != nullptr && session->turn->epoch == epoch ? session : nullptr;
+}
+
+EventRecord ControlLoop::NewEvent(SessionRun& session, const char* kind, std::string payload) {
+  EventRecord event;
+  event.session = session.record.id;
+  event.seq = ++session.record.last_seq;
+  event.time_ms = parts_.clock->WallMs();
+  event.kind = kind;
+  event.payload = std::move(payload);
+  session.record.updated_ms = event.time_ms;
+  return event;
+}
+
+void ControlLoop::Commit(SessionRun& session, JournalBatch batch, Durability durability,
+                         std::function<void(const Status&)> then) {
+  // Owners: the storage thread while it writes, then the answer on this thread.
+  auto shared = std::make_shared<JournalBatch>(std::move(batch));
+  parts_.storage->queue().Push([this, id = session.record.id, shared, durability,
+                                then = std::move(then)] {
+    const Status status = parts_.journal_writer->Commit(*shared, durability);
+    Post([this, id, shared, status, then] {
+      const auto found = sessions_.find(id);
+      if (found == sessions_.end()) return;
+      if (!status.ok()) {
+        Break(*found->second, status);
+      } else {
+        for (const EventRecord& event : shared->events) Publish(*found->second, event);
+      }
+      then(status);
+    });
+  });
+}
+
+void ControlLoop::Break(SessionRun& session, const Status& status) {
+  if (session.state == SessionState::kBroken) return;
+  session.state = SessionState::kBroken;
+  session.broken = status.WithContext("the journal refused a write; restart after mending the cause");
+  if (session.turn == nullptr) return;
+  session.turn->cancelled->store(true);
+  session.turn->view.state = TurnState::kFailed;
+  session.turn->view.error = session.broken;
+  EndTurnInMemory(session);
+}
+
+SessionView ControlLoop::View(const SessionRun& session) const {
+  SessionView view;
+  view.session = session.record.id;
+  view.settings = session.settings;
+  view.state = session.state;
+  view.tokens = static_cast<int64_t>(session.tokens.size());
+  view.turns = session.turns;
+  view.created_ms = session.record.created_ms;
+  view.updated_ms = session.record.updated_ms;
+  view.head_cursor = MakeCursor(session.record.id, session.record.last_seq);
+  if (session.turn != nullptr) view.open_turn = session.turn->view.turn;
+  return view;
+}
+
+void ControlLoop::CreateSession(const CreateSessionRequest& request,
+                                const Answer<SessionView>& answer) {
+  if (!request.request_id.empty()) {
+    if (auto earlier = parts_.journal_reader->FindAnswer(request.request_id, "CreateSession");
+        earlier.ok()) {
+      return GetSession(*earlier, answer);
+    }
+  }
+  const std::string id = request.session.empty() ? RandomSessionId() : request.session;
+  if (Status status = ValidateSessionId(id); !status.ok()) return answer(status);
+  if (Status status = ValidateSettings(request.settings); !status.ok()) return answer(status);
+  if (!request.settings.workspace.empty()) {
+    if (auto workspace = Workspace::Open(request.settings.workspace); !workspace.ok()) {
+      return answer(workspace.status().WithContext("workspace"));
+    }
+  }
+  if (sessions_.count(id) != 0 || parts_.journal_reader->GetSession(id).ok()) {
+    return answer(AlreadyExistsError(
+        "session '" + id + "' exists already; choose another id, or resume it", "SESSION_EXISTS"));
+  }
+  auto run = std::make_unique<SessionRun>();
+  run->settings = request.settings;
+  run->record.id = id;
+  run->record.title = request.settings.title;
+  run->record.settings = SettingsToJson(request.settings);
+  run->record.created_ms = run->record.updated_ms = parts_.clock->WallMs();
+  SessionRun& session = *run;
+  sessions_[id] = std::move(run);
+  JournalBatch batch;
+  batch.create_sessions.push_back(session.record);
+  batch.events.push_back(NewEvent(session, event_kind::kSessionCreated, session.record.settings));
+  if (!request.request_id.empty()) {
+    batch.answers.push_back({request.request_id, "CreateSession", id, session.record.created_ms});
+  }
+  Commit(session, std::move(batch), Durability::kSynced, [this, id, answer](const Status& status) {
+    sessions_.erase(id);  // reloaded from the journal: one way to make a SessionRun
+    if (!status.ok()) return answer(status);
+    GetSession(id, answer);
+  });
+}
+
+void ControlLoop::GetSession(const std::string& session, const Answer<SessionView>& answer) {
+  auto run = Load(session);
+  if (!run.ok()) return answer(run.status());
+  answer(View(**run));
+}
+
+void ControlLoop::ListSessions(int64_t page_size, const std::string& after,
+                               const Answer<std::vector<SessionView>>& answer) {
+  auto records = parts_.journal_reader->ListSessions(after, page_size);
+  if (!records.ok()) return answer(records.status());
+  std::vector<SessionView> views;
+  for (const SessionRecord& record : *records) {
+    if (const auto found = sessions_.find(record.id); found != sessions_.end()) {
+      views.push_back(View(*found->second));
+      continue;
+    }
+    // Not loaded: a listing must not pull every session's tokens into memory.
+    SessionView view;
+    view.session = record.id;
+    if (auto settings = SettingsFromJson(record.settings); settings.ok()) {
+      view.settings = std::move(settings).value();
+    }
+    view.tokens = record.tokens;
+    view.created_ms = record.created_ms;
+    view.updated_ms = record.updated_ms;
+    view.head_cursor = MakeCursor(record.id, record.last_seq);
+    views.push_back(std::move(view));
+  }
+  answer(std::move(views));
+}
+
+void ControlLoop::ReadTokens(const std::string& session, int64_t begin, int64_t count,
+                             const Answer<TokenTrace>& answer) {
+  if (begin < 0 || count < 0) {
+    return answer(InvalidArgumentError("begin and count must not be negative", "BAD_FIELD"));
+  }
+  auto run = parts_.journal_reader->ReadTokens(session, begin, count);
+  if (!run.ok()) return answer(run.status());
+  TokenTrace trace;
+  trace.begin = run->begin;
+  trace.ids = std::move(run->ids);
+  trace.logits_hashes = std::move(run->logits_hashes);
+  answer(std::move(trace));
+}
+
+int64_t ControlLoop::RunningTurns() const {
+  return std::count_if(sessions_.begin(), sessions_.end(),
+                       [](const auto& entry) { return entry.second->turn != nullptr; });
+}
+
+}  // namespace baleen

@@ -1,0 +1,325 @@
+// Generations: prompt suffix -> tokens -> engine -> journal -> deltas -> assistant message.
+#include <algorithm>
+#include <utility>
+
+#include "runtime/sessions/control_loop.h"
+#include "tools_sdk/schema.h"
+
+namespace baleen {
+namespace {
+
+/// The text that ends a block of tool calls; what a model writes after it is never read.
+constexpr char kToolCallsEnd[] = "</\uFF5CDSML\uFF5Ctool_calls>";
+/// Progress events are at least this far apart.
+constexpr int64_t kProgressIntervalMs = 500;
+
+ThinkingMode ModeOf(const SessionSettings& settings) {
+  return settings.thinking == "thinking" ? ThinkingMode::kThinking : ThinkingMode::kChat;
+}
+
+struct PromptRequest {
+  ContextStart start;
+  bool is_first = false;
+  bool needs_eos = false;
+  std::vector<Message> append;
+};
+
+Result<std::vector<int32_t>> EncodePrompt(const SessionEncoder& encoder, const Tokenizer& tokenizer,
+                                          const PromptRequest& request) {
+  std::vector<Segment> segments;
+  if (request.is_first) segments = encoder.Start(request.start);
+  for (Segment& segment :
+       encoder.UserTurn(request.append, request.start.thinking, request.needs_eos)) {
+    segments.push_back(std::move(segment));
+  }
+  return tokenizer.EncodeSegments(segments);
+}
+
+SamplingOptions SamplingFor(const TurnStart& start, const GenerateEffect& effect) {
+  SamplingOptions options;
+  options.temperature = effect.temperature.value_or(start.sampling.temperature);
+  options.top_p = start.sampling.top_p;
+  options.min_p = start.sampling.min_p;
+  options.top_k = start.sampling.top_k;
+  options.seed = effect.seed.value_or(start.sampling.seed);
+  return options;
+}
+
+}  // namespace
+
+void ControlLoop::BeginGeneration(SessionRun& session, const GenerateEffect& effect) {
+  if (effect.append.empty()) {
+    return FinishTurn(session, TurnState::kFailed, "",
+                      InvalidArgumentError("script: baleen.generate got no message to append"));
+  }
+  session.turn->generation = std::make_unique<GenerationState>();
+  session.turn->generation->step = session.turn->step;
+  PromptRequest request;
+  request.start.system = session.settings.system_prompt;
+  request.start.thinking = ModeOf(session.settings);
+  request.start.reasoning_effort = session.settings.reasoning_effort;
+  for (const ToolSpec& spec : session.tools) {
+    request.start.tools.push_back(FunctionObjectJson(spec));
+  }
+  request.is_first = session.tokens.empty();
+  request.needs_eos = !request.is_first && session.tokens.back() != encoder_.ids().eos;
+  request.append = effect.append;
+  // Half a million words take half a second: not on this thread.
+  const bool queued = parts_.pool->queue().TryPush(
+      [this, id = session.record.id, epoch = session.turn->epoch, effect,
+       request = std::move(request)] {
+        auto prompt = EncodePrompt(encoder_, *parts_.model->tokenizer(), request);
+        // Owners: this closure and the one on the mailbox.
+        auto shared = std::make_shared<Result<std::vector<int32_t>>>(std::move(prompt));
+        Post([this, id, epoch, effect, shared] {
+          SessionRun* run = FindTurn(id, epoch);
+          if (run == nullptr || run->turn->view.state != TurnState::kRunning) return;
+          if (!shared->ok()) {
+            return FinishTurn(*run, TurnState::kFailed, "",
+                              shared->status().WithContext("encoding the prompt"));
+          }
+          JournalPrompt(*run, effect, **shared);
+        });
+      });
+  if (!queued) {
+    FinishTurn(session, TurnState::kFailed, "",
+               ResourceExhaustedError("the tool pool's queue is full; try again", "QUOTA"));
+  }
+}
+
+void ControlLoop::JournalPrompt(SessionRun& session, const GenerateEffect& effect,
+                                const std::vector<int32_t>& prompt) {
+  const auto begin = static_cast<int64_t>(session.tokens.size());
+  const int64_t end = begin + static_cast<int64_t>(prompt.size());
+  if (end >= parts_.model->config().positions_max) {
+    return FinishTurn(
+        session, TurnState::kFailed, "",
+        ResourceExhaustedError("the context would have " + std::to_string(end) +
+                                   " tokens; the model takes " +
+                                   std::to_string(parts_.model->config().positions_max),
+                               "CONTEXT_FULL"));
+  }
+  GenerateStart start;
+  start.turn = session.turn->view.turn;
+  start.step = session.turn->step;
+  start.effect = EffectToJson(effect);
+  start.prompt_begin = begin;
+  start.prompt_end = end;
+  JournalBatch batch;
+  batch.events.push_back(NewEvent(session, event_kind::kGenerate, GenerateStartToJson(start)));
+  batch.tokens.push_back({session.record.id, begin, prompt, {}});
+  session.tokens.insert(session.tokens.end(), prompt.begin(), prompt.end());
+  session.record.tokens = end;
+  Commit(session, std::move(batch), Durability::kKernel,
+         [this, id = session.record.id, epoch = session.turn->epoch, effect, begin,
+          end](const Status& status) {
+           SessionRun* run = FindTurn(id, epoch);
+           if (status.ok() && run != nullptr && run->turn->view.state == TurnState::kRunning) {
+             SubmitJob(*run, effect, end, begin);
+           }
+         });
+}
+
+void ControlLoop::SubmitJob(SessionRun& session, const GenerateEffect& effect, int64_t prompt_end,
+                            int64_t computed_before) {
+  TurnRun& turn = *session.turn;
+  if (turn.generation == nullptr) turn.generation = std::make_unique<GenerationState>();
+  GenerationState& generation = *turn.generation;
+  generation.step = turn.step;
+  generation.prompt_end = prompt_end;
+  generation.detokenizer = std::make_unique<StreamingDetokenizer>(*parts_.model->tokenizer());
+  generation.parser = std::make_unique<StreamingChatParser>(ModeOf(session.settings));
+  generation.prefill_begin_ms = parts_.clock->SteadyMs();
+  StreamTokens(session,
+               std::vector<int32_t>(session.tokens.begin() + prompt_end, session.tokens.end()),
+               /*publish=*/false);
+
+  GenerateJob job;
+  job.id = next_id_++;
+  job.sequence = session.record.id;
+  job.prefix = session.tokens;
+  job.generation_begin = prompt_end;
+  job.computed_before = computed_before;
+  job.tokens_max = effect.tokens_max > 0 ? effect.tokens_max : turn.start.tokens_max;
+  job.tokens_max =
+      std::min(job.tokens_max, parts_.model->config().positions_max - prompt_end);
+  job.sampling = SamplingFor(turn.start, effect);
+  job.eos_id = encoder_.ids().eos;
+  if (!session.tools.empty()) job.stop_text = kToolCallsEnd;
+  job.hash_logits = turn.start.trace_logits;
+  job.cancelled = turn.cancelled;
+  generation.job = job.id;
+  jobs_[job.id] = {session.record.id, turn.epoch};
+  if (Status status = engine_->Submit(std::move(job)); !status.ok()) {
+    jobs_.erase(generation.job);
+    FinishTurn(session, TurnState::kFailed, "", status);
+  }
+}
+
+SessionRun* ControlLoop::FindJob(uint64_t job) {
+  const auto found = jobs_.find(job);
+  if (found == jobs_.end()) return nullptr;
+  return FindTurn(found->second.first, found->second.second);
+}
+
+void ControlLoop::OnProgress(uint64_t job, int64_t tokens_done, int64_t tokens_total) {
+  Post([this, job, tokens_done, tokens_total] {
+    SessionRun* session = FindJob(job);
+    if (session == nullptr) return;
+    GenerationState& generation = *session->turn->generation;
+    const int64_t now = parts_.clock->SteadyMs();
+    if (now - generation.last_progress_ms < kProgressIntervalMs && tokens_done < tokens_total) {
+      return;
+    }
+    generation.last_progress_ms = now;
+    const double seconds =
+        std::max<double>(1e-3, static_cast<double>(now - generation.prefill_begin_ms) / 1e3);
+    const double rate = static_cast<double>(tokens_done) / seconds;
+    PublishLive(*session, event_kind::kProgress,
+                ProgressToJson("PREFILL", tokens_done, tokens_total, rate,
+                               static_cast<double>(tokens_total - tokens_done) / rate));
+  });
+}
+
+void ControlLoop::OnSynced(uint64_t job, const ReuseReport& report) {
+  Post([this, job, report] {
+    if (SessionRun* session = FindJob(job)) session->turn->generation->reuse = report;
+  });
+}
+
+void ControlLoop::OnToken(uint64_t job, int64_t position, int32_t id, uint64_t hash) {
+  static_cast<void>(position);  // implied: tokens of a job arrive in order
+  mailbox_.WaitBelow();
+  Post([this, job, id, hash] {
+    SessionRun* session = FindJob(job);
+    if (session == nullptr) return;
+    GenerationState& generation = *session->turn->generation;
+    generation.pending_ids.push_back(id);
+    if (session->turn->start.trace_logits) generation.pending_hashes.push_back(hash);
+    FlushTokens(*session);
+  });
+}
+
+void ControlLoop::OnDone(uint64_t job, JobEnd end, const Status& status) {
+  Post([this, job, end, status] {
+    SessionRun* session = FindJob(job);
+    jobs_.erase(job);
+    if (session == nullptr) return;
+    GenerationState& generation = *session->turn->generation;
+    generation.ended = true;
+    generation.end = end;
+    generation.status = status;
+    FlushTokens(*session);
+  });
+}
+
+void ControlLoop::FlushTokens(SessionRun& session) {
+  GenerationState& generation = *session.turn->generation;
+  if (generation.commit_running) return;
+  if (generation.pending_ids.empty()) {
+    if (generation.ended) EndGeneration(session);
+    return;
+  }
+  TokenRun run;
+  run.session = session.record.id;
+  run.begin = static_cast<int64_t>(session.tokens.size());
+  run.ids = std::move(generation.pending_ids);
+  run.logits_hashes = std::move(generation.pending_hashes);
+  generation.pending_ids.clear();
+  generation.pending_hashes.clear();
+  session.tokens.insert(session.tokens.end(), run.ids.begin(), run.ids.end());
+  session.record.tokens = static_cast<int64_t>(session.tokens.size());
+  session.turn->view.tokens_generated += static_cast<int64_t>(run.ids.size());
+  generation.commit_running = true;
+  JournalBatch batch;
+  std::vector<int32_t> ids = run.ids;
+  batch.tokens.push_back(std::move(run));
+  // Handed to the kernel before anybody sees the tokens: what was shown survives a kill.
+  Commit(session, std::move(batch), Durability::kKernel,
+         [this, id = session.record.id, epoch = session.turn->epoch,
+          ids = std::move(ids)](const Status& status) {
+           SessionRun* run_session = FindTurn(id, epoch);
+           if (!status.ok() || run_session == nullptr) return;
+           run_session->turn->generation->commit_running = false;
+           StreamTokens(*run_session, ids, /*publish=*/true);
+           FlushTokens(*run_session);
+         });
+}
+
+void ControlLoop::StreamTokens(SessionRun& session, const std::vector<int32_t>& ids, bool publish) {
+  GenerationState& generation = *session.turn->generation;
+  std::string text;
+  for (const int32_t id : ids) text += generation.detokenizer->Push(id);
+  const ChatDelta delta = generation.parser->Push(text);
+  const auto offset =
+      static_cast<int64_t>(generation.content.size() + generation.reasoning.size());
+  generation.content += delta.content;
+  generation.reasoning += delta.reasoning;
+  if (!publish || (delta.content.empty() && delta.reasoning.empty())) return;
+  PublishLive(session, event_kind::kDelta,
+              DeltaToJson(session.turn->view.turn + "." + std::to_string(generation.step), offset,
+                          delta.content, delta.reasoning));
+}
+
+void ControlLoop::EndGeneration(SessionRun& session) {
+  TurnRun& turn = *session.turn;
+  if (turn.view.state != TurnState::kRunning) return;
+  GenerationState& generation = *turn.generation;
+  turn.view.tokens_reused_ram += generation.reuse.reused_ram;
+  turn.view.tokens_reused_disk += generation.reuse.reused_disk;
+  turn.view.tokens_recomputed += generation.reuse.recomputed;
+  turn.view.tokens_prefilled += generation.reuse.prefilled;
+  if (generation.end == JobEnd::kFailed) {
+    return FinishTurn(session, TurnState::kFailed, "", generation.status.WithContext("engine"));
+  }
+  if (generation.end == JobEnd::kCancelled) {
+    return FinishTurn(session, TurnState::kCancelled, generation.content,
+                      CancelledError("the turn was cancelled"));
+  }
+  generation.parser->Push(generation.detokenizer->Finish());
+  GeneratedEvent event;
+  event.tokens = static_cast<int64_t>(session.tokens.size()) - generation.prompt_end;
+  auto message = generation.parser->Finish();
+  if (message.ok()) {
+    event.message = std::move(message).value();
+    for (size_t i = 0; i < event.message.tool_calls.size(); ++i) {
+      event.message.tool_calls[i].id =
+          "call-" + std::to_string(generation.step) + "-" + std::to_string(i + 1);
+    }
+  } else {
+    event.parse_error = message.status().message();
+    StreamingDetokenizer whole(*parts_.model->tokenizer());
+    for (size_t i = static_cast<size_t>(generation.prompt_end); i < session.tokens.size(); ++i) {
+      if (session.tokens[i] != encoder_.ids().eos) {
+        event.message.content += whole.Push(session.tokens[i]);
+      }
+    }
+    event.message.content += whole.Finish();
+  }
+  event.message.role = Role::kAssistant;
+  event.reason = !event.message.tool_calls.empty()      ? FinishReason::kToolCalls
+                 : generation.end == JobEnd::kLength ? FinishReason::kLength
+                                                     : FinishReason::kStop;
+  JournalGenerated(session, std::move(event));
+}
+
+void ControlLoop::JournalGenerated(SessionRun& session, GeneratedEvent event) {
+  StepAnswer answer;
+  answer.turn = session.turn->view.turn;
+  answer.step = session.turn->step;
+  answer.event = std::move(event);
+  answer.reuse = session.turn->generation->reuse;
+  session.turn->generation.reset();
+  JournalBatch batch;
+  batch.events.push_back(NewEvent(session, event_kind::kGenerated, StepAnswerToJson(answer)));
+  Commit(session, std::move(batch), Durability::kKernel,
+         [this, id = session.record.id, epoch = session.turn->epoch,
+          event = answer.event](const Status& status) {
+           SessionRun* run = FindTurn(id, epoch);
+           if (status.ok() && run != nullptr && run->turn->view.state == TurnState::kRunning) {
+             Advance(*run, event);
+           }
+         });
+}
+
+}  // namespace baleen

@@ -1,0 +1,376 @@
+#include "runtime/sessions/journal_json.h"
+
+#include <initializer_list>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+namespace baleen {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+std::string Text(const Json& json) {
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+/// Reads members of one JSON object and remembers the first thing that was wrong.
+class Reader {
+ public:
+  Reader(std::string_view json, const char* what) : what_(what) {
+    json_ = Json::parse(json, nullptr, false);
+    if (!json_.is_object()) Fail("not a JSON object");
+  }
+  Reader(const Json& json, const char* what) : json_(json), what_(what) {
+    if (!json_.is_object()) Fail("not a JSON object");
+  }
+
+  void Get(const char* name, std::string* out) {
+    const Json* value = Find(name);
+    if (value == nullptr) return;
+    if (!value->is_string()) return Wrong(name, "a string");
+    *out = value->get<std::string>();
+  }
+  void Get(const char* name, int64_t* out) {
+    const Json* value = Find(name);
+    if (value == nullptr) return;
+    if (!value->is_number_integer()) return Wrong(name, "an integer");
+    *out = value->get<int64_t>();
+  }
+  void Get(const char* name, int32_t* out) {
+    int64_t wide = *out;
+    Get(name, &wide);
+    *out = static_cast<int32_t>(wide);
+  }
+  void Get(const char* name, uint64_t* out) {
+    const Json* value = Find(name);
+    if (value == nullptr) return;
+    if (!value->is_number_integer()) return Wrong(name, "an integer");
+    *out = value->get<uint64_t>();
+  }
+  void Get(const char* name, double* out) {
+    const Json* value = Find(name);
+    if (value == nullptr) return;
+    if (!value->is_number()) return Wrong(name, "a number");
+    *out = value->get<double>();
+  }
+  void Get(const char* name, float* out) {
+    double wide = *out;
+    Get(name, &wide);
+    *out = static_cast<float>(wide);
+  }
+  void Get(const char* name, bool* out) {
+    const Json* value = Find(name);
+    if (value == nullptr) return;
+    if (!value->is_boolean()) return Wrong(name, "true or false");
+    *out = value->get<bool>();
+  }
+  const Json* Array(const char* name) {
+    const Json* value = Find(name);
+    if (value != nullptr && !value->is_array()) {
+      Wrong(name, "an array");
+      return nullptr;
+    }
+    return value;
+  }
+  const Json* Find(const char* name) const {
+    if (!status_.ok()) return nullptr;
+    const auto found = json_.find(name);
+    return found == json_.end() ? nullptr : &*found;
+  }
+  void Wrong(const char* name, const char* expected) {
+    Fail(std::string("member '") + name + "': expected " + expected);
+  }
+  void Fail(const std::string& why) {
+    if (status_.ok()) status_ = DataLossError(std::string(what_) + ": " + why);
+  }
+  const Status& status() const { return status_; }
+
+ private:
+  Json json_;
+  const char* what_;
+  Status status_;
+};
+
+Json SamplingToJson(const SamplingSettings& sampling) {
+  return {{"temperature", sampling.temperature},
+          {"top_p", sampling.top_p},
+          {"min_p", sampling.min_p},
+          {"top_k", sampling.top_k},
+          {"seed", sampling.seed}};
+}
+
+Status ReadSampling(Reader& parent, SamplingSettings* sampling) {
+  const Json* json = parent.Find("sampling");
+  if (json == nullptr) return OkStatus();
+  Reader reader(*json, "sampling");
+  reader.Get("temperature", &sampling->temperature);
+  reader.Get("top_p", &sampling->top_p);
+  reader.Get("min_p", &sampling->min_p);
+  reader.Get("top_k", &sampling->top_k);
+  reader.Get("seed", &sampling->seed);
+  return reader.status();
+}
+
+const char* EffectClassName(EffectClass effect) {
+  switch (effect) {
+    case EffectClass::kPure: return "PURE";
+    case EffectClass::kIdempotent: return "IDEMPOTENT";
+    case EffectClass::kEffect: return "EFFECT";
+  }
+  return "EFFECT";
+}
+
+EffectClass EffectClassFromName(const std::string& name) {
+  if (name == "PURE") return EffectClass::kPure;
+  if (name == "IDEMPOTENT") return EffectClass::kIdempotent;
+  return EffectClass::kEffect;  // the careful reading of anything unknown
+}
+
+Json ToolSpecToJson(const ToolSpec& spec) {
+  return {{"name", spec.name},
+          {"description", spec.description},
+          {"parameters", spec.parameters},
+          {"effect", EffectClassName(spec.effect)},
+          {"timeout_ms", spec.timeout_ms},
+          {"output_bytes_max", spec.output_bytes_max}};
+}
+
+Result<ToolSpec> ToolSpecFromJson(const Json& json) {
+  ToolSpec spec;
+  std::string effect;
+  Reader reader(json, "tool");
+  reader.Get("name", &spec.name);
+  reader.Get("description", &spec.description);
+  reader.Get("parameters", &spec.parameters);
+  reader.Get("effect", &effect);
+  reader.Get("timeout_ms", &spec.timeout_ms);
+  reader.Get("output_bytes_max", &spec.output_bytes_max);
+  spec.effect = EffectClassFromName(effect);
+  RETURN_IF_ERROR(reader.status());
+  return spec;
+}
+
+Json ReuseToJson(const ReuseReport& reuse) {
+  return {{"reused_ram", reuse.reused_ram}, {"reused_disk", reuse.reused_disk},
+          {"recomputed", reuse.recomputed}, {"prefilled", reuse.prefilled},
+          {"bytes_read", reuse.bytes_read}, {"restore_ms", reuse.restore_ms},
+          {"prefill_ms", reuse.prefill_ms}, {"reasons", reuse.reasons}};
+}
+
+Status ReadReuse(Reader& parent, ReuseReport* reuse) {
+  const Json* json = parent.Find("reuse");
+  if (json == nullptr) return OkStatus();
+  Reader reader(*json, "reuse");
+  reader.Get("reused_ram", &reuse->reused_ram);
+  reader.Get("reused_disk", &reuse->reused_disk);
+  reader.Get("recomputed", &reuse->recomputed);
+  reader.Get("prefilled", &reuse->prefilled);
+  reader.Get("bytes_read", &reuse->bytes_read);
+  reader.Get("restore_ms", &reuse->restore_ms);
+  reader.Get("prefill_ms", &reuse->prefill_ms);
+  if (const Json* reasons = reader.Array("reasons")) {
+    for (const Json& reason : *reasons) {
+      if (reason.is_string()) reuse->reasons.push_back(reason.get<std::string>());
+    }
+  }
+  return reader.status();
+}
+
+const char* TurnStateName(TurnState state) {
+  switch (state) {
+    case TurnState::kRunning: return "RUNNING";
+    case TurnState::kSucceeded: return "SUCCEEDED";
+    case TurnState::kFailed: return "FAILED";
+    case TurnState::kCancelled: return "CANCELLED";
+  }
+  return "FAILED";
+}
+
+}  // namespace
+
+std::string SettingsToJson(const SessionSettings& settings) {
+  Json tools = Json::array();
+  for (const ToolSpec& spec : settings.host_tools) tools.push_back(ToolSpecToJson(spec));
+  return Text({{"workspace", settings.workspace},
+               {"script", settings.script},
+               {"script_name", settings.script_name},
+               {"system_prompt", settings.system_prompt},
+               {"thinking", settings.thinking},
+               {"reasoning_effort", settings.reasoning_effort},
+               {"host_tools", tools},
+               {"sampling", SamplingToJson(settings.sampling)},
+               {"tokens_max", settings.tokens_max},
+               {"title", settings.title}});
+}
+
+Result<SessionSettings> SettingsFromJson(std::string_view json) {
+  SessionSettings settings;
+  Reader reader(json, "session settings");
+  reader.Get("workspace", &settings.workspace);
+  reader.Get("script", &settings.script);
+  reader.Get("script_name", &settings.script_name);
+  reader.Get("system_prompt", &settings.system_prompt);
+  reader.Get("thinking", &settings.thinking);
+  reader.Get("reasoning_effort", &settings.reasoning_effort);
+  reader.Get("tokens_max", &settings.tokens_max);
+  reader.Get("title", &settings.title);
+  RETURN_IF_ERROR(ReadSampling(reader, &settings.sampling));
+  if (const Json* tools = reader.Array("host_tools")) {
+    for (const Json& tool : *tools) {
+      ASSIGN_OR_RETURN(ToolSpec spec, ToolSpecFromJson(tool));
+      settings.host_tools.push_back(std::move(spec));
+    }
+  }
+  RETURN_IF_ERROR(reader.status());
+  return settings;
+}
+
+std::string TurnStartToJson(const TurnStart& start) {
+  return Text({{"turn", start.turn},
+               {"input", start.input},
+               {"sampling", SamplingToJson(start.sampling)},
+               {"tokens_max", start.tokens_max},
+               {"trace_logits", start.trace_logits}});
+}
+
+Result<TurnStart> TurnStartFromJson(std::string_view json) {
+  TurnStart start;
+  Reader reader(json, "turn_started");
+  reader.Get("turn", &start.turn);
+  reader.Get("input", &start.input);
+  reader.Get("tokens_max", &start.tokens_max);
+  reader.Get("trace_logits", &start.trace_logits);
+  RETURN_IF_ERROR(ReadSampling(reader, &start.sampling));
+  RETURN_IF_ERROR(reader.status());
+  return start;
+}
+
+std::string GenerateStartToJson(const GenerateStart& start) {
+  return Text({{"turn", start.turn},
+               {"step", start.step},
+               {"effect", start.effect},
+               {"prompt_begin", start.prompt_begin},
+               {"prompt_end", start.prompt_end}});
+}
+
+Result<GenerateStart> GenerateStartFromJson(std::string_view json) {
+  GenerateStart start;
+  Reader reader(json, "generate");
+  reader.Get("turn", &start.turn);
+  reader.Get("step", &start.step);
+  reader.Get("effect", &start.effect);
+  reader.Get("prompt_begin", &start.prompt_begin);
+  reader.Get("prompt_end", &start.prompt_end);
+  RETURN_IF_ERROR(reader.status());
+  return start;
+}
+
+std::string StepAnswerToJson(const StepAnswer& answer) {
+  Json json = {{"turn", answer.turn}, {"step", answer.step}};
+  json["event"] = Json::parse(AgentEventToJson(answer.event), nullptr, false);
+  if (std::holds_alternative<GeneratedEvent>(answer.event)) json["reuse"] = ReuseToJson(answer.reuse);
+  return Text(json);
+}
+
+Result<StepAnswer> StepAnswerFromJson(std::string_view json) {
+  StepAnswer answer;
+  Reader reader(json, "step answer");
+  reader.Get("turn", &answer.turn);
+  reader.Get("step", &answer.step);
+  RETURN_IF_ERROR(ReadReuse(reader, &answer.reuse));
+  const Json* event = reader.Find("event");
+  RETURN_IF_ERROR(reader.status());
+  if (event == nullptr) return DataLossError("step answer: member 'event' is missing");
+  ASSIGN_OR_RETURN(answer.event, AgentEventFromJson(event->dump()));
+  return answer;
+}
+
+std::string ToolDispatchToJson(const ToolDispatch& dispatch) {
+  return Text({{"turn", dispatch.turn},
+               {"step", dispatch.step},
+               {"effect", dispatch.effect},
+               {"phase", "DISPATCHED"}});
+}
+
+Result<ToolDispatch> ToolDispatchFromJson(std::string_view json) {
+  ToolDispatch dispatch;
+  Reader reader(json, "tool_calls");
+  reader.Get("turn", &dispatch.turn);
+  reader.Get("step", &dispatch.step);
+  reader.Get("effect", &dispatch.effect);
+  RETURN_IF_ERROR(reader.status());
+  return dispatch;
+}
+
+std::string TurnEndToJson(const TurnView& turn) {
+  Json json = {{"turn", turn.turn},
+               {"state", TurnStateName(turn.state)},
+               {"text", turn.text},
+               {"usage",
+                {{"reused_ram", turn.tokens_reused_ram},
+                 {"reused_disk", turn.tokens_reused_disk},
+                 {"recomputed", turn.tokens_recomputed},
+                 {"prefilled", turn.tokens_prefilled},
+                 {"generated", turn.tokens_generated}}}};
+  if (!turn.error.ok()) {
+    json["error"] = {{"code", static_cast<int>(turn.error.code())},
+                     {"message", turn.error.message()},
+                     {"reason", turn.error.reason()}};
+  }
+  return Text(json);
+}
+
+Result<TurnView> TurnEndFromJson(std::string_view session, std::string_view json) {
+  TurnView turn;
+  turn.session = std::string(session);
+  std::string state;
+  Reader reader(json, "turn_finished");
+  reader.Get("turn", &turn.turn);
+  reader.Get("state", &state);
+  reader.Get("text", &turn.text);
+  turn.state = state == "SUCCEEDED"   ? TurnState::kSucceeded
+               : state == "CANCELLED" ? TurnState::kCancelled
+                                      : TurnState::kFailed;
+  if (const Json* usage = reader.Find("usage")) {
+    Reader counts(*usage, "usage");
+    counts.Get("reused_ram", &turn.tokens_reused_ram);
+    counts.Get("reused_disk", &turn.tokens_reused_disk);
+    counts.Get("recomputed", &turn.tokens_recomputed);
+    counts.Get("prefilled", &turn.tokens_prefilled);
+    counts.Get("generated", &turn.tokens_generated);
+    RETURN_IF_ERROR(counts.status());
+  }
+  if (const Json* error = reader.Find("error")) {
+    Reader fields(*error, "error");
+    int64_t code = static_cast<int64_t>(StatusCode::kUnknown);
+    std::string message;
+    std::string reason;
+    fields.Get("code", &code);
+    fields.Get("message", &message);
+    fields.Get("reason", &reason);
+    RETURN_IF_ERROR(fields.status());
+    turn.error = Status(static_cast<StatusCode>(code), message, reason);
+  }
+  RETURN_IF_ERROR(reader.status());
+  return turn;
+}
+
+std::string ProgressToJson(std::string_view phase, int64_t done, int64_t total, double rate,
+                           double eta_s) {
+  return Text({{"phase", phase},
+               {"done", done},
+               {"total", total},
+               {"tokens_per_s", rate},
+               {"eta_s", eta_s}});
+}
+
+std::string DeltaToJson(std::string_view item, int64_t offset, std::string_view content,
+                        std::string_view reasoning) {
+  return Text({{"item", item}, {"offset", offset}, {"content", content}, {"reasoning", reasoning}});
+}
+
+std::string WaitingToJson(std::string_view what, std::string_view detail) {
+  return Text({{"waiting_on", what}, {"detail", detail}});
+}
+
+}  // namespace baleen

@@ -1,0 +1,89 @@
+// The JSON that the journal keeps: session settings and event payloads.
+//
+// On-disk shapes, version 1: members may be added, never renamed. Reading is strict about types and
+// lenient about unknown members.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "agent/effect.h"
+#include "runtime/engine/engine.h"
+#include "runtime/session.h"
+#include "tools_sdk/status.h"
+
+namespace baleen {
+
+/// Kinds of durable events. Persisted: don't rename.
+namespace event_kind {
+inline constexpr char kSessionCreated[] = "session_created";
+inline constexpr char kTurnStarted[] = "turn_started";
+inline constexpr char kGenerate[] = "generate";
+inline constexpr char kGenerated[] = "generated";
+inline constexpr char kToolCalls[] = "tool_calls";
+inline constexpr char kToolResults[] = "tool_results";
+inline constexpr char kTurnFinished[] = "turn_finished";
+// Live lane.
+inline constexpr char kProgress[] = "progress";
+inline constexpr char kDelta[] = "delta";
+inline constexpr char kSnapshot[] = "snapshot";
+inline constexpr char kWaiting[] = "waiting";
+}  // namespace event_kind
+
+std::string SettingsToJson(const SessionSettings& settings);
+Result<SessionSettings> SettingsFromJson(std::string_view json);
+
+/// A turn as it began.
+struct TurnStart {
+  std::string turn;
+  std::string input;
+  SamplingSettings sampling;
+  int64_t tokens_max = 0;
+  bool trace_logits = false;
+};
+std::string TurnStartToJson(const TurnStart& start);
+Result<TurnStart> TurnStartFromJson(std::string_view json);
+
+/// Step `step` of a turn: the prompt suffix of a generation was appended.
+struct GenerateStart {
+  std::string turn;
+  int64_t step = 0;
+  std::string effect;        ///< EffectToJson, for the divergence check at replay.
+  int64_t prompt_begin = 0;  ///< First token of the suffix.
+  int64_t prompt_end = 0;    ///< Position of the first sampled token.
+};
+std::string GenerateStartToJson(const GenerateStart& start);
+Result<GenerateStart> GenerateStartFromJson(std::string_view json);
+
+/// A step's answer (kinds generated and tool_results): the event that the agent was given.
+struct StepAnswer {
+  std::string turn;
+  int64_t step = 0;
+  AgentEvent event;
+  ReuseReport reuse;  ///< `generated` only.
+};
+std::string StepAnswerToJson(const StepAnswer& answer);
+Result<StepAnswer> StepAnswerFromJson(std::string_view json);
+
+/// Calls that are about to run; synced before any body runs.
+struct ToolDispatch {
+  std::string turn;
+  int64_t step = 0;
+  std::string effect;
+};
+std::string ToolDispatchToJson(const ToolDispatch& dispatch);
+Result<ToolDispatch> ToolDispatchFromJson(std::string_view json);
+
+std::string TurnEndToJson(const TurnView& turn);
+Result<TurnView> TurnEndFromJson(std::string_view session, std::string_view json);
+
+// Live payloads.
+std::string ProgressToJson(std::string_view phase, int64_t done, int64_t total, double rate,
+                           double eta_s);
+std::string DeltaToJson(std::string_view item, int64_t offset, std::string_view content,
+                        std::string_view reasoning);
+std::string WaitingToJson(std::string_view what, std::string_view detail);
+
+}  // namespace baleen

@@ -1,0 +1,320 @@
+// LocalRuntime: the threads of an in-process runtime, and the blocking calls that hosts make.
+#include <future>
+#include <thread>
+#include <utility>
+
+#include "model/model.h"
+#include "model/text/tokenizer.h"
+#include "runtime/clock.h"
+#include "runtime/engine/engine.h"
+#include "runtime/runtime.h"
+#include "runtime/sessions/control_loop.h"
+#include "runtime/store/data_directory.h"
+#include "runtime/store/journal.h"
+#include "runtime/store/kv_store.h"
+#include "runtime/worker.h"
+#include "tools_sdk/builtin/builtin.h"
+
+namespace baleen {
+namespace {
+
+/// Jobs that may wait for the storage thread before the engine is held back.
+constexpr size_t kStorageQueueLimit = 64;
+constexpr size_t kPoolQueueLimit = 1024;
+
+class LocalRuntime;
+
+class LocalSubscription final : public Subscription {
+ public:
+  LocalSubscription(LocalRuntime* runtime, std::string session, uint64_t id)
+      : runtime_(runtime), session_(std::move(session)), id_(id) {}
+  ~LocalSubscription() override;
+
+ private:
+  LocalRuntime* runtime_;
+  std::string session_;
+  uint64_t id_;
+};
+
+class LocalHostConnection final : public ToolHostConnection {
+ public:
+  LocalHostConnection(LocalRuntime* runtime, std::string session, uint64_t id)
+      : runtime_(runtime), session_(std::move(session)), id_(id) {}
+  ~LocalHostConnection() override;
+  Status SubmitResult(const std::string& session, const ToolResult& result) override;
+
+ private:
+  LocalRuntime* runtime_;
+  std::string session_;
+  uint64_t id_;
+};
+
+class LocalRuntime final : public Runtime {
+ public:
+  static Result<std::unique_ptr<Runtime>> Open(const RuntimeOptions& options);
+  ~LocalRuntime() override;
+
+  Result<SessionView> CreateSession(const CreateSessionRequest& request) override {
+    return Ask<SessionView>([&](auto done) { control_->CreateSession(request, done); });
+  }
+  Result<SessionView> GetSession(const std::string& session) override {
+    return Ask<SessionView>([&](auto done) { control_->GetSession(session, done); });
+  }
+  Result<std::vector<SessionView>> ListSessions(int64_t page_size, const std::string& page_token,
+                                                std::string* next_page_token) override;
+  Result<TurnView> StartTurn(const StartTurnRequest& request) override {
+    return Ask<TurnView>([&](auto done) { control_->StartTurn(request, done); });
+  }
+  Result<TurnView> CancelTurn(const std::string& session, const std::string& turn) override {
+    return Ask<TurnView>([&](auto done) { control_->CancelTurn(session, turn, done); });
+  }
+  Result<TurnView> GetTurn(const std::string& session, const std::string& turn) override {
+    return Ask<TurnView>([&](auto done) { control_->GetTurn(session, turn, done); });
+  }
+  Result<TurnView> WaitTurn(const std::string& session, const std::string& turn,
+                            int64_t timeout_ms) override;
+  Result<std::unique_ptr<Subscription>> Watch(const WatchOptions& options,
+                                              EventSubscriber* subscriber) override;
+  Result<std::unique_ptr<ToolHostConnection>> ConnectToolHost(const std::string& session,
+                                                              const std::vector<std::string>& tools,
+                                                              ToolHostSink* sink) override;
+  Result<TokenTrace> ReadTokens(const std::string& session, int64_t begin,
+                                int64_t count) override {
+    return Ask<TokenTrace>([&](auto done) { control_->ReadTokens(session, begin, count, done); });
+  }
+  Result<VerifyReport> Verify(const std::string& session) override;
+  Result<RuntimeStats> Stats() override;
+
+  /// Runs `work` on the control thread and waits for it; not at all once the runtime is closing.
+  void OnControl(const std::function<void()>& work) {
+    std::promise<void> ran;
+    const bool posted = control_->Post([&] {
+      work();
+      ran.set_value();
+    });
+    if (posted) ran.get_future().wait();
+  }
+  ControlLoop& control() { return *control_; }
+
+ private:
+  LocalRuntime() = default;
+
+  template <typename T, typename Request>
+  Result<T> Ask(const Request& request) {
+    // Owners: this caller and the answer, which may come after other work of the control thread.
+    auto promise = std::make_shared<std::promise<Result<T>>>();
+    auto future = promise->get_future();
+    OnControl([&] {
+      request(Answer<T>([promise](Result<T> result) { promise->set_value(std::move(result)); }));
+    });
+    return future.get();
+  }
+
+  RuntimeOptions options_;
+  Clock clock_;
+  std::unique_ptr<DataDirectory> directory_;
+  std::unique_ptr<Journal> writer_;
+  std::unique_ptr<Journal> reader_;
+  std::unique_ptr<KvStore> kv_;
+  std::unique_ptr<Model> model_;
+  std::vector<std::unique_ptr<Tool>> builtins_;
+  std::unique_ptr<Worker> storage_;
+  std::unique_ptr<Worker> pool_;
+  std::unique_ptr<ControlLoop> control_;
+  std::unique_ptr<Engine> engine_;
+  std::thread control_thread_;
+};
+
+LocalSubscription::~LocalSubscription() {
+  runtime_->OnControl([this] { runtime_->control().RemoveWatcher(session_, id_); });
+}
+
+LocalHostConnection::~LocalHostConnection() {
+  runtime_->OnControl([this] { runtime_->control().RemoveHost(session_, id_); });
+}
+
+Status LocalHostConnection::SubmitResult(const std::string& session, const ToolResult& result) {
+  Status status;
+  runtime_->OnControl(
+      [&] { status = runtime_->control().SubmitHostResult(session, id_, result); });
+  return status;
+}
+
+Result<std::unique_ptr<Runtime>> LocalRuntime::Open(const RuntimeOptions& options) {
+  RETURN_IF_ERROR(options.Validate());
+  auto runtime = std::unique_ptr<LocalRuntime>(new LocalRuntime());
+  runtime->options_ = options;
+  ASSIGN_OR_RETURN(runtime->directory_, DataDirectory::Open(options.data_dir));
+  JournalOptions journal;
+  journal.path = runtime->directory_->journal_path();
+  ASSIGN_OR_RETURN(runtime->writer_, Journal::Open(journal));
+  journal.read_only = true;
+  ASSIGN_OR_RETURN(runtime->reader_, Journal::Open(journal));
+  KvStoreOptions kv;
+  kv.path = runtime->directory_->kv_path();
+  bool dropped = false;
+  ASSIGN_OR_RETURN(runtime->kv_, KvStore::Open(kv, &dropped));
+
+  ModelOptions model;
+  model.mode = options.mode == "pure" ? NumericMode::kPure : NumericMode::kNative;
+  model.backend = options.backend;
+  model.threads = options.threads;
+  model.fingerprint_cache = options.data_dir;
+  model.access = options.map_weights ? WeightAccess::kMapped : WeightAccess::kRead;
+  ASSIGN_OR_RETURN(runtime->model_, Model::Open(options.model_path, model));
+  if (runtime->model_->tokenizer() == nullptr) {
+    return NotFoundError("model '" + options.model_path +
+                         "' has no tokenizer.json; put the checkpoint's tokenizer beside its weights");
+  }
+  runtime->builtins_ = MakeBuiltinTools();
+  runtime->storage_ = std::make_unique<Worker>(1, kStorageQueueLimit);
+  runtime->pool_ = std::make_unique<Worker>(options.tool_threads, kPoolQueueLimit);
+
+  ControlParts parts;
+  parts.options = options;
+  parts.clock = &runtime->clock_;
+  parts.model = runtime->model_.get();
+  parts.journal_writer = runtime->writer_.get();
+  parts.journal_reader = runtime->reader_.get();
+  parts.storage = runtime->storage_.get();
+  parts.pool = runtime->pool_.get();
+  for (const auto& tool : runtime->builtins_) parts.builtin_tools.push_back(tool.get());
+  ASSIGN_OR_RETURN(runtime->control_, ControlLoop::Create(parts));
+
+  KvHome home;
+  home.model = runtime->model_.get();
+  home.store = runtime->kv_.get();
+  home.storage = &runtime->storage_->queue();
+  home.scope = {runtime->model_->fingerprint(), runtime->model_->arithmetic_id(), "default"};
+  EngineOptions engine;
+  engine.prefill_chunk_tokens = options.prefill_chunk_tokens;
+  engine.checkpoint_interval_tokens = options.checkpoint_interval_tokens;
+  engine.resident_sequences_max = options.resident_sequences_max;
+  engine.jobs_max = options.running_turns_max;
+  runtime->engine_ = std::make_unique<Engine>(home, engine, runtime->control_.get());
+  runtime->control_->AttachEngine(runtime->engine_.get());
+  runtime->control_thread_ = std::thread([control = runtime->control_.get()] { control->Run(); });
+  Status recovered;
+  runtime->OnControl([&] { recovered = runtime->control_->RecoverOpenTurns(); });
+  RETURN_IF_ERROR(recovered);
+  return std::unique_ptr<Runtime>(std::move(runtime));
+}
+
+LocalRuntime::~LocalRuntime() {
+  // In the order in which work flows: nobody is left to post to a thread that is gone.
+  if (engine_ != nullptr) engine_->Stop();
+  if (pool_ != nullptr) pool_->Stop();
+  if (storage_ != nullptr) storage_->Stop();
+  if (control_ != nullptr) control_->Close();
+  if (control_thread_.joinable()) control_thread_.join();
+}
+
+Result<std::vector<SessionView>> LocalRuntime::ListSessions(int64_t page_size,
+                                                            const std::string& page_token,
+                                                            std::string* next_page_token) {
+  if (page_size < 0) {
+    return InvalidArgumentError("page_size is negative; expected 1 to 1000, or 0 for 100",
+                                "BAD_FIELD");
+  }
+  const int64_t limit = page_size == 0 ? 100 : std::min<int64_t>(page_size, 1000);
+  ASSIGN_OR_RETURN(auto views, Ask<std::vector<SessionView>>([&](auto done) {
+                     control_->ListSessions(limit, page_token, done);
+                   }));
+  if (next_page_token != nullptr) {
+    const bool more = static_cast<int64_t>(views.size()) == limit;
+    *next_page_token = more ? views.back().session : "";
+  }
+  return views;
+}
+
+Result<TurnView> LocalRuntime::WaitTurn(const std::string& session, const std::string& turn,
+                                        int64_t timeout_ms) {
+  auto promise = std::make_shared<std::promise<Result<TurnView>>>();  // owners: caller, waiter
+  auto future = promise->get_future();
+  OnControl([&] {
+    control_->AwaitTurn(session, turn, [promise](Result<TurnView> view) {
+      promise->set_value(std::move(view));
+    });
+  });
+  if (future.wait_for(std::chrono::milliseconds(timeout_ms)) != std::future_status::ready) {
+    return DeadlineExceededError("turn " + turn + " of session '" + session + "' still runs after " +
+                                 std::to_string(timeout_ms) + " ms; it goes on");
+  }
+  return future.get();
+}
+
+Result<std::unique_ptr<Subscription>> LocalRuntime::Watch(const WatchOptions& options,
+                                                          EventSubscriber* subscriber) {
+  Result<uint64_t> id = InternalError("not run");
+  OnControl([&] { id = control_->AddWatcher(options, subscriber); });
+  RETURN_IF_ERROR(id.status());
+  return std::unique_ptr<Subscription>(
+      std::make_unique<LocalSubscription>(this, options.session, *id));
+}
+
+Result<std::unique_ptr<ToolHostConnection>> LocalRuntime::ConnectToolHost(
+    const std::string& session, const std::vector<std::string>& tools, ToolHostSink* sink) {
+  Result<uint64_t> id = InternalError("not run");
+  OnControl([&] { id = control_->AddHost(session, tools, sink); });
+  RETURN_IF_ERROR(id.status());
+  return std::unique_ptr<ToolHostConnection>(
+      std::make_unique<LocalHostConnection>(this, session, *id));
+}
+
+Result<VerifyReport> LocalRuntime::Verify(const std::string& session) {
+  JournalOptions options;
+  options.path = directory_->journal_path();
+  options.read_only = true;
+  ASSIGN_OR_RETURN(const auto journal, Journal::Open(options));
+  ASSIGN_OR_RETURN(const JournalReport text, journal->Verify(session));
+  ASSIGN_OR_RETURN(const KvStoreReport kv, kv_->Verify());
+  VerifyReport report;
+  report.sessions = text.sessions;
+  report.events = text.events;
+  report.tokens = text.tokens;
+  report.blocks = kv.blocks;
+  report.block_bytes = kv.block_bytes;
+  report.checkpoints = kv.checkpoints;
+  report.checkpoint_bytes = kv.checkpoint_bytes;
+  report.problems = text.problems;
+  report.problems.insert(report.problems.end(), kv.problems.begin(), kv.problems.end());
+  return report;
+}
+
+Result<RuntimeStats> LocalRuntime::Stats() {
+  RuntimeStats stats;
+  OnControl([&] { stats.turns_running = control_->RunningTurns(); });
+  stats.sequences_resident = engine_->resident();
+  stats.engine_wakeups = engine_->wakeups();
+  ASSIGN_OR_RETURN(stats.kv_bytes_on_disk, kv_->BytesOnDisk());
+  const KvLayout layout = KvLayout::Make(model_->config(), model_->row_format());
+  stats.block_tokens = kBlockTokens;
+  stats.block_payload_bytes = layout.payload_bytes;
+  stats.fingerprint = model_->fingerprint();
+  stats.arithmetic_id = model_->arithmetic_id();
+  stats.model_path = options_.model_path;
+  return stats;
+}
+
+}  // namespace
+
+Status RuntimeOptions::Validate() const {
+  const auto bad = [](const std::string& field, const std::string& expected) {
+    return InvalidArgumentError("option " + field + ": expected " + expected, "BAD_FIELD");
+  };
+  if (data_dir.empty()) return bad("data_dir", "a folder");
+  if (model_path.empty()) return bad("model_path", "a checkpoint folder");
+  if (mode != "native" && mode != "pure") return bad("mode", "'native' or 'pure', got '" + mode + "'");
+  if (prefill_chunk_tokens < 1) return bad("prefill_chunk_tokens", "at least 1");
+  if (checkpoint_interval_tokens < 1) return bad("checkpoint_interval_tokens", "at least 1");
+  if (resident_sequences_max < 1) return bad("resident_sequences_max", "at least 1");
+  if (tool_threads < 1) return bad("tool_threads", "at least 1");
+  if (running_turns_max < 1) return bad("running_turns_max", "at least 1");
+  return OkStatus();
+}
+
+Result<std::unique_ptr<Runtime>> Runtime::Open(const RuntimeOptions& options) {
+  return LocalRuntime::Open(options);
+}
+
+}  // namespace baleen

@@ -1,0 +1,96 @@
+// What the control thread keeps of one session that is in use, and of its running turn.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "agent/agent.h"
+#include "model/text/chat_parser.h"
+#include "model/text/tokenizer.h"
+#include "runtime/engine/engine.h"
+#include "runtime/runtime.h"
+#include "runtime/sessions/journal_json.h"
+#include "runtime/store/journal.h"
+#include "runtime/workspace/workspace.h"
+
+namespace baleen {
+
+/// A generation in flight.
+struct GenerationState {
+  uint64_t job = 0;
+  int64_t step = 0;
+  int64_t prompt_end = 0;
+  std::unique_ptr<StreamingDetokenizer> detokenizer;
+  std::unique_ptr<StreamingChatParser> parser;
+  std::string content;            ///< Streamed so far; what a late watcher is shown.
+  std::string reasoning;
+  ReuseReport reuse;
+  // Tokens travel engine -> journal -> watchers. One commit is under way at a time; what arrives
+  // meanwhile waits here and goes out together.
+  std::vector<int32_t> pending_ids;
+  std::vector<uint64_t> pending_hashes;
+  bool commit_running = false;
+  bool ended = false;             ///< The engine has reported the end.
+  JobEnd end = JobEnd::kStop;
+  Status status;
+  int64_t last_progress_ms = 0;
+  int64_t prefill_begin_ms = 0;
+};
+
+/// Calls in flight; results are filled in by index.
+struct ToolRunState {
+  int64_t step = 0;
+  std::vector<ToolCall> calls;
+  std::vector<std::optional<ToolResult>> results;
+  /// Calls that wait for a host, or that a host is working on, by index.
+  std::map<size_t, bool> at_host;  ///< value: handed to a host.
+};
+
+struct TurnRun {
+  uint64_t epoch = 0;  ///< Distinguishes this run from late answers to an earlier one.
+  TurnStart start;
+  TurnView view;
+  std::unique_ptr<Agent> agent;
+  int64_t step = 0;    ///< Effects performed so far.
+  std::unique_ptr<GenerationState> generation;
+  std::unique_ptr<ToolRunState> tools;
+  /// Owners: this turn, and whoever runs on its behalf (engine job, tool calls).
+  std::shared_ptr<std::atomic<bool>> cancelled = std::make_shared<std::atomic<bool>>(false);
+};
+
+/// One watcher of a session.
+struct WatchState {
+  uint64_t id = 0;
+  EventSubscriber* subscriber = nullptr;
+  bool live = true;
+  int64_t next_seq = 1;  ///< The next durable event that it has not seen.
+};
+
+/// A connected tool host.
+struct HostState {
+  uint64_t id = 0;
+  ToolHostSink* sink = nullptr;
+};
+
+struct SessionRun {
+  SessionRecord record;
+  SessionSettings settings;
+  SessionState state = SessionState::kIdle;
+  Status broken;                          ///< Why, for kBroken.
+  std::vector<int32_t> tokens;            ///< The whole context.
+  int64_t turns = 0;
+  std::unique_ptr<Workspace> workspace;   ///< Null: no file tools.
+  std::vector<ToolSpec> tools;            ///< What the model is told of, in order.
+  std::unique_ptr<TurnRun> turn;
+  std::vector<std::unique_ptr<WatchState>> watchers;
+  std::map<std::string, HostState> hosts;  ///< By tool name.
+  std::vector<std::function<void(const TurnView&)>> turn_waiters;
+};
+
+}  // namespace baleen

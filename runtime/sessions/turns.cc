@@ -1,0 +1,226 @@
+// Turns: begin, advance by the agent's effects, finish, cancel.
+#include <utility>
+
+#include "runtime/sessions/control_loop.h"
+#include "runtime/sessions/cursor.h"
+#include "tools_sdk/utf8.h"
+
+namespace baleen {
+namespace {
+
+std::string JoinInput(const std::vector<std::string>& parts) {
+  std::string text;
+  for (const std::string& part : parts) {
+    if (!text.empty()) text += "\n\n";
+    text += part;
+  }
+  return text;
+}
+
+Status ValidateTurn(const StartTurnRequest& request, const std::string& input,
+                    int64_t input_bytes_max) {
+  if (request.tokens_max < 0) {
+    return InvalidArgumentError("tokens_max is " + std::to_string(request.tokens_max) +
+                                    ": expected 0 (the session's default) or more",
+                                "BAD_FIELD");
+  }
+  if (static_cast<int64_t>(input.size()) > input_bytes_max) {
+    return InvalidArgumentError("the input has " + std::to_string(input.size()) +
+                                    " bytes; at most " + std::to_string(input_bytes_max) +
+                                    " are taken in one turn",
+                                "BAD_FIELD");
+  }
+  if (Utf8ValidPrefix(input) != input.size()) return InvalidArgumentError("the input is not valid UTF-8", "BAD_FIELD");
+  if (request.sampling.has_value()) {
+    SamplingOptions options;
+    options.temperature = request.sampling->temperature;
+    options.top_p = request.sampling->top_p;
+    options.min_p = request.sampling->min_p;
+    options.top_k = request.sampling->top_k;
+    RETURN_IF_ERROR(options.Validate());
+  }
+  return OkStatus();
+}
+
+}  // namespace
+
+Result<std::unique_ptr<TurnRun>> ControlLoop::MakeTurn(const SessionRun& session,
+                                                       const TurnStart& start) {
+  auto turn = std::make_unique<TurnRun>();
+  turn->epoch = next_id_++;
+  turn->start = start;
+  turn->view.session = session.record.id;
+  turn->view.turn = start.turn;
+  AgentOptions options;
+  options.script = session.settings.script;
+  if (!session.settings.script_name.empty()) options.script_name = session.settings.script_name;
+  options.tools = session.tools;
+  options.seed = start.sampling.seed;
+  ASSIGN_OR_RETURN(turn->agent, Agent::Create(options));
+  return turn;
+}
+
+void ControlLoop::StartTurn(const StartTurnRequest& request, const Answer<TurnView>& answer) {
+  if (!request.request_id.empty()) {
+    if (auto earlier = parts_.journal_reader->FindAnswer(request.request_id, "StartTurn");
+        earlier.ok()) {
+      return GetTurn(request.session, *earlier, answer);
+    }
+  }
+  auto loaded = Load(request.session);
+  if (!loaded.ok()) return answer(loaded.status());
+  SessionRun& session = **loaded;
+  if (session.state == SessionState::kBroken) {
+    return answer(FailedPreconditionError(session.broken.message(), "SESSION_BROKEN"));
+  }
+  if (session.turn != nullptr) {
+    return answer(FailedPreconditionError("session '" + request.session + "' is running turn " +
+                                              session.turn->view.turn +
+                                              "; wait for it, or cancel it",
+                                          "SESSION_BUSY"));
+  }
+  if (!request.expected_head.empty() &&
+      request.expected_head != MakeCursor(session.record.id, session.record.last_seq)) {
+    return answer(AbortedError(
+        "the session's head is " + MakeCursor(session.record.id, session.record.last_seq) +
+            ", not " + request.expected_head + "; read the new events, then decide again",
+        "HEAD_MOVED"));
+  }
+  if (RunningTurns() >= parts_.options.running_turns_max) {
+    return answer(ResourceExhaustedError(
+        std::to_string(RunningTurns()) + " turns run already; try again when one has ended",
+        "QUOTA"));
+  }
+  TurnStart start;
+  start.input = JoinInput(request.input);
+  if (Status status = ValidateTurn(request, start.input, parts_.options.input_bytes_max);
+      !status.ok()) {
+    return answer(status);
+  }
+  start.turn = "t" + std::to_string(session.turns + 1);
+  start.sampling = request.sampling.value_or(session.settings.sampling);
+  start.tokens_max =
+      request.tokens_max > 0 ? request.tokens_max : session.settings.tokens_max;
+  start.trace_logits = request.trace_logits;
+  auto turn = MakeTurn(session, start);
+  if (!turn.ok()) return answer(turn.status());
+  session.turn = std::move(turn).value();
+  session.turns += 1;
+  session.state = SessionState::kRunning;
+
+  JournalBatch batch;
+  batch.events.push_back(NewEvent(session, event_kind::kTurnStarted, TurnStartToJson(start)));
+  if (!request.request_id.empty()) {
+    batch.answers.push_back(
+        {request.request_id, "StartTurn", start.turn, session.record.updated_ms});
+  }
+  Commit(session, std::move(batch), Durability::kSynced,
+         [this, id = session.record.id, epoch = session.turn->epoch, answer,
+          input = start.input](const Status& status) {
+           SessionRun* run = FindTurn(id, epoch);
+           if (!status.ok() || run == nullptr) {
+             return answer(status.ok() ? InternalError("the turn ended before it began") : status);
+           }
+           answer(run->turn->view);
+           Advance(*run, UserTurnEvent{input});
+         });
+}
+
+void ControlLoop::Advance(SessionRun& session, const AgentEvent& event) {
+  auto effect = session.turn->agent->Resume(event);
+  if (!effect.ok()) {
+    return FinishTurn(session, TurnState::kFailed, "", effect.status().WithContext("script"));
+  }
+  Perform(session, *effect);
+}
+
+void ControlLoop::Perform(SessionRun& session, const Effect& effect) {
+  session.turn->step += 1;
+  if (const auto* generate = std::get_if<GenerateEffect>(&effect)) {
+    return BeginGeneration(session, *generate);
+  }
+  if (const auto* calls = std::get_if<CallToolsEffect>(&effect)) {
+    return BeginToolCalls(session, *calls);
+  }
+  FinishTurn(session, TurnState::kSucceeded, std::get<FinishEffect>(effect).text, OkStatus());
+}
+
+void ControlLoop::FinishTurn(SessionRun& session, TurnState state, std::string text,
+                             const Status& error) {
+  TurnView& view = session.turn->view;
+  view.state = state;
+  view.text = std::move(text);
+  view.error = error;
+  session.turn->cancelled->store(true);  // whatever still runs for this turn may stop
+  JournalBatch batch;
+  batch.events.push_back(NewEvent(session, event_kind::kTurnFinished, TurnEndToJson(view)));
+  Commit(session, std::move(batch), Durability::kSynced,
+         [this, id = session.record.id, epoch = session.turn->epoch](const Status& status) {
+           SessionRun* run = FindTurn(id, epoch);
+           if (!status.ok() || run == nullptr) return;  // Break has ended the turn
+           run->state = SessionState::kIdle;
+           EndTurnInMemory(*run);
+         });
+}
+
+void ControlLoop::EndTurnInMemory(SessionRun& session) {
+  const TurnView view = session.turn->view;
+  session.turn.reset();
+  auto waiters = std::move(session.turn_waiters);
+  session.turn_waiters.clear();
+  for (const auto& waiter : waiters) waiter(view);
+}
+
+void ControlLoop::CancelTurn(const std::string& session, const std::string& turn,
+                             const Answer<TurnView>& answer) {
+  auto loaded = Load(session);
+  if (!loaded.ok()) return answer(loaded.status());
+  SessionRun& run = **loaded;
+  if (run.turn == nullptr || run.turn->view.turn != turn) return GetTurn(session, turn, answer);
+  if (run.turn->view.state != TurnState::kRunning) return answer(run.turn->view);
+  run.turn->cancelled->store(true);
+  answer(run.turn->view);
+  // A generation ends through the engine, so that every token it made is journalled first.
+  if (run.turn->generation != nullptr && run.turn->generation->job != 0) return;
+  if (run.turn->tools != nullptr) {
+    for (const auto& [index, handed] : run.turn->tools->at_host) {
+      const auto host = run.hosts.find(run.turn->tools->calls[index].name);
+      if (handed && host != run.hosts.end()) {
+        host->second.sink->OnCancel(session, turn + "." + run.turn->tools->calls[index].id);
+      }
+    }
+  }
+  FinishTurn(run, TurnState::kCancelled, "", CancelledError("the turn was cancelled"));
+}
+
+void ControlLoop::GetTurn(const std::string& session, const std::string& turn,
+                          const Answer<TurnView>& answer) {
+  auto loaded = Load(session);
+  if (!loaded.ok()) return answer(loaded.status());
+  SessionRun& run = **loaded;
+  if (run.turn != nullptr && run.turn->view.turn == turn) return answer(run.turn->view);
+  int64_t after = 0;
+  while (true) {
+    auto events = parts_.journal_reader->ReadEvents(session, after, 256);
+    if (!events.ok()) return answer(events.status());
+    if (events->empty()) break;
+    for (const EventRecord& event : *events) {
+      after = event.seq;
+      if (event.kind != event_kind::kTurnFinished) continue;
+      auto view = TurnEndFromJson(session, event.payload);
+      if (view.ok() && view->turn == turn) return answer(std::move(view).value());
+    }
+  }
+  answer(NotFoundError("session '" + session + "' has no turn '" + turn + "'", "ITEM_UNKNOWN"));
+}
+
+void ControlLoop::AwaitTurn(const std::string& session, const std::string& turn,
+                            const Answer<TurnView>& answer) {
+  auto loaded = Load(session);
+  if (!loaded.ok()) return answer(loaded.status());
+  SessionRun& run = **loaded;
+  if (run.turn == nullptr || run.turn->view.turn != turn) return GetTurn(session, turn, answer);
+  run.turn_waiters.push_back([answer](const TurnView& view) { answer(view); });
+}
+
+}  // namespace baleen

@@ -1,0 +1,367 @@
+#include "runtime/store/journal.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "runtime/store/files.h"
+#include "runtime/store/journal_codec.h"
+#include "runtime/store/journal_impl.h"
+#include "runtime/store/journal_schema.h"
+
+namespace baleen {
+namespace {
+
+// The log is copied into the database file every so many pages (16 MiB) ...
+constexpr const char* kSetup =
+    "PRAGMA wal_autocheckpoint = 4096;"
+    // ... and cut back to this after, so that one large batch doesn't leave a large file for ever.
+    "PRAGMA journal_size_limit = 67108864;"
+    "PRAGMA cell_size_check = ON;"
+    "PRAGMA temp_store = MEMORY;"
+    "PRAGMA mmap_size = 0;";
+
+Status CheckPath(const JournalOptions& options) {
+  struct stat file = {};
+  if (options.path.empty()) return InvalidArgumentError("journal path is empty; name a file");
+  if (stat(options.path.c_str(), &file) != 0) {
+    if (errno == ENOENT && !options.read_only) return EnsureFile(options.path);
+    return FileError(errno, "open journal", options.path);
+  }
+  if (S_ISREG(file.st_mode)) return OkStatus();
+  return InvalidArgumentError("journal '" + options.path +
+                              "' is not a regular file; name a file, not a directory or device");
+}
+
+Status CheckBatch(const JournalBatch& batch) {
+  for (const auto* list : {&batch.create_sessions, &batch.update_sessions}) {
+    for (const SessionRecord& session : *list) {
+      RETURN_IF_ERROR(CheckSessionId(session.id));
+      RETURN_IF_ERROR(CheckJsonObject(session.settings, kSettingsBytesMax)
+                          .WithContext("settings of session '" + session.id + "'"));
+    }
+  }
+  for (const EventRecord& event : batch.events) {
+    if (event.kind.empty()) {
+      return InvalidArgumentError("event " + std::to_string(event.seq) + " of session '" +
+                                  event.session + "' has no kind");
+    }
+    RETURN_IF_ERROR(CheckJsonObject(event.payload, kEventBytesMax)
+                        .WithContext("event " + std::to_string(event.seq) + " ('" + event.kind +
+                                     "') of session '" + event.session + "'"));
+  }
+  for (const TokenRun& run : batch.tokens) {
+    const bool negative = std::any_of(run.ids.begin(), run.ids.end(), [](int32_t id) { return id < 0; });
+    if (negative || (!run.logits_hashes.empty() && run.logits_hashes.size() != run.ids.size())) {
+      return InvalidArgumentError(
+          "tokens of session '" + run.session + "' at " + std::to_string(run.begin) +
+          ": expected ids >= 0 and no logits hashes or one per id, got " +
+          std::to_string(run.logits_hashes.size()) + " hashes for " + std::to_string(run.ids.size()) +
+          " ids" + (negative ? " and a negative id" : ""));
+    }
+  }
+  for (const JournalBatch::RequestAnswer& answer : batch.answers) {
+    if (answer.request_id.empty()) return InvalidArgumentError("an answer has no request id");
+    RETURN_IF_ERROR(CheckJson(answer.answer, kAnswerBytesMax)
+                        .WithContext("answer to request '" + answer.request_id + "'"));
+  }
+  return OkStatus();
+}
+
+bool IsEmpty(const JournalBatch& batch) {
+  return batch.create_sessions.empty() && batch.update_sessions.empty() && batch.events.empty() &&
+         batch.tokens.empty() && batch.answers.empty();
+}
+
+std::span<const uint64_t> Part(const std::vector<uint64_t>& hashes, size_t begin, size_t count) {
+  if (hashes.empty()) return {};
+  return std::span(hashes).subspan(begin, count);
+}
+
+}  // namespace
+
+Journal::Journal(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Journal::~Journal() = default;
+
+Result<std::unique_ptr<Journal>> Journal::Open(const JournalOptions& options) {
+  RETURN_IF_ERROR(CheckPath(options));
+  ASSIGN_OR_RETURN(auto database, Sqlite::Open({.path = options.path,
+                                                .read_only = options.read_only,
+                                                .busy_timeout_ms = options.busy_timeout_ms}));
+  RETURN_IF_ERROR(database->Exec(kSetup));
+  RETURN_IF_ERROR(PrepareSchema(*database, options.read_only));
+  if (!options.read_only) {
+    // Also for a backup, which SQLite writes in another mode. Opens the log, whose directory entry
+    // is synced here: SQLite syncs it too, but ignores the error.
+    ASSIGN_OR_RETURN(Query mode, database->Prepare("PRAGMA journal_mode = WAL"));
+    ASSIGN_OR_RETURN(const bool row, mode.Step());
+    if (!row || mode.Text(0) != "wal") {
+      return FailedPreconditionError("journal '" + options.path + "' cannot use a write-ahead log (" +
+                                     mode.Text(0) + "); put it on a local file system");
+    }
+    RETURN_IF_ERROR(mode.Run());
+    RETURN_IF_ERROR(SyncDirectory(DirectoryOf(options.path)));
+  }
+  return std::unique_ptr<Journal>(new Journal(std::make_unique<Impl>(std::move(database))));
+}
+
+Status Journal::Commit(const JournalBatch& batch, Durability durability) {
+  RETURN_IF_ERROR(impl_->broken);
+  RETURN_IF_ERROR(CheckBatch(batch));
+  if (IsEmpty(batch)) return durability == Durability::kSynced ? Sync() : OkStatus();
+  RETURN_IF_ERROR(impl_->SetSynced(durability == Durability::kSynced));
+  RETURN_IF_ERROR(impl_->database->Exec("BEGIN IMMEDIATE"));
+  return impl_->Finish(impl_->Write(batch), durability);
+}
+
+Status Journal::Sync() {
+  RETURN_IF_ERROR(impl_->broken);
+  const Status status = impl_->database->SyncLog();
+  if (!status.ok()) impl_->broken = status.WithContext("an earlier sync failed; reopen the journal");
+  return status;
+}
+
+Status Journal::Impl::SetSynced(bool wanted) {
+  if (wanted == synced) return OkStatus();
+  RETURN_IF_ERROR(
+      database->Exec(wanted ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL"));
+  synced = wanted;
+  return OkStatus();
+}
+
+Status Journal::Impl::Finish(Status written, Durability durability) {
+  if (written.ok()) written = database->Exec("COMMIT");
+  if (written.ok()) return written;
+  if (database->InTransaction()) {
+    database->Exec("ROLLBACK").IgnoreError("the first error is reported");
+  }
+  if (written.reason() == "DISK_ERROR" && durability == Durability::kSynced) {
+    // The batch lies complete in the log although its sync failed: recovery would take it for
+    // committed. A write in its place makes the caller's error the truth. And since the kernel drops
+    // what it could not write, earlier unsynced commits may be gone too: no writes from here on.
+    SetSynced(false).IgnoreError("the first error is reported");
+    const std::string same = "PRAGMA user_version = " + std::to_string(kJournalVersion);
+    database->Exec(same.c_str()).IgnoreError("the first error is reported");
+    broken = FailedPreconditionError(
+        "an earlier sync of the journal failed; check the disk, then reopen (" + written.message() +
+            ")",
+        "DISK_ERROR");
+  }
+  return written;
+}
+
+Status Journal::Impl::Write(const JournalBatch& batch) {
+  Touched touched;
+  for (const SessionRecord& session : batch.create_sessions) RETURN_IF_ERROR(CreateSession(session));
+  for (const SessionRecord& session : batch.update_sessions) RETURN_IF_ERROR(UpdateSession(session));
+  for (const EventRecord& event : batch.events) RETURN_IF_ERROR(AppendEvent(touched, event));
+  for (const TokenRun& run : batch.tokens) RETURN_IF_ERROR(AppendTokens(touched, run));
+  RETURN_IF_ERROR(WriteBack(touched));
+  return WriteAnswers(batch);
+}
+
+Status Journal::Impl::NoSession(std::string_view id) const {
+  return NotFoundError("session '" + std::string(id) + "' is not in journal '" + database->path() +
+                       "'; list the sessions to see which are");
+}
+
+Status Journal::Impl::CreateSession(const SessionRecord& session) {
+  const auto found = SessionKey(session.id);
+  if (found.ok()) {
+    return AlreadyExistsError("session '" + session.id + "' exists already; choose another id");
+  }
+  if (found.status().code() != StatusCode::kNotFound) return found.status();
+  ASSIGN_OR_RETURN(Query insert,
+                   database->Prepare("INSERT INTO sessions(id, title, settings, created_ms, "
+                                     "updated_ms, tokens, last_seq, checksum) "
+                                     "VALUES(?1, ?2, ?3, ?4, ?5, 0, 0, ?6)"));
+  return insert.Bind(session.id)
+      .Bind(session.title)
+      .Bind(session.settings)
+      .Bind(session.created_ms)
+      .Bind(session.updated_ms)
+      .Bind(SessionChecksum(session))
+      .Run();
+}
+
+Status Journal::Impl::UpdateSession(const SessionRecord& session) {
+  SessionRecord merged;
+  {
+    ASSIGN_OR_RETURN(Query select, database->Prepare(kSelectSession));
+    select.Bind(session.id);
+    ASSIGN_OR_RETURN(const bool row, select.Step());
+    if (!row) return NoSession(session.id);
+    ASSIGN_OR_RETURN(merged, SessionFromRow(select));
+  }
+  merged.title = session.title;
+  merged.settings = session.settings;
+  ASSIGN_OR_RETURN(Query update,
+                   database->Prepare("UPDATE sessions SET title = ?2, settings = ?3, "
+                                     "updated_ms = ?4, checksum = ?5 WHERE id = ?1"));
+  return update.Bind(merged.id)
+      .Bind(merged.title)
+      .Bind(merged.settings)
+      .Bind(session.updated_ms)
+      .Bind(SessionChecksum(merged))
+      .Run();
+}
+
+Result<Journal::Impl::SessionRow*> Journal::Impl::Touch(Touched& touched, const std::string& id) {
+  const auto found = touched.find(id);
+  if (found != touched.end()) return &found->second;
+  ASSIGN_OR_RETURN(Query select,
+                   database->Prepare("SELECT key, tokens, last_seq, updated_ms FROM sessions "
+                                     "WHERE id = ?1"));
+  select.Bind(id);
+  ASSIGN_OR_RETURN(const bool row, select.Step());
+  if (!row) return NoSession(id);
+  SessionRow& session = touched[id];
+  session = {select.Int(0), select.Int(1), select.Int(2), select.Int(3)};
+  return &session;
+}
+
+Status Journal::Impl::AppendEvent(Touched& touched, const EventRecord& event) {
+  ASSIGN_OR_RETURN(SessionRow* const session, Touch(touched, event.session));
+  if (event.seq != session->last_seq + 1) {
+    return AbortedError("event ('" + event.kind + "') of session '" + event.session + "' has seq " +
+                            std::to_string(event.seq) + ", expected " +
+                            std::to_string(session->last_seq + 1) +
+                            "; another writer may be active: reload the session, then retry",
+                        "SEQ_MISMATCH");
+  }
+  ASSIGN_OR_RETURN(Query insert,
+                   database->Prepare("INSERT INTO events(session, seq, time_ms, kind, version, "
+                                     "payload, checksum) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)"));
+  RETURN_IF_ERROR(insert.Bind(session->key)
+                      .Bind(event.seq)
+                      .Bind(event.time_ms)
+                      .Bind(event.kind)
+                      .Bind(static_cast<int64_t>(event.version))
+                      .Bind(event.payload)
+                      .Bind(EventChecksum(session->key, event))
+                      .Run());
+  session->last_seq = event.seq;
+  session->updated_ms = std::max(session->updated_ms, event.time_ms);
+  return OkStatus();
+}
+
+Status Journal::Impl::AppendTokens(Touched& touched, const TokenRun& run) {
+  ASSIGN_OR_RETURN(SessionRow* const session, Touch(touched, run.session));
+  if (run.begin != session->tokens) {
+    return AbortedError("tokens of session '" + run.session + "' begin at " +
+                            std::to_string(run.begin) + ", expected " +
+                            std::to_string(session->tokens) +
+                            "; another writer may be active: reload the session, then retry",
+                        "TOKENS_MISMATCH");
+  }
+  size_t done = 0;
+  if (!run.ids.empty() && session->tokens % kTokenRowIds != 0) {
+    // The last row has room: decode ticks append one id at a time, and a row each would cost 20x.
+    TokenRow last;
+    int64_t row_key = 0;
+    {
+      ASSIGN_OR_RETURN(Query select,
+                       database->Prepare("SELECT begin, ids, logits_hashes, checksum, key FROM "
+                                         "token_runs WHERE session = ?1 AND begin = ?2"));
+      select.Bind(session->key).Bind(session->tokens / kTokenRowIds * kTokenRowIds);
+      ASSIGN_OR_RETURN(const bool row, select.Step());
+      if (row) {
+        ASSIGN_OR_RETURN(last, TokensFromRow(select, run.session, session->key));
+        row_key = select.Int(4);
+      }
+    }
+    const auto held = static_cast<int64_t>(last.ids.size());
+    if (last.begin + held != session->tokens) {
+      return DataLossError("session '" + run.session + "': the last token row ends at " +
+                           std::to_string(last.begin + held) + ", expected " +
+                           std::to_string(session->tokens) + "; run verify");
+    }
+    done = std::min(run.ids.size(), static_cast<size_t>(kTokenRowIds - held));
+    last.ids.insert(last.ids.end(), run.ids.begin(), run.ids.begin() + static_cast<int64_t>(done));
+    const auto added = Part(run.logits_hashes, 0, done);
+    if (!added.empty() || !last.hashes.empty()) {
+      last.hashes.resize(static_cast<size_t>(held), 0);
+      last.hashes.insert(last.hashes.end(), added.begin(), added.end());
+      last.hashes.resize(last.ids.size(), 0);
+    }
+    RETURN_IF_ERROR(WriteTokenRow(session->key, last.begin, last.ids, last.hashes, row_key));
+  }
+  while (done < run.ids.size()) {
+    const size_t count = std::min(run.ids.size() - done, static_cast<size_t>(kTokenRowIds));
+    RETURN_IF_ERROR(WriteTokenRow(session->key, run.begin + static_cast<int64_t>(done),
+                                  std::span(run.ids).subspan(done, count),
+                                  Part(run.logits_hashes, done, count), 0));
+    done += count;
+  }
+  session->tokens += static_cast<int64_t>(run.ids.size());
+  return OkStatus();
+}
+
+/// `row_key` 0: a new row.
+Status Journal::Impl::WriteTokenRow(int64_t session_key, int64_t begin,
+                                    std::span<const int32_t> ids, std::span<const uint64_t> hashes,
+                                    int64_t row_key) {
+  const std::vector<std::byte> id_bytes = EncodeTokenIds(ids);
+  const bool sampled =
+      std::any_of(hashes.begin(), hashes.end(), [](uint64_t hash) { return hash != 0; });
+  const std::vector<std::byte> hash_bytes =
+      sampled ? EncodeLogitsHashes(hashes) : std::vector<std::byte>();
+  ASSIGN_OR_RETURN(
+      Query write,
+      database->Prepare(row_key == 0
+                            ? "INSERT INTO token_runs(session, begin, ids, logits_hashes, checksum) "
+                              "VALUES(?1, ?2, ?3, ?4, ?5)"
+                            : "UPDATE token_runs SET session = ?1, begin = ?2, ids = ?3, "
+                              "logits_hashes = ?4, checksum = ?5 WHERE key = ?6"));
+  write.Bind(session_key).Bind(begin).BindBlob(id_bytes);
+  if (sampled) {
+    write.BindBlob(hash_bytes);
+  } else {
+    write.BindNull();
+  }
+  write.Bind(TokenRowChecksum(session_key, begin, id_bytes, hash_bytes));
+  if (row_key != 0) write.Bind(row_key);
+  return write.Run();
+}
+
+Status Journal::Impl::WriteAnswers(const JournalBatch& batch) {
+  if (batch.answers.empty()) return OkStatus();
+  int64_t now_ms = batch.answers.front().time_ms;
+  for (const JournalBatch::RequestAnswer& answer : batch.answers) {
+    now_ms = std::max(now_ms, answer.time_ms);
+  }
+  ASSIGN_OR_RETURN(Query forget, database->Prepare("DELETE FROM answers WHERE time_ms < ?1"));
+  RETURN_IF_ERROR(forget.Bind(now_ms - kAnswerKeptMs).Run());
+  for (const JournalBatch::RequestAnswer& answer : batch.answers) {
+    ASSIGN_OR_RETURN(Query insert,
+                     database->Prepare("INSERT INTO answers(request_id, method, answer, time_ms) "
+                                       "VALUES(?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING"));
+    RETURN_IF_ERROR(insert.Bind(answer.request_id)
+                        .Bind(answer.method)
+                        .Bind(answer.answer)
+                        .Bind(answer.time_ms)
+                        .Run());
+    if (sqlite3_changes(database->handle()) != 1) {
+      return AlreadyExistsError("request '" + answer.request_id + "' (" + answer.method +
+                                ") is answered already; return the stored answer");
+    }
+  }
+  return OkStatus();
+}
+
+Status Journal::Impl::WriteBack(const Touched& touched) {
+  for (const auto& [id, session] : touched) {
+    ASSIGN_OR_RETURN(Query update,
+                     database->Prepare("UPDATE sessions SET tokens = ?2, last_seq = ?3, "
+                                       "updated_ms = ?4 WHERE key = ?1"));
+    RETURN_IF_ERROR(update.Bind(session.key)
+                        .Bind(session.tokens)
+                        .Bind(session.last_seq)
+                        .Bind(session.updated_ms)
+                        .Run());
+  }
+  return OkStatus();
+}
+
+}  // namespace baleen

@@ -1,0 +1,50 @@
+// Journal codec: what a journal row's bytes mean. Token blobs, JSON checks, row checksums.
+//
+// Internal to runtime/store. Pure functions over hostile bytes, so that a fuzzer can call them.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "runtime/store/journal.h"
+#include "tools_sdk/status.h"
+
+namespace baleen {
+
+/// Ids per row of token_runs (on-disk, part of schema version 1): every row but a session's last is
+/// full, so row n begins at n * kTokenRowIds. 960 ids and the row header fill one 4 KiB page without
+/// an overflow page, and a decode tick rewrites one page.
+inline constexpr int64_t kTokenRowIds = 960;
+
+/// Little-endian int32 each.
+std::vector<std::byte> EncodeTokenIds(std::span<const int32_t> ids);
+/// Errors: DATA_LOSS if the size isn't a multiple of 4, is zero or more than a row's, or an id is
+/// negative.
+Result<std::vector<int32_t>> DecodeTokenIds(std::span<const std::byte> bytes);
+
+/// Little-endian uint64 each.
+std::vector<std::byte> EncodeLogitsHashes(std::span<const uint64_t> hashes);
+/// Errors: DATA_LOSS unless `bytes` is empty or holds exactly `count` hashes.
+Result<std::vector<uint64_t>> DecodeLogitsHashes(std::span<const std::byte> bytes, size_t count);
+
+/// Errors: INVALID_ARGUMENT if `text` isn't a JSON object or is longer than `bytes_max`.
+Status CheckJsonObject(std::string_view text, int64_t bytes_max);
+/// The same for any JSON value.
+Status CheckJson(std::string_view text, int64_t bytes_max);
+
+/// Errors: INVALID_ARGUMENT unless [a-z0-9][a-z0-9-]{0,62}.
+Status CheckSessionId(std::string_view id);
+
+/// xxh3-64 of a row's fields, stored beside them: SQLite's pages carry no checksum of their own.
+/// On-disk: field order and widths are part of schema version 1.
+int64_t EventChecksum(int64_t session_key, const EventRecord& event);
+int64_t TokenRowChecksum(int64_t session_key, int64_t begin, std::span<const std::byte> ids,
+                         std::span<const std::byte> hashes);
+/// Of the fields that only create and update change: id, title, settings, created_ms.
+int64_t SessionChecksum(const SessionRecord& session);
+
+}  // namespace baleen

@@ -1,0 +1,146 @@
+#include "runtime/store/journal_schema.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "runtime/store/files.h"
+
+namespace baleen {
+namespace {
+
+// On-disk: version 1. A change here is a new version with a migration, never an edit.
+constexpr const char* kSchemaV1 = R"sql(
+CREATE TABLE sessions(
+  key INTEGER PRIMARY KEY,
+  id TEXT NOT NULL UNIQUE,
+  title TEXT NOT NULL,
+  settings TEXT NOT NULL,
+  created_ms INTEGER NOT NULL,
+  updated_ms INTEGER NOT NULL,
+  tokens INTEGER NOT NULL,
+  last_seq INTEGER NOT NULL,
+  checksum INTEGER NOT NULL
+) STRICT;
+CREATE INDEX sessions_by_creation ON sessions(created_ms, id);
+CREATE TABLE events(
+  key INTEGER PRIMARY KEY,
+  session INTEGER NOT NULL,
+  seq INTEGER NOT NULL,
+  time_ms INTEGER NOT NULL,
+  kind TEXT NOT NULL,
+  version INTEGER NOT NULL,
+  payload TEXT NOT NULL,
+  checksum INTEGER NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX events_by_seq ON events(session, seq);
+CREATE INDEX events_by_kind ON events(session, kind, seq);
+CREATE TABLE token_runs(
+  key INTEGER PRIMARY KEY,
+  session INTEGER NOT NULL,
+  begin INTEGER NOT NULL,
+  ids BLOB NOT NULL,
+  logits_hashes BLOB,
+  checksum INTEGER NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX token_runs_by_begin ON token_runs(session, begin);
+CREATE TABLE answers(
+  request_id TEXT NOT NULL,
+  method TEXT NOT NULL,
+  answer TEXT NOT NULL,
+  time_ms INTEGER NOT NULL,
+  PRIMARY KEY(request_id, method)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX answers_by_time ON answers(time_ms);
+PRAGMA application_id = 1111575630;
+PRAGMA user_version = 1;
+)sql";
+static_assert(kJournalApplicationId == 1111575630);
+
+Status NotAJournal(const std::string& path, const std::string& found) {
+  return DataLossError("'" + path + "' is not a journal: " + found +
+                       "; check the path, or restore the journal from a backup");
+}
+
+/// Creates the schema unless another process did so meanwhile.
+Status CreateSchema(Sqlite& database) {
+  RETURN_IF_ERROR(database.Exec("PRAGMA journal_mode = WAL; BEGIN IMMEDIATE;"));
+  ASSIGN_OR_RETURN(const int64_t tables, database.IntOf("SELECT count(*) FROM sqlite_schema"));
+  Status status = tables == 0 ? database.Exec(kSchemaV1) : OkStatus();
+  if (status.ok()) status = database.Exec("COMMIT");
+  if (status.ok()) return OkStatus();
+  if (database.InTransaction()) database.Exec("ROLLBACK").IgnoreError("the first error is reported");
+  return status;
+}
+
+/// Copies the journal beside itself, complete and synced before it returns.
+Status BackUp(Sqlite& database, int64_t version) {
+  const std::string target = database.path() + ".v" + std::to_string(version) + "-backup";
+  if (unlink(target.c_str()) == 0) RETURN_IF_ERROR(SyncDirectory(DirectoryOf(target)));
+  {
+    ASSIGN_OR_RETURN(Query vacuum, database.Prepare("VACUUM INTO ?1"));
+    RETURN_IF_ERROR(vacuum.Bind(std::string_view(target)).Run());
+  }
+  RETURN_IF_ERROR(SyncFile(target));
+  return SyncDirectory(DirectoryOf(target));
+}
+
+}  // namespace
+
+std::span<const JournalMigration> JournalMigrations() { return {}; }
+
+Status MigrateSchema(Sqlite& database, int64_t from, int64_t target,
+                     std::span<const JournalMigration> migrations) {
+  RETURN_IF_ERROR(BackUp(database, from).WithContext("backup before migration"));
+  RETURN_IF_ERROR(database.Exec("BEGIN IMMEDIATE"));
+  Status status;
+  for (int64_t version = from; version < target && status.ok(); ++version) {
+    const auto step = std::find_if(migrations.begin(), migrations.end(),
+                                   [&](const JournalMigration& m) { return m.from == version; });
+    if (step == migrations.end()) {
+      status = InternalError("no migration from journal version " + std::to_string(version));
+      break;
+    }
+    status = database.Exec(step->sql);
+  }
+  const std::string stamp = "PRAGMA user_version = " + std::to_string(target);
+  if (status.ok()) status = database.Exec(stamp.c_str());
+  if (status.ok()) status = database.Exec("COMMIT");
+  if (status.ok()) return OkStatus();
+  if (database.InTransaction()) database.Exec("ROLLBACK").IgnoreError("the first error is reported");
+  return status.WithContext("migration of '" + database.path() + "' from version " +
+                            std::to_string(from) + " to " + std::to_string(target));
+}
+
+Status PrepareSchema(Sqlite& database, bool read_only) {
+  ASSIGN_OR_RETURN(int64_t application, database.IntOf("PRAGMA application_id"));
+  ASSIGN_OR_RETURN(int64_t version, database.IntOf("PRAGMA user_version"));
+  ASSIGN_OR_RETURN(const int64_t tables, database.IntOf("SELECT count(*) FROM sqlite_schema"));
+  if (tables == 0 && application == 0 && version == 0) {
+    if (read_only) return NotAJournal(database.path(), "the file is empty");
+    RETURN_IF_ERROR(CreateSchema(database));
+    ASSIGN_OR_RETURN(application, database.IntOf("PRAGMA application_id"));
+    ASSIGN_OR_RETURN(version, database.IntOf("PRAGMA user_version"));
+  }
+  if (application != kJournalApplicationId) {
+    return NotAJournal(database.path(), "SQLite application id is " + std::to_string(application) +
+                                            ", expected " + std::to_string(kJournalApplicationId));
+  }
+  if (version > kJournalVersion) {
+    return FailedPreconditionError(
+        "journal '" + database.path() + "' has version " + std::to_string(version) +
+            ", this build knows versions up to " + std::to_string(kJournalVersion) +
+            "; open it with a newer build, or restore a backup of the older version",
+        "NEWER_VERSION");
+  }
+  if (version < 1) return NotAJournal(database.path(), "version " + std::to_string(version));
+  if (version == kJournalVersion) return OkStatus();
+  if (read_only) {
+    return FailedPreconditionError("journal '" + database.path() + "' has the older version " +
+                                   std::to_string(version) +
+                                   "; open it for writing once, which migrates it");
+  }
+  return MigrateSchema(database, version, kJournalVersion, JournalMigrations());
+}
+
+}  // namespace baleen

@@ -1,0 +1,41 @@
+// The journal's schema: creation, version check, and migrations with a backup first.
+//
+// Internal to runtime/store. Every release opens every earlier version; tests/data/store keeps a
+// golden file of each.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include "runtime/store/sqlite.h"
+#include "tools_sdk/status.h"
+
+namespace baleen {
+
+/// PRAGMA application_id of a journal: "BALN". On-disk, don't change.
+inline constexpr int64_t kJournalApplicationId = 0x42414c4e;
+/// PRAGMA user_version that this build writes.
+inline constexpr int64_t kJournalVersion = 1;
+
+/// SQL that takes a journal from version `from` to `from + 1`.
+struct JournalMigration {
+  int64_t from = 0;
+  const char* sql = nullptr;
+};
+
+/// All migrations known to this build, ascending and without gaps; empty while version 1 is the
+/// only one.
+std::span<const JournalMigration> JournalMigrations();
+
+/// Brings an open database to the current version: creates the schema in an empty file, migrates an
+/// older one (after a backup beside it, "<path>.v<N>-backup"), all in one synced transaction.
+/// Errors: DATA_LOSS (not a journal), FAILED_PRECONDITION (newer version; older one and read-only).
+Status PrepareSchema(Sqlite& database, bool read_only);
+
+/// What PrepareSchema does to an older version, with any table of migrations (for tests).
+/// Errors: INTERNAL if the table has no way to `target`; the file is then unchanged.
+Status MigrateSchema(Sqlite& database, int64_t from, int64_t target,
+                     std::span<const JournalMigration> migrations);
+
+}  // namespace baleen

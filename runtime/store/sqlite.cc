@@ -1,0 +1,193 @@
+#include "runtime/store/sqlite.h"
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+namespace baleen {
+namespace {
+
+/// What SQLite and the system said, for the end of a message.
+std::string Cause(int code, sqlite3* handle, int system_errno) {
+  std::string cause = " (SQLite code " + std::to_string(code) + ": ";
+  cause += handle != nullptr ? sqlite3_errmsg(handle) : sqlite3_errstr(code);
+  if (system_errno != 0) cause += std::string(", ") + std::strerror(system_errno);
+  return cause + ")";
+}
+
+Status CannotOpen(int system_errno, const std::string& where, const std::string& cause) {
+  if (system_errno == EACCES || system_errno == EPERM || system_errno == EROFS) {
+    return PermissionDeniedError(where + " cannot be opened: permission denied; give this user read "
+                                         "and write access to the file and its directory" + cause);
+  }
+  if (system_errno == ENOENT) {
+    return NotFoundError(where + " does not exist; check the path" + cause);
+  }
+  return FailedPreconditionError(where + " cannot be opened; expected a regular file in a writable "
+                                         "directory" + cause);
+}
+
+}  // namespace
+
+Status SqliteError(int code, sqlite3* handle, const std::string& path) {
+  const int system_errno = handle != nullptr ? sqlite3_system_errno(handle) : 0;
+  const std::string where = "journal '" + path + "'";
+  const std::string cause = Cause(code, handle, system_errno);
+  const Status disk_full = ResourceExhaustedError(
+      where + ": the disk is full; free space on its file system, then retry" + cause, "DISK_FULL");
+  switch (code & 0xff) {
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+      return FailedPreconditionError(
+          where + " is locked by another process; stop the other writer, then retry" + cause, "LOCKED");
+    case SQLITE_FULL:
+      return disk_full;
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+      return DataLossError(where + " is damaged or not a journal; restore it from a backup" + cause);
+    case SQLITE_READONLY:
+    case SQLITE_PERM:
+    case SQLITE_AUTH:
+      return PermissionDeniedError(
+          where + " is not writable; give this user write access to the file and its directory" + cause);
+    case SQLITE_CANTOPEN:
+      return CannotOpen(system_errno, where, cause);
+    case SQLITE_NOMEM:
+    case SQLITE_TOOBIG:
+      return ResourceExhaustedError(where + ": out of memory or a value is too large" + cause);
+    case SQLITE_IOERR:
+      if (system_errno == ENOSPC || system_errno == EDQUOT) return disk_full;
+      return InternalError(where + ": input/output error; check the disk, then reopen" + cause,
+                           "DISK_ERROR");
+    default:
+      return InternalError(where + ": unexpected result" + cause);
+  }
+}
+
+Query::Query(Query&& other) noexcept
+    : statement_(std::exchange(other.statement_, nullptr)),
+      path_(other.path_),
+      next_(other.next_),
+      bind_rc_(other.bind_rc_) {}
+
+Query::~Query() {
+  if (statement_ == nullptr) return;
+  sqlite3_reset(statement_);  // Repeats the last Step's error, which was reported then.
+  sqlite3_clear_bindings(statement_);
+}
+
+Query& Query::Bind(int64_t value) {
+  const int rc = sqlite3_bind_int64(statement_, next_++, value);
+  if (bind_rc_ == SQLITE_OK) bind_rc_ = rc;
+  return *this;
+}
+
+Query& Query::Bind(std::string_view text) {
+  // A null pointer would bind NULL instead of the empty text.
+  const char* begin = text.data() != nullptr ? text.data() : "";
+  const int rc = sqlite3_bind_text64(statement_, next_++, begin, text.size(), SQLITE_STATIC, SQLITE_UTF8);
+  if (bind_rc_ == SQLITE_OK) bind_rc_ = rc;
+  return *this;
+}
+
+Query& Query::BindBlob(std::span<const std::byte> bytes) {
+  const void* begin = bytes.data() != nullptr ? static_cast<const void*>(bytes.data()) : "";
+  const int rc = sqlite3_bind_blob64(statement_, next_++, begin, bytes.size(), SQLITE_STATIC);
+  if (bind_rc_ == SQLITE_OK) bind_rc_ = rc;
+  return *this;
+}
+
+Query& Query::BindNull() {
+  const int rc = sqlite3_bind_null(statement_, next_++);
+  if (bind_rc_ == SQLITE_OK) bind_rc_ = rc;
+  return *this;
+}
+
+Result<bool> Query::Step() {
+  sqlite3* handle = sqlite3_db_handle(statement_);
+  if (bind_rc_ != SQLITE_OK) return SqliteError(bind_rc_, handle, *path_);
+  const int rc = sqlite3_step(statement_);
+  if (rc == SQLITE_ROW) return true;
+  if (rc == SQLITE_DONE) return false;
+  return SqliteError(rc, handle, *path_);
+}
+
+Status Query::Run() {
+  while (true) {
+    ASSIGN_OR_RETURN(const bool row, Step());
+    if (!row) return OkStatus();
+  }
+}
+
+int64_t Query::Int(int column) const { return sqlite3_column_int64(statement_, column); }
+
+std::string Query::Text(int column) const {
+  const auto* text = sqlite3_column_text(statement_, column);
+  if (text == nullptr) return {};
+  const int size_bytes = sqlite3_column_bytes(statement_, column);
+  return std::string(reinterpret_cast<const char*>(text), static_cast<size_t>(size_bytes));
+}
+
+std::span<const std::byte> Query::Blob(int column) const {
+  const void* bytes = sqlite3_column_blob(statement_, column);
+  if (bytes == nullptr) return {};
+  const int size_bytes = sqlite3_column_bytes(statement_, column);
+  return {static_cast<const std::byte*>(bytes), static_cast<size_t>(size_bytes)};
+}
+
+Result<std::unique_ptr<Sqlite>> Sqlite::Open(const Options& options) {
+  sqlite3* handle = nullptr;
+  // The file is created by the caller with its mode; NOMUTEX: one thread at a time per object.
+  const int access = options.read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE;
+  const int rc = sqlite3_open_v2(options.path.c_str(), &handle,
+                                 access | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, nullptr);
+  std::unique_ptr<Sqlite> connection(new Sqlite(handle, options.path));
+  if (rc != SQLITE_OK) return SqliteError(rc, handle, options.path);
+  sqlite3_busy_timeout(handle, options.busy_timeout_ms);
+  sqlite3_db_config(handle, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
+  sqlite3_db_config(handle, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, nullptr);
+  return connection;
+}
+
+Sqlite::~Sqlite() {
+  for (auto& [sql, statement] : statements_) sqlite3_finalize(statement);
+  sqlite3_close_v2(handle_);
+}
+
+Status Sqlite::Exec(const char* sql) {
+  const int rc = sqlite3_exec(handle_, sql, nullptr, nullptr, nullptr);
+  return rc == SQLITE_OK ? OkStatus() : SqliteError(rc, handle_, path_);
+}
+
+Result<Query> Sqlite::Prepare(const char* sql) {
+  sqlite3_stmt*& statement = statements_[sql];
+  if (statement == nullptr) {
+    const int rc =
+        sqlite3_prepare_v3(handle_, sql, -1, SQLITE_PREPARE_PERSISTENT, &statement, nullptr);
+    if (rc != SQLITE_OK) return SqliteError(rc, handle_, path_);
+  }
+  return Query(statement, &path_);
+}
+
+Result<int64_t> Sqlite::IntOf(const char* sql) {
+  ASSIGN_OR_RETURN(Query query, Prepare(sql));
+  ASSIGN_OR_RETURN(const bool row, query.Step());
+  if (!row) return InternalError("journal '" + path_ + "': no row from: " + sql);
+  return query.Int(0);
+}
+
+Status Sqlite::SyncLog() {
+  // In WAL mode this is the log's own file object: its xSync is what a FULL commit calls.
+  sqlite3_file* log = nullptr;
+  const int rc = sqlite3_file_control(handle_, "main", SQLITE_FCNTL_JOURNAL_POINTER, &log);
+  if (rc != SQLITE_OK) return SqliteError(rc, handle_, path_);
+  if (log == nullptr || log->pMethods == nullptr) {
+    return InternalError("journal '" + path_ + "': the write-ahead log is not open");
+  }
+  const int sync_rc = log->pMethods->xSync(log, SQLITE_SYNC_NORMAL);
+  return sync_rc == SQLITE_OK ? OkStatus() : SqliteError(sync_rc, nullptr, path_);
+}
+
+bool Sqlite::InTransaction() const { return sqlite3_get_autocommit(handle_) == 0; }
+
+}  // namespace baleen

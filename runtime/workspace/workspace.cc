@@ -1,0 +1,210 @@
+#include "runtime/workspace/workspace.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <system_error>
+#include <utility>
+
+namespace baleen {
+namespace {
+
+constexpr int kBusyRetries = 100;  // RESOLVE_BENEATH asks for a retry after a rename in the path.
+
+class Descriptor {
+ public:
+  explicit Descriptor(int fd) : fd_(fd) {}
+  ~Descriptor() {
+    if (fd_ >= 0) close(fd_);
+  }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  int get() const { return fd_; }
+  int Release() { return std::exchange(fd_, -1); }
+
+ private:
+  int fd_;
+};
+
+struct DirectoryCloser {
+  void operator()(DIR* directory) const { closedir(directory); }
+};
+
+std::string Quoted(std::string_view path) {
+  return "'" + std::string(path.substr(0, 200)) + (path.size() > 200 ? "...'" : "'");
+}
+
+Status FileError(std::string_view path, int error) {
+  const std::string what =
+      Quoted(path) + ": " + std::generic_category().message(error);
+  switch (error) {
+    case ENOENT:
+    case ENOTDIR: return NotFoundError(what);
+    case EXDEV: return PermissionDeniedError(Quoted(path) + " is outside the workspace");
+    case ELOOP:
+      return PermissionDeniedError(Quoted(path) + " goes through too many or forbidden links");
+    case EACCES:
+    case EPERM: return PermissionDeniedError(what);
+    case ENAMETOOLONG:
+    case EINVAL: return InvalidArgumentError(what);
+    case EMFILE:
+    case ENFILE:
+    case ENOMEM: return ResourceExhaustedError(what);
+    case ENXIO: return FailedPreconditionError(Quoted(path) + " is not a regular file");
+    default: return UnavailableError(what);
+  }
+}
+
+int OpenAt2(int root, const char* path, int flags) {
+  open_how how = {};
+  how.flags = static_cast<uint64_t>(flags | O_CLOEXEC);
+  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS;
+  int fd = -1;
+  for (int i = 0; i < kBusyRetries; ++i) {
+    fd = static_cast<int>(syscall(SYS_openat2, root, path, &how, sizeof(how)));
+    if (fd >= 0 || (errno != EAGAIN && errno != EINTR)) break;
+  }
+  return fd;
+}
+
+FileEntry::Kind KindOf(const struct stat& status) {
+  if (S_ISREG(status.st_mode)) return FileEntry::Kind::kFile;
+  return S_ISDIR(status.st_mode) ? FileEntry::Kind::kDirectory : FileEntry::Kind::kOther;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Workspace>> Workspace::Open(const std::string& root) {
+  Descriptor directory(open(root.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (directory.get() < 0) {
+    if (errno == ENOTDIR) return InvalidArgumentError("workspace " + Quoted(root) +
+                                                      " is not a directory");
+    return FileError(root, errno).WithContext("workspace");
+  }
+  // One look now tells a missing system call apart from a missing file later.
+  const Descriptor probe(OpenAt2(directory.get(), ".", O_PATH | O_DIRECTORY));
+  if (probe.get() < 0) {
+    return FailedPreconditionError(
+        "workspace " + Quoted(root) + ": openat2 with RESOLVE_BENEATH failed (" +
+        std::generic_category().message(errno) +
+        "); it needs Linux 5.6 and a sandbox that allows the call. Without it no file is served");
+  }
+  return std::unique_ptr<Workspace>(new Workspace(directory.Release()));
+}
+
+Workspace::~Workspace() { close(root_); }
+
+Result<int> Workspace::OpenBeneath(std::string_view path, int flags) const {
+  if (path.find('\0') != std::string_view::npos) {
+    return InvalidArgumentError("a path with a NUL byte names no file");
+  }
+  const std::string name = path.empty() ? "." : std::string(path);
+  const int fd = OpenAt2(root_, name.c_str(), flags);
+  if (fd < 0) return FileError(path, errno);
+  return fd;
+}
+
+Result<int> Workspace::OpenRegular(std::string_view path, int64_t* size) const {
+  struct stat status = {};
+  const auto is_regular = [&](int fd) -> Status {
+    if (fstat(fd, &status) != 0) return FileError(path, errno);
+    if (S_ISREG(status.st_mode)) return OkStatus();
+    return FailedPreconditionError(
+        Quoted(path) + (S_ISDIR(status.st_mode) ? " is a directory" : " is not a regular file"));
+  };
+  {
+    // Opening a device can have effects (a tape rewinds), so look before.
+    ASSIGN_OR_RETURN(const int looked, OpenBeneath(path, O_PATH));
+    const Descriptor place(looked);
+    RETURN_IF_ERROR(is_regular(place.get()));
+  }
+  // The name may mean something else by now. O_NONBLOCK: a FIFO must not wait for its writer.
+  ASSIGN_OR_RETURN(const int opened, OpenBeneath(path, O_RDONLY | O_NONBLOCK | O_NOCTTY));
+  Descriptor file(opened);
+  RETURN_IF_ERROR(is_regular(file.get()));
+  *size = status.st_size;
+  return file.Release();
+}
+
+Result<std::string> Workspace::Read(std::string_view path, int64_t offset,
+                                    int64_t bytes_max) const {
+  if (offset < 0 || bytes_max < 0) {
+    return InvalidArgumentError(Quoted(path) + ": offset and size must not be negative");
+  }
+  int64_t size = 0;
+  ASSIGN_OR_RETURN(const int opened, OpenRegular(path, &size));
+  const Descriptor file(opened);
+  std::string out;
+  int64_t wanted = std::min(bytes_max, kReadBytesMax);
+  // Files that say 0 (procfs has such) and files that grow are read in steps, not by their size.
+  constexpr int64_t kStep = 1 << 20;
+  while (wanted > 0) {
+    const size_t before = out.size();
+    const size_t step = static_cast<size_t>(std::min(wanted, kStep));
+    out.resize(before + step);
+    const ssize_t got = pread(file.get(), out.data() + before, step, offset);
+    const int error = errno;
+    out.resize(before + static_cast<size_t>(std::max<ssize_t>(got, 0)));
+    if (got < 0 && error == EINTR) continue;
+    if (got < 0) return FileError(path, error);
+    if (got == 0) break;
+    offset += got;
+    wanted -= got;
+  }
+  return out;
+}
+
+Result<int64_t> Workspace::Size(std::string_view path) const {
+  int64_t size = 0;
+  ASSIGN_OR_RETURN(const int opened, OpenRegular(path, &size));
+  const Descriptor file(opened);
+  return size;
+}
+
+Result<std::vector<FileEntry>> Workspace::List(std::string_view path, int64_t entries_max) const {
+  ASSIGN_OR_RETURN(const int opened, OpenBeneath(path, O_RDONLY | O_DIRECTORY));
+  const std::unique_ptr<DIR, DirectoryCloser> directory(fdopendir(opened));
+  if (directory == nullptr) {
+    const int error = errno;
+    close(opened);
+    return FileError(path, error);
+  }
+  std::vector<std::string> names;
+  errno = 0;
+  while (const dirent* entry = readdir(directory.get())) {
+    const std::string_view name = entry->d_name;
+    if (name == "." || name == "..") continue;
+    if (static_cast<int64_t>(names.size()) >= kDirectoryEntriesMax) {
+      return ResourceExhaustedError(Quoted(path) + " has more than " +
+                                    std::to_string(kDirectoryEntriesMax) + " entries");
+    }
+    names.emplace_back(name);
+    errno = 0;
+  }
+  if (errno != 0) return FileError(path, errno);
+  std::sort(names.begin(), names.end());
+  if (static_cast<int64_t>(names.size()) > entries_max) {
+    names.resize(static_cast<size_t>(std::max<int64_t>(entries_max, 0)));
+  }
+  std::string prefix(path == "." ? std::string_view() : path);
+  if (!prefix.empty() && prefix.back() != '/') prefix += '/';
+  std::vector<FileEntry> entries;
+  for (const std::string& name : names) {
+    struct stat status = {};
+    // Deleted meanwhile: not there.
+    if (fstatat(dirfd(directory.get()), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) continue;
+    FileEntry& entry = entries.emplace_back();
+    entry.path = prefix + name;
+    entry.kind = KindOf(status);
+    entry.size_bytes = entry.kind == FileEntry::Kind::kFile ? status.st_size : 0;
+  }
+  return entries;
+}
+
+}  // namespace baleen

@@ -1,0 +1,283 @@
+#include "tests/grpc/fake_runtime.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace baleen {
+namespace {
+using Lock = std::unique_lock<std::recursive_mutex>;
+}  // namespace
+
+class FakeRuntime::FakeSubscription final : public Subscription {
+ public:
+  FakeSubscription(FakeRuntime* runtime, WatchOptions options, EventSubscriber* subscriber)
+      : runtime_(runtime), options_(std::move(options)), subscriber_(subscriber) {
+    runtime_->subscriptions_.insert(this);
+    ++runtime_->watches;
+    ++runtime_->watches_total;
+    runtime_->changed_.notify_all();
+  }
+  ~FakeSubscription() override {
+    const Lock lock(runtime_->mutex_);
+    runtime_->subscriptions_.erase(this);
+    --runtime_->watches;
+    runtime_->changed_.notify_all();
+  }
+  void Deliver(const Event& event) {
+    if (ended_ || event.session != options_.session || (event.seq == 0 && !options_.live)) return;
+    if (subscriber_->OnEvent(event)) return;
+    ++runtime_->refused_events;
+    End(ResourceExhaustedError("slow", "SLOW_CONSUMER"));
+  }
+  void End(const Status& status) {
+    if (std::exchange(ended_, true)) return;
+    subscriber_->OnEnd(status);
+  }
+
+ private:
+  FakeRuntime* const runtime_;
+  const WatchOptions options_;
+  EventSubscriber* const subscriber_;
+  bool ended_ = false;
+};
+
+class FakeRuntime::FakeHost final : public ToolHostConnection {
+ public:
+  FakeHost(FakeRuntime* runtime, Session* session, ToolHostSink* sink)
+      : runtime_(runtime), session_(session), sink_(sink) {
+    session_->sink = sink;
+    ++runtime_->hosts;
+    runtime_->changed_.notify_all();
+  }
+  ~FakeHost() override {
+    const Lock lock(runtime_->mutex_);
+    if (session_->sink == sink_) session_->sink = nullptr;
+    --runtime_->hosts;
+    runtime_->changed_.notify_all();
+  }
+  Status SubmitResult(const std::string& session, const ToolResult& result) override {
+    {
+      const Lock lock(runtime_->mutex_);
+      if (session_->open_calls.erase(result.call_id) == 0) {
+        return NotFoundError("call '" + result.call_id + "' is not open", "CALL_UNKNOWN");
+      }
+      runtime_->results.push_back(result);
+      runtime_->changed_.notify_all();
+    }
+    if (runtime_->on_result) runtime_->on_result(session, result);
+    return OkStatus();
+  }
+
+ private:
+  FakeRuntime* const runtime_;
+  Session* const session_;
+  ToolHostSink* const sink_;
+};
+
+void FakeRuntime::FailNext(Status status) {
+  const Lock lock(mutex_);
+  failure_ = std::move(status);
+}
+
+Status FakeRuntime::TakeFailure() { return std::exchange(failure_, OkStatus()); }
+
+Result<FakeRuntime::Session*> FakeRuntime::Find(const std::string& session) {
+  RETURN_IF_ERROR(TakeFailure());
+  const auto it = sessions_.find(session);
+  if (it == sessions_.end()) {
+    return NotFoundError("session '" + session + "' does not exist", "SESSION_UNKNOWN");
+  }
+  return &it->second;
+}
+
+Event FakeRuntime::Publish(const std::string& session, const std::string& turn,
+                           const std::string& kind, const std::string& payload, bool live) {
+  const Lock lock(mutex_);
+  Session& own = sessions_.at(session);
+  Event event{session, turn, kind, payload, own.view.head_cursor, 0, 1'700'000'000'123};
+  if (!live) {
+    event.seq = static_cast<int64_t>(own.events.size()) + 1;
+    event.cursor = session + ":" + std::to_string(event.seq);
+    own.view.head_cursor = event.cursor;
+    own.events.push_back(event);
+  }
+  for (FakeSubscription* subscription : subscriptions_) subscription->Deliver(event);
+  changed_.notify_all();
+  return event;
+}
+
+bool FakeRuntime::CallTool(const std::string& session, const ToolCall& call) {
+  const Lock lock(mutex_);
+  Session& own = sessions_.at(session);
+  own.open_calls.insert(call.id);
+  return own.sink != nullptr && own.sink->OnCall(session, call, 1234);
+}
+
+void FakeRuntime::CancelCall(const std::string& session, const std::string& call_id) {
+  const Lock lock(mutex_);
+  Session& own = sessions_.at(session);
+  own.open_calls.erase(call_id);
+  if (own.sink != nullptr) own.sink->OnCancel(session, call_id);
+}
+
+void FakeRuntime::FinishTurn(const std::string& session, const std::string& turn, TurnState state,
+                             const std::string& text, const Status& error) {
+  const Lock lock(mutex_);
+  Session& own = sessions_.at(session);
+  TurnView& view = own.turns.at(turn);
+  view.state = state;
+  view.text = text;
+  view.error = error;
+  own.view.open_turn.clear();
+  own.view.state = SessionState::kIdle;
+  Publish(session, turn, "turn_finished", "{\"text\":\"" + text + "\"}");
+}
+
+void FakeRuntime::EndWatches(const Status& status) {
+  const Lock lock(mutex_);
+  for (FakeSubscription* subscription : subscriptions_) subscription->End(status);
+}
+
+void FakeRuntime::WaitUntil(const std::function<bool()>& done) {
+  Lock lock(mutex_);
+  changed_.wait(lock, done);
+}
+
+Result<SessionView> FakeRuntime::CreateSession(const CreateSessionRequest& request) {
+  const Lock lock(mutex_);
+  RETURN_IF_ERROR(TakeFailure());
+  created.push_back(request);
+  std::string id = request.session;
+  if (id.empty()) id.append("s").append(std::to_string(sessions_.size() + 1));
+  if (sessions_.count(id) > 0) return AlreadyExistsError("session '" + id + "' exists");
+  Session& own = sessions_[id];
+  own.view.session = id;
+  own.view.settings = request.settings;
+  own.view.created_ms = 1'600'000'000'001;
+  own.view.updated_ms = -1;  // before 1970: the conversion has to round the right way
+  Publish(id, "", "session_created", "{}");
+  return own.view;
+}
+
+Result<SessionView> FakeRuntime::GetSession(const std::string& session) {
+  const Lock lock(mutex_);
+  ASSIGN_OR_RETURN(Session * own, Find(session));
+  return own->view;
+}
+
+Result<std::vector<SessionView>> FakeRuntime::ListSessions(int64_t page_size,
+                                                           const std::string& page_token,
+                                                           std::string* next_page_token) {
+  const Lock lock(mutex_);
+  RETURN_IF_ERROR(TakeFailure());
+  std::vector<SessionView> out;
+  for (auto it = sessions_.upper_bound(page_token); it != sessions_.end(); ++it) {
+    if (static_cast<int64_t>(out.size()) == page_size) {
+      *next_page_token = out.back().session;
+      return out;
+    }
+    out.push_back(it->second.view);
+  }
+  next_page_token->clear();
+  return out;
+}
+
+Result<TurnView> FakeRuntime::StartTurn(const StartTurnRequest& request) {
+  TurnView view;
+  {
+    const Lock lock(mutex_);
+    ASSIGN_OR_RETURN(Session * own, Find(request.session));
+    started.push_back(request);
+    view.session = request.session;
+    view.turn = std::string("t").append(std::to_string(own->turns.size() + 1));
+    view.tokens_reused_ram = 1;
+    view.tokens_reused_disk = 2;
+    view.tokens_recomputed = 3;
+    view.tokens_prefilled = 4;
+    view.tokens_generated = 5;
+    own->turns[view.turn] = view;
+    own->view.open_turn = view.turn;
+    own->view.state = SessionState::kRunning;
+    ++own->view.turns;
+    Publish(request.session, view.turn, "turn_started", "{}");
+  }
+  if (on_start_turn) on_start_turn(view);
+  return view;
+}
+
+Result<TurnView> FakeRuntime::CancelTurn(const std::string& session, const std::string& turn) {
+  const Lock lock(mutex_);
+  RETURN_IF_ERROR(GetTurn(session, turn).status());
+  FinishTurn(session, turn, TurnState::kCancelled, "");
+  return GetTurn(session, turn);
+}
+
+Result<TurnView> FakeRuntime::GetTurn(const std::string& session, const std::string& turn) {
+  const Lock lock(mutex_);
+  ASSIGN_OR_RETURN(Session * own, Find(session));
+  const auto it = own->turns.find(turn);
+  if (it == own->turns.end()) return NotFoundError("turn '" + turn + "'", "ITEM_UNKNOWN");
+  return it->second;
+}
+
+Result<TurnView> FakeRuntime::WaitTurn(const std::string& /*session*/, const std::string& /*turn*/,
+                                       int64_t /*timeout_ms*/) {
+  return UnimplementedError("not on the wire: the client waits by watching");
+}
+
+Result<std::unique_ptr<Subscription>> FakeRuntime::Watch(const WatchOptions& options,
+                                                         EventSubscriber* subscriber) {
+  const Lock lock(mutex_);
+  ASSIGN_OR_RETURN(Session * own, Find(options.session));
+  size_t next = 0;
+  if (!options.after.empty()) {
+    const std::string prefix = options.session + ":";
+    if (!options.after.starts_with(prefix)) {
+      return InvalidArgumentError("cursor '" + options.after + "' is of another session");
+    }
+    next = static_cast<size_t>(std::atoll(options.after.c_str() + prefix.size()));
+    if (next > own->events.size()) return OutOfRangeError("cursor too new", "CURSOR_EXPIRED");
+  }
+  auto subscription = std::make_unique<FakeSubscription>(this, options, subscriber);
+  for (; next < own->events.size(); ++next) subscription->Deliver(own->events[next]);
+  return std::unique_ptr<Subscription>(std::move(subscription));
+}
+
+Result<std::unique_ptr<ToolHostConnection>> FakeRuntime::ConnectToolHost(
+    const std::string& session, const std::vector<std::string>& /*tools*/, ToolHostSink* sink) {
+  const Lock lock(mutex_);
+  ASSIGN_OR_RETURN(Session * own, Find(session));
+  return std::unique_ptr<ToolHostConnection>(std::make_unique<FakeHost>(this, own, sink));
+}
+
+Result<TokenTrace> FakeRuntime::ReadTokens(const std::string& session, int64_t begin,
+                                           int64_t count) {
+  const Lock lock(mutex_);
+  RETURN_IF_ERROR(Find(session).status());
+  ++token_calls;
+  const auto total = static_cast<int64_t>(trace.ids.size());
+  const int64_t from = std::min(begin, total);
+  const int64_t to = std::min(begin + count, total);
+  TokenTrace out;
+  out.begin = begin;
+  out.ids.assign(trace.ids.begin() + from, trace.ids.begin() + to);
+  if (!trace.logits_hashes.empty()) {
+    out.logits_hashes.assign(trace.logits_hashes.begin() + from, trace.logits_hashes.begin() + to);
+  }
+  return out;
+}
+
+Result<VerifyReport> FakeRuntime::Verify(const std::string& session) {
+  const Lock lock(mutex_);
+  RETURN_IF_ERROR(TakeFailure());
+  verified = session;
+  return report;
+}
+
+Result<RuntimeStats> FakeRuntime::Stats() {
+  const Lock lock(mutex_);
+  RETURN_IF_ERROR(TakeFailure());
+  return stats;
+}
+
+}  // namespace baleen

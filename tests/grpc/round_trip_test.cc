@@ -1,0 +1,301 @@
+// Every unary RPC carries every field both ways, and every error keeps code, message and reason.
+
+#include <cmath>
+#include <thread>
+
+#include "tests/grpc/fixture.h"
+
+namespace baleen {
+namespace {
+
+SessionSettings FullSettings() {
+  SessionSettings settings;
+  settings.title = "Tïtle";
+  settings.workspace = "/a/b";
+  settings.script = "return 1";
+  settings.script_name = "x.lua";
+  settings.system_prompt = "be brief";
+  settings.thinking = "thinking";
+  settings.reasoning_effort = "max";
+  settings.host_tools = {{"add", "adds", "{\"type\":\"object\"}", EffectClass::kPure, 5, 6},
+                         {"rm", "removes", "{}", EffectClass::kIdempotent, 7, 8},
+                         {"pay", "pays", "{}", EffectClass::kEffect, 9, 10}};
+  settings.sampling = {0.0F, 0.5F, 0.25F, 40, 0xFFFF'FFFF'FFFF'FFFFULL};
+  settings.tokens_max = 77;
+  return settings;
+}
+
+void CheckSame(const SessionSettings& got, const SessionSettings& want) {
+  CHECK(got.title == want.title);
+  CHECK(got.workspace == want.workspace);
+  CHECK(got.script == want.script);
+  CHECK(got.script_name == want.script_name);
+  CHECK(got.system_prompt == want.system_prompt);
+  CHECK(got.thinking == want.thinking);
+  CHECK(got.reasoning_effort == want.reasoning_effort);
+  REQUIRE(got.host_tools.size() == want.host_tools.size());
+  for (size_t i = 0; i < want.host_tools.size(); ++i) {
+    CHECK(got.host_tools[i].name == want.host_tools[i].name);
+    CHECK(got.host_tools[i].description == want.host_tools[i].description);
+    CHECK(got.host_tools[i].parameters == want.host_tools[i].parameters);
+    CHECK(got.host_tools[i].effect == want.host_tools[i].effect);
+    CHECK(got.host_tools[i].timeout_ms == want.host_tools[i].timeout_ms);
+    CHECK(got.host_tools[i].output_bytes_max == want.host_tools[i].output_bytes_max);
+  }
+  CHECK(got.sampling.temperature == want.sampling.temperature);
+  CHECK(got.sampling.top_p == want.sampling.top_p);
+  CHECK(got.sampling.min_p == want.sampling.min_p);
+  CHECK(got.sampling.top_k == want.sampling.top_k);
+  CHECK(got.sampling.seed == want.sampling.seed);
+  CHECK(got.tokens_max == want.tokens_max);
+}
+
+TEST_CASE("CreateSession carries every setting up and the view down") {
+  Fixture f;
+  CreateSessionRequest request;
+  request.session = "one";
+  request.settings = FullSettings();
+  request.request_id = "r-1";
+  const auto view = f.remote->CreateSession(request);
+  INFO(view.status().ToString());
+  REQUIRE(view.ok());
+  REQUIRE(f.runtime.created.size() == 1);
+  CHECK(f.runtime.created[0].session == "one");
+  CHECK(f.runtime.created[0].request_id == "r-1");
+  CheckSame(f.runtime.created[0].settings, FullSettings());
+  CheckSame(view->settings, FullSettings());
+  CHECK(view->session == "one");
+  CHECK(view->state == SessionState::kIdle);
+  CHECK(view->created_ms == 1'600'000'000'001);
+  CHECK(view->updated_ms == -1);
+  CHECK(view->head_cursor == "one:1");
+  CHECK(view->open_turn.empty());
+}
+
+TEST_CASE("A session without settings gets the defaults of the value types") {
+  Fixture f;
+  REQUIRE(f.remote->CreateSession({}).ok());
+  CheckSame(f.runtime.created.at(0).settings, SessionSettings());
+}
+
+TEST_CASE("Turns round trip with sampling, usage and failure") {
+  Fixture f;
+  f.NewSession("s");
+  StartTurnRequest request;
+  request.session = "s";
+  request.input = {"a", "", "ü"};
+  request.sampling = SamplingSettings{0.0F, 0.9F, 0.1F, 3, 9};
+  request.tokens_max = 12;
+  request.trace_logits = true;
+  request.expected_head = "s:1";
+  request.request_id = "r-2";
+  const auto started = f.remote->StartTurn(request);
+  INFO(started.status().ToString());
+  REQUIRE(started.ok());
+  const StartTurnRequest& got = f.runtime.started.at(0);
+  CHECK(got.input == request.input);
+  REQUIRE(got.sampling.has_value());
+  CHECK(got.sampling->temperature == 0.0F);
+  CHECK(got.sampling->seed == 9);
+  CHECK(got.tokens_max == 12);
+  CHECK(got.trace_logits);
+  CHECK(got.expected_head == "s:1");
+  CHECK(got.request_id == "r-2");
+  CHECK(started->turn == "t1");
+  CHECK(started->state == TurnState::kRunning);
+  CHECK(started->tokens_reused_ram == 1);
+  CHECK(started->tokens_reused_disk == 2);
+  CHECK(started->tokens_recomputed == 3);
+  CHECK(started->tokens_prefilled == 4);
+  CHECK(started->tokens_generated == 5);
+  CHECK(f.remote->GetSession("s")->open_turn == "t1");
+  CHECK(f.remote->GetSession("s")->state == SessionState::kRunning);
+
+  f.runtime.FinishTurn("s", "t1", TurnState::kFailed, "half", DataLossError("gone", "LOG_CORRUPT"));
+  const auto failed = f.remote->GetTurn("s", "t1");
+  REQUIRE(failed.ok());  // a failure inside a turn is state
+  CHECK(failed->state == TurnState::kFailed);
+  CHECK(failed->text == "half");
+  CHECK(failed->error.code() == StatusCode::kDataLoss);
+  CHECK(failed->error.message() == "gone");
+  CHECK(failed->error.reason() == "LOG_CORRUPT");
+}
+
+TEST_CASE("A turn without sampling keeps the session's") {
+  Fixture f;
+  f.NewSession("s");
+  REQUIRE(f.remote->StartTurn(TurnOf("s", "x")).ok());
+  CHECK_FALSE(f.runtime.started.at(0).sampling.has_value());
+}
+
+TEST_CASE("CancelTurn and WaitTurn") {
+  Fixture f;
+  f.NewSession("s");
+  REQUIRE(f.remote->StartTurn(TurnOf("s", "x")).ok());
+  const auto late = f.remote->WaitTurn("s", "t1", 0);
+  CHECK(late.status().code() == StatusCode::kDeadlineExceeded);
+  std::thread finisher([&] {
+    f.runtime.WaitUntil([&] { return f.runtime.watches == 1; });
+    f.runtime.FinishTurn("s", "t1", TurnState::kSucceeded, "answer");
+  });
+  const auto done = f.remote->WaitTurn("s", "t1", 60'000);
+  finisher.join();
+  REQUIRE(done.ok());
+  CHECK(done->state == TurnState::kSucceeded);
+  CHECK(done->text == "answer");
+  REQUIRE(f.remote->StartTurn(TurnOf("s", "x")).ok());
+  CHECK(f.remote->CancelTurn("s", "t2")->state == TurnState::kCancelled);
+  CHECK(f.remote->WaitTurn("s", "t2", 0)->state == TurnState::kCancelled);
+}
+
+TEST_CASE("ListSessions pages") {
+  Fixture f;
+  for (const char* id : {"a", "b", "c"}) f.NewSession(id);
+  std::string token;
+  const auto first = f.remote->ListSessions(2, "", &token);
+  REQUIRE(first.ok());
+  REQUIRE(first->size() == 2);
+  CHECK(token == "b");
+  const auto second = f.remote->ListSessions(2, token, &token);
+  REQUIRE(second->size() == 1);
+  CHECK(second->at(0).session == "c");
+  CHECK(token.empty());
+}
+
+TEST_CASE("ReadTokens reads beyond one page and stops at the end") {
+  Fixture f;
+  f.NewSession("s");
+  const int64_t total = (1 << 18) + 5;  // the client's page and a bit
+  for (int64_t i = 0; i < total; ++i) f.runtime.trace.ids.push_back(static_cast<int32_t>(i * 7));
+  auto got = f.remote->ReadTokens("s", 3, total);
+  REQUIRE(got.ok());
+  CHECK(got->begin == 3);
+  CHECK(got->ids == std::vector<int32_t>(f.runtime.trace.ids.begin() + 3, f.runtime.trace.ids.end()));
+  CHECK(got->logits_hashes.empty());
+  CHECK(f.runtime.token_calls == 2);
+  for (int64_t i = 0; i < total; ++i) {
+    f.runtime.trace.logits_hashes.push_back(0x8000'0000'0000'0000ULL + static_cast<uint64_t>(i));
+  }
+  got = f.remote->ReadTokens("s", 0, total);
+  CHECK(got->logits_hashes == f.runtime.trace.logits_hashes);
+  CHECK(f.remote->ReadTokens("s", 0, 0)->ids.empty());
+}
+
+TEST_CASE("Verify and Stats") {
+  Fixture f;
+  f.runtime.report = {1, 2, 3, 4, 5, {"block x", "y"}};
+  f.runtime.stats = {1, 2, 3, 4, 5, 6, 7, "fp", "ar", "/m"};
+  const auto report = f.remote->Verify("");
+  REQUIRE(report.ok());
+  CHECK(f.runtime.verified.empty());
+  CHECK(report->sessions == 1);
+  CHECK(report->events == 2);
+  CHECK(report->tokens == 3);
+  CHECK(report->blocks == 4);
+  CHECK(report->checkpoints == 5);
+  CHECK(report->problems == std::vector<std::string>{"block x", "y"});
+  CHECK(f.remote->Verify("abc").ok());
+  CHECK(f.runtime.verified == "abc");
+  const auto stats = f.remote->Stats();
+  REQUIRE(stats.ok());
+  CHECK(stats->sessions == 1);
+  CHECK(stats->turns_running == 2);
+  CHECK(stats->sequences_resident == 3);
+  CHECK(stats->kv_bytes_on_disk == 4);
+  CHECK(stats->block_tokens == 5);
+  CHECK(stats->block_payload_bytes == 6);
+  CHECK(stats->engine_wakeups == 7);
+  CHECK(stats->fingerprint == "fp");
+  CHECK(stats->arithmetic_id == "ar");
+  CHECK(stats->model_path == "/m");
+}
+
+TEST_CASE("Every code comes back with message and reason") {
+  Fixture f;
+  for (int code = 1; code <= 16; ++code) {
+    const auto own = static_cast<StatusCode>(code);
+    f.runtime.FailNext(Status(own, "what \xC3\xBC", "WHY_" + std::to_string(code)));
+    const Status got = f.remote->Stats().status();
+    CHECK(got.code() == own);
+    CHECK(got.message() == "what \xC3\xBC");
+    CHECK(got.reason() == "WHY_" + std::to_string(code));
+    f.runtime.FailNext(Status(own, "no reason"));
+    CHECK(f.remote->Stats().status().reason().empty());
+  }
+}
+
+TEST_CASE("An endless or broken error message still arrives as an error of its code") {
+  Fixture f;
+  for (const std::string& unit : {std::string("x"), std::string("\xE2\x82\xAC"), std::string("\xFF")}) {
+    std::string message;
+    while (message.size() < 100'000) message += unit;
+    f.runtime.FailNext(ResourceExhaustedError(message, "QUOTA"));
+    const Status got = f.remote->Stats().status();
+    CHECK(got.code() == StatusCode::kResourceExhausted);
+    CHECK(got.reason() == "QUOTA");
+    CHECK(got.message().size() > 1000);
+  }
+}
+
+TEST_CASE("Text that is not UTF-8 is mended, not refused") {
+  Fixture f;
+  f.NewSession("s");
+  REQUIRE(f.remote->StartTurn(TurnOf("s", "x")).ok());
+  f.runtime.FinishTurn("s", "t1", TurnState::kSucceeded, "a\xFFz\xC3");
+  const auto turn = f.remote->GetTurn("s", "t1");
+  REQUIRE(turn.ok());
+  CHECK(turn->text == "a?z?");
+}
+
+TEST_CASE("Bad fields are named and never reach the runtime") {
+  Fixture f;
+  f.NewSession("s");
+  const auto bad = [](const Status& status, const std::string& field) {
+    INFO(status.ToString());
+    CHECK(status.code() == StatusCode::kInvalidArgument);
+    CHECK(status.reason() == "BAD_FIELD");
+    CHECK(status.message().find(field) != std::string::npos);
+  };
+  for (const char* id : {"", "-a", "A", "a/b", "a.b", "\xC3\xBC"}) {
+    bad(f.remote->GetSession(id).status(), "name");
+  }
+  bad(f.remote->GetSession(std::string(64, 'a')).status(), "name");
+  CHECK(f.remote->GetSession(std::string(63, 'a')).status().code() == StatusCode::kNotFound);
+  bad(f.remote->GetSession(std::string(1 << 20, 'a')).status(), "name");
+  bad(f.remote->GetTurn("s", "T/1").status(), "name");
+  bad(f.remote->GetTurn("s", "").status(), "name");
+  bad(f.remote->ListSessions(-5, "", nullptr).status(), "page_size");
+  bad(f.remote->ReadTokens("s", -1, 1).status(), "begin");
+  StartTurnRequest turn = TurnOf("s", "x");
+  for (const float value : {NAN, -1.0F, INFINITY}) {
+    turn.sampling = SamplingSettings{};
+    turn.sampling->temperature = value;
+    bad(f.remote->StartTurn(turn).status(), "temperature");
+  }
+  turn.sampling = SamplingSettings{};
+  turn.sampling->top_p = 1.5F;
+  bad(f.remote->StartTurn(turn).status(), "top_p");
+  CreateSessionRequest create;
+  create.session = "UPPER";
+  bad(f.remote->CreateSession(create).status(), "session_id");
+  create = {};
+  create.request_id.assign(5000, 'r');
+  bad(f.remote->CreateSession(create).status(), "request_id");
+  CHECK(f.runtime.started.empty());
+  CHECK(f.runtime.created.size() == 1);
+}
+
+TEST_CASE("Messages up to the limit pass, larger ones are RESOURCE_EXHAUSTED") {
+  Fixture f({.message_bytes_max = 6 << 20});
+  f.NewSession("s");
+  CHECK(f.remote->StartTurn(TurnOf("s", std::string(5 << 20, 'x'))).ok());  // gRPC's default is 4 MiB
+  const auto refused = f.remote->StartTurn(TurnOf("s", std::string(7 << 20, 'x')));
+  CHECK(refused.status().code() == StatusCode::kResourceExhausted);
+  CHECK(f.runtime.started.size() == 1);
+  // Downwards too.
+  f.runtime.FinishTurn("s", "t1", TurnState::kSucceeded, std::string(5 << 20, 'y'));
+  CHECK(f.remote->GetTurn("s", "t1")->text.size() == 5 << 20);
+}
+
+}  // namespace
+}  // namespace baleen

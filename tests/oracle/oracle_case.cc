@@ -1,0 +1,90 @@
+#include "tests/oracle/oracle_case.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <memory>
+
+#include "model/checkpoint/safetensors.h"
+
+namespace baleen::oracle {
+namespace {
+
+// The named tensor as T; its shape goes to `shape`.
+template <typename T>
+Result<std::vector<T>> Read(const SafetensorsFile& file, const std::string& name, DType dtype,
+                            std::vector<int64_t>* shape = nullptr) {
+  for (const SafetensorsEntry& entry : file.tensors()) {
+    if (entry.name != name) continue;
+    if (entry.dtype != dtype) return InvalidArgumentError("goldens: " + name + ": unexpected type");
+    const std::span<const std::byte> bytes = file.BytesOf(entry);
+    std::vector<T> values(bytes.size() / sizeof(T));
+    if (!values.empty()) std::memcpy(values.data(), bytes.data(), bytes.size());
+    if (shape != nullptr) *shape = entry.shape;
+    return values;
+  }
+  return NotFoundError("goldens: no tensor " + name);
+}
+
+float SmallestInColumn(const std::vector<float>& rows, int64_t column, int64_t columns) {
+  float smallest = std::numeric_limits<float>::infinity();
+  for (size_t i = static_cast<size_t>(column); i < rows.size(); i += static_cast<size_t>(columns)) {
+    smallest = std::min(smallest, rows[i]);
+  }
+  return smallest;
+}
+
+}  // namespace
+
+std::string CasesFolder() { return std::string(BALEEN_TEST_DATA) + "/oracle"; }
+
+std::string Distance::ToString() const {
+  return std::to_string(relative * 1e6) + "e-6 of the largest |logit|, at position " +
+         std::to_string(position) + ", token " + std::to_string(token);
+}
+
+Result<OracleCase> OracleCase::Load(const std::string& name) {
+  OracleCase result;
+  result.name = name;
+  result.folder = CasesFolder() + "/" + name;
+  ASSIGN_OR_RETURN(
+      const std::unique_ptr<SafetensorsFile> file,
+      SafetensorsFile::Open(result.folder + "/goldens.safetensors", WeightAccess::kRead));
+  ASSIGN_OR_RETURN(const std::vector<int64_t> ids, Read<int64_t>(*file, "ids", DType::kI64));
+  result.ids.assign(ids.begin(), ids.end());
+  std::vector<int64_t> shape;
+  ASSIGN_OR_RETURN(result.logits, Read<float>(*file, "logits", DType::kF32, &shape));
+  if (shape.size() != 2 || shape[0] != result.tokens()) {
+    return InvalidArgumentError("goldens: logits: expected [tokens, vocab]");
+  }
+  result.vocab = shape[1];
+  ASSIGN_OR_RETURN(result.index_gap, Read<float>(*file, "index_gap", DType::kF32));
+  ASSIGN_OR_RETURN(result.expert_gap, Read<float>(*file, "expert_gap", DType::kF32));
+  ASSIGN_OR_RETURN(result.set_aside, Read<int64_t>(*file, "set_aside", DType::kI64));
+  return result;
+}
+
+float OracleCase::ClosestGap(int64_t position) const {
+  return std::min(SmallestInColumn(index_gap, position, tokens()),
+                  SmallestInColumn(expert_gap, position, tokens()));
+}
+
+Distance OracleCase::DistanceOf(std::span<const float> got) const {
+  double peak = 0;
+  for (float logit : logits) peak = std::max(peak, static_cast<double>(std::abs(logit)));
+  Distance worst;
+  for (int64_t t = 0; t < tokens(); ++t) {
+    if (std::count(set_aside.begin(), set_aside.end(), t) > 0) continue;
+    for (int64_t v = 0; v < vocab; ++v) {
+      const auto i = static_cast<size_t>(t * vocab + v);
+      const double apart = std::abs(static_cast<double>(got[i]) - logits[i]) / peak;
+      // Written so that a NaN counts as infinitely far.
+      if (!(apart <= worst.relative)) worst = {apart, t, v};
+      if (std::isnan(apart)) return {std::numeric_limits<double>::infinity(), t, v};
+    }
+  }
+  return worst;
+}
+
+}  // namespace baleen::oracle

@@ -1,0 +1,200 @@
+// KV stores with damaged values, held by others, or on a full disk.
+#include <rocksdb/db.h>
+#include <sys/resource.h>
+#include <time.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "runtime/store/kv_store.h"
+#include "tests/store/child.h"
+#include "tests/store/samples.h"
+#include "tests/store/small_disk.h"
+#include "tests/store/status_checks.h"
+#include "tests/store/temp_directory.h"
+
+namespace baleen {
+namespace {
+
+using namespace baleen::testing;  // NOLINT: test vocabulary
+
+std::unique_ptr<KvStore> OpenStore(const std::string& path) {
+  return Must(KvStore::Open({.path = path}, nullptr));
+}
+
+/// Changes the stored values of one family through RocksDB itself, so that its own checksums are right.
+void ChangeValues(const std::string& path, const std::string& family_name,
+                  const std::function<void(std::string&)>& change) {
+  rocksdb::DB* opened = nullptr;
+  std::vector<rocksdb::ColumnFamilyHandle*> families;
+  std::vector<rocksdb::ColumnFamilyDescriptor> wanted;
+  for (const char* name : {"default", "blocks", "checkpoints"}) {
+    wanted.emplace_back(name, rocksdb::ColumnFamilyOptions());
+  }
+  REQUIRE(rocksdb::DB::Open({}, path + "/db", wanted, &families, &opened).ok());
+  const std::unique_ptr<rocksdb::DB> db(opened);
+  for (rocksdb::ColumnFamilyHandle* family : families) {
+    if (family->GetName() == family_name) {
+      const std::unique_ptr<rocksdb::Iterator> entry(db->NewIterator({}, family));
+      for (entry->SeekToFirst(); entry->Valid(); entry->Next()) {
+        std::string value = entry->value().ToString();
+        change(value);
+        REQUIRE(db->Put({}, family, entry->key(), value).ok());
+      }
+    }
+    REQUIRE(db->DestroyColumnFamilyHandle(family).ok());
+  }
+}
+
+}  // namespace
+
+TEST_CASE("KvStoreDetectsDamagedBlockAndTakesItsRecomputation") {
+  const TempDirectory temp;
+  const std::string path = temp.File("kv");
+  const StoredBlock block = SampleBlock(1, 64 << 10);
+  const BlockKey key = NextBlockKey({}, block.tokens, kSampleScope);
+  const auto put = [&](KvStore& store) {
+    REQUIRE_OK(store.PutBlock(key, block.tokens, block.streams, block.bytes));
+  };
+  put(*OpenStore(path));
+  ChangeValues(path, "blocks", [](std::string& value) { value[value.size() / 2] ^= 4; });
+  auto store = OpenStore(path);
+  REQUIRE(Must(store->Verify()).problems.size() == 1);
+  REQUIRE_ERROR(store->GetBlock(key, block.tokens), StatusCode::kDataLoss, "checksum");
+  put(*store);
+  REQUIRE_ERROR(store->GetBlock(key, block.tokens), StatusCode::kDataLoss, "checksum");
+  REQUIRE_OK(store->DropBlock(key));
+  put(*store);
+  REQUIRE(Must(store->GetBlock(key, block.tokens)).bytes == block.bytes);
+  REQUIRE(Must(store->Verify()).problems.empty());
+}
+
+TEST_CASE("KvStoreSkipsAndDropsDamagedCheckpoints") {
+  const TempDirectory temp;
+  const std::string path = temp.File("kv");
+  REQUIRE_OK(OpenStore(path)->PutCheckpoint({}, SampleCheckpoint(0, 2)));
+  ChangeValues(path, "checkpoints", [](std::string& value) { value.pop_back(); });
+  auto store = OpenStore(path);
+  REQUIRE_OK(store->PutCheckpoint({}, SampleCheckpoint(0, 1)));
+  const auto tail = SampleCheckpoint(0, 5).tail_tokens;
+  int64_t damaged = 0;
+  REQUIRE(Must(store->FindCheckpoints({}, tail, &damaged)).size() == 1);
+  REQUIRE(damaged == 1);
+  REQUIRE(Must(store->FindCheckpoints({}, tail, &damaged)).size() == 1);
+  REQUIRE(damaged == 0);
+  REQUIRE_OK(store->PutCheckpoint({}, SampleCheckpoint(0, 2)));
+  REQUIRE(Must(store->FindCheckpoints({}, tail, &damaged)).size() == 2);
+}
+
+TEST_CASE("KvStoreSurvivesDamagedIndexAndFiles") {
+  const TempDirectory temp;
+  const std::string path = temp.File("kv");
+  const StoredBlock block = SampleBlock(1, 64 << 10);
+  const BlockKey key = NextBlockKey({}, block.tokens, kSampleScope);
+  const auto fresh = [&] {
+    std::filesystem::remove_all(path);
+    REQUIRE_OK(OpenStore(path)->PutBlock(key, block.tokens, block.streams, block.bytes));
+  };
+  fresh();
+  ChangeValues(path, "default", [](std::string& value) { value = "12345678"; });
+  REQUIRE_ERROR(OpenStore(path)->GetBlock(key, block.tokens), StatusCode::kDataLoss, "missing");
+  ChangeValues(path, "default", [](std::string& value) { value = "x"; });
+  REQUIRE_ERROR(OpenStore(path)->GetBlock(key, block.tokens), StatusCode::kNotFound, "not stored");
+  // Every file of the database in turn, damaged in its middle or cut: an error or a clean miss.
+  for (const bool cut : {false, true}) {
+    fresh();
+    std::vector<std::string> files;
+    for (const auto& file : std::filesystem::directory_iterator(path + "/db")) {
+      if (file.is_regular_file() && file.file_size() > 0) files.push_back(file.path().filename());
+    }
+    for (const std::string& name : files) {
+      fresh();
+      const std::string file = path + "/db/" + name;
+      if (!std::filesystem::exists(file)) continue;
+      const auto size_bytes = std::filesystem::file_size(file);
+      if (cut) {
+        std::filesystem::resize_file(file, size_bytes / 2);
+      } else {
+        std::fstream stream(file, std::ios::in | std::ios::out | std::ios::binary);
+        stream.seekp(static_cast<std::streamoff>(size_bytes / 2));
+        stream.write("\x5a\xa5\x5a", 3);
+      }
+      CAPTURE(name, cut);
+      const auto store = KvStore::Open({.path = path}, nullptr);
+      if (!store.ok()) {
+        REQUIRE_FALSE(store.status().message().empty());
+        continue;
+      }
+      const auto read = (*store)->GetBlock(key, block.tokens);
+      if (read.ok()) REQUIRE(read->bytes == block.bytes);
+    }
+  }
+}
+
+TEST_CASE("KvStoreRefusesSecondProcessAndNamesTheDirectory") {
+  const TempDirectory temp;
+  const std::string path = temp.File("kv");
+  {
+    Child holder({STORE_WRITER, "hold-kv", path});
+    REQUIRE(holder.ReadLine() == "held");
+    const auto refused = KvStore::Open({.path = path}, nullptr);
+    REQUIRE_ERROR(refused, StatusCode::kFailedPrecondition, "'" + path + "' is held by another process");
+    REQUIRE(refused.status().reason() == "LOCKED");
+  }
+  const auto store = OpenStore(path);
+  REQUIRE_ERROR(KvStore::Open({.path = path}, nullptr), StatusCode::kFailedPrecondition, path);
+  REQUIRE_ERROR(KvStore::Remove(path), StatusCode::kFailedPrecondition, path);
+}
+
+TEST_CASE("KvStoreOnAFullDiskSaysSoAndReopens") {
+  const TempDirectory temp;
+  const std::string disk_path = temp.File("disk");
+  const SmallDisk disk(disk_path, "8m");
+  if (!disk.mounted()) {
+    WARN("SKIPPED: needs the right to mount a tmpfs");
+    return;
+  }
+  const std::string path = disk_path + "/kv";
+  std::ofstream(disk_path + "/ballast") << std::string(4 << 20, 'b');
+  std::vector<StoredBlock> kept;
+  {
+    auto store = OpenStore(path);
+    Status status;
+    for (int i = 0; i < 100 && status.ok(); ++i) {
+      const StoredBlock block = SampleBlock(i, 200'000);
+      status = store->PutBlock(NextBlockKey({}, block.tokens, kSampleScope), block.tokens,
+                               block.streams, block.bytes);
+      if (status.ok()) status = store->Flush();
+      if (status.ok()) kept.push_back(block);
+    }
+    REQUIRE_ERROR(status, StatusCode::kResourceExhausted, path);
+    REQUIRE(status.message().find("free space") != std::string::npos);
+    REQUIRE(kept.size() > 5);
+    // What was flushed can still be read.
+    const auto& first = kept.front();
+    REQUIRE_OK(store->GetBlock(NextBlockKey({}, first.tokens, kSampleScope), first.tokens));
+  }
+  REQUIRE(std::filesystem::remove(disk_path + "/ballast"));
+  auto store = OpenStore(path);
+  for (const StoredBlock& block : kept) {
+    REQUIRE_OK(store->GetBlock(NextBlockKey({}, block.tokens, kSampleScope), block.tokens));
+  }
+  const StoredBlock more = SampleBlock(1000, 200'000);
+  REQUIRE_OK(store->PutBlock(NextBlockKey({}, more.tokens, kSampleScope), more.tokens, more.streams,
+                             more.bytes));
+  REQUIRE_OK(store->Flush());
+  REQUIRE(Must(store->Verify()).problems.empty());
+}
+
+TEST_CASE("KvStoreWritesNoLogFiles") {
+  const TempDirectory temp;
+  const std::string path = temp.File("kv");
+  const auto store = OpenStore(path);
+  REQUIRE_OK(store->Flush());
+  for (const auto& file : std::filesystem::recursive_directory_iterator(path)) {
+    CAPTURE(file.path().string());
+    REQUIRE(file.path().filename().string().find("LOG") != 0);
+  }
+}
+
+}  // namespace baleen

@@ -1,0 +1,73 @@
+// Samples: the records that store tests write, made from a number so that readers can check them.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "runtime/store/journal.h"
+#include "runtime/store/kv_store.h"
+
+namespace baleen::testing {
+
+inline const KvScope kSampleScope = {"fingerprint", "native/cpu/1", "tenant"};
+
+inline SessionRecord SampleSession(const std::string& id, int64_t created_ms = 1000) {
+  SessionRecord session;
+  session.id = id;
+  session.title = "Session " + id;
+  session.settings = R"({"workspace":"here"})";
+  session.created_ms = created_ms;
+  session.updated_ms = created_ms;
+  return session;
+}
+
+inline EventRecord SampleEvent(const std::string& session, int64_t seq) {
+  EventRecord event;
+  event.session = session;
+  event.seq = seq;
+  event.time_ms = 2000 + seq;
+  event.kind = seq % 2 == 0 ? "item_finished" : "turn_started";
+  event.payload = "{\"n\":" + std::to_string(seq) + "}";
+  return event;
+}
+
+/// `bytes` payload bytes in two streams, with pseudo-random contents from `number`.
+inline StoredBlock SampleBlock(int64_t number, int64_t bytes) {
+  StoredBlock block;
+  for (int32_t i = 0; i < 256; ++i) {
+    block.tokens.push_back(static_cast<int32_t>((number * 256 + i) % 129280));
+  }
+  block.streams = {{"L0.kv.codes", bytes / 512, 256, 0}, {"L0.index.codes", bytes / 512, 256, bytes / 2}};
+  uint64_t state = static_cast<uint64_t>(number) * 0x9e3779b97f4a7c15 + 1;
+  for (int64_t i = 0; i < bytes; ++i) {
+    state = state * 6364136223846793005 + 1442695040888963407;
+    block.bytes.push_back(static_cast<std::byte>(state >> 56));
+  }
+  return block;
+}
+
+inline StoredCheckpoint SampleCheckpoint(int64_t number, int tail = 0) {
+  StoredCheckpoint checkpoint;
+  checkpoint.position = (number + 1) * 256 + tail;
+  for (int i = 0; i < tail; ++i) checkpoint.tail_tokens.push_back(i + 7);
+  checkpoint.state = "state " + std::to_string(number) + std::string(10000, 's');
+  return checkpoint;
+}
+
+/// What tests/data/store/journal_v1.db holds. Never change: the file is older than the code.
+inline JournalBatch GoldenBatch() {
+  JournalBatch batch;
+  batch.create_sessions = {SampleSession("golden", 1000), SampleSession("empty", 1001)};
+  batch.events = {SampleEvent("golden", 1), SampleEvent("golden", 2)};
+  TokenRun run;
+  run.session = "golden";
+  for (int32_t i = 0; i < 2000; ++i) {
+    run.ids.push_back(i * 3);
+    run.logits_hashes.push_back(i % 10 == 0 ? static_cast<uint64_t>(i) + 1 : 0);
+  }
+  batch.tokens = {run};
+  batch.answers = {{"request-1", "StartTurn", R"({"turn":"1"})", 5000}};
+  return batch;
+}
+
+}  // namespace baleen::testing

@@ -1,0 +1,227 @@
+#include "tests/tidy/rules.h"
+
+#include <algorithm>
+#include <functional>
+#include <map>
+#include <regex>
+#include <set>
+
+namespace baleen::tidy {
+namespace {
+
+using Findings = std::vector<std::string>;
+
+void ForEachLine(std::string_view text, const std::function<void(int, const std::string&)>& visit) {
+  int number = 1;
+  size_t begin = 0;
+  while (begin < text.size()) {
+    size_t end = text.find('\n', begin);
+    if (end == std::string_view::npos) end = text.size();
+    visit(number++, std::string(text.substr(begin, end - begin)));
+    begin = end + 1;
+  }
+}
+
+std::string At(int line, const std::string& what) { return std::to_string(line) + ": " + what; }
+
+bool StartsWith(std::string_view text, std::string_view prefix) {
+  return text.substr(0, prefix.size()) == prefix;
+}
+
+std::string TopFolder(std::string_view path) { return std::string(path.substr(0, path.find('/'))); }
+
+/// The code of a line: without a trailing comment and without string literals.
+std::string CodeOf(const std::string& line) {
+  static const std::regex kLiteral(R"("([^"\\]|\\.)*")");
+  std::string code = std::regex_replace(line, kLiteral, "\"\"");
+  if (const size_t comment = code.find("//"); comment != std::string::npos) code.resize(comment);
+  return code;
+}
+
+/// Which folders each folder may include.
+const std::map<std::string, std::set<std::string>>& Layers() {
+  static const std::map<std::string, std::set<std::string>> kLayers = {
+      {"kernels", {"kernels"}},
+      {"tools_sdk", {"tools_sdk"}},
+      {"model", {"model", "kernels", "tools_sdk"}},
+      {"agent", {"agent", "tools_sdk"}},
+      {"runtime", {"runtime", "agent", "model", "kernels", "tools_sdk"}},
+      {"examples", {"runtime", "tools_sdk", "model", "kernels"}},
+  };
+  return kLayers;
+}
+
+struct ForeignRule {
+  const char* pattern;  ///< Of the include line's target.
+  const char* home;     ///< The one folder that may have it.
+};
+
+const std::vector<ForeignRule>& ForeignRules() {
+  static const std::vector<ForeignRule> kRules = {
+      {"^rocksdb/", "runtime/store/"},   {"^sqlite3", "runtime/store/"},
+      {"^grpc", "runtime/grpc/"},        {"^google/", "runtime/grpc/"},
+      {"^baleen/v1/", "runtime/grpc/"},  {R"(\.pb\.h$)", "runtime/grpc/"},
+      {"^absl/", "runtime/grpc/"},       {"^(lua5\\.4/)?(lua|lauxlib|lualib)\\.h", "agent/"},
+      {"^curl/", "runtime/http/"},       {"^CLI/", "runtime/cli/"},
+      {"^spdlog/", "runtime/cli/"},
+  };
+  return kRules;
+}
+
+bool IsLibrary(std::string_view path) {
+  return Layers().count(TopFolder(path)) != 0 && !StartsWith(path, "examples/") &&
+         !StartsWith(path, "runtime/cli/");
+}
+
+}  // namespace
+
+const std::vector<std::string>& PublicHeaders() {
+  static const std::vector<std::string> kHeaders = {"tools_sdk/status.h", "tools_sdk/message.h",
+                                                    "tools_sdk/tool.h", "runtime/session.h",
+                                                    "runtime/runtime.h"};
+  return kHeaders;
+}
+
+Findings CheckIncludes(std::string_view path, std::string_view text) {
+  Findings findings;
+  const auto layer = Layers().find(TopFolder(path));
+  if (layer == Layers().end()) return findings;
+  static const std::regex kInclude(R"(^\s*#include\s+"([^"]+)\")");
+  ForEachLine(text, [&](int number, const std::string& line) {
+    std::smatch match;
+    if (!std::regex_search(line, match, kInclude)) return;
+    const std::string folder = TopFolder(match[1].str());
+    if (Layers().count(folder) != 0 && layer->second.count(folder) == 0) {
+      findings.push_back(At(number, "layer: " + layer->first + "/ may not include " + match[1].str()));
+    }
+    // Inside runtime/, the stores know nobody above them.
+    if (StartsWith(path, "runtime/store/") && StartsWith(match[1].str(), "runtime/") &&
+        !StartsWith(match[1].str(), "runtime/store/")) {
+      findings.push_back(At(number, "layer: runtime/store/ may not include " + match[1].str()));
+    }
+  });
+  return findings;
+}
+
+Findings CheckForeignHeaders(std::string_view path, std::string_view text) {
+  Findings findings;
+  if (Layers().count(TopFolder(path)) == 0) return findings;
+  static const std::regex kInclude(R"(^\s*#include\s+[<"]([^>"]+)[>"])");
+  ForEachLine(text, [&](int number, const std::string& line) {
+    std::smatch match;
+    if (!std::regex_search(line, match, kInclude)) return;
+    for (const ForeignRule& rule : ForeignRules()) {
+      if (std::regex_search(match[1].str(), std::regex(rule.pattern)) &&
+          !StartsWith(path, rule.home)) {
+        findings.push_back(
+            At(number, "foreign: " + match[1].str() + " belongs in " + rule.home + " only"));
+      }
+    }
+  });
+  return findings;
+}
+
+Findings CheckPublicHeader(std::string_view path, std::string_view text) {
+  Findings findings;
+  const auto& headers = PublicHeaders();
+  if (std::find(headers.begin(), headers.end(), path) == headers.end()) return findings;
+  static const std::regex kForeign(
+      R"(\b(absl|google|grpc|rocksdb|nlohmann|spdlog|CLI)::|\bsqlite3\b|\blua_State\b)");
+  static const std::regex kInclude(R"(^\s*#include\s+"([^"]+)\")");
+  ForEachLine(text, [&](int number, const std::string& line) {
+    if (std::regex_search(CodeOf(line), kForeign)) {
+      findings.push_back(At(number, "public header: names a foreign type"));
+    }
+    std::smatch match;
+    if (std::regex_search(line, match, kInclude) &&
+        std::find(headers.begin(), headers.end(), match[1].str()) == headers.end()) {
+      findings.push_back(At(number, "public header: includes the internal " + match[1].str()));
+    }
+  });
+  return findings;
+}
+
+Findings CheckNames(std::string_view path, std::string_view text) {
+  Findings findings;
+  static const std::regex kFile(
+      R"((^|[/_])(managers?|helpers?|utils?|common|misc|handlers?|processors?|info|data)(_|\.|/))");
+  // tests/data holds data: that is what it is.
+  if (!StartsWith(path, "tests/data/") && std::regex_search(std::string(path), kFile) &&
+      path.find("data_directory") == std::string_view::npos) {
+    findings.push_back("0: name: the file's name contains a banned word");
+  }
+  static const std::regex kType(
+      R"(\b(class|struct|enum class)\s+\w*(Manager|Helper|Util|Utils|Common|Misc|Handler|Processor|Info|[a-z]Data)\b)");
+  static const std::regex kFunction(R"(\b(do_|process_|Do[A-Z]\w*Helper)\w*\s*\()");
+  ForEachLine(text, [&](int number, const std::string& line) {
+    const std::string code = CodeOf(line);
+    if (std::regex_search(code, kType) || std::regex_search(code, kFunction)) {
+      findings.push_back(At(number, "name: banned word in '" + code + "'"));
+    }
+  });
+  return findings;
+}
+
+Findings CheckPhrases(std::string_view path, std::string_view text) {
+  Findings findings;
+  if (StartsWith(path, "tests/tidy/")) return findings;  // it spells the phrases out
+  struct Phrase {
+    std::regex pattern;
+    const char* why;
+    std::function<bool(std::string_view)> applies;
+    bool in_comments;
+  };
+  const auto everywhere = [](std::string_view) { return true; };
+  static const std::vector<Phrase> kPhrases = {
+      {std::regex(R"(\b(TODO|FIXME|XXX)\b)"), "open marker", everywhere, true},
+      {std::regex(R"(catch \(\.\.\.\))"), "catches everything", everywhere, false},
+      {std::regex(R"(\(void\)\s*\w)"), "ignores by cast; use IgnoreError(\"why\")", everywhere, false},
+      {std::regex(R"(^\s*using namespace )"), "using namespace", everywhere, false},
+      {std::regex(R"(\bgetenv\()"), "environment variables are read in runtime/cli only",
+       [](std::string_view p) { return IsLibrary(p); }, false},
+      {std::regex(R"(\b(std::cout|std::cerr|printf\(|std::puts))"), "libraries print nothing",
+       [](std::string_view p) { return IsLibrary(p) && p != "kernels/check.h"; }, false},
+      {std::regex(R"(\b(std::abort|std::exit|_exit|abort|exit)\()"), "libraries never exit",
+       [](std::string_view p) { return IsLibrary(p) && p != "kernels/check.h"; }, false},
+      {std::regex(R"(\b(std::)?(signal|sigaction)\()"), "libraries install no signal actions",
+       [](std::string_view p) { return IsLibrary(p); }, false},
+      {std::regex(R"(std::thread |std::jthread|\.detach\(\))"),
+       "threads are made in the engine, the worker, the runtime, the pool and gRPC only",
+       [](std::string_view p) {
+         return IsLibrary(p) && !StartsWith(p, "runtime/engine/engine.") && p != "runtime/worker.h" &&
+                !StartsWith(p, "runtime/sessions/local_runtime.") && !StartsWith(p, "kernels/cpu/") &&
+                !StartsWith(p, "runtime/grpc/");
+       },
+       false},
+  };
+  ForEachLine(text, [&](int number, const std::string& line) {
+    const std::string code = CodeOf(line);
+    for (const Phrase& phrase : kPhrases) {
+      if (phrase.applies(path) &&
+          std::regex_search(phrase.in_comments ? line : code, phrase.pattern)) {
+        findings.push_back(At(number, std::string("phrase: ") + phrase.why));
+      }
+    }
+  });
+  return findings;
+}
+
+Findings CheckSize(std::string_view path, std::string_view text) {
+  constexpr int kLinesMax = 1200;
+  if (StartsWith(path, "tests/data/")) return {};
+  const auto lines = static_cast<int>(std::count(text.begin(), text.end(), '\n'));
+  if (lines <= kLinesMax) return {};
+  return {"0: size: " + std::to_string(lines) + " lines; split it (at most " +
+          std::to_string(kLinesMax) + ")"};
+}
+
+Findings CheckFile(std::string_view path, std::string_view text) {
+  Findings all;
+  for (const auto& check : {CheckIncludes, CheckForeignHeaders, CheckPublicHeader, CheckNames,
+                            CheckPhrases, CheckSize}) {
+    for (std::string& finding : check(path, text)) all.push_back(std::move(finding));
+  }
+  return all;
+}
+
+}  // namespace baleen::tidy

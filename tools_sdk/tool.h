@@ -1,0 +1,72 @@
+// What a tool is: a spec and a Call. Implemented by built-ins, plugins, Lua and host-side proxies.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tools_sdk/message.h"
+#include "tools_sdk/status.h"
+
+namespace baleen {
+
+/// What calling twice would do; decides what a restart may repeat.
+enum class EffectClass { kPure, kIdempotent, kEffect };
+
+struct ToolSpec {
+  std::string name;         ///< [a-zA-Z0-9_.-]{1,64}
+  std::string description;  ///< For the model; data, never trusted text.
+  std::string parameters;   ///< JSON Schema text of an object.
+  EffectClass effect = EffectClass::kEffect;
+  int64_t timeout_ms = 30'000;
+  int64_t output_bytes_max = 64 * 1024;
+};
+
+/// One directory entry below a workspace root.
+struct FileEntry {
+  enum class Kind { kFile, kDirectory, kOther };
+  std::string path;  ///< Relative to the workspace root, '/' separated.
+  Kind kind = Kind::kOther;
+  int64_t size_bytes = 0;
+};
+
+/// Read access to the files of one workspace. Nothing outside the root can be reached, whatever the
+/// path says. Implemented by the runtime (runtime/workspace.h).
+/// Threads: const methods may be called from any thread.
+class WorkspaceFiles {
+ public:
+  virtual ~WorkspaceFiles() = default;
+  /// Bytes [offset, offset+bytes_max) of a regular file.
+  /// Errors: NOT_FOUND; PERMISSION_DENIED (outside the root, or the OS refuses);
+  /// FAILED_PRECONDITION (not a regular file).
+  virtual Result<std::string> Read(std::string_view path, int64_t offset,
+                                   int64_t bytes_max) const = 0;
+  /// Size in bytes of a regular file. Errors: as Read.
+  virtual Result<int64_t> Size(std::string_view path) const = 0;
+  /// Entries of one directory, sorted bytewise by name; not recursive. `entries_max` bounds the answer.
+  virtual Result<std::vector<FileEntry>> List(std::string_view path, int64_t entries_max) const = 0;
+};
+
+/// What a tool may use during one call.
+/// Borrows: everything; valid until Call returns.
+struct CallContext {
+  const WorkspaceFiles* files = nullptr;  ///< Null: the session has no workspace.
+  const std::atomic<bool>* cancelled = nullptr;
+  int64_t deadline_ms = 0;  ///< Monotonic milliseconds of the runtime's clock.
+
+  bool Cancelled() const { return cancelled != nullptr && cancelled->load(std::memory_order_relaxed); }
+};
+
+/// A callable. Threads: Call may run on any pool thread and concurrently with itself.
+class Tool {
+ public:
+  virtual ~Tool() = default;
+  virtual const ToolSpec& spec() const = 0;
+  /// Runs the call. A failure of the tool is an outcome with text for the model, not a Status.
+  virtual ToolResult Call(const ToolCall& call, CallContext& context) = 0;
+};
+
+}  // namespace baleen

@@ -1,0 +1,52 @@
+// The tools of one session: found by name, in a fixed order, checked when they are added.
+//
+// Built once and then only read, so that the model's prompt and a replay see the same list. Called by
+// the runtime.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "tools_sdk/schema.h"
+#include "tools_sdk/status.h"
+#include "tools_sdk/tool.h"
+
+namespace baleen {
+
+/// More would fill the prompt and confuse the choice.
+inline constexpr size_t kToolsMax = 128;
+
+/// Threads: const methods may be called from any thread once building is over.
+class ToolSet {
+ public:
+  ToolSet() = default;
+  ToolSet(ToolSet&&) = default;
+  ToolSet& operator=(ToolSet&&) = default;
+
+  /// Takes the tool. Errors: INVALID_ARGUMENT (name not [a-zA-Z0-9_.-]{1,64}; no timeout or output
+  /// limit; a schema that isn't supported, see Schema::Parse); ALREADY_EXISTS; RESOURCE_EXHAUSTED
+  /// (kToolsMax). The set is unchanged then.
+  Status Add(std::unique_ptr<Tool> tool);
+
+  /// Null: no such tool. Lives as long as the set.
+  Tool* Find(std::string_view name) const;
+
+  /// Errors: NOT_FOUND naming the known tools; INVALID_ARGUMENT from the schema.
+  Status CheckCall(const ToolCall& call) const;
+
+  /// In the order of Add.
+  std::vector<ToolSpec> Specs() const;
+  size_t size() const { return entries_.size(); }
+
+ private:
+  struct Entry {
+    std::unique_ptr<Tool> tool;
+    Schema schema;
+  };
+  const Entry* FindEntry(std::string_view name) const;
+  std::vector<Entry> entries_;
+};
+
+}  // namespace baleen
