@@ -27,8 +27,8 @@ Status CheckResults(const CallToolsEffect& effect, const ToolResultsEvent& event
   for (size_t i = 0; i < event.results.size(); ++i) {
     if (event.results[i].call_id == effect.calls[i].id) continue;
     return FailedPreconditionError("agent: result " + std::to_string(i + 1) + " is for call '" +
-                                   event.results[i].call_id + "', expected '" +
-                                   effect.calls[i].id + "'");
+                                   event.results[i].call_id + "', expected '" + effect.calls[i].id +
+                                   "'");
   }
   return OkStatus();
 }
@@ -40,8 +40,7 @@ class Agent::Impl {
   static Result<std::unique_ptr<Impl>> Create(const AgentOptions& options) {
     std::unique_ptr<Impl> impl(new Impl);
     impl->binding_.tools = options.tools;
-    ASSIGN_OR_RETURN(impl->sandbox_,
-                     Sandbox::Create(SandboxOptionsFrom(options, &impl->binding_)));
+    ASSIGN_OR_RETURN(impl->sandbox_, Sandbox::Create(SandboxOptionsFrom(options, &impl->binding_)));
     const bool own = options.script.empty();
     RETURN_IF_ERROR(impl->sandbox_->Compile(own ? DefaultLoopSource() : options.script,
                                             own ? "loop.lua" : options.script_name));
@@ -84,12 +83,11 @@ class Agent::Impl {
     }
     if (!answers) {
       constexpr const char* kEvents[] = {"user_turn", "generated", "tool_results"};
-      const char* expected = stage_ == Stage::kNew ? kEvents[0]
-                             : std::holds_alternative<GenerateEffect>(binding_.effect)
-                                 ? kEvents[1]
-                                 : kEvents[2];
-      return FailedPreconditionError(std::string("agent: expected a ") + expected +
-                                     " event, got " + kEvents[event.index()]);
+      const char* expected = stage_ == Stage::kNew                                     ? kEvents[0]
+                             : std::holds_alternative<GenerateEffect>(binding_.effect) ? kEvents[1]
+                                                                                       : kEvents[2];
+      return FailedPreconditionError(std::string("agent: expected a ") + expected + " event, got " +
+                                     kEvents[event.index()]);
     }
     if (stage_ == Stage::kNew || event.index() != 2) return OkStatus();
     return CheckResults(std::get<CallToolsEffect>(binding_.effect),

@@ -1,7 +1,7 @@
 // Agent: decisions only. A Lua coroutine goes in, an Effect comes out.
 //
-// It cannot block, read a clock, open a file or touch the model. One Agent lives for one turn. Called
-// by the control loop (runtime/), and by replay after a restart.
+// It cannot block, read a clock, open a file or touch the model. One Agent lives for one turn.
+// Called by the control loop (runtime/), and by replay after a restart.
 #pragma once
 
 #include <atomic>
@@ -18,11 +18,11 @@
 namespace baleen {
 
 struct AgentOptions {
-  std::string script;        ///< Lua source; empty: the default tool loop.
+  std::string script;                    ///< Lua source; empty: the default tool loop.
   std::string script_name = "loop.lua";  ///< For error messages.
   int64_t memory_bytes_max = 64 << 20;
-  /// Per step, from resume to yield: 10 to 20 ms of plain Lua. Work inside library functions and new
-  /// memory count as instructions too.
+  /// Per step, from resume to yield: 10 to 20 ms of plain Lua. Work inside library functions and
+  /// new memory count as instructions too.
   int64_t instructions_max = 2'000'000;
   std::vector<ToolSpec> tools;  ///< What `baleen.tools` lists.
   uint64_t seed = 0;            ///< Of the script's own random numbers.
@@ -35,8 +35,8 @@ struct AgentOptions {
 class Agent {
  public:
   /// Runs the script's chunk, which returns the turn's function.
-  /// Errors: INVALID_ARGUMENT with file and line for a script that doesn't compile, raises, or whose
-  /// value is not a function; RESOURCE_EXHAUSTED as Resume.
+  /// Errors: INVALID_ARGUMENT with file and line for a script that doesn't compile, raises, or
+  /// whose value is not a function; RESOURCE_EXHAUSTED as Resume.
   static Result<std::unique_ptr<Agent>> Create(const AgentOptions& options);
   ~Agent();
 

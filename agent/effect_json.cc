@@ -10,8 +10,8 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr const char* kRoles[] = {"system", "developer", "user", "assistant", "tool",
-                                  "latest_reminder"};
+constexpr const char* kRoles[] = {"system",    "developer", "user",
+                                  "assistant", "tool",      "latest_reminder"};
 constexpr const char* kReasons[] = {"stop", "length", "tool_calls"};
 
 std::string Dump(const Json& json) {
@@ -192,7 +192,8 @@ struct EffectWriter {
   Json operator()(const GenerateEffect& effect) const {
     Json append = Json::array();
     for (const Message& message : effect.append) append.push_back(MessageJson(message));
-    Json out{{"kind", "generate"}, {"append", std::move(append)}, {"tokens_max", effect.tokens_max}};
+    Json out{
+        {"kind", "generate"}, {"append", std::move(append)}, {"tokens_max", effect.tokens_max}};
     out["temperature"] = effect.temperature ? Json(*effect.temperature) : Json();
     out["seed"] = effect.seed ? Json(*effect.seed) : Json();
     return out;

@@ -20,8 +20,10 @@ TurnBinding& BindingOf(lua_State* L) { return *StateOf(L).binding; }
 
 void CheckYieldable(lua_State* L, const char* name) {
   if (lua_isyieldable(L) != 0) return;
-  luaL_error(L, "%s cannot wait here: call it from the turn's function, not while the script loads "
-             "and not inside a sort, gsub or __tostring function", name);
+  luaL_error(L,
+             "%s cannot wait here: call it from the turn's function, not while the script loads "
+             "and not inside a sort, gsub or __tostring function",
+             name);
 }
 
 // Raises for members that nobody reads: a misspelt option must not be ignored.
@@ -166,8 +168,8 @@ int GenerateDone(lua_State* L, int, lua_KContext) {
 }
 
 int Generate(lua_State* L) {
-  constexpr const char* kMembers[] = {"user", "messages", "max_tokens", "temperature", "seed",
-                                      nullptr};
+  constexpr const char* kMembers[] = {"user",        "messages", "max_tokens",
+                                      "temperature", "seed",     nullptr};
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_settop(L, 1);
   CheckYieldable(L, "baleen.generate");

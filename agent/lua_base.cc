@@ -1,8 +1,8 @@
 // Globals of a script, and the shared pieces: frozen tables, ordered keys, text without addresses.
 //
 // Metatables are snapshots: setmetatable copies the metamethods it knows into a private table. So a
-// script cannot add __gc or __mode later, nor chain thousands of __index tables that one instruction
-// would walk.
+// script cannot add __gc or __mode later, nor chain thousands of __index tables that one
+// instruction would walk.
 #include <algorithm>
 #include <charconv>
 #include <cstring>
@@ -14,8 +14,8 @@
 namespace baleen {
 namespace {
 
-const char kFrozen = 0;      // Addresses are keys scripts cannot forge.
-const char kOriginal = 0;    // In a snapshot: the script's metatable.
+const char kFrozen = 0;    // Addresses are keys scripts cannot forge.
+const char kOriginal = 0;  // In a snapshot: the script's metatable.
 constexpr int kIndexChainMax = 100;
 // A caught error unwinds up to 200 nested calls; measured at 5 to 50 microseconds.
 constexpr int64_t kCaughtErrorCost = 1000;
@@ -29,9 +29,7 @@ int ChargedStock(lua_State* L) {
   return lua_tocfunction(L, lua_upvalueindex(1))(L);
 }
 
-int WriteFrozen(lua_State* L) {
-  return luaL_error(L, "this table is read-only");
-}
+int WriteFrozen(lua_State* L) { return luaL_error(L, "this table is read-only"); }
 
 // --- Keys in order ------------------------------------------------------------------------------
 
@@ -58,8 +56,10 @@ Key KeyAt(lua_State* L, int index) {
   } else if (lua_isinteger(L, index)) {
     key.number = lua_tointeger(L, index);
   } else {
-    luaL_error(L, "cannot go through a table with a %s key in a defined order; use integers or "
-               "strings as keys", luaL_typename(L, index));
+    luaL_error(L,
+               "cannot go through a table with a %s key in a defined order; use integers or "
+               "strings as keys",
+               luaL_typename(L, index));
   }
   return key;
 }
@@ -147,9 +147,9 @@ int IndexChain(lua_State* L) {
 }
 
 constexpr const char* kMetamethods[] = {
-    "__add", "__sub", "__mul", "__div",  "__mod", "__pow", "__unm",  "__idiv",     "__band",
-    "__bor", "__bxor", "__bnot", "__shl", "__shr", "__concat", "__len", "__eq", "__lt",
-    "__le",  "__call", "__tostring", "__newindex"};
+    "__add",  "__sub", "__mul",  "__div",  "__mod",      "__pow",     "__unm",    "__idiv",
+    "__band", "__bor", "__bxor", "__bnot", "__shl",      "__shr",     "__concat", "__len",
+    "__eq",   "__lt",  "__le",   "__call", "__tostring", "__newindex"};
 constexpr const char* kRefused[] = {"__gc", "__mode", "__close", "__pairs"};
 
 void CopyMetamethods(lua_State* L, int from, int to) {
@@ -266,11 +266,31 @@ int ProtectedCall(lua_State* L) {  // (function, ...)
   EnterProtected(L);
   lua_pushboolean(L, 1);
   lua_insert(L, 1);
-  const int status =
-      lua_pcallk(L, lua_gettop(L) - 2, LUA_MULTRET, 0, 0, FinishProtected);
+  const int status = lua_pcallk(L, lua_gettop(L) - 2, LUA_MULTRET, 0, 0, FinishProtected);
   return FinishProtected(L, status, 0);
 }
 
+int ReportDone(lua_State* L, int, lua_KContext) {
+  lua_pushboolean(L, 0);
+  lua_insert(L, 3);
+  return lua_gettop(L) - 2;
+}
+
+// below = 2: (function, report, then true and the results, or the error).
+int FinishReported(lua_State* L, int status, lua_KContext below) {
+  const int results = FinishProtected(L, status, below);
+  if (status == LUA_OK || status == LUA_YIELD) return results;
+  lua_remove(L, -2);  // false
+  lua_replace(L, 3);
+  lua_settop(L, 3);
+  lua_pushvalue(L, 2);
+  lua_insert(L, 3);
+  lua_callk(L, 1, LUA_MULTRET, 0, ReportDone);
+  return ReportDone(L, LUA_OK, 0);
+}
+
+// xpcall's report runs after the unwinding and not as Lua's message handler: Lua runs a handler
+// with hooks off when the hook raised, so an endless one would never end.
 int ProtectedCallWithReport(lua_State* L) {  // (function, report, ...)
   luaL_checktype(L, 2, LUA_TFUNCTION);
   const int arguments = lua_gettop(L) - 2;
@@ -278,8 +298,8 @@ int ProtectedCallWithReport(lua_State* L) {  // (function, report, ...)
   lua_pushboolean(L, 1);
   lua_pushvalue(L, 1);
   lua_rotate(L, 3, 2);  // function, report, true, function, ...
-  const int status = lua_pcallk(L, arguments, LUA_MULTRET, 2, 2, FinishProtected);
-  return FinishProtected(L, status, 2);
+  const int status = lua_pcallk(L, arguments, LUA_MULTRET, 0, 2, FinishReported);
+  return FinishReported(L, status, 2);
 }
 
 int ToString(lua_State* L) {
@@ -344,8 +364,8 @@ int64_t PushSortedKeys(lua_State* L, int index) {
   while ((int64_t{1} << levels) < count) ++levels;
   Charge(L, count * levels);
   // Lua owns the scratch, so that nothing leaks when a later call raises.
-  Key* keys = static_cast<Key*>(
-      lua_newuserdatauv(L, static_cast<size_t>(count) * sizeof(Key) + 1, 0));
+  Key* keys =
+      static_cast<Key*>(lua_newuserdatauv(L, static_cast<size_t>(count) * sizeof(Key) + 1, 0));
   for (lua_Integer i = 0; i < count; ++i) {
     lua_rawgeti(L, unsorted, i + 1);
     keys[i] = KeyAt(L, -1);
@@ -377,9 +397,8 @@ void PushText(lua_State* L, int index) {
         return;
       }
       char text[64];  // Lua's own "%.14g", whatever the host's locale says.
-      const std::to_chars_result end = std::to_chars(text, text + sizeof(text),
-                                                     lua_tonumber(L, index),
-                                                     std::chars_format::general, 14);
+      const std::to_chars_result end = std::to_chars(
+          text, text + sizeof(text), lua_tonumber(L, index), std::chars_format::general, 14);
       lua_pushlstring(L, text, static_cast<size_t>(end.ptr - text));
       if (std::all_of(text, end.ptr, [](char c) { return c == '-' || (c >= '0' && c <= '9'); })) {
         lua_pushliteral(L, ".0");
@@ -410,11 +429,15 @@ void OpenBase(lua_State* L) {
   }
   constexpr const char* kCharged[] = {"tonumber", nullptr};
   CopyStock(L, -2, kCharged);
-  constexpr LibraryFunction kOwn[] = {
-      {"getmetatable", GetMetatable}, {"next", Next},         {"pairs", Pairs},
-      {"pcall", ProtectedCall},       {"xpcall", ProtectedCallWithReport},
-      {"rawset", RawSet},             {"setmetatable", SetMetatable}, {"tostring", ToString},
-      {nullptr, nullptr}};
+  constexpr LibraryFunction kOwn[] = {{"getmetatable", GetMetatable},
+                                      {"next", Next},
+                                      {"pairs", Pairs},
+                                      {"pcall", ProtectedCall},
+                                      {"xpcall", ProtectedCallWithReport},
+                                      {"rawset", RawSet},
+                                      {"setmetatable", SetMetatable},
+                                      {"tostring", ToString},
+                                      {nullptr, nullptr}};
   SetFunctions(L, kOwn);
   lua_replace(L, -2);
 }

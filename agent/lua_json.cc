@@ -179,8 +179,10 @@ void AppendValue(lua_State* L, Bytes* out, int index, int depth) {
     case LUA_TNIL:
     case LUA_TLIGHTUSERDATA: Append(L, out, "null", 4); return;
     case LUA_TBOOLEAN:
-      if (lua_toboolean(L, index)) Append(L, out, "true", 4);
-      else Append(L, out, "false", 5);
+      if (lua_toboolean(L, index))
+        Append(L, out, "true", 4);
+      else
+        Append(L, out, "false", 5);
       return;
     case LUA_TNUMBER: AppendNumber(L, out, index); return;
     case LUA_TSTRING: {
@@ -232,7 +234,8 @@ bool ReadUnicode(Reader* r, Bytes* out) {
   if (!ReadHex(r, &code)) return false;
   if (code >= 0xD800 && code < 0xE000) {
     unsigned low = 0;
-    if (code >= 0xDC00 || !Take(r, '\\') || !Take(r, 'u')) return Fail(r, "half of a surrogate pair");
+    if (code >= 0xDC00 || !Take(r, '\\') || !Take(r, 'u'))
+      return Fail(r, "half of a surrogate pair");
     if (!ReadHex(r, &low)) return false;
     if (low < 0xDC00 || low >= 0xE000) return Fail(r, "half of a surrogate pair");
     code = 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00);

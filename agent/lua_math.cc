@@ -63,9 +63,9 @@ void OpenMath(lua_State* L) {
   lua_call(L, 0, 1);
   lua_newtable(L);
   constexpr const char* kNames[] = {
-      "abs", "acos", "asin", "atan", "ceil", "cos", "deg", "exp", "floor", "fmod", "huge", "log",
-      "max", "maxinteger", "min", "mininteger", "modf", "pi", "rad", "sin", "sqrt", "tan",
-      "tointeger", "type", "ult", nullptr};
+      "abs",  "acos", "asin", "atan", "ceil",       "cos",  "deg",        "exp",  "floor",
+      "fmod", "huge", "log",  "max",  "maxinteger", "min",  "mininteger", "modf", "pi",
+      "rad",  "sin",  "sqrt", "tan",  "tointeger",  "type", "ult",        nullptr};
   CopyStock(L, -2, kNames);
   lua_pushcfunction(L, Random);
   lua_setfield(L, -2, "random");
@@ -76,8 +76,8 @@ void OpenUtf8(lua_State* L) {
   lua_pushcfunction(L, luaopen_utf8);
   lua_call(L, 0, 1);
   lua_newtable(L);
-  constexpr const char* kNames[] = {"char", "charpattern", "codepoint", "codes", "len", "offset",
-                                    nullptr};
+  constexpr const char* kNames[] = {"char", "charpattern", "codepoint", "codes",
+                                    "len",  "offset",      nullptr};
   CopyStock(L, -2, kNames);
   lua_replace(L, -2);
 }

@@ -189,8 +189,9 @@ int Gsub(lua_State* L) {
   const char* subject = luaL_checklstring(L, 1, &size);
   const char* pattern = luaL_checklstring(L, 2, &pattern_size);
   const int type = lua_type(L, 3);
-  luaL_argexpected(L, type == LUA_TNUMBER || type == LUA_TSTRING || type == LUA_TFUNCTION ||
-                   type == LUA_TTABLE, 3, "string/function/table");
+  luaL_argexpected(
+      L, type == LUA_TNUMBER || type == LUA_TSTRING || type == LUA_TFUNCTION || type == LUA_TTABLE,
+      3, "string/function/table");
   if (type == LUA_TNUMBER) lua_tolstring(L, 3, nullptr);
   const lua_Integer count_max = luaL_optinteger(L, 4, static_cast<lua_Integer>(size) + 1);
   const char* pattern_end = pattern + pattern_size;

@@ -1,4 +1,5 @@
-// table: raw access only, so that a lying __len cannot make a C loop endless; each loop has a price.
+// table: raw access only, so that a lying __len cannot make a C loop endless; each loop has a
+// price.
 //
 // sort is a merge sort: stable, so equal elements keep an order that no pivot choice decides.
 #include <cstring>
@@ -155,8 +156,7 @@ bool TopComesFirst(lua_State* L) {
 }
 
 // Merges the sorted runs [begin, middle) and [middle, end) of `from` into `to`; positions from 1.
-void Merge(lua_State* L, int from, int to, lua_Integer begin, lua_Integer middle,
-           lua_Integer end) {
+void Merge(lua_State* L, int from, int to, lua_Integer begin, lua_Integer middle, lua_Integer end) {
   lua_Integer left = begin, right = middle;
   for (lua_Integer out = begin; out < end; ++out) {
     if (left < middle && right < end) {
@@ -214,9 +214,9 @@ int Sort(lua_State* L) {
 }  // namespace
 
 void OpenTable(lua_State* L) {
-  constexpr LibraryFunction kFunctions[] = {
-      {"concat", Concat}, {"insert", Insert}, {"move", Move},     {"pack", Pack},
-      {"remove", Remove}, {"sort", Sort},     {"unpack", Unpack}, {nullptr, nullptr}};
+  constexpr LibraryFunction kFunctions[] = {{"concat", Concat}, {"insert", Insert}, {"move", Move},
+                                            {"pack", Pack},     {"remove", Remove}, {"sort", Sort},
+                                            {"unpack", Unpack}, {nullptr, nullptr}};
   lua_newtable(L);
   SetFunctions(L, kFunctions);
 }

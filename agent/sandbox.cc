@@ -106,7 +106,8 @@ void AddLibrary(lua_State* L, const char* name, void (*open)(lua_State*)) {
   lua_setfield(L, -2, name);
 }
 
-// Leaves nothing on the stack. The script's environment is an empty table over the built-in globals.
+// Leaves nothing on the stack. The script's environment is an empty table over the built-in
+// globals.
 int Build(lua_State* L) {
   luaL_checkstack(L, 20, "libraries");
   OpenBase(L);
@@ -158,9 +159,7 @@ int CallChunk(lua_State* L) {
 
 }  // namespace
 
-SandboxState& StateOf(lua_State* L) {
-  return **static_cast<SandboxState**>(lua_getextraspace(L));
-}
+SandboxState& StateOf(lua_State* L) { return **static_cast<SandboxState**>(lua_getextraspace(L)); }
 
 void Exhaust(SandboxState& state) {
   state.exhausted = true;

@@ -38,8 +38,8 @@ class Sandbox {
   Status Compile(std::string_view source, std::string_view name);
   /// Runs the compiled chunk and keeps the function it returns. Errors: as Compile.
   Status RunChunk();
-  /// Runs the turn to its next yield or to its end. The first call starts it; what it gets and gives
-  /// is the binding's business. Errors: INVALID_ARGUMENT, RESOURCE_EXHAUSTED, CANCELLED.
+  /// Runs the turn to its next yield or to its end. The first call starts it; what it gets and
+  /// gives is the binding's business. Errors: INVALID_ARGUMENT, RESOURCE_EXHAUSTED, CANCELLED.
   Result<StepEnd> Resume();
 
  private:

@@ -14,8 +14,8 @@ struct TurnBinding;
 
 /// Instructions between two looks at the budget. Small enough that a step overruns by microseconds.
 inline constexpr int kHookInterval = 1000;
-/// No single string or table part grows beyond this: one Lua instruction can copy or compare a whole
-/// string, and the hook looks only between instructions.
+/// No single string or table part grows beyond this: one Lua instruction can copy or compare a
+/// whole string, and the hook looks only between instructions.
 inline constexpr int64_t kAllocationBytesMax = 16 << 20;
 /// Bytes of new memory that cost as much of the budget as one instruction.
 inline constexpr int64_t kBytesPerInstruction = 64;
@@ -26,12 +26,12 @@ struct SandboxState {
   int64_t memory_max = 0;        ///< Bytes.
   int64_t instructions_left = 0;
   int64_t instructions_max = 0;
-  int protected_depth = 0;    ///< Calls of pcall and xpcall that have not ended.
-  bool exhausted = false;     ///< Sticky: every further instruction raises.
-  bool interrupted = false;   ///< `exhausted` because of `interrupt`.
+  int protected_depth = 0;   ///< Calls of pcall and xpcall that have not ended.
+  bool exhausted = false;    ///< Sticky: every further instruction raises.
+  bool interrupted = false;  ///< `exhausted` because of `interrupt`.
   bool memory_refused = false;
   const std::atomic<bool>* interrupt = nullptr;
-  uint64_t random[4] = {};       ///< xoshiro256** state.
+  uint64_t random[4] = {};  ///< xoshiro256** state.
   TurnBinding* binding = nullptr;
 };
 

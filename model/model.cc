@@ -4,7 +4,6 @@
 #include <bit>
 #include <utility>
 
-#include "kernels/check.h"
 #include "model/checkpoint/checkpoint.h"
 #include "model/checkpoint/fingerprint.h"
 #include "model/forward.h"
@@ -63,6 +62,19 @@ Status CheckTokens(const ModelConfig& config, const KvCacheState& state,
                                 std::to_string(config.vocab));
   }
   return OkStatus();
+}
+
+/// A cache of another model or mode would be read out of bounds.
+Status CheckCache(const ModelConfig& config, kernels::RowFormat format, const KvCacheState& state) {
+  const ModelConfig& other = state.config();
+  if (state.layout().format == format && other.layer_kinds == config.layer_kinds &&
+      other.head_dim == config.head_dim && other.rope_dim == config.rope_dim &&
+      other.window == config.window && other.index_dim == config.index_dim) {
+    return OkStatus();
+  }
+  return InvalidArgumentError(
+      "forward pass: the cache was made for another model or numeric mode; use NewCache or "
+      "RestoreCache of this one");
 }
 
 }  // namespace
@@ -130,6 +142,13 @@ Result<std::unique_ptr<Model>> Model::Open(const std::string& path, const ModelO
   std::unique_ptr<Tokenizer> tokenizer;
   if (checkpoint->has_tokenizer()) {
     ASSIGN_OR_RETURN(tokenizer, Tokenizer::Load(path + "/tokenizer.json"));
+    const int64_t vocab = checkpoint->config().vocab;
+    if (tokenizer->vocab() > vocab) {
+      return InvalidArgumentError("'" + path + "/tokenizer.json': expected ids below vocab_size " +
+                                  std::to_string(vocab) + ", got ids up to " +
+                                  std::to_string(tokenizer->vocab() - 1) +
+                                  "; it belongs to another model");
+    }
   }
   ASSIGN_OR_RETURN(std::string fingerprint, CheckpointFingerprint(*checkpoint, fingerprinting));
   ASSIGN_OR_RETURN(auto model, FromWeights(*checkpoint, packing, std::move(fingerprint)));
@@ -155,7 +174,7 @@ Result<KvCache> Model::RestoreCache(std::vector<std::shared_ptr<const KvBlock>> 
 Status Model::Forward(KvCache& cache, std::span<const int32_t> tokens, LogitsWanted wanted,
                       std::vector<float>* logits) {
   KvCacheState& state = cache.state();
-  DCHECK(state.layout().format == row_format());
+  RETURN_IF_ERROR(CheckCache(impl_->config_, row_format(), state));
   RETURN_IF_ERROR(CheckTokens(impl_->config_, state, tokens));
   if (wanted != LogitsWanted::kNone && logits == nullptr) {
     return InvalidArgumentError("forward pass: logits wanted but there is nowhere to put them");

@@ -74,9 +74,10 @@ class Model {
 
   /// Appends `tokens` to `cache`. Any split of the same tokens into calls gives the same bits.
   /// Shapes: logits [vocab] (kLast) or [tokens, vocab] (kAll), fp32; resized.
-  /// Errors: INVALID_ARGUMENT for a token id outside the vocabulary, or a call whose logits would
-  /// take over 4 GiB; OUT_OF_RANGE beyond positions_max: in these cases the cache is unchanged.
-  /// INTERNAL if logits are not finite: the cache then holds the tokens and is of no use.
+  /// Errors: INVALID_ARGUMENT for a token id outside the vocabulary, a call whose logits would take
+  /// over 4 GiB, or a cache of another model or mode; OUT_OF_RANGE beyond positions_max: in these
+  /// cases the cache is unchanged. INTERNAL if logits are not finite: the cache then holds the
+  /// tokens and is of no use.
   Status Forward(KvCache& cache, std::span<const int32_t> tokens, LogitsWanted wanted,
                  std::vector<float>* logits);
 

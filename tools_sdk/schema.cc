@@ -128,9 +128,11 @@ Status Schema::Build(const void* opaque, const std::string& place, int depth, No
       }
       (keyword == "minLength" ? out->length_min : out->length_max) = value.get<int64_t>();
     } else {
-      return Wrong(place, "the keyword '" + keyword + "' is not supported; use type, properties, "
-                   "required, enum, additionalProperties, items, minimum, maximum, minLength, "
-                   "maxLength");
+      return Wrong(place,
+                   "the keyword '" + keyword +
+                       "' is not supported; use type, properties, "
+                       "required, enum, additionalProperties, items, minimum, maximum, minLength, "
+                       "maxLength");
     }
   }
   return OkStatus();
@@ -176,9 +178,10 @@ Status Schema::Check(const Node& node, const void* opaque, const std::string& pl
     const int64_t length = LengthOf(json.get_ref<const std::string&>());
     if (length < node.length_min.value_or(0) ||
         length > node.length_max.value_or(std::numeric_limits<int64_t>::max())) {
-      return Wrong(place, "has " + std::to_string(length) + " characters, expected " +
-                   std::to_string(node.length_min.value_or(0)) +
-                   (node.length_max ? " to " + std::to_string(*node.length_max) : " or more"));
+      return Wrong(place,
+                   "has " + std::to_string(length) + " characters, expected " +
+                       std::to_string(node.length_min.value_or(0)) +
+                       (node.length_max ? " to " + std::to_string(*node.length_max) : " or more"));
     }
   }
   if (json.is_array() && node.items != nullptr) {

@@ -36,8 +36,8 @@ class Schema {
   std::unique_ptr<Node> root_;
 };
 
-/// Checks a call's arguments against `spec.parameters`. For callers that check once; a ToolSet keeps
-/// the parsed schema. Errors: INVALID_ARGUMENT.
+/// Checks a call's arguments against `spec.parameters`. For callers that check once; a ToolSet
+/// keeps the parsed schema. Errors: INVALID_ARGUMENT.
 Status ValidateArguments(const ToolSpec& spec, std::string_view arguments_json);
 
 /// The function object shown to the model, as JSON text: name, description, parameters, in this

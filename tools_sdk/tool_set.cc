@@ -9,8 +9,8 @@ namespace {
 
 bool IsLegalName(std::string_view name) {
   const auto legal = [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           c == '_' || c == '.' || c == '-';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+           c == '.' || c == '-';
   };
   return !name.empty() && name.size() <= 64 && std::all_of(name.begin(), name.end(), legal);
 }
@@ -32,8 +32,8 @@ Status ToolSet::Add(std::unique_ptr<Tool> tool) {
     return AlreadyExistsError("tool set: there is a tool '" + spec.name + "' already");
   }
   if (entries_.size() >= kToolsMax) {
-    return ResourceExhaustedError("tool set: at most " + std::to_string(kToolsMax) +
-                                  " tools; '" + spec.name + "' is one too many");
+    return ResourceExhaustedError("tool set: at most " + std::to_string(kToolsMax) + " tools; '" +
+                                  spec.name + "' is one too many");
   }
   Result<Schema> schema = Schema::Parse(spec.parameters);
   if (!schema.ok()) return schema.status().WithContext("tool '" + spec.name + "'");

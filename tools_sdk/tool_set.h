@@ -1,7 +1,7 @@
 // The tools of one session: found by name, in a fixed order, checked when they are added.
 //
-// Built once and then only read, so that the model's prompt and a replay see the same list. Called by
-// the runtime.
+// Built once and then only read, so that the model's prompt and a replay see the same list. Called
+// by the runtime.
 #pragma once
 
 #include <cstddef>

@@ -102,7 +102,8 @@ def serve_add(channel, session, ready):
                 result.content = f"add needs numbers a and b: {error!r}"
             outgoing.put(tool_host_pb2.ServeRequest(result=result))
     except grpc.RpcError as error:
-        print(f"tool host: {error.code().name}: {error.details()}", file=sys.stderr)
+        if error.code() != grpc.StatusCode.CANCELLED:  # that is our own goodbye
+            print(f"tool host: {error.code().name}: {error.details()}", file=sys.stderr)
     outgoing.put(None)
 
 

@@ -8,7 +8,7 @@
 namespace baleen::kernels::cpu {
 namespace {
 
-constexpr int kSpins = 4000;  // Some tens of microseconds.
+constexpr int kSpins = 500;  // A pause takes up to 140 cycles: some tens of microseconds.
 
 inline void Pause() {
 #if defined(__x86_64__) || defined(__i386__)

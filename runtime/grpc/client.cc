@@ -68,6 +68,13 @@ class RemoteRuntime final : public Runtime {
         admin_(v1::Admin::NewStub(channel_)) {}
 
   Result<SessionView> CreateSession(const CreateSessionRequest& request) override {
+    // An enum on the wire: a word that it can't hold must not become another one.
+    const std::string& thinking = request.settings.thinking;
+    if (thinking != "chat" && thinking != "thinking") {
+      return InvalidArgumentError(
+          "settings.thinking: expected 'chat' or 'thinking', got '" + thinking + "'",
+          wire::kBadField);
+    }
     v1::CreateSessionRequest wire;
     wire.set_session_id(request.session);
     wire::ToWire(request.settings, wire.mutable_session()->mutable_settings());
@@ -165,8 +172,7 @@ class RemoteRuntime final : public Runtime {
       v1::ReadTokensRequest wire;
       wire.set_name(wire::SessionName(session));
       wire.set_begin(begin + static_cast<int64_t>(out.ids.size()));
-      const int64_t wanted =
-          std::min(kTokensPerCall, count - static_cast<int64_t>(out.ids.size()));
+      const int64_t wanted = std::min(kTokensPerCall, count - static_cast<int64_t>(out.ids.size()));
       if (wanted == 0) break;  // 0 on the wire means the server's default
       wire.set_count(wanted);
       v1::ReadTokensResponse response;
@@ -232,7 +238,8 @@ Result<std::unique_ptr<Runtime>> ConnectRuntime(const std::string& address,
   // Own connections: a global pool would let one caller's broken connection delay another's.
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   auto channel = grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
-  // Not WaitForConnected: it goes on trying when nobody listens, and the caller has another plan then.
+  // Not WaitForConnected: it goes on trying when nobody listens, and the caller has another plan
+  // then.
   const auto deadline =
       std::chrono::system_clock::now() + std::chrono::milliseconds(options.connect_ms_max);
   grpc_connectivity_state state = channel->GetState(true);
@@ -245,8 +252,7 @@ Result<std::unique_ptr<Runtime>> ConnectRuntime(const std::string& address,
         "no server answers on '" + address.substr(0, 200) + "'; is `baleen serve` running?",
         "NOT_LISTENING");
   }
-  return std::unique_ptr<Runtime>(
-      std::make_unique<RemoteRuntime>(options, std::move(channel)));
+  return std::unique_ptr<Runtime>(std::make_unique<RemoteRuntime>(options, std::move(channel)));
 }
 
 }  // namespace baleen

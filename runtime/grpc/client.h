@@ -14,15 +14,16 @@
 namespace baleen {
 
 struct ConnectOptions {
-  int64_t connect_ms_max = 3000;       ///< Until the server's HTTP/2 greeting.
-  int64_t call_ms_max = 60'000;        ///< Deadline of each unary call; never cancels a turn.
-  int64_t verify_ms_max = 3'600'000;   ///< Deadline of Verify, which walks everything.
+  int64_t connect_ms_max = 3000;      ///< Until the server's HTTP/2 greeting.
+  int64_t call_ms_max = 60'000;       ///< Deadline of each unary call; never cancels a turn.
+  int64_t verify_ms_max = 3'600'000;  ///< Deadline of Verify, which walks everything.
 };
 
 /// Connects to `address`: "unix:PATH" or "HOST:PORT".
 /// Errors: UNAVAILABLE/NOT_LISTENING at once if nobody answers; INVALID_ARGUMENT.
 /// Threads: of the result, as Runtime. Callbacks run on one thread per subscription or tool host.
-/// Errors of the result's methods: the server's code, message and reason; UNAVAILABLE if it is gone.
+/// Errors of the result's methods: the server's code, message and reason; UNAVAILABLE if it is
+/// gone.
 Result<std::unique_ptr<Runtime>> ConnectRuntime(const std::string& address,
                                                 const ConnectOptions& options = {});
 

@@ -98,9 +98,9 @@ class HostClient final : public ToolHostConnection {
 
   Status SubmitResult(const std::string& session, const ToolResult& result) override {
     if (session != session_) {
-      return InvalidArgumentError("this tool host serves session '" + session_ + "', not '" +
-                                      session + "'",
-                                  wire::kBadField);
+      return InvalidArgumentError(
+          "this tool host serves session '" + session_ + "', not '" + session + "'",
+          wire::kBadField);
     }
     v1::ServeRequest request;
     wire::ToWire(result, request.mutable_result());

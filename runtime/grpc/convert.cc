@@ -3,7 +3,7 @@
 #include <cmath>
 #include <utility>
 
-#include "runtime/grpc/wire_status.h"
+#include "tools_sdk/utf8.h"
 
 namespace baleen::wire {
 namespace {
@@ -14,7 +14,7 @@ constexpr size_t kIdBytesMax = 63;
 
 Status BadField(std::string_view field, std::string_view expected, std::string_view got) {
   // A hostile name may be megabytes long: show its start.
-  const std::string shown = ValidUtf8(got.substr(0, 80)) + (got.size() > 80 ? "..." : "");
+  const std::string shown = ReplaceInvalidUtf8(got.substr(0, 80)) + (got.size() > 80 ? "..." : "");
   return InvalidArgumentError(
       std::string(field) + ": expected " + std::string(expected) + ", got '" + shown + "'",
       kBadField);
@@ -47,7 +47,8 @@ int64_t TimeMs(const google::protobuf::Timestamp& time) {
 
 Status CheckUnit(float value, std::string_view field, float least, float most) {
   if (std::isfinite(value) && value >= least && value <= most) return OkStatus();
-  return BadField(field, "a number in [" + std::to_string(least) + ", " + std::to_string(most) + "]",
+  return BadField(field,
+                  "a number in [" + std::to_string(least) + ", " + std::to_string(most) + "]",
                   std::to_string(value));
 }
 
@@ -66,9 +67,9 @@ v1::EffectClass ToWireEffect(EffectClass effect) {
 }
 
 void ToWireSpec(const ToolSpec& spec, v1::ToolSpec* out) {
-  out->set_name(ValidUtf8(spec.name));
-  out->set_description(ValidUtf8(spec.description));
-  out->set_parameters(ValidUtf8(spec.parameters));
+  out->set_name(ReplaceInvalidUtf8(spec.name));
+  out->set_description(ReplaceInvalidUtf8(spec.description));
+  out->set_parameters(ReplaceInvalidUtf8(spec.parameters));
   out->set_effect(ToWireEffect(spec.effect));
   out->set_timeout_ms(spec.timeout_ms);
   out->set_output_bytes_max(spec.output_bytes_max);
@@ -76,7 +77,8 @@ void ToWireSpec(const ToolSpec& spec, v1::ToolSpec* out) {
 
 Result<ToolSpec> FromWireSpec(const v1::ToolSpec& spec) {
   RETURN_IF_ERROR(CheckNotNegative(spec.timeout_ms(), "settings.host_tools.timeout_ms"));
-  RETURN_IF_ERROR(CheckNotNegative(spec.output_bytes_max(), "settings.host_tools.output_bytes_max"));
+  RETURN_IF_ERROR(
+      CheckNotNegative(spec.output_bytes_max(), "settings.host_tools.output_bytes_max"));
   ToolSpec out;
   out.name = spec.name();
   out.description = spec.description();
@@ -146,14 +148,14 @@ Result<SamplingSettings> FromWire(const v1::Sampling& sampling) {
 }
 
 void ToWire(const SessionSettings& settings, v1::SessionSettings* out) {
-  out->set_title(ValidUtf8(settings.title));
-  out->set_workspace(ValidUtf8(settings.workspace));
-  out->set_script(ValidUtf8(settings.script));
-  out->set_script_name(ValidUtf8(settings.script_name));
-  out->set_system_prompt(ValidUtf8(settings.system_prompt));
+  out->set_title(ReplaceInvalidUtf8(settings.title));
+  out->set_workspace(ReplaceInvalidUtf8(settings.workspace));
+  out->set_script(ReplaceInvalidUtf8(settings.script));
+  out->set_script_name(ReplaceInvalidUtf8(settings.script_name));
+  out->set_system_prompt(ReplaceInvalidUtf8(settings.system_prompt));
   out->set_thinking(settings.thinking == "thinking" ? v1::SessionSettings::THINKING
                                                     : v1::SessionSettings::CHAT);
-  out->set_reasoning_effort(ValidUtf8(settings.reasoning_effort));
+  out->set_reasoning_effort(ReplaceInvalidUtf8(settings.reasoning_effort));
   for (const ToolSpec& spec : settings.host_tools) ToWireSpec(spec, out->add_host_tools());
   ToWire(settings.sampling, out->mutable_sampling());
   out->set_tokens_max(settings.tokens_max);
@@ -200,7 +202,7 @@ void ToWire(const SessionView& view, v1::Session* out) {
   out->set_turns(view.turns);
   SetTime(view.created_ms, out->mutable_create_time());
   SetTime(view.updated_ms, out->mutable_update_time());
-  out->set_head_cursor(ValidUtf8(view.head_cursor));
+  out->set_head_cursor(ReplaceInvalidUtf8(view.head_cursor));
   out->set_open_turn(TurnNameOf(view.session, view.open_turn));
 }
 
@@ -226,12 +228,12 @@ Result<SessionView> FromWire(const v1::Session& session) {
 
 void ToWire(const StartTurnRequest& request, v1::StartTurnRequest* out) {
   out->set_parent(SessionName(request.session));
-  for (const std::string& part : request.input) out->add_input(ValidUtf8(part));
+  for (const std::string& part : request.input) out->add_input(ReplaceInvalidUtf8(part));
   if (request.sampling.has_value()) ToWire(*request.sampling, out->mutable_sampling());
   out->set_tokens_max(request.tokens_max);
   out->set_trace_logits(request.trace_logits);
-  out->set_expected_head(ValidUtf8(request.expected_head));
-  out->set_request_id(ValidUtf8(request.request_id));
+  out->set_expected_head(ReplaceInvalidUtf8(request.expected_head));
+  out->set_request_id(ReplaceInvalidUtf8(request.request_id));
 }
 
 Result<StartTurnRequest> FromWire(const v1::StartTurnRequest& request) {
@@ -257,11 +259,11 @@ void ToWire(const TurnView& view, v1::Turn* out) {
     case TurnState::kFailed: out->set_state(v1::Turn::FAILED); break;
     case TurnState::kCancelled: out->set_state(v1::Turn::CANCELLED); break;
   }
-  out->set_text(ValidUtf8(view.text));
+  out->set_text(ReplaceInvalidUtf8(view.text));
   if (!view.error.ok()) {
     out->mutable_error()->set_code(static_cast<int>(view.error.code()));
-    out->mutable_error()->set_reason(ValidUtf8(view.error.reason()));
-    out->mutable_error()->set_message(ValidUtf8(view.error.message()));
+    out->mutable_error()->set_reason(ReplaceInvalidUtf8(view.error.reason()));
+    out->mutable_error()->set_message(ReplaceInvalidUtf8(view.error.message()));
   }
   v1::TokenUse* use = out->mutable_tokens();
   use->set_reused_ram(view.tokens_reused_ram);
@@ -300,9 +302,9 @@ Result<TurnView> FromWire(const v1::Turn& turn) {
 void ToWire(const Event& event, v1::Event* out) {
   out->set_session(SessionName(event.session));
   out->set_turn(TurnNameOf(event.session, event.turn));
-  out->set_kind(ValidUtf8(event.kind));
-  out->set_payload(ValidUtf8(event.payload));
-  out->set_cursor(ValidUtf8(event.cursor));
+  out->set_kind(ReplaceInvalidUtf8(event.kind));
+  out->set_payload(ReplaceInvalidUtf8(event.payload));
+  out->set_cursor(ReplaceInvalidUtf8(event.cursor));
   out->set_seq(event.seq);
   SetTime(event.time_ms, out->mutable_time());
 }
@@ -342,7 +344,9 @@ void ToWire(const VerifyReport& report, v1::VerifySessionResponse* out) {
   out->set_tokens(report.tokens);
   out->set_blocks(report.blocks);
   out->set_checkpoints(report.checkpoints);
-  for (const std::string& problem : report.problems) out->add_problems(ValidUtf8(problem));
+  out->set_block_bytes(report.block_bytes);
+  out->set_checkpoint_bytes(report.checkpoint_bytes);
+  for (const std::string& problem : report.problems) out->add_problems(ReplaceInvalidUtf8(problem));
 }
 
 VerifyReport FromWire(const v1::VerifySessionResponse& response) {
@@ -352,6 +356,8 @@ VerifyReport FromWire(const v1::VerifySessionResponse& response) {
   out.tokens = response.tokens();
   out.blocks = response.blocks();
   out.checkpoints = response.checkpoints();
+  out.block_bytes = response.block_bytes();
+  out.checkpoint_bytes = response.checkpoint_bytes();
   out.problems.assign(response.problems().begin(), response.problems().end());
   return out;
 }
@@ -364,9 +370,9 @@ void ToWire(const RuntimeStats& stats, v1::Stats* out) {
   out->set_block_tokens(stats.block_tokens);
   out->set_block_payload_bytes(stats.block_payload_bytes);
   out->set_engine_wakeups(stats.engine_wakeups);
-  out->set_fingerprint(ValidUtf8(stats.fingerprint));
-  out->set_arithmetic_id(ValidUtf8(stats.arithmetic_id));
-  out->set_model_path(ValidUtf8(stats.model_path));
+  out->set_fingerprint(ReplaceInvalidUtf8(stats.fingerprint));
+  out->set_arithmetic_id(ReplaceInvalidUtf8(stats.arithmetic_id));
+  out->set_model_path(ReplaceInvalidUtf8(stats.model_path));
 }
 
 RuntimeStats FromWire(const v1::Stats& stats) {
@@ -385,7 +391,7 @@ RuntimeStats FromWire(const v1::Stats& stats) {
 }
 
 void ToWire(const ToolResult& result, v1::Result* out) {
-  out->set_call_id(ValidUtf8(result.call_id));
+  out->set_call_id(ReplaceInvalidUtf8(result.call_id));
   switch (result.outcome) {
     case ToolOutcome::kOk: out->set_outcome(v1::OUTCOME_OK); break;
     case ToolOutcome::kError: out->set_outcome(v1::OUTCOME_ERROR); break;
@@ -394,7 +400,7 @@ void ToWire(const ToolResult& result, v1::Result* out) {
     case ToolOutcome::kAborted: out->set_outcome(v1::OUTCOME_ABORTED); break;
     case ToolOutcome::kUnknown: out->set_outcome(v1::OUTCOME_UNKNOWN); break;
   }
-  out->set_content(ValidUtf8(result.content));
+  out->set_content(ReplaceInvalidUtf8(result.content));
   out->set_content_bytes(result.content_bytes);
 }
 

@@ -1,5 +1,5 @@
-// Public value types <-> wire messages, and resource names. Pure functions; both directions are total:
-// what can't be said on the wire is INVALID_ARGUMENT/BAD_FIELD, naming the field.
+// Public value types <-> wire messages, and resource names. Pure functions; both directions are
+// total: what can't be said on the wire is INVALID_ARGUMENT/BAD_FIELD, naming the field.
 //
 // Used by server and client of this folder only.
 #pragma once

@@ -14,7 +14,8 @@
 
 namespace baleen {
 
-/// Threads: Post and PostAlways may be called from any thread, also from jobs. Never blocks for jobs.
+/// Threads: Post and PostAlways may be called from any thread, also from jobs. Never blocks for
+/// jobs.
 class Executor {
  public:
   Executor(int threads, int64_t queued_max);

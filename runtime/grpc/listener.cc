@@ -39,8 +39,7 @@ Status OsError(const std::string& what, int error) {
 Result<sockaddr_un> UnixAddress(const std::string& path) {
   sockaddr_un out = {};
   out.sun_family = AF_UNIX;
-  if (path.empty() || path.size() >= sizeof(out.sun_path) ||
-      path.find('\0') != std::string::npos) {
+  if (path.empty() || path.size() >= sizeof(out.sun_path) || path.find('\0') != std::string::npos) {
     return InvalidArgumentError("listen address 'unix:" + path + "': expected a path of 1 to " +
                                 std::to_string(sizeof(out.sun_path) - 1) +
                                 " bytes (the kernel's limit), got " + std::to_string(path.size()) +
@@ -88,8 +87,7 @@ Status RemoveStaleSocket(const std::string& path, const sockaddr_un& address) {
   }
   const OwnedFd probe(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!probe.valid()) return OsError("socket", errno);
-  const int rc =
-      connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address));
+  const int rc = connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address));
   // EAGAIN: somebody listens, but his backlog is full.
   if (rc == 0 || errno != ECONNREFUSED) {
     return FailedPreconditionError(
@@ -152,9 +150,8 @@ Status Listener::BindUnix(const std::string& path) {
   lock_ = OwnedFd(open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!lock_.valid()) return OsError("lock file '" + lock_path + "'", errno);
   if (flock(lock_.get(), LOCK_EX | LOCK_NB) != 0) {
-    return FailedPreconditionError("another server holds '" + lock_path +
-                                       "'; stop it or choose another path",
-                                   kInUse);
+    return FailedPreconditionError(
+        "another server holds '" + lock_path + "'; stop it or choose another path", kInUse);
   }
   RETURN_IF_ERROR(RemoveStaleSocket(path, address));
   socket_ = OwnedFd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));

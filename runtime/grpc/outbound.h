@@ -1,8 +1,8 @@
-// OutboundStream: what the two streaming RPCs share: one write in flight, a bounded queue, an orderly
-// end, and a lifetime that outlasts every job that points here.
+// OutboundStream: what the two streaming RPCs share: one write in flight, a bounded queue, an
+// orderly end, and a lifetime that outlasts every job that points here.
 //
-// The runtime's control thread only locks, pushes and posts; writing happens on gRPC's threads or on
-// the stream executor. gRPC deletes the object by OnDone. Used by this folder only.
+// The runtime's control thread only locks, pushes and posts; writing happens on gRPC's threads or
+// on the stream executor. gRPC deletes the object by OnDone. Used by this folder only.
 #pragma once
 
 #include <condition_variable>
@@ -105,7 +105,8 @@ class OutboundStream : public Reactor, public OpenStream {
     bool live = false;
   };
 
-  /// Gives up what the stream holds of the runtime. Called once, without the lock, on a call thread.
+  /// Gives up what the stream holds of the runtime. Called once, without the lock, on a call
+  /// thread.
   virtual void Release() = 0;
   /// Under the lock, as a message leaves the queue.
   virtual void OnTaken(const Message& message) = 0;
@@ -192,8 +193,8 @@ class OutboundStream : public Reactor, public OpenStream {
     this->StartWrite(&current_);
   }
 
-  /// Finishes once nothing refers to the stream any more. `jobs_done` are counted off under the same
-  /// lock: after that another thread may finish the stream, and the object may be gone.
+  /// Finishes once nothing refers to the stream any more. `jobs_done` are counted off under the
+  /// same lock: after that another thread may finish the stream, and the object may be gone.
   void Settle(int64_t jobs_done) {
     grpc::Status status;
     {

@@ -84,8 +84,8 @@ class ServerImpl final : public Server {
   }
 
  private:
-  /// gRPC has health and reflection as switches of the process. Health is put back as it was, so that
-  /// a host's own servers don't change; reflection can't be.
+  /// gRPC has health and reflection as switches of the process. Health is put back as it was, so
+  /// that a host's own servers don't change; reflection can't be.
   void Build(grpc::ServerBuilder* builder) {
     static std::mutex switches;
     const std::lock_guard<std::mutex> lock(switches);

@@ -1,8 +1,8 @@
 // Server: the gRPC front of a Runtime. A thin translation; every decision is the runtime's.
 //
-// Serves baleen.v1 (proto/), grpc.health.v1.Health and reflection on one Unix socket or loopback port.
-// Has no authentication: the socket's folder is the border. Called by `baleen serve` and by hosts.
-// No gRPC header is needed to use it.
+// Serves baleen.v1 (proto/), grpc.health.v1.Health and reflection on one Unix socket or loopback
+// port. Has no authentication: the socket's folder is the border. Called by `baleen serve` and by
+// hosts. No gRPC header is needed to use it.
 #pragma once
 
 #include <cstdint>
@@ -15,10 +15,10 @@
 namespace baleen {
 
 struct ServerOptions {
-  /// "unix:PATH", or "HOST:PORT" with a loopback host (port 0: any free one). Unix: PATH's folder is
-  /// made with mode 0700 if it is missing, and must not be writable by others; the socket has mode
-  /// 0600 and only peers with this process's uid (or root) are let in. A TCP port has no such border:
-  /// every user of the machine can connect.
+  /// "unix:PATH", or "HOST:PORT" with a loopback host (port 0: any free one). Unix: PATH's folder
+  /// is made with mode 0700 if it is missing, and must not be writable by others; the socket has
+  /// mode 0600 and only peers with this process's uid (or root) are let in. A TCP port has no such
+  /// border: every user of the machine can connect.
   std::string listen{};
   /// Per watcher. When full, live events go first (Event.live_dropped counts them); a watcher that
   /// falls behind on durable events gets RESOURCE_EXHAUSTED/SLOW_CONSUMER.
@@ -49,8 +49,8 @@ class Server {
 
   /// What a client connects to: "unix:PATH" or "HOST:PORT" with the real port.
   virtual const std::string& address() const = 0;
-  /// Health says NOT_SERVING, new turns, sessions and streams are refused, and open streams end, all
-  /// with UNAVAILABLE/DRAINING. Turns go on. Doesn't wait. Idempotent.
+  /// Health says NOT_SERVING, new turns, sessions and streams are refused, and open streams end,
+  /// all with UNAVAILABLE/DRAINING. Turns go on. Doesn't wait. Idempotent.
   virtual void Drain() = 0;
   /// Drains, lets running calls end, closes the socket and removes its file. Idempotent.
   virtual void Shutdown() = 0;

@@ -10,6 +10,7 @@
 
 #include "runtime/grpc/convert.h"
 #include "runtime/grpc/services.h"
+#include "tools_sdk/utf8.h"
 
 namespace baleen {
 namespace {
@@ -59,15 +60,15 @@ class HostStream final : public Base {
     explicit Sink(HostStream* stream) : stream_(stream) {}
     bool OnCall(const std::string& /*session*/, const ToolCall& call, int64_t timeout_ms) override {
       Response message;
-      message.mutable_call()->set_call_id(wire::ValidUtf8(call.id));
-      message.mutable_call()->set_tool(wire::ValidUtf8(call.name));
-      message.mutable_call()->set_arguments(wire::ValidUtf8(call.arguments));
+      message.mutable_call()->set_call_id(ReplaceInvalidUtf8(call.id));
+      message.mutable_call()->set_tool(ReplaceInvalidUtf8(call.name));
+      message.mutable_call()->set_arguments(ReplaceInvalidUtf8(call.arguments));
       message.mutable_call()->set_timeout_ms(timeout_ms);
       return stream_->Send(std::move(message));
     }
     void OnCancel(const std::string& /*session*/, const std::string& call_id) override {
       Response message;
-      message.mutable_cancel()->set_call_id(wire::ValidUtf8(call_id));
+      message.mutable_cancel()->set_call_id(ReplaceInvalidUtf8(call_id));
       stream_->Send(std::move(message));
     }
 
@@ -95,10 +96,9 @@ class HostStream final : public Base {
     }
     for (const std::string& tool : wanted.tools()) {
       if (!tool.empty() && tool.size() <= kToolNameBytesMax) continue;
-      return InvalidArgumentError(
-          "register.tools: expected names of 1 to 64 bytes, got one of " +
-              std::to_string(tool.size()),
-          wire::kBadField);
+      return InvalidArgumentError("register.tools: expected names of 1 to 64 bytes, got one of " +
+                                      std::to_string(tool.size()),
+                                  wire::kBadField);
     }
     const std::lock_guard<std::mutex> own(connection_mutex_);
     if (connection_ != nullptr) {
@@ -133,8 +133,8 @@ class HostStream final : public Base {
     Response message;
     message.mutable_receipt()->set_call_id(result.call_id());
     message.mutable_receipt()->set_code(static_cast<int>(status.code()));
-    message.mutable_receipt()->set_reason(wire::ValidUtf8(status.reason()));
-    message.mutable_receipt()->set_error(wire::ValidUtf8(status.message()));
+    message.mutable_receipt()->set_reason(ReplaceInvalidUtf8(status.reason()));
+    message.mutable_receipt()->set_error(ReplaceInvalidUtf8(status.message()));
     Send(std::move(message));
     return OkStatus();
   }
@@ -145,8 +145,8 @@ class HostStream final : public Base {
     if (closing_) return false;
     if (queue_.size() >= kQueuedMax || queue_bytes_ + bytes > kQueuedBytesMax) {
       CloseLocked(
-          ResourceExhaustedError("the tool host doesn't read its calls; register again once it does",
-                                 "SLOW_CONSUMER"),
+          ResourceExhaustedError(
+              "the tool host doesn't read its calls; register again once it does", "SLOW_CONSUMER"),
           false);
       return false;
     }

@@ -14,6 +14,7 @@
 #include "runtime/grpc/convert.h"
 #include "runtime/grpc/services.h"
 #include "runtime/grpc/wire_status.h"
+#include "tools_sdk/utf8.h"
 
 namespace baleen {
 namespace {
@@ -102,11 +103,11 @@ class SessionsService final : public v1::Sessions::CallbackService {
       RETURN_IF_ERROR(CheckKey(request->page_token(), "page_token"));
       const int64_t wanted = request->page_size() == 0 ? kPageDefault : request->page_size();
       std::string next;
-      ASSIGN_OR_RETURN(const std::vector<SessionView> views,
-                       service_.runtime->ListSessions(std::min(wanted, kPageMax),
-                                                      request->page_token(), &next));
+      ASSIGN_OR_RETURN(
+          const std::vector<SessionView> views,
+          service_.runtime->ListSessions(std::min(wanted, kPageMax), request->page_token(), &next));
       for (const SessionView& view : views) wire::ToWire(view, response->add_sessions());
-      response->set_next_page_token(wire::ValidUtf8(next));
+      response->set_next_page_token(ReplaceInvalidUtf8(next));
       return OkStatus();
     });
   }

@@ -1,8 +1,8 @@
 // Events.WatchEvents: one subscription of the runtime, through a bounded queue, to one client.
 //
-// A long replay arrives faster than any client reads it. So until the stream has reached the head that
-// StreamReady named, a full queue ends the subscription only; once the queue is written, a new one
-// continues after the last queued cursor. After that, a reader that falls behind is told so.
+// A long replay arrives faster than any client reads it. So until the stream has reached the head
+// that StreamReady named, a full queue ends the subscription only; once the queue is written, a new
+// one continues after the last queued cursor. After that, a reader that falls behind is told so.
 
 #include <baleen/v1/events.grpc.pb.h>
 
@@ -15,6 +15,7 @@
 
 #include "runtime/grpc/convert.h"
 #include "runtime/grpc/services.h"
+#include "tools_sdk/utf8.h"
 
 namespace baleen {
 namespace {
@@ -72,7 +73,7 @@ class WatchStream final : public Base {
     options_.live = lanes_.live;
     ASSIGN_OR_RETURN(const SessionView view, service_.runtime->GetSession(options_.session));
     Response ready;
-    ready.mutable_ready()->set_head_cursor(wire::ValidUtf8(view.head_cursor));
+    ready.mutable_ready()->set_head_cursor(ReplaceInvalidUtf8(view.head_cursor));
     ready.mutable_ready()->set_state(wire::ToWire(view.state));
     ready.mutable_ready()->set_open_turn(wire::TurnNameOf(view.session, view.open_turn));
     {
@@ -172,11 +173,11 @@ class WatchStream final : public Base {
       resubscribe_ = true;
       return false;
     }
-    CloseLocked(ResourceExhaustedError(
-                    "the watcher of session '" + options_.session + "' fell behind by " +
-                        std::to_string(queue_.size()) + " events or " +
-                        std::to_string(queue_bytes_) + " bytes; resume after the last cursor seen",
-                    kSlowConsumer),
+    CloseLocked(ResourceExhaustedError("the watcher of session '" + options_.session +
+                                           "' fell behind by " + std::to_string(queue_.size()) +
+                                           " events or " + std::to_string(queue_bytes_) +
+                                           " bytes; resume after the last cursor seen",
+                                       kSlowConsumer),
                 false);
     return false;
   }

@@ -8,7 +8,6 @@
 
 #include <map>
 #include <string>
-#include <string_view>
 
 #include "tools_sdk/status.h"
 
@@ -24,12 +23,9 @@ grpc::Status ToGrpc(const Status& status, const std::map<std::string, std::strin
 /// The inverse. Details that are missing, foreign or broken leave the reason empty.
 Status FromGrpc(const grpc::Status& status);
 
-/// `text` with each invalid UTF-8 byte replaced by '?': protobuf refuses such strings at the peer.
-std::string ValidUtf8(std::string_view text);
-
-/// Keeps gRPC's library initialised until the process ends. Without this, the last gRPC object to go
-/// shuts the library down, and that joins a poller thread that may sleep for 10 s yet (gRPC 1.51,
-/// tcp_posix.cc, the backup poller of unfinished writes).
+/// Keeps gRPC's library initialised until the process ends. Without this, the last gRPC object to
+/// go shuts the library down, and that joins a poller thread that may sleep for 10 s yet
+/// (gRPC 1.51, tcp_posix.cc, the backup poller of unfinished writes).
 void KeepGrpcLoaded();
 
 }  // namespace baleen::wire

@@ -122,7 +122,8 @@ class ByteReader {
 
 Status TakeHead(ByteReader& reader, std::string_view magic, const BlockKey& key) {
   ASSIGN_OR_RETURN(const std::string_view found, reader.Take(4, "magic"));
-  if (found != magic) return DataLossError("stored value: magic differs from " + std::string(magic));
+  if (found != magic)
+    return DataLossError("stored value: magic differs from " + std::string(magic));
   ASSIGN_OR_RETURN(const std::string_view version, reader.Take(4, "version"));
   const auto number = LoadLittle<uint32_t>(reinterpret_cast<const std::byte*>(version.data()));
   if (number != kKvFormatVersion) {
@@ -164,7 +165,8 @@ Result<StoredStream> TakeStream(ByteReader& reader) {
 /// The limits that both directions share. Empty: fine.
 std::string BlockProblem(uint64_t tokens, std::span<const StoredStream> streams,
                          uint64_t payload_bytes) {
-  if (tokens > kBlockTokensMax || streams.size() > kBlockStreamsMax || payload_bytes > kBlockBytesMax) {
+  if (tokens > kBlockTokensMax || streams.size() > kBlockStreamsMax ||
+      payload_bytes > kBlockBytesMax) {
     return "block of " + std::to_string(tokens) + " tokens, " + std::to_string(streams.size()) +
            " streams and " + std::to_string(payload_bytes) + " bytes: expected at most " +
            std::to_string(kBlockTokensMax) + ", " + std::to_string(kBlockStreamsMax) + " and " +
@@ -176,7 +178,8 @@ std::string BlockProblem(uint64_t tokens, std::span<const StoredStream> streams,
                       stream.row_bytes <= limit && stream.rows <= limit && stream.offset <= limit &&
                       stream.name.size() <= kStreamNameBytesMax;
     // At most 2^30 * 2^30 + 2^30: no overflow.
-    if (sane && stream.row_bytes * stream.rows + stream.offset <= static_cast<int64_t>(payload_bytes)) {
+    if (sane &&
+        stream.row_bytes * stream.rows + stream.offset <= static_cast<int64_t>(payload_bytes)) {
       continue;
     }
     return "stream '" + stream.name.substr(0, 40) + "' (" + std::to_string(stream.rows) +
@@ -197,14 +200,16 @@ Status CheckBlock(std::span<const int32_t> tokens, std::span<const StoredStream>
 
 Status CheckCheckpoint(const StoredCheckpoint& checkpoint) {
   if (checkpoint.position >= static_cast<int64_t>(checkpoint.tail_tokens.size()) &&
-      checkpoint.tail_tokens.size() <= kBlockTokensMax && checkpoint.state.size() <= kBlockBytesMax) {
+      checkpoint.tail_tokens.size() <= kBlockTokensMax &&
+      checkpoint.state.size() <= kBlockBytesMax) {
     return OkStatus();
   }
-  return InvalidArgumentError(
-      "checkpoint at " + std::to_string(checkpoint.position) + " with " +
-      std::to_string(checkpoint.tail_tokens.size()) + " tail tokens and " +
-      std::to_string(checkpoint.state.size()) + " bytes: expected position >= tail tokens, at most " +
-      std::to_string(kBlockTokensMax) + " tail tokens and " + std::to_string(kBlockBytesMax) + " bytes");
+  return InvalidArgumentError("checkpoint at " + std::to_string(checkpoint.position) + " with " +
+                              std::to_string(checkpoint.tail_tokens.size()) + " tail tokens and " +
+                              std::to_string(checkpoint.state.size()) +
+                              " bytes: expected position >= tail tokens, at most " +
+                              std::to_string(kBlockTokensMax) + " tail tokens and " +
+                              std::to_string(kBlockBytesMax) + " bytes");
 }
 
 std::string EncodeBlock(const BlockKey& key, std::span<const int32_t> tokens,
@@ -238,7 +243,8 @@ Result<StoredBlock> DecodeBlock(std::string_view value, const BlockKey& key) {
     block.streams.push_back(std::move(stream));
   }
   ASSIGN_OR_RETURN(const uint64_t payload, reader.TakeVarint(kBlockBytesMax, "payload bytes"));
-  if (const auto problem = BlockProblem(block.tokens.size(), block.streams, payload); !problem.empty()) {
+  if (const auto problem = BlockProblem(block.tokens.size(), block.streams, payload);
+      !problem.empty()) {
     return DataLossError("stored value: " + problem);
   }
   RETURN_IF_ERROR(reader.Copy(payload, block.bytes, "payload"));

@@ -15,11 +15,13 @@
 
 namespace baleen {
 
-// On-disk, part of kKvFormatVersion. Integers are little-endian; "varint" is LEB128, 10 bytes at most.
+// On-disk, part of kKvFormatVersion. Integers are little-endian; "varint" is LEB128, 10 bytes at
+// most.
 //   block:      "BLNB" u32 version, key [32], varint tokens, i32 each, varint streams, each: varint
 //               name length, name, varint row_bytes, varint rows, varint offset; varint payload
 //               bytes, payload, xxh3-128 (u64 low, u64 high) of everything before.
-//   checkpoint: "BLNC" u32 version, key of the parent [32], varint position, varint tail tokens, i32
+//   checkpoint: "BLNC" u32 version, key of the parent [32], varint position, varint tail tokens,
+//   i32
 //               each, varint state bytes, state, xxh3-128 of everything before.
 
 /// What a block may hold at most; a header that says more is damage, not a reason to allocate.
@@ -39,8 +41,8 @@ std::string EncodeCheckpoint(const BlockKey& parent, const StoredCheckpoint& che
 /// Errors: DATA_LOSS, as above.
 Result<StoredCheckpoint> DecodeCheckpoint(std::string_view value, const BlockKey& parent);
 
-/// Errors: INVALID_ARGUMENT for what DecodeBlock would refuse: limits, negative sizes, a stream that
-/// reaches outside the payload.
+/// Errors: INVALID_ARGUMENT for what DecodeBlock would refuse: limits, negative sizes, a stream
+/// that reaches outside the payload.
 Status CheckBlock(std::span<const int32_t> tokens, std::span<const StoredStream> streams,
                   uint64_t payload_bytes);
 Status CheckCheckpoint(const StoredCheckpoint& checkpoint);

@@ -68,12 +68,15 @@ Status CheckVersion(const std::string& directory) {
   uint32_t version = 0;
   const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), version);
   if (error != std::errc() || std::string_view(end) != "\n" || version == 0) {
-    return DataLossError("file '" + path + "' is damaged, expected a number; restore it (this build "
-                         "writes " + std::to_string(kDataDirectoryVersion) + ")");
+    return DataLossError("file '" + path +
+                         "' is damaged, expected a number; restore it (this build "
+                         "writes " +
+                         std::to_string(kDataDirectoryVersion) + ")");
   }
   if (version <= kDataDirectoryVersion) return OkStatus();
   return FailedPreconditionError("data directory '" + directory + "' has version " +
-                                     std::to_string(version) + ", this build knows versions up to " +
+                                     std::to_string(version) +
+                                     ", this build knows versions up to " +
                                      std::to_string(kDataDirectoryVersion) + "; use a newer build",
                                  "NEWER_VERSION");
 }

@@ -21,8 +21,9 @@ class DataDirectory {
  public:
   /// Creates `path` (mode 0700; its parent must exist) or checks it, and takes the lock.
   /// Errors: FAILED_PRECONDITION (reason LOCKED: held by another process, named by pid; reason
-  /// NEWER_VERSION), PERMISSION_DENIED (not owned by this user, writable by others, not accessible),
-  /// INVALID_ARGUMENT (not a directory), NOT_FOUND (no parent), DATA_LOSS (VERSION unreadable).
+  /// NEWER_VERSION), PERMISSION_DENIED (not owned by this user, writable by others, not
+  /// accessible), INVALID_ARGUMENT (not a directory), NOT_FOUND (no parent), DATA_LOSS (VERSION
+  /// unreadable).
   static Result<std::unique_ptr<DataDirectory>> Open(const std::string& path);
   ~DataDirectory();
   DataDirectory(const DataDirectory&) = delete;

@@ -38,29 +38,24 @@ Status WriteAll(int fd, std::string_view text, const std::string& path) {
 }  // namespace
 
 Status FileError(int errno_value, std::string_view operation, const std::string& path) {
-  const std::string message = "cannot " + std::string(operation) + " '" + path +
-                              "': " + std::strerror(errno_value);
+  const std::string message =
+      "cannot " + std::string(operation) + " '" + path + "': " + std::strerror(errno_value);
   switch (errno_value) {
-    case ENOENT:
-      return NotFoundError(message + "; check the path, or create its parent directory");
+    case ENOENT: return NotFoundError(message + "; check the path, or create its parent directory");
     case EACCES:
     case EPERM:
-    case EROFS:
-      return PermissionDeniedError(message + "; give this user read and write access");
+    case EROFS: return PermissionDeniedError(message + "; give this user read and write access");
     case ENOSPC:
     case EDQUOT:
       return ResourceExhaustedError(message + "; free space on its file system, then retry",
                                     "DISK_FULL");
     case EMFILE:
-    case ENFILE:
-      return ResourceExhaustedError(message + "; raise the limit on open files");
+    case ENFILE: return ResourceExhaustedError(message + "; raise the limit on open files");
     case ENOTDIR:
     case EISDIR:
     case ELOOP:
-    case ENAMETOOLONG:
-      return InvalidArgumentError(message + "; check the path");
-    default:
-      return InternalError(message + "; check the disk", "DISK_ERROR");
+    case ENAMETOOLONG: return InvalidArgumentError(message + "; check the path");
+    default: return InternalError(message + "; check the disk", "DISK_ERROR");
   }
 }
 

@@ -52,13 +52,14 @@ Status CheckBatch(const JournalBatch& batch) {
                                      "') of session '" + event.session + "'"));
   }
   for (const TokenRun& run : batch.tokens) {
-    const bool negative = std::any_of(run.ids.begin(), run.ids.end(), [](int32_t id) { return id < 0; });
+    const bool negative =
+        std::any_of(run.ids.begin(), run.ids.end(), [](int32_t id) { return id < 0; });
     if (negative || (!run.logits_hashes.empty() && run.logits_hashes.size() != run.ids.size())) {
       return InvalidArgumentError(
           "tokens of session '" + run.session + "' at " + std::to_string(run.begin) +
           ": expected ids >= 0 and no logits hashes or one per id, got " +
-          std::to_string(run.logits_hashes.size()) + " hashes for " + std::to_string(run.ids.size()) +
-          " ids" + (negative ? " and a negative id" : ""));
+          std::to_string(run.logits_hashes.size()) + " hashes for " +
+          std::to_string(run.ids.size()) + " ids" + (negative ? " and a negative id" : ""));
     }
   }
   for (const JournalBatch::RequestAnswer& answer : batch.answers) {
@@ -97,8 +98,9 @@ Result<std::unique_ptr<Journal>> Journal::Open(const JournalOptions& options) {
     ASSIGN_OR_RETURN(Query mode, database->Prepare("PRAGMA journal_mode = WAL"));
     ASSIGN_OR_RETURN(const bool row, mode.Step());
     if (!row || mode.Text(0) != "wal") {
-      return FailedPreconditionError("journal '" + options.path + "' cannot use a write-ahead log (" +
-                                     mode.Text(0) + "); put it on a local file system");
+      return FailedPreconditionError("journal '" + options.path +
+                                     "' cannot use a write-ahead log (" + mode.Text(0) +
+                                     "); put it on a local file system");
     }
     RETURN_IF_ERROR(mode.Run());
     RETURN_IF_ERROR(SyncDirectory(DirectoryOf(options.path)));
@@ -118,7 +120,8 @@ Status Journal::Commit(const JournalBatch& batch, Durability durability) {
 Status Journal::Sync() {
   RETURN_IF_ERROR(impl_->broken);
   const Status status = impl_->database->SyncLog();
-  if (!status.ok()) impl_->broken = status.WithContext("an earlier sync failed; reopen the journal");
+  if (!status.ok())
+    impl_->broken = status.WithContext("an earlier sync failed; reopen the journal");
   return status;
 }
 
@@ -138,8 +141,9 @@ Status Journal::Impl::Finish(Status written, Durability durability) {
   }
   if (written.reason() == "DISK_ERROR" && durability == Durability::kSynced) {
     // The batch lies complete in the log although its sync failed: recovery would take it for
-    // committed. A write in its place makes the caller's error the truth. And since the kernel drops
-    // what it could not write, earlier unsynced commits may be gone too: no writes from here on.
+    // committed. A write in its place makes the caller's error the truth. And since the kernel
+    // drops what it could not write, earlier unsynced commits may be gone too: no writes from here
+    // on.
     SetSynced(false).IgnoreError("the first error is reported");
     const std::string same = "PRAGMA user_version = " + std::to_string(kJournalVersion);
     database->Exec(same.c_str()).IgnoreError("the first error is reported");
@@ -153,8 +157,10 @@ Status Journal::Impl::Finish(Status written, Durability durability) {
 
 Status Journal::Impl::Write(const JournalBatch& batch) {
   Touched touched;
-  for (const SessionRecord& session : batch.create_sessions) RETURN_IF_ERROR(CreateSession(session));
-  for (const SessionRecord& session : batch.update_sessions) RETURN_IF_ERROR(UpdateSession(session));
+  for (const SessionRecord& session : batch.create_sessions)
+    RETURN_IF_ERROR(CreateSession(session));
+  for (const SessionRecord& session : batch.update_sessions)
+    RETURN_IF_ERROR(UpdateSession(session));
   for (const EventRecord& event : batch.events) RETURN_IF_ERROR(AppendEvent(touched, event));
   for (const TokenRun& run : batch.tokens) RETURN_IF_ERROR(AppendTokens(touched, run));
   RETURN_IF_ERROR(WriteBack(touched));
@@ -196,9 +202,8 @@ Status Journal::Impl::UpdateSession(const SessionRecord& session) {
   }
   merged.title = session.title;
   merged.settings = session.settings;
-  ASSIGN_OR_RETURN(Query update,
-                   database->Prepare("UPDATE sessions SET title = ?2, settings = ?3, "
-                                     "updated_ms = ?4, checksum = ?5 WHERE id = ?1"));
+  ASSIGN_OR_RETURN(Query update, database->Prepare("UPDATE sessions SET title = ?2, settings = ?3, "
+                                                   "updated_ms = ?4, checksum = ?5 WHERE id = ?1"));
   return update.Bind(merged.id)
       .Bind(merged.title)
       .Bind(merged.settings)
@@ -309,11 +314,11 @@ Status Journal::Impl::WriteTokenRow(int64_t session_key, int64_t begin,
       sampled ? EncodeLogitsHashes(hashes) : std::vector<std::byte>();
   ASSIGN_OR_RETURN(
       Query write,
-      database->Prepare(row_key == 0
-                            ? "INSERT INTO token_runs(session, begin, ids, logits_hashes, checksum) "
-                              "VALUES(?1, ?2, ?3, ?4, ?5)"
-                            : "UPDATE token_runs SET session = ?1, begin = ?2, ids = ?3, "
-                              "logits_hashes = ?4, checksum = ?5 WHERE key = ?6"));
+      database->Prepare(
+          row_key == 0 ? "INSERT INTO token_runs(session, begin, ids, logits_hashes, checksum) "
+                         "VALUES(?1, ?2, ?3, ?4, ?5)"
+                       : "UPDATE token_runs SET session = ?1, begin = ?2, ids = ?3, "
+                         "logits_hashes = ?4, checksum = ?5 WHERE key = ?6"));
   write.Bind(session_key).Bind(begin).BindBlob(id_bytes);
   if (sampled) {
     write.BindBlob(hash_bytes);

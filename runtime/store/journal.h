@@ -1,7 +1,8 @@
 // Journal: the truth about sessions. SQLite in WAL mode.
 //
-// Sessions, durable events (JSON text with a version per kind) and token ids (blobs). Knows nothing of
-// agents or KV. Called by the control loop through the storage thread, and by the CLI for reading.
+// Sessions, durable events (JSON text with a version per kind) and token ids (blobs). Knows nothing
+// of agents or KV. Called by the control loop through the storage thread, and by the CLI for
+// reading.
 #pragma once
 
 #include <cstdint>
@@ -14,35 +15,38 @@
 
 namespace baleen {
 
-/// kKernel: handed to the kernel (survives a process kill). kSynced: on the disk (survives power loss).
+/// kKernel: handed to the kernel (survives a process kill). kSynced: on the disk (survives power
+/// loss).
 enum class Durability { kKernel, kSynced };
 
 struct SessionRecord {
-  std::string id;              ///< [a-z0-9][a-z0-9-]{0,62}
+  std::string id;  ///< [a-z0-9][a-z0-9-]{0,62}
   std::string title;
-  std::string settings;        ///< JSON object text: workspace, script, system prompt, sampling ... (runtime's).
-  int64_t created_ms = 0;      ///< Unix milliseconds.
+  std::string
+      settings;  ///< JSON object text: workspace, script, system prompt, sampling ... (runtime's).
+  int64_t created_ms = 0;  ///< Unix milliseconds.
   int64_t updated_ms = 0;
-  int64_t tokens = 0;          ///< Token ids journalled.
-  int64_t last_seq = 0;        ///< Sequence number of the newest event; 0: none.
+  int64_t tokens = 0;    ///< Token ids journalled.
+  int64_t last_seq = 0;  ///< Sequence number of the newest event; 0: none.
 };
 
 /// One durable entry of a session.
 struct EventRecord {
   std::string session;
-  int64_t seq = 0;             ///< 1, 2, 3 ... without gaps within a session.
+  int64_t seq = 0;  ///< 1, 2, 3 ... without gaps within a session.
   int64_t time_ms = 0;
-  std::string kind;            ///< "turn_started", ... (runtime/event_kinds.h)
-  int version = 1;             ///< Of the payload's shape.
-  std::string payload;         ///< JSON object text, at most kEventBytesMax.
+  std::string kind;     ///< "turn_started", ... (runtime/event_kinds.h)
+  int version = 1;      ///< Of the payload's shape.
+  std::string payload;  ///< JSON object text, at most kEventBytesMax.
 };
 
-/// Consecutive token ids of a session, with an optional hash of the logits that each was drawn from.
+/// Consecutive token ids of a session, with an optional hash of the logits that each was drawn
+/// from.
 struct TokenRun {
   std::string session;
-  int64_t begin = 0;                   ///< Position of ids[0].
+  int64_t begin = 0;  ///< Position of ids[0].
   std::vector<int32_t> ids;
-  std::vector<uint64_t> logits_hashes; ///< Empty, or one per id (0: not sampled).
+  std::vector<uint64_t> logits_hashes;  ///< Empty, or one per id (0: not sampled).
 };
 
 inline constexpr int64_t kEventBytesMax = 16 << 20;
@@ -54,13 +58,13 @@ inline constexpr int64_t kTokensPerReadMax = 16 << 20;
 /// A request id is remembered for 24 hours.
 inline constexpr int64_t kAnswerKeptMs = 24LL * 3600 * 1000;
 
-/// What one commit writes, atomically. Events get the sequence numbers that they carry: a duplicate or
-/// a gap is refused (ABORTED), so that two writers can't interleave.
+/// What one commit writes, atomically. Events get the sequence numbers that they carry: a duplicate
+/// or a gap is refused (ABORTED), so that two writers can't interleave.
 struct JournalBatch {
   std::vector<SessionRecord> create_sessions;
   std::vector<SessionRecord> update_sessions;  ///< By id: title, settings, updated_ms.
   std::vector<EventRecord> events;
-  std::vector<TokenRun> tokens;                ///< Must begin at the session's token count.
+  std::vector<TokenRun> tokens;  ///< Must begin at the session's token count.
 
   struct RequestAnswer {
     std::string request_id;
@@ -68,12 +72,13 @@ struct JournalBatch {
     std::string answer;  ///< JSON text.
     int64_t time_ms = 0;
   };
-  /// For de-duplication; kept with the effect, for kAnswerKeptMs. The batch's newest time is the clock.
+  /// For de-duplication; kept with the effect, for kAnswerKeptMs. The batch's newest time is the
+  /// clock.
   std::vector<RequestAnswer> answers;
 };
 
 struct JournalOptions {
-  std::string path;       ///< File; created with mode 0600 if absent.
+  std::string path;  ///< File; created with mode 0600 if absent.
   bool read_only = false;
   /// How long a commit waits for another process that holds the write lock.
   int busy_timeout_ms = 5000;
@@ -97,14 +102,15 @@ class Journal {
   static Result<std::unique_ptr<Journal>> Open(const JournalOptions& options);
   ~Journal();
 
-  /// Writes the whole batch or nothing. kSynced makes every earlier commit power-safe too, also when
-  /// the batch is empty. After any error nothing of the batch is visible, here or after reopening, and
-  /// the journal stays usable, with one exception: once a sync has failed, the kernel may have dropped
-  /// what earlier kKernel commits wrote, so every later Commit and Sync is refused until reopened.
-  /// Errors: INVALID_ARGUMENT (ids, JSON, sizes), ALREADY_EXISTS (session, request), NOT_FOUND
-  /// (session), ABORTED (duplicate or gap in seq or token positions), RESOURCE_EXHAUSTED (disk full),
-  /// FAILED_PRECONDITION (locked; sync failed before), DATA_LOSS, INTERNAL (input/output error).
-  /// Cost: one write of the touched pages; kSynced: and one fdatasync.
+  /// Writes the whole batch or nothing. kSynced makes every earlier commit power-safe too, also
+  /// when the batch is empty. After any error nothing of the batch is visible, here or after
+  /// reopening, and the journal stays usable, with one exception: once a sync has failed, the
+  /// kernel may have dropped what earlier kKernel commits wrote, so every later Commit and Sync is
+  /// refused until reopened. Errors: INVALID_ARGUMENT (ids, JSON, sizes), ALREADY_EXISTS (session,
+  /// request), NOT_FOUND (session), ABORTED (duplicate or gap in seq or token positions),
+  /// RESOURCE_EXHAUSTED (disk full), FAILED_PRECONDITION (locked; sync failed before), DATA_LOSS,
+  /// INTERNAL (input/output error). Cost: one write of the touched pages; kSynced: and one
+  /// fdatasync.
   Status Commit(const JournalBatch& batch, Durability durability);
   /// Makes everything committed so far power-safe, also what a killed process left behind.
   Status Sync();
@@ -115,7 +121,8 @@ class Journal {
   /// Ordered by created_ms then id, starting after `after_id` ("" = first).
   Result<std::vector<SessionRecord>> ListSessions(std::string_view after_id, int64_t limit);
   /// Events with seq > after, ascending.
-  Result<std::vector<EventRecord>> ReadEvents(std::string_view session, int64_t after, int64_t limit);
+  Result<std::vector<EventRecord>> ReadEvents(std::string_view session, int64_t after,
+                                              int64_t limit);
   /// The newest event of `kind`, or NOT_FOUND.
   Result<EventRecord> LastEvent(std::string_view session, std::string_view kind);
   /// Ids [begin, begin+count), fewer at the end.

@@ -16,8 +16,8 @@
 namespace baleen {
 
 /// Ids per row of token_runs (on-disk, part of schema version 1): every row but a session's last is
-/// full, so row n begins at n * kTokenRowIds. 960 ids and the row header fill one 4 KiB page without
-/// an overflow page, and a decode tick rewrites one page.
+/// full, so row n begins at n * kTokenRowIds. 960 ids and the row header fill one 4 KiB page
+/// without an overflow page, and a decode tick rewrites one page.
 inline constexpr int64_t kTokenRowIds = 960;
 
 /// Little-endian int32 each.

@@ -105,10 +105,10 @@ Result<std::vector<EventRecord>> Journal::ReadEvents(std::string_view session, i
                                                      int64_t limit) {
   RETURN_IF_ERROR(CheckRange(after, limit, kRowsPerReadMax));
   ASSIGN_OR_RETURN(const int64_t key, impl_->SessionKey(session));
-  ASSIGN_OR_RETURN(Query select,
-                   impl_->database->Prepare(
-                       "SELECT seq, time_ms, kind, version, payload, checksum FROM events "
-                       "WHERE session = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3"));
+  ASSIGN_OR_RETURN(
+      Query select,
+      impl_->database->Prepare("SELECT seq, time_ms, kind, version, payload, checksum FROM events "
+                               "WHERE session = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3"));
   select.Bind(key).Bind(after).Bind(std::min(limit, kRowsPerReadMax));
   std::vector<EventRecord> events;
   while (true) {
@@ -121,10 +121,10 @@ Result<std::vector<EventRecord>> Journal::ReadEvents(std::string_view session, i
 
 Result<EventRecord> Journal::LastEvent(std::string_view session, std::string_view kind) {
   ASSIGN_OR_RETURN(const int64_t key, impl_->SessionKey(session));
-  ASSIGN_OR_RETURN(Query select,
-                   impl_->database->Prepare(
-                       "SELECT seq, time_ms, kind, version, payload, checksum FROM events "
-                       "WHERE session = ?1 AND kind = ?2 ORDER BY seq DESC LIMIT 1"));
+  ASSIGN_OR_RETURN(
+      Query select,
+      impl_->database->Prepare("SELECT seq, time_ms, kind, version, payload, checksum FROM events "
+                               "WHERE session = ?1 AND kind = ?2 ORDER BY seq DESC LIMIT 1"));
   select.Bind(key).Bind(kind);
   ASSIGN_OR_RETURN(const bool row, select.Step());
   if (!row) {
@@ -142,10 +142,10 @@ Result<TokenRun> Journal::ReadTokens(std::string_view session, int64_t begin, in
   run.session = session;
   run.begin = begin;
   if (count == 0 || begin > INT64_MAX - count) return run;
-  ASSIGN_OR_RETURN(Query select,
-                   impl_->database->Prepare(
-                       "SELECT begin, ids, logits_hashes, checksum FROM token_runs "
-                       "WHERE session = ?1 AND begin >= ?2 AND begin < ?3 ORDER BY begin"));
+  ASSIGN_OR_RETURN(
+      Query select,
+      impl_->database->Prepare("SELECT begin, ids, logits_hashes, checksum FROM token_runs "
+                               "WHERE session = ?1 AND begin >= ?2 AND begin < ?3 ORDER BY begin"));
   int64_t expected = begin / kTokenRowIds * kTokenRowIds;
   select.Bind(key).Bind(expected).Bind(begin + count);
   while (true) {
@@ -174,9 +174,9 @@ Result<TokenRun> Journal::ReadTokens(std::string_view session, int64_t begin, in
 }
 
 Result<std::string> Journal::FindAnswer(std::string_view request_id, std::string_view method) {
-  ASSIGN_OR_RETURN(Query select,
-                   impl_->database->Prepare(
-                       "SELECT answer FROM answers WHERE request_id = ?1 AND method = ?2"));
+  ASSIGN_OR_RETURN(
+      Query select,
+      impl_->database->Prepare("SELECT answer FROM answers WHERE request_id = ?1 AND method = ?2"));
   select.Bind(request_id).Bind(method);
   ASSIGN_OR_RETURN(const bool row, select.Step());
   if (!row) {

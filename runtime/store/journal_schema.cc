@@ -69,7 +69,8 @@ Status CreateSchema(Sqlite& database) {
   Status status = tables == 0 ? database.Exec(kSchemaV1) : OkStatus();
   if (status.ok()) status = database.Exec("COMMIT");
   if (status.ok()) return OkStatus();
-  if (database.InTransaction()) database.Exec("ROLLBACK").IgnoreError("the first error is reported");
+  if (database.InTransaction())
+    database.Exec("ROLLBACK").IgnoreError("the first error is reported");
   return status;
 }
 
@@ -107,7 +108,8 @@ Status MigrateSchema(Sqlite& database, int64_t from, int64_t target,
   if (status.ok()) status = database.Exec(stamp.c_str());
   if (status.ok()) status = database.Exec("COMMIT");
   if (status.ok()) return OkStatus();
-  if (database.InTransaction()) database.Exec("ROLLBACK").IgnoreError("the first error is reported");
+  if (database.InTransaction())
+    database.Exec("ROLLBACK").IgnoreError("the first error is reported");
   return status.WithContext("migration of '" + database.path() + "' from version " +
                             std::to_string(from) + " to " + std::to_string(target));
 }

@@ -85,7 +85,8 @@ Status Verifier::CheckEvents(const Row& row) {
     ++report_.events;
     const int64_t seq = select.Int(0);
     if (seq != last + 1) {
-      Note("session '" + id + "': event " + std::to_string(seq) + " follows " + std::to_string(last));
+      Note("session '" + id + "': event " + std::to_string(seq) + " follows " +
+           std::to_string(last));
     }
     last = seq;
     const auto event = EventFromRow(select, id, row.key);

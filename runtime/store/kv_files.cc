@@ -70,7 +70,8 @@ Result<bool> PrepareKvDirectory(const std::string& path, bool read_only) {
   if (!text.ok()) {
     if (text.status().code() != StatusCode::kNotFound || read_only) return text.status();
     if (access(KvDatabasePath(path).c_str(), F_OK) == 0) {
-      return DataLossError("KV store '" + path + "' has a database but no FORMAT file; delete the "
+      return DataLossError("KV store '" + path +
+                           "' has a database but no FORMAT file; delete the "
                            "directory: it is a cache, only time is lost");
     }
     // Before the database, so that a crash in between leaves a stamp without one, which is fine.
@@ -126,7 +127,8 @@ Status RocksError(const rocksdb::Status& status, const std::string& path) {
   const std::string where = "KV store '" + path + "'";
   const auto says = [&](std::string_view words) { return text.find(words) != std::string::npos; };
   if (status.IsCorruption()) {
-    return DataLossError(where + " is damaged; delete the directory: it is a cache, only time is lost (" +
+    return DataLossError(where +
+                         " is damaged; delete the directory: it is a cache, only time is lost (" +
                          text + ")");
   }
   if (status.IsNoSpace() || says("No space left on device")) {
@@ -136,7 +138,8 @@ Status RocksError(const rocksdb::Status& status, const std::string& path) {
   }
   if (says("lock hold by current process") || says("While lock file")) {
     return FailedPreconditionError(
-        where + " is held by another process or already open here; close that one first (" + text + ")",
+        where + " is held by another process or already open here; close that one first (" + text +
+            ")",
         "LOCKED");
   }
   if (says("Permission denied") || says("Read-only file system")) {
@@ -144,8 +147,10 @@ Status RocksError(const rocksdb::Status& status, const std::string& path) {
         where + " is not accessible; give this user read and write access (" + text + ")");
   }
   if (status.IsInvalidArgument()) {
-    return DataLossError(where + " was not written by this build's format; delete the directory: it is "
-                                 "a cache, only time is lost (" + text + ")");
+    return DataLossError(where +
+                         " was not written by this build's format; delete the directory: it is "
+                         "a cache, only time is lost (" +
+                         text + ")");
   }
   return InternalError(where + ": " + text + "; check the disk, then reopen", "DISK_ERROR");
 }

@@ -15,9 +15,8 @@ namespace baleen {
 /// Where the RocksDB database of the store at `path` lies.
 std::string KvDatabasePath(const std::string& path);
 
-/// Creates the directory and its FORMAT file, or checks them; drops the database of an older format.
-/// Returns true if it dropped one.
-/// Errors: those of KvStore::Open.
+/// Creates the directory and its FORMAT file, or checks them; drops the database of an older
+/// format. Returns true if it dropped one. Errors: those of KvStore::Open.
 Result<bool> PrepareKvDirectory(const std::string& path, bool read_only);
 
 /// Sizes of all files below `path`.

@@ -17,10 +17,10 @@
 namespace baleen {
 namespace {
 
-// Three column families. `index` (the default one) is small and maps content keys to numbers; `blocks`
-// and `checkpoints` map numbers, which only grow, to values. Content keys are random, so values sorted
-// by them would overlap in every file and be rewritten by each merge; sorted by number they never
-// overlap, files only move down a level, and each value is written once.
+// Three column families. `index` (the default one) is small and maps content keys to numbers;
+// `blocks` and `checkpoints` map numbers, which only grow, to values. Content keys are random, so
+// values sorted by them would overlap in every file and be rewritten by each merge; sorted by
+// number they never overlap, files only move down a level, and each value is written once.
 constexpr const char* kBlocksFamily = "blocks";
 constexpr const char* kCheckpointsFamily = "checkpoints";
 constexpr char kBlockTag = 'b';
@@ -73,14 +73,16 @@ constexpr size_t kCheckpointKeyBytes = 1 + 32 + 4 + 16;
 
 rocksdb::ColumnFamilyOptions ValueFamily(int64_t write_buffer_bytes) {
   rocksdb::ColumnFamilyOptions options;
-  options.compression = rocksdb::kNoCompression;  // Measured: gains 1.1x, decodes slower than disks read.
+  options.compression =
+      rocksdb::kNoCompression;  // Measured: gains 1.1x, decodes slower than disks read.
   options.write_buffer_size = static_cast<size_t>(write_buffer_bytes);
   options.max_write_buffer_number = 3;
   // Everything rests in level 1, where files don't overlap and a lookup is a binary search.
   options.max_bytes_for_level_base = uint64_t{1} << 50;
   options.level0_file_num_compaction_trigger = 4;
   rocksdb::BlockBasedTableOptions table;
-  table.no_block_cache = true;  // The page cache serves values; a second copy would only cost memory.
+  table.no_block_cache =
+      true;  // The page cache serves values; a second copy would only cost memory.
   table.checksum = rocksdb::kXXH3;
   table.format_version = 5;
   table.block_align = false;
@@ -150,7 +152,8 @@ class KvStore::Impl {
   /// 0: not there.
   Result<uint64_t> Find(const std::string& index_key) const;
   Result<rocksdb::PinnableSlice> Read(Family* family, uint64_t number) const;
-  Status Put(Family* family, uint64_t* next, const std::string& index_key, const std::string& value);
+  Status Put(Family* family, uint64_t* next, const std::string& index_key,
+             const std::string& value);
   Status Drop(Family* family, const std::string& index_key);
   /// Index entries with this prefix: key and number.
   Result<std::vector<std::pair<std::string, uint64_t>>> Scan(const std::string& prefix) const;
@@ -185,7 +188,8 @@ Status KvStore::Impl::OpenFamilies(int64_t write_buffer_bytes) {
 }
 
 Status KvStore::Impl::ReadNextNumbers() {
-  for (auto [family, next] : {std::pair(blocks(), &next_block), {checkpoints(), &next_checkpoint}}) {
+  for (auto [family, next] :
+       {std::pair(blocks(), &next_block), {checkpoints(), &next_checkpoint}}) {
     const std::unique_ptr<rocksdb::Iterator> last(db->NewIterator(ReadValues(), family));
     last->SeekToLast();
     if (!last->status().ok()) return Error(last->status());
@@ -250,8 +254,7 @@ Status KvStore::Impl::Drop(Family* family, const std::string& index_key) {
 Result<std::vector<std::pair<std::string, uint64_t>>> KvStore::Impl::Scan(
     const std::string& prefix) const {
   std::vector<std::pair<std::string, uint64_t>> entries;
-  const std::unique_ptr<rocksdb::Iterator> entry(
-      db->NewIterator(rocksdb::ReadOptions(), index()));
+  const std::unique_ptr<rocksdb::Iterator> entry(db->NewIterator(rocksdb::ReadOptions(), index()));
   for (entry->Seek(prefix); entry->Valid() && entry->key().starts_with(prefix); entry->Next()) {
     entries.emplace_back(entry->key().ToString(), KeyNumber(entry->value()));
   }
@@ -282,7 +285,8 @@ Status KvStore::PutBlock(const BlockKey& key, std::span<const int32_t> tokens,
   return impl_->Put(impl_->blocks(), &impl_->next_block, index_key, value);
 }
 
-Result<StoredBlock> KvStore::GetBlock(const BlockKey& key, std::span<const int32_t> expected_tokens) {
+Result<StoredBlock> KvStore::GetBlock(const BlockKey& key,
+                                      std::span<const int32_t> expected_tokens) {
   ASSIGN_OR_RETURN(const uint64_t number, impl_->Find(Tagged(kBlockTag, key)));
   if (number == 0) return NotFoundError("KV block " + BlockKeyHex(key) + " is not stored");
   ASSIGN_OR_RETURN(const rocksdb::PinnableSlice value, impl_->Read(impl_->blocks(), number));
@@ -369,8 +373,8 @@ Result<KvStoreReport> KvStore::Verify() {
     const bool is_checkpoint =
         index_key.size() == kCheckpointKeyBytes && index_key[0] == kCheckpointTag;
     if (!is_block && !is_checkpoint) {
-      report.problems.push_back("index entry of unknown shape, " + std::to_string(index_key.size()) +
-                                " bytes");
+      report.problems.push_back("index entry of unknown shape, " +
+                                std::to_string(index_key.size()) + " bytes");
       continue;
     }
     BlockKey key;
@@ -380,12 +384,13 @@ Result<KvStoreReport> KvStore::Verify() {
     if (value.ok()) {
       const std::string_view bytes(value->data(), value->size());
       status = is_block ? DecodeBlock(bytes, key).status() : DecodeCheckpoint(bytes, key).status();
-      (is_block ? report.block_bytes : report.checkpoint_bytes) += static_cast<int64_t>(bytes.size());
+      (is_block ? report.block_bytes : report.checkpoint_bytes) +=
+          static_cast<int64_t>(bytes.size());
     }
     ++(is_block ? report.blocks : report.checkpoints);
     if (!status.ok()) {
-      report.problems.push_back((is_block ? "block " : "checkpoint after ") + BlockKeyHex(key) + ": " +
-                                status.message());
+      report.problems.push_back((is_block ? "block " : "checkpoint after ") + BlockKeyHex(key) +
+                                ": " + status.message());
     }
   }
   return report;

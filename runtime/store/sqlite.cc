@@ -17,14 +17,18 @@ std::string Cause(int code, sqlite3* handle, int system_errno) {
 
 Status CannotOpen(int system_errno, const std::string& where, const std::string& cause) {
   if (system_errno == EACCES || system_errno == EPERM || system_errno == EROFS) {
-    return PermissionDeniedError(where + " cannot be opened: permission denied; give this user read "
-                                         "and write access to the file and its directory" + cause);
+    return PermissionDeniedError(where +
+                                 " cannot be opened: permission denied; give this user read "
+                                 "and write access to the file and its directory" +
+                                 cause);
   }
   if (system_errno == ENOENT) {
     return NotFoundError(where + " does not exist; check the path" + cause);
   }
-  return FailedPreconditionError(where + " cannot be opened; expected a regular file in a writable "
-                                         "directory" + cause);
+  return FailedPreconditionError(where +
+                                 " cannot be opened; expected a regular file in a writable "
+                                 "directory" +
+                                 cause);
 }
 
 }  // namespace
@@ -39,19 +43,20 @@ Status SqliteError(int code, sqlite3* handle, const std::string& path) {
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
       return FailedPreconditionError(
-          where + " is locked by another process; stop the other writer, then retry" + cause, "LOCKED");
-    case SQLITE_FULL:
-      return disk_full;
+          where + " is locked by another process; stop the other writer, then retry" + cause,
+          "LOCKED");
+    case SQLITE_FULL: return disk_full;
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
-      return DataLossError(where + " is damaged or not a journal; restore it from a backup" + cause);
+      return DataLossError(where + " is damaged or not a journal; restore it from a backup" +
+                           cause);
     case SQLITE_READONLY:
     case SQLITE_PERM:
     case SQLITE_AUTH:
       return PermissionDeniedError(
-          where + " is not writable; give this user write access to the file and its directory" + cause);
-    case SQLITE_CANTOPEN:
-      return CannotOpen(system_errno, where, cause);
+          where + " is not writable; give this user write access to the file and its directory" +
+          cause);
+    case SQLITE_CANTOPEN: return CannotOpen(system_errno, where, cause);
     case SQLITE_NOMEM:
     case SQLITE_TOOBIG:
       return ResourceExhaustedError(where + ": out of memory or a value is too large" + cause);
@@ -59,8 +64,7 @@ Status SqliteError(int code, sqlite3* handle, const std::string& path) {
       if (system_errno == ENOSPC || system_errno == EDQUOT) return disk_full;
       return InternalError(where + ": input/output error; check the disk, then reopen" + cause,
                            "DISK_ERROR");
-    default:
-      return InternalError(where + ": unexpected result" + cause);
+    default: return InternalError(where + ": unexpected result" + cause);
   }
 }
 
@@ -85,7 +89,8 @@ Query& Query::Bind(int64_t value) {
 Query& Query::Bind(std::string_view text) {
   // A null pointer would bind NULL instead of the empty text.
   const char* begin = text.data() != nullptr ? text.data() : "";
-  const int rc = sqlite3_bind_text64(statement_, next_++, begin, text.size(), SQLITE_STATIC, SQLITE_UTF8);
+  const int rc =
+      sqlite3_bind_text64(statement_, next_++, begin, text.size(), SQLITE_STATIC, SQLITE_UTF8);
   if (bind_rc_ == SQLITE_OK) bind_rc_ = rc;
   return *this;
 }

@@ -1,4 +1,5 @@
-// Sqlite and Query: RAII over one SQLite connection and its prepared statements, with errors as Status.
+// Sqlite and Query: RAII over one SQLite connection and its prepared statements, with errors as
+// Status.
 //
 // Internal to runtime/store. Knows no schema. Used by journal*.cc.
 #pragma once
@@ -67,8 +68,8 @@ class Sqlite {
   Result<Query> Prepare(const char* sql);
   /// First column of the first row, e.g. of a PRAGMA. Errors: INTERNAL if there is no row.
   Result<int64_t> IntOf(const char* sql);
-  /// fsync of the write-ahead log through SQLite's own file descriptor (and of its directory entry if
-  /// it was not synced before).
+  /// fsync of the write-ahead log through SQLite's own file descriptor (and of its directory entry
+  /// if it was not synced before).
   Status SyncLog();
   /// True while a transaction is open.
   bool InTransaction() const;

@@ -41,8 +41,7 @@ std::string Quoted(std::string_view path) {
 }
 
 Status FileError(std::string_view path, int error) {
-  const std::string what =
-      Quoted(path) + ": " + std::generic_category().message(error);
+  const std::string what = Quoted(path) + ": " + std::generic_category().message(error);
   switch (error) {
     case ENOENT:
     case ENOTDIR: return NotFoundError(what);
@@ -83,8 +82,8 @@ FileEntry::Kind KindOf(const struct stat& status) {
 Result<std::unique_ptr<Workspace>> Workspace::Open(const std::string& root) {
   Descriptor directory(open(root.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (directory.get() < 0) {
-    if (errno == ENOTDIR) return InvalidArgumentError("workspace " + Quoted(root) +
-                                                      " is not a directory");
+    if (errno == ENOTDIR)
+      return InvalidArgumentError("workspace " + Quoted(root) + " is not a directory");
     return FileError(root, errno).WithContext("workspace");
   }
   // One look now tells a missing system call apart from a missing file later.

@@ -1,8 +1,8 @@
 // The files of one session, confined by the kernel to one directory.
 //
 // Every path is opened with openat2 and RESOLVE_BENEATH from the root's descriptor, so that neither
-// "..", nor an absolute path, nor a symlink swapped in at the wrong moment leads outside. Reads only.
-// Called by the built-in tools through WorkspaceFiles.
+// "..", nor an absolute path, nor a symlink swapped in at the wrong moment leads outside. Reads
+// only. Called by the built-in tools through WorkspaceFiles.
 #pragma once
 
 #include <cstdint>
@@ -32,8 +32,8 @@ class Workspace final : public WorkspaceFiles {
   Result<std::string> Read(std::string_view path, int64_t offset, int64_t bytes_max) const override;
   Result<int64_t> Size(std::string_view path) const override;
   /// At most `entries_max` entries: the bytewise first ones. Directories with more than
-  /// kDirectoryEntriesMax are refused with RESOURCE_EXHAUSTED. "" and "." are the root. Symlinks are
-  /// kOther: whoever walks the tree meets each directory once.
+  /// kDirectoryEntriesMax are refused with RESOURCE_EXHAUSTED. "" and "." are the root. Symlinks
+  /// are kOther: whoever walks the tree meets each directory once.
   Result<std::vector<FileEntry>> List(std::string_view path, int64_t entries_max) const override;
 
   static constexpr int64_t kReadBytesMax = 64 << 20;

@@ -35,7 +35,8 @@ TEST_CASE("DefaultLoopRunsToolsUntilTheModelOnlyTalks") {
   CHECK(calls[0].arguments == R"({"path": ".", "depth": 1.0, "a": 1})");
 
   ToolResultsEvent results;
-  results.results = {{"m1", ToolOutcome::kOk, "a.txt", 0}, {"m2", ToolOutcome::kError, "no file", 0}};
+  results.results = {{"m1", ToolOutcome::kOk, "a.txt", 0},
+                     {"m2", ToolOutcome::kError, "no file", 0}};
   effect = (*agent)->Resume(results);
   REQUIRE(effect.ok());
   const auto& append = std::get<GenerateEffect>(*effect).append;
@@ -178,8 +179,7 @@ TEST_CASE("EditedArgumentsWinOverTheModelsText") {
   GeneratedEvent event;
   event.message.tool_calls = {{"i", "read", R"({"path":"/etc/passwd","n":[]})"}};
   REQUIRE(run.Step(event));
-  CHECK(std::get<CallToolsEffect>(run.effect).calls.at(0).arguments ==
-        R"({"n":[],"path":"safe"})");
+  CHECK(std::get<CallToolsEffect>(run.effect).calls.at(0).arguments == R"({"n":[],"path":"safe"})");
 }
 
 TEST_CASE("EffectsYieldThroughPcallAndMethods") {

@@ -20,7 +20,11 @@ GeneratedEvent FullEvent() {
 
 TEST_CASE("EventsComeBackAsTheyWere") {
   const AgentEvent events[] = {
-      UserTurnEvent{"hello"}, UserTurnEvent{}, FullEvent(), GeneratedEvent{}, ToolResultsEvent{},
+      UserTurnEvent{"hello"},
+      UserTurnEvent{},
+      FullEvent(),
+      GeneratedEvent{},
+      ToolResultsEvent{},
       ToolResultsEvent{{{"a", ToolOutcome::kUnknown, "x", 9}, {"b", ToolOutcome::kDenied, "", 0}}}};
   for (const AgentEvent& event : events) {
     const std::string json = AgentEventToJson(event);
@@ -74,8 +78,9 @@ TEST_CASE("EffectsHaveOneText") {
   GenerateEffect generate;
   generate.temperature = 0.5f;
   generate.seed = UINT64_MAX;
-  CHECK(EffectToJson(generate) ==
-        R"({"kind":"generate","append":[],"tokens_max":0,"temperature":0.5,"seed":18446744073709551615})");
+  CHECK(
+      EffectToJson(generate) ==
+      R"({"kind":"generate","append":[],"tokens_max":0,"temperature":0.5,"seed":18446744073709551615})");
   CHECK(EffectToJson(CallToolsEffect{{{"c1", "read", "{}"}}}) ==
         R"({"kind":"call_tools","calls":[{"id":"c1","name":"read","arguments":"{}"}]})");
   CHECK(EffectToJson(FinishEffect{"t"}) == R"({"kind":"finish","text":"t"})");

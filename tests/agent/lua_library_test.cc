@@ -76,6 +76,19 @@ TEST_CASE("TableFunctionsFollowTheManual") {
     check(not pcall(table.sort, { 1, "x" })))lua") == "ok");
 }
 
+TEST_CASE("ProtectedCallsFollowTheManual") {
+  CHECK(Failing(R"lua(
+    local ok, a, b = xpcall(function(x, y) return x, y end, error, 1, 2)
+    check(ok and a == 1 and b == 2)
+    local bad, report, more = xpcall(error, function(e) return e .. "!", 7 end, "x")
+    check(bad == false and report == "x!" and more == 7)
+    check(select("#", pcall(error)) == 2 and select("#", pcall(select, 2, 1)) == 1)
+    local function nest(n) if n == 0 then return true end return pcall(nest, n - 1) end
+    local inner = { nest(400) }
+    check(inner[#inner]:find("nested deeper") ~= nil)
+    check(select(-1, nest(100)) == true))lua") == "ok");
+}
+
 TEST_CASE("MetatablesWorkAsSnapshots") {
   CHECK(Failing(R"lua(
     local Base = {} Base.__index = Base
@@ -117,8 +130,9 @@ TEST_CASE("JsonKeepsOrderTypesAndArrays") {
 }
 
 TEST_CASE("RandomFollowsTheSeed") {
-  const std::string body = "return function() return math.random(1 << 40) .. ' ' .. "
-                           "baleen.random(5, 5) .. ' ' .. tostring(math.random() < 1) end";
+  const std::string body =
+      "return function() return math.random(1 << 40) .. ' ' .. "
+      "baleen.random(5, 5) .. ' ' .. tostring(math.random() < 1) end";
   std::string texts[3];
   for (int i = 0; i < 3; ++i) {
     ScriptRun run(body);
@@ -129,9 +143,10 @@ TEST_CASE("RandomFollowsTheSeed") {
   CHECK(texts[0] == texts[1]);
   CHECK(texts[0] != texts[2]);
   CHECK(texts[0].find(" 5 true") != std::string::npos);
-  CHECK(Failing("for i = 1, 1000 do local r = math.random(3, 5) check(r >= 3 and r <= 5, 'range') end "
-                "check(not pcall(math.random, 2, 1)) "
-                "check(math.type(math.random(math.mininteger, math.maxinteger)) == 'integer')") ==
+  CHECK(Failing(
+            "for i = 1, 1000 do local r = math.random(3, 5) check(r >= 3 and r <= 5, 'range') end "
+            "check(not pcall(math.random, 2, 1)) "
+            "check(math.type(math.random(math.mininteger, math.maxinteger)) == 'integer')") ==
         "ok");
 }
 

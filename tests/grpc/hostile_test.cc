@@ -1,4 +1,5 @@
-// Bytes that no client of ours sends, health, reflection, drain, and calls that outlive their client.
+// Bytes that no client of ours sends, health, reflection, drain, and calls that outlive their
+// client.
 
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -86,9 +87,9 @@ TEST_CASE("Reflection lists every service") {
   Fixture f;
   grpc::Status status;
   // ServerReflectionRequest.list_services = "*"
-  const std::string answer =
-      RawCall(RawChannel(f.server->address()),
-              "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", "\x3A\x01*", &status);
+  const std::string answer = RawCall(
+      RawChannel(f.server->address()),
+      "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", "\x3A\x01*", &status);
   for (const char* service : {"baleen.v1.Sessions", "baleen.v1.Turns", "baleen.v1.Events",
                               "baleen.v1.ToolHost", "baleen.v1.Admin", "grpc.health.v1.Health"}) {
     INFO(service);

@@ -170,7 +170,8 @@ TEST_CASE("ReadTokens reads beyond one page and stops at the end") {
   auto got = f.remote->ReadTokens("s", 3, total);
   REQUIRE(got.ok());
   CHECK(got->begin == 3);
-  CHECK(got->ids == std::vector<int32_t>(f.runtime.trace.ids.begin() + 3, f.runtime.trace.ids.end()));
+  CHECK(got->ids ==
+        std::vector<int32_t>(f.runtime.trace.ids.begin() + 3, f.runtime.trace.ids.end()));
   CHECK(got->logits_hashes.empty());
   CHECK(f.runtime.token_calls == 2);
   for (int64_t i = 0; i < total; ++i) {
@@ -183,7 +184,7 @@ TEST_CASE("ReadTokens reads beyond one page and stops at the end") {
 
 TEST_CASE("Verify and Stats") {
   Fixture f;
-  f.runtime.report = {1, 2, 3, 4, 5, {"block x", "y"}};
+  f.runtime.report = {1, 2, 3, 4, 5, 6, 7, {"block x", "y"}};
   f.runtime.stats = {1, 2, 3, 4, 5, 6, 7, "fp", "ar", "/m"};
   const auto report = f.remote->Verify("");
   REQUIRE(report.ok());
@@ -192,7 +193,9 @@ TEST_CASE("Verify and Stats") {
   CHECK(report->events == 2);
   CHECK(report->tokens == 3);
   CHECK(report->blocks == 4);
-  CHECK(report->checkpoints == 5);
+  CHECK(report->block_bytes == 5);
+  CHECK(report->checkpoints == 6);
+  CHECK(report->checkpoint_bytes == 7);
   CHECK(report->problems == std::vector<std::string>{"block x", "y"});
   CHECK(f.remote->Verify("abc").ok());
   CHECK(f.runtime.verified == "abc");
@@ -226,7 +229,8 @@ TEST_CASE("Every code comes back with message and reason") {
 
 TEST_CASE("An endless or broken error message still arrives as an error of its code") {
   Fixture f;
-  for (const std::string& unit : {std::string("x"), std::string("\xE2\x82\xAC"), std::string("\xFF")}) {
+  for (const std::string& unit :
+       {std::string("x"), std::string("\xE2\x82\xAC"), std::string("\xFF")}) {
     std::string message;
     while (message.size() < 100'000) message += unit;
     f.runtime.FailNext(ResourceExhaustedError(message, "QUOTA"));
@@ -244,7 +248,7 @@ TEST_CASE("Text that is not UTF-8 is mended, not refused") {
   f.runtime.FinishTurn("s", "t1", TurnState::kSucceeded, "a\xFFz\xC3");
   const auto turn = f.remote->GetTurn("s", "t1");
   REQUIRE(turn.ok());
-  CHECK(turn->text == "a?z?");
+  CHECK(turn->text == "a\xEF\xBF\xBDz\xEF\xBF\xBD");
 }
 
 TEST_CASE("Bad fields are named and never reach the runtime") {
@@ -279,6 +283,9 @@ TEST_CASE("Bad fields are named and never reach the runtime") {
   create.session = "UPPER";
   bad(f.remote->CreateSession(create).status(), "session_id");
   create = {};
+  create.settings.thinking = "sometimes";
+  bad(f.remote->CreateSession(create).status(), "thinking");
+  create = {};
   create.request_id.assign(5000, 'r');
   bad(f.remote->CreateSession(create).status(), "request_id");
   CHECK(f.runtime.started.empty());
@@ -288,7 +295,8 @@ TEST_CASE("Bad fields are named and never reach the runtime") {
 TEST_CASE("Messages up to the limit pass, larger ones are RESOURCE_EXHAUSTED") {
   Fixture f({.message_bytes_max = 6 << 20});
   f.NewSession("s");
-  CHECK(f.remote->StartTurn(TurnOf("s", std::string(5 << 20, 'x'))).ok());  // gRPC's default is 4 MiB
+  CHECK(
+      f.remote->StartTurn(TurnOf("s", std::string(5 << 20, 'x'))).ok());  // gRPC's default is 4 MiB
   const auto refused = f.remote->StartTurn(TurnOf("s", std::string(7 << 20, 'x')));
   CHECK(refused.status().code() == StatusCode::kResourceExhausted);
   CHECK(f.runtime.started.size() == 1);

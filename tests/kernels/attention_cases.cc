@@ -59,11 +59,12 @@ struct AttentionShape {
 
 struct AttentionInputs {
   Floats q, window, sink;
-  std::shared_ptr<StoredRows> stored;
+  std::shared_ptr<StoredRows> stored;  // Owners: this and nobody else after it is made.
   std::vector<int64_t> begin, end, visible;
   std::vector<int32_t> selected;
 };
 
+// Owners: copies of the closure that runs the case.
 std::shared_ptr<AttentionInputs> MakeAttention(const AttentionShape& s) {
   Random random(static_cast<uint64_t>(s.dim * 7 + s.rows + s.tokens));
   auto in = std::make_shared<AttentionInputs>();

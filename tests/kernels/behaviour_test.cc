@@ -144,7 +144,7 @@ struct Attention {
   Floats sink = {0.5f};
   std::vector<int32_t> selected;
   int64_t visible = 0;
-  std::shared_ptr<StoredRows> entries;
+  std::shared_ptr<StoredRows> entries;  // Owners: this and nobody else after it is made.
 
   Floats Run(Backend& backend, bool with_sink) {
     Floats out(2, 7.0f);

@@ -13,6 +13,7 @@ struct Weights {
 };
 
 // Random codes of `dtype`, avoiding NaN, with scales where the format has them.
+// Owners: the run and the bound closure of a case.
 std::shared_ptr<Weights> MakeWeights(DType dtype, DType scale_dtype, int64_t rows, int64_t cols,
                                      Random& random) {
   auto w = std::make_shared<Weights>();

@@ -7,6 +7,7 @@ namespace {
 
 using Floats = std::vector<float>;
 
+// Owners: copies of the closure that runs a case.
 std::shared_ptr<const Floats> Share(Floats values) {
   return std::make_shared<const Floats>(std::move(values));
 }

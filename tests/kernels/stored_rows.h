@@ -19,9 +19,10 @@ struct StoredRows {
 };
 
 /// x [rows, dim] as entries.
+/// Owners: the test, and the closures of an op case that read the rows.
 std::shared_ptr<StoredRows> StoreAsEntries(const std::vector<float>& x, int64_t dim, int64_t rope,
                                            RowFormat format, int64_t rows_per_block);
-/// x [rows, dim] as index keys.
+/// x [rows, dim] as index keys. Owners: as above.
 std::shared_ptr<StoredRows> StoreAsIndexKeys(const std::vector<float>& x, int64_t dim,
                                              RowFormat format, int64_t rows_per_block);
 

@@ -313,6 +313,20 @@ TEST_CASE("ForwardRefusesBeforeAnyWork") {
   CHECK(cache.tokens() == 10);
 }
 
+TEST_CASE("ACacheOfAnotherModelOrModeIsRefused") {
+  auto model = MakeModel(MixedConfig());
+  const std::vector<int32_t> tokens = RandomTokens(model->config(), 3);
+  ModelConfig narrow = MixedConfig();
+  narrow.window = 8;
+  KvCache caches[] = {KvCache(OddConfig(), RowFormat::kPacked), KvCache(narrow, RowFormat::kPacked),
+                      KvCache(MixedConfig(), RowFormat::kFloat)};
+  for (KvCache& cache : caches) {
+    CHECK(model->Forward(cache, tokens, LogitsWanted::kNone, nullptr).code() ==
+          StatusCode::kInvalidArgument);
+    CHECK(cache.tokens() == 0);
+  }
+}
+
 TEST_CASE("NoTokensAndNoLogitsAreFine") {
   auto model = MakeModel(MixedConfig());
   KvCache cache = model->NewCache();

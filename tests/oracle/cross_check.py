@@ -187,12 +187,19 @@ class Forward:
         entries = self.norm((softmax(gate, 1) * value).sum(1), name + ".norm", norm_kind)
         return self.rope(entries, ratio * np.arange(n), True)
 
+    def window_rows(self, kv, t, compressed):
+        return self.rope(kv, t, compressed)
+
+    def index_queries(self, q, t):
+        return self.rope(q, t, True)
+
     def choose(self, x, xq, name, visible):
         """[tokens, entries] of bool: the indexer's selection among the visible entries."""
         c, t = self.c, np.arange(len(x))
         keys = self.compress(x, name + ".compressor", 4, "index_norm")
         heads, dim = c["index_n_heads"], c["index_head_dim"]
-        q = self.rope((xq @ self.w[name + ".wq_b.weight"].T).reshape(-1, heads, dim), t, True)
+        q = (xq @ self.w[name + ".wq_b.weight"].T).reshape(-1, heads, dim)
+        q = self.index_queries(q, t)
         w = x @ self.w[name + ".weights_proj.weight"].T / math.sqrt(heads * dim)
         score = np.einsum("thj,th->tj", np.maximum(np.einsum("thd,jd->thj", q, keys), 0), w)
         score = np.where(visible, score, -np.inf)
@@ -211,7 +218,7 @@ class Forward:
             q if "head_norm" in self.drop else rms(q, 1.0, c["rms_norm_eps"]), t, ratio > 0
         )
         kv = self.norm(x @ self.w[name + ".wkv.weight"].T, name + ".kv_norm", "kv_norm")
-        kv = self.rope(kv, t, ratio > 0)
+        kv = self.window_rows(kv, t, ratio > 0)
         mask = (t[None] <= t[:, None]) & (t[None] > t[:, None] - c["sliding_window"])
         if ratio:
             entries = self.compress(x, name + ".compressor", ratio, "compressor_norm")

@@ -489,7 +489,7 @@ def write_provenance(root, figures):
     columns = list(figures[0])
     table = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
     table += ["| " + " | ".join(str(row[c]) for c in columns) + " |" for row in figures]
-    files = sorted(p for p in root.rglob("*.safetensors"))
+    files = sorted(root.glob("*/[gm]*.safetensors"))
     sums = [f"{sha256(p)}  {p.relative_to(root)}" for p in files]
     text = f"""# Provenance
 
@@ -514,6 +514,8 @@ up values beyond swiglu_limit; `peak` = largest |logit|.
 
 goldens.safetensors: `ids` [T] I64, `logits` [T, vocab] F32, `index_gap` [CSA layers, T] and
 `expert_gap` [score-routed layers, T] F32 (infinity: no choice), `set_aside` [n] I64 positions.
+native.safetensors: `logits` [T, vocab] F32 with the quantisation steps of native mode, which
+transformers lacks; made by `python tests/oracle/native_goldens.py tests/data/oracle` (numpy).
 
 SHA-256:
 ```

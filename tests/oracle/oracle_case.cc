@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <filesystem>
 #include <limits>
 #include <memory>
 
@@ -35,6 +36,24 @@ float SmallestInColumn(const std::vector<float>& rows, int64_t column, int64_t c
   return smallest;
 }
 
+// The largest difference of two [tokens, vocab], relative to the largest magnitude in `golden`.
+Distance Farthest(std::span<const float> golden, std::span<const float> got, int64_t vocab,
+                  const std::vector<int64_t>& set_aside) {
+  double peak = 0;
+  for (float logit : golden) peak = std::max(peak, static_cast<double>(std::abs(logit)));
+  Distance worst;
+  for (size_t i = 0; i < golden.size(); ++i) {
+    const int64_t t = static_cast<int64_t>(i) / vocab;
+    const int64_t v = static_cast<int64_t>(i) % vocab;
+    const double apart = std::abs(static_cast<double>(got[i]) - golden[i]) / peak;
+    if (apart <= worst.relative) continue;
+    if (std::count(set_aside.begin(), set_aside.end(), t) > 0) continue;
+    if (std::isnan(apart)) return {std::numeric_limits<double>::infinity(), t, v};
+    worst = {apart, t, v};
+  }
+  return worst;
+}
+
 }  // namespace
 
 std::string CasesFolder() { return std::string(BALEEN_TEST_DATA) + "/oracle"; }
@@ -59,6 +78,15 @@ Result<OracleCase> OracleCase::Load(const std::string& name) {
     return InvalidArgumentError("goldens: logits: expected [tokens, vocab]");
   }
   result.vocab = shape[1];
+  const std::string native = result.folder + "/native.safetensors";
+  if (std::filesystem::exists(native)) {
+    ASSIGN_OR_RETURN(const std::unique_ptr<SafetensorsFile> native_file,
+                     SafetensorsFile::Open(native, WeightAccess::kRead));
+    ASSIGN_OR_RETURN(result.native, Read<float>(*native_file, "logits", DType::kF32));
+    if (result.native.size() != result.logits.size()) {
+      return InvalidArgumentError("goldens: native logits: expected [tokens, vocab]");
+    }
+  }
   ASSIGN_OR_RETURN(result.index_gap, Read<float>(*file, "index_gap", DType::kF32));
   ASSIGN_OR_RETURN(result.expert_gap, Read<float>(*file, "expert_gap", DType::kF32));
   ASSIGN_OR_RETURN(result.set_aside, Read<int64_t>(*file, "set_aside", DType::kI64));
@@ -71,20 +99,11 @@ float OracleCase::ClosestGap(int64_t position) const {
 }
 
 Distance OracleCase::DistanceOf(std::span<const float> got) const {
-  double peak = 0;
-  for (float logit : logits) peak = std::max(peak, static_cast<double>(std::abs(logit)));
-  Distance worst;
-  for (int64_t t = 0; t < tokens(); ++t) {
-    if (std::count(set_aside.begin(), set_aside.end(), t) > 0) continue;
-    for (int64_t v = 0; v < vocab; ++v) {
-      const auto i = static_cast<size_t>(t * vocab + v);
-      const double apart = std::abs(static_cast<double>(got[i]) - logits[i]) / peak;
-      // Written so that a NaN counts as infinitely far.
-      if (!(apart <= worst.relative)) worst = {apart, t, v};
-      if (std::isnan(apart)) return {std::numeric_limits<double>::infinity(), t, v};
-    }
-  }
-  return worst;
+  return Farthest(logits, got, vocab, set_aside);
+}
+
+Distance OracleCase::NativeDistanceOf(std::span<const float> got) const {
+  return Farthest(native, got, vocab, {});
 }
 
 }  // namespace baleen::oracle

@@ -34,7 +34,8 @@ struct OracleCase {
   std::string folder;
   int64_t vocab = 0;
   std::vector<int32_t> ids;        ///< [tokens]
-  std::vector<float> logits;       ///< [tokens, vocab]
+  std::vector<float> logits;       ///< [tokens, vocab], by transformers; pure mode.
+  std::vector<float> native;       ///< [tokens, vocab], native mode; empty if the case has none.
   std::vector<float> index_gap;    ///< [CSA layers, tokens]
   std::vector<float> expert_gap;   ///< [score-routed layers, tokens]
   std::vector<int64_t> set_aside;  ///< Positions whose choices are too close to call.
@@ -46,8 +47,10 @@ struct OracleCase {
   /// The closest any layer's choice at this position came to a tie; infinity if there was no
   /// choice.
   float ClosestGap(int64_t position) const;
-  /// Over all positions but those set aside. Requires: got is [tokens, vocab].
+  /// From `logits`, over all positions but those set aside. Requires: got is [tokens, vocab].
   Distance DistanceOf(std::span<const float> got) const;
+  /// From `native`, over all positions. Requires: got is [tokens, vocab]; native is not empty.
+  Distance NativeDistanceOf(std::span<const float> got) const;
 };
 
 }  // namespace baleen::oracle

@@ -1,4 +1,5 @@
-// Child: a program with its standard input and output on pipes. For tests that hold, trace or kill it.
+// Child: a program with its standard input and output on pipes. For tests that hold, trace or kill
+// it.
 #pragma once
 
 #include <fcntl.h>
@@ -11,7 +12,7 @@
 #include <string>
 #include <vector>
 
-namespace baleen::testing {
+namespace baleen {
 
 class Child {
  public:
@@ -24,7 +25,8 @@ class Child {
     posix_spawn_file_actions_adddup2(&actions, in[0], STDIN_FILENO);
     posix_spawn_file_actions_adddup2(&actions, out[1], STDOUT_FILENO);
     std::vector<char*> argv;
-    for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
+    for (const std::string& argument : arguments)
+      argv.push_back(const_cast<char*>(argument.c_str()));
     argv.push_back(nullptr);
     // Leak checks can't run under a tracer; everything else of a sanitizer stays on.
     std::string sanitizer = "ASAN_OPTIONS=detect_leaks=0";
@@ -85,4 +87,4 @@ class Child {
   bool waited_ = false;
 };
 
-}  // namespace baleen::testing
+}  // namespace baleen

@@ -12,8 +12,6 @@
 namespace baleen {
 namespace {
 
-using namespace baleen::testing;  // NOLINT: test vocabulary
-
 void WriteText(const std::string& path, const std::string& text) { std::ofstream(path) << text; }
 
 }  // namespace
@@ -61,7 +59,8 @@ TEST_CASE("DataDirectoryRefusesUnsafeAndWrongPaths") {
   REQUIRE_OK(DataDirectory::Open(path));
   if (geteuid() == 0) {
     REQUIRE(chown(path.c_str(), 12345, 12345) == 0);
-    REQUIRE_ERROR(DataDirectory::Open(path), StatusCode::kPermissionDenied, "belongs to user 12345");
+    REQUIRE_ERROR(DataDirectory::Open(path), StatusCode::kPermissionDenied,
+                  "belongs to user 12345");
   } else {
     WARN("SKIPPED: a foreign owner needs root");
   }

@@ -16,8 +16,6 @@
 namespace baleen {
 namespace {
 
-using namespace baleen::testing;  // NOLINT: test vocabulary
-
 Result<std::unique_ptr<Journal>> Open(const std::string& path, bool read_only = false) {
   return Journal::Open({.path = path, .read_only = read_only, .busy_timeout_ms = 0});
 }
@@ -105,7 +103,8 @@ TEST_CASE("MigrationBacksUpFirstAndIsAllOrNothing") {
   const std::string path = GoldenCopy(temp);
   const JournalMigration good[] = {{1, "ALTER TABLE sessions ADD COLUMN note TEXT"},
                                    {2, "CREATE TABLE notes(a TEXT) STRICT"}};
-  const JournalMigration bad[] = {{1, "ALTER TABLE sessions ADD COLUMN note TEXT"}, {2, "NONSENSE"}};
+  const JournalMigration bad[] = {{1, "ALTER TABLE sessions ADD COLUMN note TEXT"},
+                                  {2, "NONSENSE"}};
   auto database = Must(Sqlite::Open({.path = path}));
   REQUIRE_ERROR(MigrateSchema(*database, 1, 3, bad), StatusCode::kInternal, "from version 1 to 3");
   REQUIRE(Must(database->IntOf("PRAGMA user_version")) == 1);
@@ -152,7 +151,8 @@ TEST_CASE("JournalDetectsRowsChangedBehindItsBack") {
       {"UPDATE sessions SET settings = '{}' WHERE id = 'golden'", "the record"},
       {"UPDATE sessions SET tokens = 1999 WHERE id = 'golden'", "expected 1999"},
       {"UPDATE events SET session = 99", "belong to no session"},
-      {"PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = 'CREATE UNIQUE INDEX events_by_seq "
+      {"PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = 'CREATE UNIQUE INDEX "
+       "events_by_seq "
        "ON events(session, time_ms)' WHERE name = 'events_by_seq'",
        "pages:"},
   };
@@ -174,8 +174,9 @@ TEST_CASE("JournalDetectsRowsChangedBehindItsBack") {
 TEST_CASE("JournalReadsRefuseDamagedRows") {
   const TempDirectory temp;
   const std::string path = GoldenCopy(temp);
-  Sql(path, "UPDATE events SET time_ms = 1 WHERE seq = 2;"
-            "UPDATE token_runs SET ids = zeroblob(3840) WHERE begin = 960");
+  Sql(path,
+      "UPDATE events SET time_ms = 1 WHERE seq = 2;"
+      "UPDATE token_runs SET ids = zeroblob(3840) WHERE begin = 960");
   const auto journal = Must(Open(path));
   REQUIRE_ERROR(journal->ReadEvents("golden", 0, 10), StatusCode::kDataLoss, "event 2");
   REQUIRE_ERROR(journal->LastEvent("golden", "item_finished"), StatusCode::kDataLoss, "event 2");
@@ -209,7 +210,8 @@ TEST_CASE("JournalSurvivesEveryDamagedPageWithoutCrashing") {
     const auto tokens = (*journal)->ReadTokens("golden", 0, 10'000);
     // What is returned as good is good.
     if (events.ok() && events->size() == 2) REQUIRE((*events)[0].payload == R"({"n":1})");
-    if (tokens.ok() && tokens->ids.size() == 2000) REQUIRE(tokens->ids == GoldenBatch().tokens[0].ids);
+    if (tokens.ok() && tokens->ids.size() == 2000)
+      REQUIRE(tokens->ids == GoldenBatch().tokens[0].ids);
     if (!report.ok() || !report->problems.empty()) ++detected;
   }
   // Free space inside pages holds nothing that could be damaged: 3 full token rows and headers make

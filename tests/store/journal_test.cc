@@ -12,8 +12,6 @@
 namespace baleen {
 namespace {
 
-using namespace baleen::testing;  // NOLINT: test vocabulary
-
 std::unique_ptr<Journal> OpenJournal(const std::string& path) {
   return Must(Journal::Open({.path = path, .busy_timeout_ms = 0}));
 }
@@ -33,7 +31,8 @@ JournalBatch EventBatch(int64_t first, int64_t last) {
   return batch;
 }
 
-JournalBatch TokenBatch(int64_t begin, std::vector<int32_t> ids, std::vector<uint64_t> hashes = {}) {
+JournalBatch TokenBatch(int64_t begin, std::vector<int32_t> ids,
+                        std::vector<uint64_t> hashes = {}) {
   JournalBatch batch;
   batch.tokens.push_back(
       {.session = "s", .begin = begin, .ids = std::move(ids), .logits_hashes = std::move(hashes)});
@@ -176,18 +175,21 @@ TEST_CASE("JournalRefusesBadBatchesAndNamesTheField") {
   for (const std::string payload : {"", "{", "[]", "1", "{\"a\":\"\xff\"}", "{} x"}) {
     JournalBatch batch = EventBatch(1, 1);
     batch.events[0].payload = payload;
-    REQUIRE_ERROR(journal->Commit(batch, Durability::kKernel), StatusCode::kInvalidArgument, "event 1");
+    REQUIRE_ERROR(journal->Commit(batch, Durability::kKernel), StatusCode::kInvalidArgument,
+                  "event 1");
   }
   JournalBatch large = EventBatch(1, 1);
   large.events[0].payload = "{\"a\":\"" + std::string(kEventBytesMax, 'x') + "\"}";
-  REQUIRE_ERROR(journal->Commit(large, Durability::kKernel), StatusCode::kInvalidArgument, "16777216");
+  REQUIRE_ERROR(journal->Commit(large, Durability::kKernel), StatusCode::kInvalidArgument,
+                "16777216");
   REQUIRE_ERROR(journal->Commit(TokenBatch(0, {1, -2}), Durability::kKernel),
                 StatusCode::kInvalidArgument, "negative");
   REQUIRE_ERROR(journal->Commit(TokenBatch(0, {1, 2}, {7}), Durability::kKernel),
                 StatusCode::kInvalidArgument, "1 hashes for 2 ids");
   JournalBatch kindless = EventBatch(1, 1);
   kindless.events[0].kind = "";
-  REQUIRE_ERROR(journal->Commit(kindless, Durability::kKernel), StatusCode::kInvalidArgument, "kind");
+  REQUIRE_ERROR(journal->Commit(kindless, Durability::kKernel), StatusCode::kInvalidArgument,
+                "kind");
   REQUIRE_ERROR(journal->ReadEvents("s", -1, 5), StatusCode::kInvalidArgument, "-1");
   REQUIRE_ERROR(journal->ReadTokens("s", 0, -5), StatusCode::kInvalidArgument, "-5");
   REQUIRE_ERROR(journal->ReadTokens("none", 0, 1), StatusCode::kNotFound, "none");
@@ -261,8 +263,8 @@ TEST_CASE("JournalObjectsReadWhileAnotherWritesAndLockIsReported") {
   auto reader = Must(Journal::Open({.path = path, .read_only = true}));
   REQUIRE_OK(writer->Commit(EventBatch(1, 5), Durability::kKernel));
   REQUIRE(Must(reader->ReadEvents("s", 0, 10)).size() == 5);
-  REQUIRE_ERROR(reader->Commit(EventBatch(6, 6), Durability::kKernel), StatusCode::kPermissionDenied,
-                "not writable");
+  REQUIRE_ERROR(reader->Commit(EventBatch(6, 6), Durability::kKernel),
+                StatusCode::kPermissionDenied, "not writable");
   // A second writer with a stale view is refused by the sequence numbers.
   auto second = OpenJournal(path);
   REQUIRE_ERROR(second->Commit(EventBatch(5, 5), Durability::kKernel), StatusCode::kAborted,
@@ -282,7 +284,8 @@ TEST_CASE("JournalCodecDecodesWhatItEncodesAndRefusesOtherSizes") {
   const std::vector<uint64_t> hashes = {0, 7, UINT64_MAX};
   REQUIRE(Must(DecodeLogitsHashes(EncodeLogitsHashes(hashes), 3)) == hashes);
   REQUIRE(Must(DecodeLogitsHashes({}, 3)).empty());
-  REQUIRE_ERROR(DecodeLogitsHashes(EncodeLogitsHashes(hashes), 2), StatusCode::kDataLoss, "24 bytes");
+  REQUIRE_ERROR(DecodeLogitsHashes(EncodeLogitsHashes(hashes), 2), StatusCode::kDataLoss,
+                "24 bytes");
 }
 
 }  // namespace baleen

@@ -16,13 +16,12 @@
 namespace baleen {
 namespace {
 
-using namespace baleen::testing;  // NOLINT: test vocabulary
-
 std::unique_ptr<KvStore> OpenStore(const std::string& path) {
   return Must(KvStore::Open({.path = path}, nullptr));
 }
 
-/// Changes the stored values of one family through RocksDB itself, so that its own checksums are right.
+/// Changes the stored values of one family through RocksDB itself, so that its own checksums are
+/// right.
 void ChangeValues(const std::string& path, const std::string& family_name,
                   const std::function<void(std::string&)>& change) {
   rocksdb::DB* opened = nullptr;
@@ -138,7 +137,8 @@ TEST_CASE("KvStoreRefusesSecondProcessAndNamesTheDirectory") {
     Child holder({STORE_WRITER, "hold-kv", path});
     REQUIRE(holder.ReadLine() == "held");
     const auto refused = KvStore::Open({.path = path}, nullptr);
-    REQUIRE_ERROR(refused, StatusCode::kFailedPrecondition, "'" + path + "' is held by another process");
+    REQUIRE_ERROR(refused, StatusCode::kFailedPrecondition,
+                  "'" + path + "' is held by another process");
     REQUIRE(refused.status().reason() == "LOCKED");
   }
   const auto store = OpenStore(path);

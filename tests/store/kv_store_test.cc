@@ -10,8 +10,6 @@
 namespace baleen {
 namespace {
 
-using namespace baleen::testing;  // NOLINT: test vocabulary
-
 std::unique_ptr<KvStore> OpenStore(const std::string& path) {
   bool dropped = true;
   auto store = Must(KvStore::Open({.path = path}, &dropped));
@@ -134,7 +132,8 @@ TEST_CASE("KvStoreDropsOlderFormatAndRefusesNewer") {
   Put(*OpenStore(path), block);
   const auto stamp = [&](const std::string& text) { std::ofstream(path + "/FORMAT") << text; };
   stamp("baleen kv 2\n");
-  REQUIRE_ERROR(KvStore::Open({.path = path}, nullptr), StatusCode::kFailedPrecondition, "newer build");
+  REQUIRE_ERROR(KvStore::Open({.path = path}, nullptr), StatusCode::kFailedPrecondition,
+                "newer build");
   for (const std::string text : {"", "baleen kv 1", "baleen kv x\n", "rocks 1\n"}) {
     stamp(text);
     REQUIRE_ERROR(KvStore::Open({.path = path}, nullptr), StatusCode::kDataLoss, "FORMAT");
@@ -162,7 +161,8 @@ TEST_CASE("KvStoreReadOnlyReadsAndRefusesWrites") {
   const TempDirectory temp;
   const std::string path = temp.File("kv");
   const StoredBlock block = SampleBlock(1, 1024);
-  REQUIRE_ERROR(KvStore::Open({.path = path, .read_only = true}, nullptr), StatusCode::kNotFound, "kv");
+  REQUIRE_ERROR(KvStore::Open({.path = path, .read_only = true}, nullptr), StatusCode::kNotFound,
+                "kv");
   const BlockKey key = Put(*OpenStore(path), block);
   auto store = Must(KvStore::Open({.path = path, .read_only = true}, nullptr));
   REQUIRE(Must(store->GetBlock(key, block.tokens)).bytes == block.bytes);
@@ -174,7 +174,8 @@ TEST_CASE("KvStoreReadOnlyReadsAndRefusesWrites") {
 
 TEST_CASE("KvStoreOverheadOnDiskIsAtMostATenthOfThePayload") {
   // The smallest and largest blocks that are expected: a small model's, and a full one's.
-  for (const auto& [block_bytes, count] : {std::pair<int64_t, int64_t>{24'000, 200}, {900'000, 40}}) {
+  for (const auto& [block_bytes, count] :
+       {std::pair<int64_t, int64_t>{24'000, 200}, {900'000, 40}}) {
     const TempDirectory temp;
     const std::string path = temp.File("kv");
     int64_t payload = 0;
@@ -195,7 +196,8 @@ TEST_CASE("KvStoreOverheadOnDiskIsAtMostATenthOfThePayload") {
     }
     const auto store = OpenStore(path);
     REQUIRE(Must(store->Verify()).blocks == count);
-    const double ratio = static_cast<double>(Must(store->BytesOnDisk())) / static_cast<double>(payload);
+    const double ratio =
+        static_cast<double>(Must(store->BytesOnDisk())) / static_cast<double>(payload);
     CAPTURE(block_bytes, payload, ratio);
     REQUIRE(ratio >= 1.0);
     REQUIRE(ratio <= 1.1);

@@ -7,7 +7,7 @@
 #include "runtime/store/journal.h"
 #include "runtime/store/kv_store.h"
 
-namespace baleen::testing {
+namespace baleen {
 
 inline const KvScope kSampleScope = {"fingerprint", "native/cpu/1", "tenant"};
 
@@ -37,7 +37,8 @@ inline StoredBlock SampleBlock(int64_t number, int64_t bytes) {
   for (int32_t i = 0; i < 256; ++i) {
     block.tokens.push_back(static_cast<int32_t>((number * 256 + i) % 129280));
   }
-  block.streams = {{"L0.kv.codes", bytes / 512, 256, 0}, {"L0.index.codes", bytes / 512, 256, bytes / 2}};
+  block.streams = {{"L0.kv.codes", bytes / 512, 256, 0},
+                   {"L0.index.codes", bytes / 512, 256, bytes / 2}};
   uint64_t state = static_cast<uint64_t>(number) * 0x9e3779b97f4a7c15 + 1;
   for (int64_t i = 0; i < bytes; ++i) {
     state = state * 6364136223846793005 + 1442695040888963407;
@@ -70,4 +71,4 @@ inline JournalBatch GoldenBatch() {
   return batch;
 }
 
-}  // namespace baleen::testing
+}  // namespace baleen

@@ -6,7 +6,7 @@
 
 #include <string>
 
-namespace baleen::testing {
+namespace baleen {
 
 class SmallDisk {
  public:
@@ -26,4 +26,4 @@ class SmallDisk {
   bool mounted_ = false;
 };
 
-}  // namespace baleen::testing
+}  // namespace baleen

@@ -5,23 +5,23 @@
 
 #include "tools_sdk/status.h"
 
-#define REQUIRE_OK(expr)                                 \
-  do {                                                   \
-    const ::baleen::Status checked_ = StatusOf(expr);    \
-    INFO(checked_.ToString());                           \
-    REQUIRE(checked_.ok());                              \
+#define REQUIRE_OK(expr)                              \
+  do {                                                \
+    const ::baleen::Status checked_ = StatusOf(expr); \
+    INFO(checked_.ToString());                        \
+    REQUIRE(checked_.ok());                           \
   } while (false)
 
 /// The code, and words that the message must contain.
-#define REQUIRE_ERROR(expr, expected_code, words)              \
-  do {                                                         \
-    const ::baleen::Status checked_ = StatusOf(expr);          \
-    INFO(checked_.ToString());                                 \
-    REQUIRE(checked_.code() == (expected_code));               \
+#define REQUIRE_ERROR(expr, expected_code, words)                 \
+  do {                                                            \
+    const ::baleen::Status checked_ = StatusOf(expr);             \
+    INFO(checked_.ToString());                                    \
+    REQUIRE(checked_.code() == (expected_code));                  \
     REQUIRE(checked_.message().find(words) != std::string::npos); \
   } while (false)
 
-namespace baleen::testing {
+namespace baleen {
 inline Status StatusOf(const Status& status) { return status; }
 template <typename T>
 Status StatusOf(const Result<T>& result) {
@@ -35,4 +35,4 @@ T Must(Result<T> result) {
   REQUIRE(result.ok());
   return std::move(*result);
 }
-}  // namespace baleen::testing
+}  // namespace baleen

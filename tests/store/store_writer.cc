@@ -1,6 +1,8 @@
 // store_writer: the program that crash tests kill. Writes to a store and acknowledges on stdout.
 //
-//   store_writer events JOURNAL kernel|synced|sync COUNT   commits events, "ack SEQ" after each
+//   store_writer events JOURNAL kernel|synced|mixed|sync COUNT
+//                                  commits events, "ack SEQ" after each; mixed: a kernel commit
+//                                  before each synced one; sync: kernel commits and Sync
 //   store_writer blocks KV COUNT                           puts blocks, "ack N" after each flush
 //   store_writer hold DATA_DIRECTORY                       opens it, "held", waits for end of stdin
 //   store_writer hold-kv KV                                the same for a KV store
@@ -31,12 +33,18 @@ bool Say(const std::string& line) {
   return write(STDOUT_FILENO, text.data(), text.size()) == static_cast<ssize_t>(text.size());
 }
 
+/// Ends without closing the store: closing would tidy up what a crash leaves behind.
+[[noreturn]] void DieWith(const Status& status) {
+  Say("error " + status.ToString());
+  _exit(3);
+}
+
 Status WriteEvents(const std::string& path, const std::string& mode, int64_t count) {
   ASSIGN_OR_RETURN(auto journal, Journal::Open({.path = path}));
   auto session = journal->GetSession("crash");
   if (!session.ok()) {
     JournalBatch create;
-    create.create_sessions.push_back(baleen::testing::SampleSession("crash"));
+    create.create_sessions.push_back(baleen::SampleSession("crash"));
     RETURN_IF_ERROR(journal->Commit(create, Durability::kSynced));
     session = journal->GetSession("crash");
   }
@@ -44,34 +52,41 @@ Status WriteEvents(const std::string& path, const std::string& mode, int64_t cou
   Say("open");
   for (int64_t i = 1; i <= count; ++i) {
     JournalBatch batch;
-    batch.events.push_back(baleen::testing::SampleEvent("crash", session->last_seq + i));
+    batch.events.push_back(baleen::SampleEvent("crash", session->last_seq + i));
     batch.tokens.push_back({.session = "crash",
                             .begin = session->tokens + i - 1,
                             .ids = {static_cast<int32_t>(session->tokens + i - 1)},
                             .logits_hashes = {}});
-    const Status status =
-        journal->Commit(batch, mode == "synced" ? Durability::kSynced : Durability::kKernel);
-    if (!status.ok()) {
-      Say("failed " + std::to_string(session->last_seq + i));
-      return status;
+    if (mode == "mixed") {
+      JournalBatch update;
+      update.update_sessions.push_back(baleen::SampleSession("crash"));
+      RETURN_IF_ERROR(journal->Commit(update, Durability::kKernel));
     }
-    if (mode == "sync") RETURN_IF_ERROR(journal->Sync());
+    const bool synced = mode == "synced" || mode == "mixed";
+    const Status status =
+        journal->Commit(batch, synced ? Durability::kSynced : Durability::kKernel);
+    if (!status.ok()) DieWith(status);
+    if (mode == "sync") {
+      const Status synced_after = journal->Sync();
+      if (!synced_after.ok()) DieWith(synced_after);
+    }
     Say("ack " + std::to_string(session->last_seq + i));
   }
   return baleen::OkStatus();
 }
 
 Status WriteBlocks(const std::string& path, int64_t count) {
-  ASSIGN_OR_RETURN(auto store, KvStore::Open({.path = path, .write_buffer_bytes = 1 << 20}, nullptr));
+  ASSIGN_OR_RETURN(auto store,
+                   KvStore::Open({.path = path, .write_buffer_bytes = 1 << 20}, nullptr));
   Say("open");
   ASSIGN_OR_RETURN(const auto report, store->Verify());
   baleen::BlockKey parent = {};
   for (int64_t i = 0; i < report.blocks + count; ++i) {
-    const auto block = baleen::testing::SampleBlock(i, 96 << 10);
-    parent = baleen::NextBlockKey(parent, block.tokens, baleen::testing::kSampleScope);
+    const auto block = baleen::SampleBlock(i, 96 << 10);
+    parent = baleen::NextBlockKey(parent, block.tokens, baleen::kSampleScope);
     RETURN_IF_ERROR(store->PutBlock(parent, block.tokens, block.streams, block.bytes));
     if (i % 4 != 3) continue;
-    RETURN_IF_ERROR(store->PutCheckpoint(parent, baleen::testing::SampleCheckpoint(i)));
+    RETURN_IF_ERROR(store->PutCheckpoint(parent, baleen::SampleCheckpoint(i)));
     RETURN_IF_ERROR(store->Flush());
     Say("ack " + std::to_string(i + 1));
   }
@@ -91,7 +106,7 @@ Status Hold(Open open) {
 
 Status WriteGolden(const std::string& path) {
   ASSIGN_OR_RETURN(auto journal, Journal::Open({.path = path}));
-  return journal->Commit(baleen::testing::GoldenBatch(), Durability::kSynced);
+  return journal->Commit(baleen::GoldenBatch(), Durability::kSynced);
 }
 
 Status Run(const std::string& verb, const std::string& path, int argc, char** argv) {

@@ -5,7 +5,7 @@
 #include <filesystem>
 #include <string>
 
-namespace baleen::testing {
+namespace baleen {
 
 class TempDirectory {
  public:
@@ -26,4 +26,4 @@ class TempDirectory {
   std::string path_;
 };
 
-}  // namespace baleen::testing
+}  // namespace baleen

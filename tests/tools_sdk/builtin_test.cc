@@ -70,8 +70,8 @@ TEST_CASE("ReadCrossesChunksAndCutsLongLines") {
         "299999: line 299999\n300000: line 300000\n"
         "[more lines follow; read on with offset=300001]");
   const std::string cut = f.Run(NewReadTool(), R"({"path":"big","offset":300001})");
-  CHECK(cut == "300001: " + std::string(2000, 'x') +
-                   " [4998000 more bytes in this line]\n300002: last");
+  CHECK(cut ==
+        "300001: " + std::string(2000, 'x') + " [4998000 more bytes in this line]\n300002: last");
 }
 
 TEST_CASE("ReadStopsAtItsByteLimit") {
@@ -82,14 +82,17 @@ TEST_CASE("ReadStopsAtItsByteLimit") {
   const std::string first = f.Run(NewReadTool(), R"({"path":"wide"})");
   const size_t at = first.rfind("offset=");
   REQUIRE(at != std::string::npos);
-  const std::string next = f.Run(
-      NewReadTool(), R"({"path":"wide","offset":)" + std::to_string(std::stoi(first.substr(at + 7))) + "}");
+  const std::string next =
+      f.Run(NewReadTool(),
+            R"({"path":"wide","offset":)" + std::to_string(std::stoi(first.substr(at + 7))) + "}");
   CHECK(next.rfind(first.substr(at + 7, first.size() - at - 8) + ": y", 0) == 0);
 }
 
 TEST_CASE("ReadRefusesBinaryAndSuggestsNames") {
   Fixture f;
-  f.temp.Write("x.bin", std::string_view("\x7f" "ELF\0\0", 6));
+  f.temp.Write("x.bin", std::string_view("\x7f"
+                                         "ELF\0\0",
+                                         6));
   CHECK(f.Run(NewReadTool(), R"({"path":"x.bin"})").find("binary") != std::string::npos);
   CHECK(f.Failed());
   f.temp.Write("src/Main.cc", "");
@@ -138,8 +141,7 @@ TEST_CASE("GrepGroupsByFileAndHonoursItsOptions") {
   CHECK(f.Run(NewGrepTool(), R"({"pattern":"foo","ignore_case":true,"include":"*.c?"})") ==
         "a.cc\n  2: foo(x); foo(y);\n  3: FOO");
   CHECK(f.Run(NewGrepTool(), R"({"pattern":"o.*b"})") == "sub/b.h\n  2: foo.*bar");
-  CHECK(f.Run(NewGrepTool(), R"({"pattern":"foo","path":"a.cc"})") ==
-        "a.cc\n  2: foo(x); foo(y);");
+  CHECK(f.Run(NewGrepTool(), R"({"pattern":"foo","path":"a.cc"})") == "a.cc\n  2: foo(x); foo(y);");
   CHECK(f.Run(NewGrepTool(), R"({"pattern":"zebra"})") == "[no match in 3 files]");
   CHECK(f.Run(NewGrepTool(), R"({"pattern":"foo","max_results":1})")
             .find("[stopped: more than 1 matching lines") != std::string::npos);

@@ -67,7 +67,10 @@ TEST_CASE("CheckCallNamesTheToolsOrTheFault") {
 
 TEST_CASE("Utf8ReplacesExactlyTheBrokenBytes") {
   CHECK(ReplaceInvalidUtf8("aä€😀") == "aä€😀");
-  CHECK(ReplaceInvalidUtf8("a\xff" "b") == "a\xEF\xBF\xBD" "b");
+  CHECK(ReplaceInvalidUtf8("a\xff"
+                           "b") ==
+        "a\xEF\xBF\xBD"
+        "b");
   // Overlong, surrogate, past U+10FFFF, cut short.
   for (const char* bad : {"\xc0\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xe2\x82"}) {
     CHECK(Utf8ValidPrefix(bad) == 0);

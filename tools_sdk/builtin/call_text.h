@@ -1,4 +1,5 @@
-// What the built-in tools share: their arguments as plain values, and answers that know their limit.
+// What the built-in tools share: their arguments as plain values, and answers that know their
+// limit.
 #pragma once
 
 #include <cstdint>
@@ -49,7 +50,8 @@ class BoundedText {
 /// An answer that tells the model what went wrong.
 ToolResult ToolError(const ToolCall& call, std::string text);
 
-/// `beginning` of a line of `line_bytes`, cut to `bytes_max` with a mark that says how much is missing.
+/// `beginning` of a line of `line_bytes`, cut to `bytes_max` with a mark that says how much is
+/// missing.
 std::string CutLine(std::string_view beginning, size_t bytes_max, size_t line_bytes);
 
 /// Whether a file that begins so is better not shown as text.

@@ -25,7 +25,8 @@ ToolSpec Spec() {
       "Finds a literal text (not a regular expression) in the files of the workspace. Answers with "
       "the matching lines and their numbers, grouped by file. Skips binary files, '.git' and "
       "symbolic links.";
-  spec.parameters = R"({"type":"object","properties":{)"
+  spec.parameters =
+      R"({"type":"object","properties":{)"
       R"("pattern":{"type":"string","description":"The text to find, within one line","minLength":1,"maxLength":1000},)"
       R"("path":{"type":"string","description":"Directory or file to search; the whole workspace if absent"},)"
       R"("include":{"type":"string","description":"Only files whose name fits, e.g. *.cc; * and ? are wildcards","minLength":1,"maxLength":200},)"
@@ -69,7 +70,8 @@ class GrepRun {
         results_max_(arguments.Integer("max_results", kResultsDefault)),
         context_(context),
         out_(out) {
-    if (ignore_case_) std::transform(pattern_.begin(), pattern_.end(), pattern_.begin(), LowerAscii);
+    if (ignore_case_)
+      std::transform(pattern_.begin(), pattern_.end(), pattern_.begin(), LowerAscii);
   }
 
   /// Errors: those of the first path; what cannot be read deeper down is counted.
@@ -149,8 +151,8 @@ class GrepRun {
     size_t from = 0;
     while (!context_.Cancelled()) {
       // Linear time whatever the pattern, unlike std::search and its searchers.
-      const void* found = memmem(haystack.data() + from, haystack.size() - from, pattern_.data(),
-                                 pattern_.size());
+      const void* found =
+          memmem(haystack.data() + from, haystack.size() - from, pattern_.data(), pattern_.size());
       if (found == nullptr) return;
       const size_t offset = static_cast<size_t>(static_cast<const char*>(found) - haystack.data());
       line += std::count(text.begin() + static_cast<std::ptrdiff_t>(counted),
@@ -167,7 +169,8 @@ class GrepRun {
       ++results_;
       const std::string_view shown(text.data() + begin, end - begin);
       if ((!named && !out_->AddLine(path)) ||
-          !out_->AddLine("  " + std::to_string(line) + ": " + CutLine(shown, kLineBytesMax, shown.size()))) {
+          !out_->AddLine("  " + std::to_string(line) + ": " +
+                         CutLine(shown, kLineBytesMax, shown.size()))) {
         stop_ = "the answer is full; narrow the search";
         return;
       }

@@ -15,10 +15,12 @@ ToolSpec Spec() {
   ToolSpec spec;
   spec.name = "list";
   spec.description =
-      "Lists a directory of the workspace: one entry per line, directories end with '/', files show "
+      "Lists a directory of the workspace: one entry per line, directories end with '/', files "
+      "show "
       "their size in bytes, links and other entries end with '@'. depth 2 also lists the "
       "directories inside, and so on.";
-  spec.parameters = R"({"type":"object","properties":{)"
+  spec.parameters =
+      R"({"type":"object","properties":{)"
       R"("path":{"type":"string","description":"Directory, relative to the workspace; its root if absent"},)"
       R"("depth":{"type":"integer","description":"Levels, 1 if absent","minimum":1,"maximum":5}},)"
       R"("additionalProperties":false})";

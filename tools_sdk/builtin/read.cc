@@ -22,7 +22,8 @@ ToolSpec Spec() {
   spec.description =
       "Reads a text file of the workspace. Answers with numbered lines. Long files come in parts: "
       "ask again with the offset that the answer names.";
-  spec.parameters = R"({"type":"object","properties":{)"
+  spec.parameters =
+      R"({"type":"object","properties":{)"
       R"("path":{"type":"string","description":"File, relative to the workspace","minLength":1},)"
       R"("offset":{"type":"integer","description":"First line, from 1","minimum":1,"maximum":1000000000},)"
       R"("limit":{"type":"integer","description":"Number of lines, 500 if absent","minimum":1,"maximum":2000}},)"
@@ -78,9 +79,7 @@ class LineWindow {
     }
     return true;
   }
-  void FinishFile() {
-    at_end_ = !in_line_ || EndLine();
-  }
+  void FinishFile() { at_end_ = !in_line_ || EndLine(); }
   /// What to say below the lines.
   std::string Remark() const {
     if (at_end_ && line_ <= first_) {
