@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "agent/effect.h"
+#include "tools_sdk/json_text.h"
 
 namespace baleen {
 namespace {
@@ -13,11 +14,6 @@ using Json = nlohmann::ordered_json;
 constexpr const char* kRoles[] = {"system",    "developer", "user",
                                   "assistant", "tool",      "latest_reminder"};
 constexpr const char* kReasons[] = {"stop", "length", "tool_calls"};
-
-std::string Dump(const Json& json) {
-  // Texts are UTF-8 by contract; a broken byte must still not throw.
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
-}
 
 Json CallJson(const ToolCall& call) {
   return Json{{"id", call.id}, {"name", call.name}, {"arguments", call.arguments}};
@@ -231,10 +227,12 @@ struct EventWriter {
 
 }  // namespace
 
-std::string EffectToJson(const Effect& effect) { return Dump(std::visit(EffectWriter(), effect)); }
+std::string EffectToJson(const Effect& effect) {
+  return JsonText(std::visit(EffectWriter(), effect));
+}
 
 std::string AgentEventToJson(const AgentEvent& event) {
-  return Dump(std::visit(EventWriter(), event));
+  return JsonText(std::visit(EventWriter(), event));
 }
 
 Result<AgentEvent> AgentEventFromJson(std::string_view json) {

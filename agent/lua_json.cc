@@ -1,12 +1,12 @@
-// JSON for scripts: one text per value, in Lua-owned memory only.
+// JSON for scripts: one text per value, in Lua-owned memory only; reading is in lua_json_read.cc.
 //
 // Written by hand because a C++ JSON object must not be alive when Lua raises. Limits: nesting of
-// kDepthMax; sizes by the sandbox's memory limit.
+// kJsonDepthMax; sizes by the sandbox's memory limit.
 #include <charconv>
 #include <cmath>
-#include <cstring>
 #include <lua5.4/lua.hpp>
 
+#include "agent/lua_json_bytes.h"
 #include "agent/lua_libraries.h"
 #include "agent/sandbox_state.h"
 #include "tools_sdk/utf8.h"
@@ -14,39 +14,7 @@
 namespace baleen {
 namespace {
 
-constexpr int kDepthMax = 64;
 const char kArrayMetatable = 0;
-
-// Bytes in a Lua userdatum that sits at stack slot `slot`.
-struct Bytes {
-  char* text;
-  size_t size;
-  size_t capacity;
-  int slot;
-};
-
-Bytes NewBytes(lua_State* L, size_t capacity) {
-  Bytes bytes{};
-  bytes.text = static_cast<char*>(lua_newuserdatauv(L, capacity, 0));
-  bytes.capacity = capacity;
-  bytes.slot = lua_gettop(L);
-  return bytes;
-}
-
-void Append(lua_State* L, Bytes* out, const char* text, size_t size) {
-  if (size > out->capacity - out->size) {
-    const size_t capacity = out->capacity * 2 + size;
-    char* grown = static_cast<char*>(lua_newuserdatauv(L, capacity, 0));
-    std::memcpy(grown, out->text, out->size);
-    lua_replace(L, out->slot);
-    out->text = grown;
-    out->capacity = capacity;
-  }
-  std::memcpy(out->text + out->size, text, size);
-  out->size += size;
-}
-
-// --- Encoding -----------------------------------------------------------------------------------
 
 void AppendString(lua_State* L, Bytes* out, const char* text, size_t size) {
   Charge(L, static_cast<int64_t>(size / 8));
@@ -151,8 +119,8 @@ void AppendObject(lua_State* L, Bytes* out, int index, int64_t count, int depth)
 }
 
 void AppendTable(lua_State* L, Bytes* out, int index, int depth) {
-  if (depth > kDepthMax) {
-    luaL_error(L, "JSON: nested deeper than %d tables (a cycle?)", kDepthMax);
+  if (depth > kJsonDepthMax) {
+    luaL_error(L, "JSON: nested deeper than %d tables (a cycle?)", kJsonDepthMax);
   }
   luaL_checkstack(L, 12, "JSON");
   const int64_t count = PushSortedKeys(L, index);
@@ -195,187 +163,6 @@ void AppendValue(lua_State* L, Bytes* out, int index, int depth) {
   }
 }
 
-// --- Decoding -----------------------------------------------------------------------------------
-
-struct Reader {
-  lua_State* L;
-  const char* at;
-  const char* end;
-  const char* message;  // Null while all is well.
-};
-
-bool Fail(Reader* r, const char* message) {
-  r->message = message;
-  return false;
-}
-
-void SkipSpace(Reader* r) {
-  while (r->at < r->end && (*r->at == ' ' || *r->at == '\n' || *r->at == '\r' || *r->at == '\t')) {
-    ++r->at;
-  }
-}
-
-bool Take(Reader* r, char wanted) {
-  if (r->at == r->end || *r->at != wanted) return false;
-  ++r->at;
-  return true;
-}
-
-bool ReadHex(Reader* r, unsigned* code) {
-  if (r->end - r->at < 4) return Fail(r, "a \\u escape needs four hex digits");
-  const std::from_chars_result end = std::from_chars(r->at, r->at + 4, *code, 16);
-  if (end.ptr != r->at + 4) return Fail(r, "a \\u escape needs four hex digits");
-  r->at += 4;
-  return true;
-}
-
-bool ReadUnicode(Reader* r, Bytes* out) {
-  unsigned code = 0;
-  if (!ReadHex(r, &code)) return false;
-  if (code >= 0xD800 && code < 0xE000) {
-    unsigned low = 0;
-    if (code >= 0xDC00 || !Take(r, '\\') || !Take(r, 'u'))
-      return Fail(r, "half of a surrogate pair");
-    if (!ReadHex(r, &low)) return false;
-    if (low < 0xDC00 || low >= 0xE000) return Fail(r, "half of a surrogate pair");
-    code = 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00);
-  }
-  char text[4];
-  Append(r->L, out, text, EncodeUtf8(code, text));
-  return true;
-}
-
-bool ReadEscape(Reader* r, Bytes* out) {
-  if (r->at == r->end) return Fail(r, "the string does not end");
-  const char c = *r->at++;
-  if (c == 'u') return ReadUnicode(r, out);
-  constexpr char kFrom[] = "\"\\/bfnrt";
-  constexpr char kTo[] = "\"\\/\b\f\n\r\t";
-  const char* found = c == '\0' ? nullptr : std::strchr(kFrom, c);
-  if (found == nullptr) return Fail(r, "unknown escape in a string");
-  Append(r->L, out, &kTo[found - kFrom], 1);
-  return true;
-}
-
-// After the opening quote; pushes the string.
-bool ReadString(Reader* r) {
-  Bytes out = NewBytes(r->L, 32);
-  for (;;) {
-    const char* plain = r->at;
-    while (r->at < r->end && *r->at != '"' && *r->at != '\\' &&
-           static_cast<unsigned char>(*r->at) >= 0x20) {
-      ++r->at;
-    }
-    Append(r->L, &out, plain, static_cast<size_t>(r->at - plain));
-    if (r->at == r->end) return Fail(r, "the string does not end");
-    const char c = *r->at++;
-    if (c == '"') break;
-    if (c != '\\') return Fail(r, "a control character inside a string must be escaped");
-    if (!ReadEscape(r, &out)) return false;
-  }
-  Charge(r->L, static_cast<int64_t>(out.size / 8));
-  if (Utf8ValidPrefix(std::string_view(out.text, out.size)) != out.size) {
-    return Fail(r, "a string is not UTF-8");
-  }
-  lua_pushlstring(r->L, out.text, out.size);
-  lua_replace(r->L, out.slot);
-  return true;
-}
-
-bool IsDigit(Reader* r) { return r->at < r->end && *r->at >= '0' && *r->at <= '9'; }
-
-bool ReadNumber(Reader* r) {
-  const char* start = r->at;
-  bool integral = true;
-  Take(r, '-');
-  if (!IsDigit(r)) return Fail(r, "expected a value");
-  if (!Take(r, '0')) {
-    while (IsDigit(r)) ++r->at;
-  }
-  if (Take(r, '.')) {
-    integral = false;
-    if (!IsDigit(r)) return Fail(r, "a number needs digits after its point");
-    while (IsDigit(r)) ++r->at;
-  }
-  if (Take(r, 'e') || Take(r, 'E')) {
-    integral = false;
-    if (!Take(r, '+')) Take(r, '-');
-    if (!IsDigit(r)) return Fail(r, "a number needs digits in its exponent");
-    while (IsDigit(r)) ++r->at;
-  }
-  lua_Integer whole = 0;
-  if (integral && std::from_chars(start, r->at, whole).ec == std::errc()) {
-    lua_pushinteger(r->L, whole);
-    return true;
-  }
-  double number = 0;
-  if (std::from_chars(start, r->at, number).ec != std::errc()) {
-    return Fail(r, "a number is out of range");
-  }
-  lua_pushnumber(r->L, number);
-  return true;
-}
-
-bool ReadWord(Reader* r, const char* word) {
-  const size_t size = std::strlen(word);
-  if (static_cast<size_t>(r->end - r->at) < size || std::memcmp(r->at, word, size) != 0) {
-    return Fail(r, "expected a value");
-  }
-  r->at += size;
-  return true;
-}
-
-bool ReadValue(Reader* r, int depth);
-
-bool ReadArray(Reader* r, int depth) {
-  lua_newtable(r->L);
-  MarkJsonArray(r->L);
-  SkipSpace(r);
-  if (Take(r, ']')) return true;
-  for (lua_Integer i = 1;; ++i) {
-    if (!ReadValue(r, depth + 1)) return false;
-    lua_rawseti(r->L, -2, i);
-    SkipSpace(r);
-    if (Take(r, ']')) return true;
-    if (!Take(r, ',')) return Fail(r, "expected ',' or ']'");
-  }
-}
-
-bool ReadObject(Reader* r, int depth) {
-  lua_newtable(r->L);
-  SkipSpace(r);
-  if (Take(r, '}')) return true;
-  for (;;) {
-    SkipSpace(r);
-    if (!Take(r, '"')) return Fail(r, "expected a member name");
-    if (!ReadString(r)) return false;
-    SkipSpace(r);
-    if (!Take(r, ':')) return Fail(r, "expected ':'");
-    if (!ReadValue(r, depth + 1)) return false;
-    lua_rawset(r->L, -3);
-    SkipSpace(r);
-    if (Take(r, '}')) return true;
-    if (!Take(r, ',')) return Fail(r, "expected ',' or '}'");
-  }
-}
-
-bool ReadValue(Reader* r, int depth) {
-  if (depth > kDepthMax) return Fail(r, "nested too deeply");
-  luaL_checkstack(r->L, 8, "JSON");
-  Charge(r->L, 2);
-  SkipSpace(r);
-  if (r->at == r->end) return Fail(r, "expected a value");
-  switch (*r->at) {
-    case '{': ++r->at; return ReadObject(r, depth);
-    case '[': ++r->at; return ReadArray(r, depth);
-    case '"': ++r->at; return ReadString(r);
-    case 't': lua_pushboolean(r->L, 1); return ReadWord(r, "true");
-    case 'f': lua_pushboolean(r->L, 0); return ReadWord(r, "false");
-    case 'n': lua_pushlightuserdata(r->L, nullptr); return ReadWord(r, "null");
-    default: return ReadNumber(r);
-  }
-}
-
 int Encode(lua_State* L) {
   luaL_checkany(L, 1);
   PushJson(L, 1);
@@ -414,23 +201,6 @@ void PushJson(lua_State* L, int index) {
   AppendValue(L, &out, index, 0);
   lua_pushlstring(L, out.text, out.size);
   lua_replace(L, out.slot);
-}
-
-bool PushJsonValue(lua_State* L, const char* text, size_t size, const char** message,
-                   size_t* offset) {
-  const int top = lua_gettop(L);
-  Reader reader{L, text, text + size, nullptr};
-  Charge(L, static_cast<int64_t>(size / 8));
-  bool ok = ReadValue(&reader, 0);
-  if (ok) {
-    SkipSpace(&reader);
-    if (reader.at != reader.end) ok = Fail(&reader, "something follows the value");
-  }
-  if (ok) return true;
-  lua_settop(L, top);
-  *message = reader.message;
-  *offset = static_cast<size_t>(reader.at - text);
-  return false;
 }
 
 void OpenJson(lua_State* L) {

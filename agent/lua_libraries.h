@@ -41,6 +41,15 @@ bool IsFrozen(lua_State* L, int index);
 /// Returns their number. Raises for keys of other types.
 int64_t PushSortedKeys(lua_State* L, int index);
 
+/// Globals: pairs and next, in the order of PushSortedKeys.
+int Pairs(lua_State* L);
+int Next(lua_State* L);
+
+/// Globals: metatables are copied when set, and frozen tables refuse raw writes.
+int SetMetatable(lua_State* L);
+int GetMetatable(lua_State* L);
+int RawSet(lua_State* L);
+
 /// Pushes the value at `index` as text, without addresses; honours __tostring.
 void PushText(lua_State* L, int index);
 

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "kernels/check.h"
+#include "kernels/integer_math.h"
 
 namespace baleen::kernels {
 namespace {
@@ -38,7 +39,7 @@ void DecodeRow(const MatrixSource& source, int64_t row, float* out) {
       }
       return;
     case DType::kFp4: {
-      const int64_t row_bytes = (cols + 1) / 2;
+      const int64_t row_bytes = CeilDivide(cols, 2);
       for (int64_t c = 0; c < cols; ++c) {
         const uint8_t pair = ReadAt<uint8_t>(source.values, row * row_bytes + c / 2);
         out[c] = DecodeE2M1(c % 2 == 0 ? pair & 15u : pair >> 4);
@@ -62,7 +63,7 @@ void DequantiseRow(const MatrixSource& source, int64_t row, float* out) {
   DecodeRow(source, row, out);
   if (source.scales == nullptr) return;
   const int64_t block = source.scale_block_cols;
-  const int64_t blocks = (source.cols + block - 1) / block;
+  const int64_t blocks = CeilDivide(source.cols, block);
   const int64_t first_scale = row / source.scale_block_rows * blocks;
   for (int64_t b = 0; b < blocks; ++b) {
     const float scale = ReadScale(source, first_scale + b);

@@ -5,7 +5,7 @@
 
 #include <cstdint>
 
-#include "kernels/backend.h"
+#include "kernels/matrix.h"
 
 namespace baleen::kernels {
 

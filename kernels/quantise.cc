@@ -5,6 +5,9 @@
 #include <cmath>
 #include <cstring>
 
+#include "kernels/dtype.h"
+#include "kernels/integer_math.h"
+
 namespace baleen::kernels {
 namespace {
 
@@ -47,8 +50,6 @@ float AbsMax(const float* x, int64_t n) {
 float ReciprocalOfScale(uint8_t code) {
   return code == 255 ? DecodeE8M0(255) : std::bit_cast<float>((254u - code) << 23);
 }
-
-int64_t CeilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 }  // namespace
 

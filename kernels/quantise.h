@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "kernels/backend.h"
+#include "kernels/row_format.h"
 
 namespace baleen::kernels {
 

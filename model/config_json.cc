@@ -11,105 +11,12 @@
 #include <vector>
 
 #include "model/config.h"
+#include "model/config_fields.h"
 
 namespace baleen {
 namespace {
 
 using Json = nlohmann::json;
-
-Status Refuse(const std::string& field, const std::string& expected, const std::string& got) {
-  return InvalidArgumentError("config.json: " + field + ": expected " + expected + ", got " + got);
-}
-
-// A value as an error message shows it; long ones are cut.
-std::string Shown(const Json& value) {
-  std::string text = value.dump(-1, ' ', true, Json::error_handler_t::replace);
-  if (text.size() > 60) text = text.substr(0, 57) + "...";
-  return text;
-}
-
-// Reads fields of one JSON object and remembers the first complaint, so that the mapping below
-// reads as a table.
-class Fields {
- public:
-  Fields(const Json& object, std::string prefix) : object_(object), prefix_(std::move(prefix)) {}
-
-  const Json* Find(const char* key) const {
-    auto it = object_.find(key);
-    return it == object_.end() || it->is_null() ? nullptr : &*it;
-  }
-
-  void Int(const char* key, int64_t* out) {
-    if (Require(key)) OptionalInt(key, out);
-  }
-
-  void OptionalInt(const char* key, int64_t* out) {
-    const Json* value = Find(key);
-    if (value == nullptr) return;
-    if (!value->is_number_integer() ||
-        (value->is_number_unsigned() &&
-         value->get<uint64_t>() > static_cast<uint64_t>(INT64_MAX))) {
-      return Complain(key, "an integer", Shown(*value));
-    }
-    *out = value->get<int64_t>();
-  }
-
-  template <typename Real>
-  void Number(const char* key, Real* out) {
-    if (Require(key)) OptionalNumber(key, out);
-  }
-
-  template <typename Real>
-  void OptionalNumber(const char* key, Real* out) {
-    const Json* value = Find(key);
-    if (value == nullptr) return;
-    if (!value->is_number() ||
-        !(std::abs(value->get<double>()) <= std::numeric_limits<Real>::max())) {
-      return Complain(key, "a finite number", Shown(*value));
-    }
-    *out = static_cast<Real>(value->get<double>());
-  }
-
-  void OptionalString(const char* key, std::string* out) {
-    const Json* value = Find(key);
-    if (value == nullptr) return;
-    if (!value->is_string()) return Complain(key, "a string", Shown(*value));
-    *out = value->get<std::string>();
-  }
-
-  // For switches of which only one position is implemented.
-  void Fixed(const char* key, const Json& expected) {
-    const Json* value = Find(key);
-    if (value != nullptr && *value != expected) Complain(key, Shown(expected), Shown(*value));
-  }
-
-  // Null unless the key holds an object.
-  const Json* Object(const char* key) {
-    const Json* value = Find(key);
-    if (value == nullptr || value->is_object()) return value;
-    Complain(key, "an object", Shown(*value));
-    return nullptr;
-  }
-
-  void Complain(const std::string& key, const std::string& expected, const std::string& got) {
-    Fail(Refuse(prefix_ + key, expected, got));
-  }
-  void Fail(Status status) {
-    if (status_.ok()) status_ = std::move(status);
-  }
-  const Status& status() const { return status_; }
-
- private:
-  bool Require(const char* key) {
-    if (Find(key) != nullptr) return true;
-    Complain(key, "a value", "nothing (the field is missing)");
-    return false;
-  }
-
-  const Json& object_;
-  std::string prefix_;
-  Status status_;
-};
 
 void ReadDimensions(Fields& fields, ModelConfig& config) {
   fields.Fixed("model_type", "deepseek_v4");
@@ -253,7 +160,7 @@ void ReadCompressRatios(const Json& list, Fields& fields, ModelConfig& config) {
     const std::string l = std::to_string(config.layers);
     return fields.Complain(
         "compress_ratios", "a list of num_hidden_layers (" + l + ") entries, or 1 or 3 more",
-        list.is_array() ? std::to_string(list.size()) + " entries" : Shown(list));
+        list.is_array() ? std::to_string(list.size()) + " entries" : ShownJson(list));
   }
   for (size_t i = 0; i < list.size(); ++i) {
     LayerKind kind = LayerKind::kWindow;
@@ -261,7 +168,7 @@ void ReadCompressRatios(const Json& list, Fields& fields, ModelConfig& config) {
     if (!list[i].is_number_integer() || !KindOfRatio(list[i].get<int64_t>(), &kind) ||
         (draft && kind != LayerKind::kWindow)) {
       return fields.Complain("compress_ratios[" + std::to_string(i) + "]",
-                             draft ? "0 (a draft block)" : "0, 4 or 128", Shown(list[i]));
+                             draft ? "0 (a draft block)" : "0, 4 or 128", ShownJson(list[i]));
     }
     if (!draft) config.layer_kinds.push_back(kind);
   }
@@ -271,7 +178,7 @@ void CheckListLength(const char* key, const Json& list, Fields& fields, const Mo
   if (list.is_array() && static_cast<int64_t>(list.size()) == config.layers) return;
   fields.Complain(key,
                   "a list of num_hidden_layers (" + std::to_string(config.layers) + ") entries",
-                  list.is_array() ? std::to_string(list.size()) + " entries" : Shown(list));
+                  list.is_array() ? std::to_string(list.size()) + " entries" : ShownJson(list));
 }
 
 void ReadLayerTypes(const Json& list, Fields& fields, ModelConfig& config) {
@@ -289,7 +196,7 @@ void ReadLayerTypes(const Json& list, Fields& fields, ModelConfig& config) {
       return fields.Complain("layer_types[" + std::to_string(i) + "]",
                              "sliding_attention, compressed_sparse_attention or "
                              "heavily_compressed_attention",
-                             Shown(list[i]));
+                             ShownJson(list[i]));
     }
   }
   if (!config.layer_kinds.empty() && config.layer_kinds != kinds) {
@@ -327,7 +234,7 @@ void ReadHashLayers(Fields& fields, ModelConfig& config) {
     const bool hash = type == "hash_moe";
     if ((!hash && type != "moe") || (hash && static_cast<int64_t>(i) != hashed)) {
       return fields.Complain("mlp_layer_types[" + std::to_string(i) + "]",
-                             "hash_moe in the first layers, then moe", Shown(type));
+                             "hash_moe in the first layers, then moe", ShownJson(type));
     }
     hashed += hash ? 1 : 0;
   }

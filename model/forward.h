@@ -50,6 +50,9 @@ class ForwardPass {
   void Collapse(const HcWeights& hc, int64_t tokens);
   void Expand(int64_t tokens);
   void CollapseHead(const HcWeights& hc, int64_t first, int64_t tokens);
+  /// Gates of `streams` and their weighted sum; `post` and `comb` are null for the head mix.
+  void MixStreams(const HcWeights& hc, const float* streams, int64_t tokens, float* post,
+                  float* comb);
 
   // attention.cc: reads and normalises activations.collapsed, writes activations.sublayer.
   void Attention(KvCacheState& cache, LayerKv& kv, const AttentionWeights& w, const Piece& piece);

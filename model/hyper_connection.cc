@@ -4,7 +4,17 @@
 namespace baleen {
 
 void ForwardPass::Collapse(const HcWeights& hc, int64_t tokens) {
-  backend_.HcGates({.streams = a_.streams.data(),
+  MixStreams(hc, a_.streams.data(), tokens, a_.hc_post.data(), a_.hc_comb.data());
+}
+
+void ForwardPass::CollapseHead(const HcWeights& hc, int64_t first, int64_t tokens) {
+  const float* streams = a_.streams.data() + first * config_.hc_mult * config_.hidden;
+  MixStreams(hc, streams, tokens, /*post=*/nullptr, /*comb=*/nullptr);
+}
+
+void ForwardPass::MixStreams(const HcWeights& hc, const float* streams, int64_t tokens, float* post,
+                             float* comb) {
+  backend_.HcGates({.streams = streams,
                     .fn = hc.fn.get(),
                     .base = hc.base.data(),
                     .scale = hc.scale.data(),
@@ -15,9 +25,9 @@ void ForwardPass::Collapse(const HcWeights& hc, int64_t tokens) {
                     .hc_eps = config_.hc_eps,
                     .norm_eps = config_.norm_eps,
                     .pre = a_.hc_pre.data(),
-                    .post = a_.hc_post.data(),
-                    .comb = a_.hc_comb.data()});
-  backend_.HcCollapse({.streams = a_.streams.data(),
+                    .post = post,
+                    .comb = comb});
+  backend_.HcCollapse({.streams = streams,
                        .pre = a_.hc_pre.data(),
                        .out = a_.collapsed.data(),
                        .tokens = tokens,
@@ -33,29 +43,6 @@ void ForwardPass::Expand(int64_t tokens) {
                      .tokens = tokens,
                      .mult = config_.hc_mult,
                      .dim = config_.hidden});
-}
-
-void ForwardPass::CollapseHead(const HcWeights& hc, int64_t first, int64_t tokens) {
-  const float* streams = a_.streams.data() + first * config_.hc_mult * config_.hidden;
-  backend_.HcGates({.streams = streams,
-                    .fn = hc.fn.get(),
-                    .base = hc.base.data(),
-                    .scale = hc.scale.data(),
-                    .tokens = tokens,
-                    .mult = config_.hc_mult,
-                    .dim = config_.hidden,
-                    .sinkhorn_iterations = config_.sinkhorn_iterations,
-                    .hc_eps = config_.hc_eps,
-                    .norm_eps = config_.norm_eps,
-                    .pre = a_.hc_pre.data(),
-                    .post = nullptr,
-                    .comb = nullptr});
-  backend_.HcCollapse({.streams = streams,
-                       .pre = a_.hc_pre.data(),
-                       .out = a_.collapsed.data(),
-                       .tokens = tokens,
-                       .mult = config_.hc_mult,
-                       .dim = config_.hidden});
 }
 
 }  // namespace baleen

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "kernels/integer_math.h"
 #include "model/kv_cache_state.h"
 #include "model/kv_checkpoint.h"
 #include "model/kv_rows.h"
@@ -20,7 +21,7 @@ void AddStreams(KvLayout& layout, int64_t layer, const char* kind, const RowShap
     stream.layer = layer;
     stream.row_bytes = shape.plane_bytes[p];
     stream.rows = rows;
-    stream.offset = (layout.block_bytes + kPlaneAlignment - 1) / kPlaneAlignment * kPlaneAlignment;
+    stream.offset = CeilDivide(layout.block_bytes, kPlaneAlignment) * kPlaneAlignment;
     layout.block_bytes = stream.offset + rows * stream.row_bytes;
     layout.payload_bytes += rows * stream.row_bytes;
     layout.streams.push_back(std::move(stream));
@@ -39,8 +40,7 @@ KvLayout KvLayout::Make(const ModelConfig& config, kernels::RowFormat format) {
     if (ratio != kCsaRatio) continue;
     AddStreams(layout, l, "index", RowShape::IndexKey(config, format), kBlockTokens / ratio);
   }
-  layout.block_bytes =
-      (layout.block_bytes + kPlaneAlignment - 1) / kPlaneAlignment * kPlaneAlignment;
+  layout.block_bytes = CeilDivide(layout.block_bytes, kPlaneAlignment) * kPlaneAlignment;
   return layout;
 }
 

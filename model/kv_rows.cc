@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <cstring>
 
+#include "kernels/integer_math.h"
+
 namespace baleen {
 namespace {
-
-int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 int64_t& Plane(RowShape& shape, RowPlane plane) {
   return shape.plane_bytes[static_cast<int>(plane)];
@@ -39,7 +39,7 @@ RowShape RowShape::Entry(const ModelConfig& config, kernels::RowFormat format) {
   }
   const int64_t nope = shape.dim - shape.rope;
   Plane(shape, RowPlane::kCodes) = nope;
-  Plane(shape, RowPlane::kScales) = CeilDiv(nope, kernels::kKvScaleBlock);
+  Plane(shape, RowPlane::kScales) = CeilDivide(nope, kernels::kKvScaleBlock);
   Plane(shape, RowPlane::kRope) = shape.rope * static_cast<int64_t>(sizeof(uint16_t));
   return shape;
 }
@@ -52,8 +52,8 @@ RowShape RowShape::IndexKey(const ModelConfig& config, kernels::RowFormat format
     Plane(shape, RowPlane::kValues) = shape.dim * static_cast<int64_t>(sizeof(float));
     return shape;
   }
-  Plane(shape, RowPlane::kCodes) = CeilDiv(shape.dim, 2);
-  Plane(shape, RowPlane::kScales) = CeilDiv(shape.dim, kernels::kIndexScaleBlock);
+  Plane(shape, RowPlane::kCodes) = CeilDivide(shape.dim, 2);
+  Plane(shape, RowPlane::kScales) = CeilDivide(shape.dim, kernels::kIndexScaleBlock);
   return shape;
 }
 
@@ -87,7 +87,7 @@ RowBuffer::RowBuffer(const RowShape& shape, int64_t rows) : shape_(shape), rows_
   int64_t size = 0;
   for (int p = 0; p < kRowPlanes; ++p) {
     if (shape.plane_bytes[p] == 0) continue;
-    size = CeilDiv(size, kPlaneAlignment) * kPlaneAlignment;
+    size = CeilDivide(size, kPlaneAlignment) * kPlaneAlignment;
     offsets_.offset[p] = size;
     size += rows * shape.plane_bytes[p];
   }

@@ -10,7 +10,7 @@
 #include <string_view>
 #include <vector>
 
-#include "kernels/backend.h"
+#include "kernels/row_format.h"
 #include "model/config.h"
 
 namespace baleen {

@@ -8,6 +8,8 @@
 #include <utility>
 
 #include "kernels/dtype.h"
+#include "kernels/integer_math.h"
+#include "model/checkpoint/shape.h"
 #include "model/checkpoint/tensor_table.h"
 
 namespace baleen {
@@ -80,9 +82,7 @@ std::vector<float> Values(const TensorSpec& spec, TensorRandom& random) {
   if (magnitude->per_root_column) {
     deviation /= std::sqrt(static_cast<float>(spec.shape.back()));
   }
-  size_t count = 1;
-  for (int64_t dim : spec.shape) count *= static_cast<size_t>(dim);
-  std::vector<float> values(count);
+  std::vector<float> values(static_cast<size_t>(Elements(spec.shape)));
   for (float& value : values) value = magnitude->mean + deviation * random.Bell();
   return values;
 }
@@ -116,8 +116,8 @@ struct Quantised {
 
 Quantised Quantise(const std::vector<float>& values, int64_t rows, int64_t cols, int64_t block_rows,
                    int64_t block_cols, float largest) {
-  const int64_t down = (rows + block_rows - 1) / block_rows;
-  const int64_t across = (cols + block_cols - 1) / block_cols;
+  const int64_t down = CeilDivide(rows, block_rows);
+  const int64_t across = CeilDivide(cols, block_cols);
   std::vector<float> amax(static_cast<size_t>(down * across));
   const auto block = [&](int64_t r, int64_t c) {
     return static_cast<size_t>(r / block_rows * across + c / block_cols);

@@ -1,211 +1,55 @@
 #include "model/weights.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
-#include <cstring>
+#include <cstddef>
+#include <optional>
 #include <string_view>
 #include <unordered_map>
 #include <utility>
 
+#include "kernels/dequantise.h"
 #include "kernels/dtype.h"
+#include "kernels/integer_math.h"
+#include "model/checkpoint/shape.h"
+#include "model/checkpoint/stored_tensor.h"
+#include "model/checkpoint/tensor_check.h"
 #include "model/checkpoint/tensor_table.h"
 
 namespace baleen {
 namespace {
 
-constexpr size_t kProblemsShown = 10;
-
-int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
-float DecodeF16(uint16_t bits) {
-  const uint32_t sign = static_cast<uint32_t>(bits & 0x8000U) << 16;
-  const uint32_t exponent = bits >> 10 & 0x1FU;
-  const uint32_t mantissa = bits & 0x3FFU;
-  if (exponent == 0) {
-    const float magnitude = static_cast<float>(mantissa) * 0x1.0p-24F;
-    return sign != 0 ? -magnitude : magnitude;
-  }
-  const uint32_t wide = exponent == 31 ? 255U : exponent + 112U;
-  return std::bit_cast<float>(sign | wide << 23 | mantissa << 13);
+/// All values of a tensor in a plain type.
+std::vector<float> Floats(const TensorView& view) {
+  const kernels::MatrixSource row = {
+      .dtype = view.dtype, .values = view.bytes.data(), .rows = 1, .cols = Elements(view.shape)};
+  std::vector<float> values(static_cast<size_t>(row.cols));
+  kernels::DequantiseRow(row, 0, values.data());
+  return values;
 }
 
-bool IsPlainFloat(DType dtype) {
-  return dtype == DType::kF32 || dtype == DType::kBf16 || dtype == DType::kF16;
-}
-
-/// Requires: a plain float type. `bytes` need not be aligned.
-float ReadFloat(DType dtype, const std::byte* bytes, int64_t index) {
-  if (dtype == DType::kF32) {
-    float value = 0;
-    std::memcpy(&value, bytes + index * 4, sizeof(value));
-    return value;
-  }
-  uint16_t bits = 0;
-  std::memcpy(&bits, bytes + index * 2, sizeof(bits));
-  return dtype == DType::kBf16 ? DecodeBf16(bits) : DecodeF16(bits);
-}
-
-std::string ShapeText(const std::vector<int64_t>& shape) {
-  std::string text = "[";
-  for (size_t i = 0; i < shape.size(); ++i) {
-    text += (i == 0 ? "" : ", ") + std::to_string(shape[i]);
-  }
-  return text + "]";
-}
-
-int64_t Elements(const std::vector<int64_t>& shape) {
-  int64_t count = 1;
-  for (int64_t dim : shape) count *= dim;
-  return count;
-}
-
-/// Two E2M1 codes per I8 element.
-bool IsFp4(const TensorSpec& spec, const TensorView& view) {
-  return spec.format == TensorFormat::kExpert &&
-         (view.dtype == DType::kI8 || view.dtype == DType::kU8 || view.dtype == DType::kFp4);
-}
-
-bool IsFp8(const TensorSpec& spec, const TensorView& view) {
-  return (spec.format == TensorFormat::kExpert || spec.format == TensorFormat::kFp8) &&
-         view.dtype == DType::kF8E4M3;
-}
-
-bool DTypeFits(const TensorSpec& spec, const TensorView& view) {
-  if (spec.format == TensorFormat::kHashTable) {
-    return view.dtype == DType::kI64 || view.dtype == DType::kI32;
-  }
-  return IsPlainFloat(view.dtype) || IsFp8(spec, view) || IsFp4(spec, view);
-}
-
-std::vector<int64_t> StoredShape(const TensorSpec& spec, const TensorView& view) {
-  std::vector<int64_t> shape = spec.shape;
-  if (IsFp4(spec, view) && view.dtype != DType::kFp4) shape.back() = CeilDiv(shape.back(), 2);
-  return shape;
-}
-
-struct ScaleBlock {
-  int64_t rows = 0;
-  int64_t cols = 0;
-};
-ScaleBlock ScaleBlockOf(const TensorSpec& spec, const TensorView& view) {
-  return IsFp4(spec, view) ? ScaleBlock{1, kFp4BlockSize}
-                           : ScaleBlock{kFp8BlockSize, kFp8BlockSize};
-}
-
-/// What is wrong with one stored tensor; empty: nothing.
-std::string ViewProblem(const TensorView& view, const std::vector<int64_t>& shape) {
-  if (view.shape != shape) {
-    return "expected shape " + ShapeText(shape) + ", found " + ShapeText(view.shape);
-  }
-  const int64_t bytes = CeilDiv(Elements(shape) * TraitsOf(view.dtype).bits, 8);
-  if (static_cast<int64_t>(view.bytes.size()) != bytes) {
-    return "expected " + std::to_string(bytes) + " bytes, found " +
-           std::to_string(view.bytes.size());
-  }
-  return {};
-}
-
-/// Collects what is missing or wrong over all tensors, so that one failed load tells everything.
-class TensorCheck {
- public:
-  explicit TensorCheck(const WeightSource& source) : source_(source) {}
-
-  /// Absent tensors are problems only if `required`.
-  void Check(const TensorSpec& spec, bool required) {
-    const Result<TensorView> view = source_.Find(spec.name);
-    if (!view.ok()) {
-      const bool absent = view.status().code() == StatusCode::kNotFound;
-      if (absent && !required) return;
-      Add(absent ? "missing " + spec.name : spec.name + ": " + view.status().message(), absent);
-      return;
-    }
-    if (!DTypeFits(spec, *view)) {
-      Add(spec.name + ": type " + std::string(TraitsOf(view->dtype).name) + " does not fit", false);
-      return;
-    }
-    const std::string problem = ViewProblem(*view, StoredShape(spec, *view));
-    if (!problem.empty()) Add(spec.name + ": " + problem, false);
-    bytes_ += static_cast<int64_t>(view->bytes.size());
-    if (IsFp8(spec, *view) || IsFp4(spec, *view)) CheckScale(spec, *view);
-  }
-
-  Status Finish() const {
-    if (count_ == 0) return OkStatus();
-    std::string text = std::to_string(count_) + " tensors do not fit the configuration: ";
-    for (size_t i = 0; i < shown_.size(); ++i) text += (i == 0 ? "" : "; ") + shown_[i];
-    if (count_ > shown_.size()) text += "; ...";
-    text += ". Check that config.json belongs to these weights and that no shard is missing";
-    return all_absent_ ? NotFoundError(text) : InvalidArgumentError(text);
-  }
-
-  int64_t bytes() const { return bytes_; }
-
- private:
-  void CheckScale(const TensorSpec& spec, const TensorView& weight) {
-    const std::string name = ScaleName(spec.name);
-    const Result<TensorView> scale = source_.Find(name);
-    if (!scale.ok()) {
-      const bool absent = scale.status().code() == StatusCode::kNotFound;
-      Add(absent ? "missing " + name : name + ": " + scale.status().message(), absent);
-      return;
-    }
-    if (scale->dtype != DType::kF8E8M0 && scale->dtype != DType::kF32) {
-      Add(name + ": type " + std::string(TraitsOf(scale->dtype).name) +
-              " does not fit; expected F8_E8M0 or F32",
-          false);
-      return;
-    }
-    const ScaleBlock block = ScaleBlockOf(spec, weight);
-    const std::string problem = ViewProblem(
-        *scale, {CeilDiv(spec.shape[0], block.rows), CeilDiv(spec.shape[1], block.cols)});
-    if (!problem.empty()) Add(name + ": " + problem, false);
-    bytes_ += static_cast<int64_t>(scale->bytes.size());
-  }
-
-  void Add(std::string problem, bool absent) {
-    ++count_;
-    all_absent_ = all_absent_ && absent;
-    if (shown_.size() < kProblemsShown) shown_.push_back(std::move(problem));
-  }
-
-  const WeightSource& source_;
-  size_t count_ = 0;
-  bool all_absent_ = true;
-  std::vector<std::string> shown_;
-  int64_t bytes_ = 0;
-};
-
+/// Requires: a plain type or E8M0.
 Status CheckFinite(const std::string& name, const TensorView& view) {
-  const auto count = static_cast<int64_t>(view.bytes.size()) * 8 / TraitsOf(view.dtype).bits;
-  for (int64_t i = 0; i < count; ++i) {
-    const bool ok = view.dtype == DType::kF8E8M0
-                        ? view.bytes[static_cast<size_t>(i)] != std::byte{0xFF}
-                        : std::isfinite(ReadFloat(view.dtype, view.bytes.data(), i));
-    if (ok) continue;
-    return DataLossError("tensor " + name + ": element " + std::to_string(i) +
-                         " is not a finite number; the file is damaged, fetch it again");
+  std::ptrdiff_t at = 0;
+  if (view.dtype == DType::kF8E8M0) {
+    const auto bad = std::find(view.bytes.begin(), view.bytes.end(), std::byte{0xFF});
+    if (bad == view.bytes.end()) return OkStatus();
+    at = bad - view.bytes.begin();
+  } else {
+    const std::vector<float> values = Floats(view);
+    const auto bad = std::find_if(values.begin(), values.end(),
+                                  [](float value) { return !std::isfinite(value); });
+    if (bad == values.end()) return OkStatus();
+    at = bad - values.begin();
   }
-  return OkStatus();
+  return DataLossError("tensor '" + name + "': element " + std::to_string(at) +
+                       " is not a finite number; the file is damaged, fetch it again");
 }
 
 /// fp32 copy of a quantised or plain matrix; code * scale is exact for power-of-two scales.
 std::vector<float> Dequantise(const kernels::MatrixSource& m) {
   std::vector<float> out(static_cast<size_t>(m.rows * m.cols));
-  const int64_t scale_cols = m.scales == nullptr ? 0 : CeilDiv(m.cols, m.scale_block_cols);
-  for (int64_t r = 0; r < m.rows; ++r) {
-    for (int64_t c = 0; c < m.cols; ++c) {
-      const int64_t i = r * m.cols + c;
-      float value = m.dtype == DType::kF8E4M3 ? DecodeE4M3(static_cast<uint8_t>(m.values[i]))
-                                              : ReadFloat(m.dtype, m.values, i);
-      if (m.scales != nullptr) {
-        const int64_t s = r / m.scale_block_rows * scale_cols + c / m.scale_block_cols;
-        value *= m.scale_dtype == DType::kF32 ? ReadFloat(DType::kF32, m.scales, s)
-                                              : DecodeE8M0(static_cast<uint8_t>(m.scales[s]));
-      }
-      out[static_cast<size_t>(i)] = value;
-    }
-  }
+  for (int64_t r = 0; r < m.rows; ++r) kernels::DequantiseRow(m, r, out.data() + r * m.cols);
   return out;
 }
 
@@ -215,13 +59,13 @@ kernels::MatrixSource RowSlice(const kernels::MatrixSource& m, int64_t first, in
   slice.rows = rows;
   slice.values += first * m.cols * TraitsOf(m.dtype).bits / 8;
   if (m.scales != nullptr) {
-    slice.scales += first / m.scale_block_rows * CeilDiv(m.cols, m.scale_block_cols) *
+    slice.scales += first / m.scale_block_rows * CeilDivide(m.cols, m.scale_block_cols) *
                     TraitsOf(m.scale_dtype).bits / 8;
   }
   return slice;
 }
 
-/// Packs tensors that TensorCheck has approved.
+/// Packs tensors that CheckTensors has approved.
 class Loader {
  public:
   Loader(const WeightSource& source, const kernels::Backend& backend,
@@ -234,10 +78,7 @@ class Loader {
   Status Vector(const std::string& name, std::vector<float>* out) {
     ASSIGN_OR_RETURN(const TensorView view, Find(name));
     RETURN_IF_ERROR(CheckFinite(name, view));
-    out->resize(static_cast<size_t>(Elements(view.shape)));
-    for (size_t i = 0; i < out->size(); ++i) {
-      (*out)[i] = ReadFloat(view.dtype, view.bytes.data(), static_cast<int64_t>(i));
-    }
+    *out = Floats(view);
     return OkStatus();
   }
 
@@ -273,7 +114,14 @@ class Loader {
     return OkStatus();
   }
 
-  Status HashTable(const std::string& name, int64_t experts, std::vector<int32_t>* out);
+  Status HashTable(const std::string& name, std::vector<int32_t>* out) {
+    ASSIGN_OR_RETURN(const TensorView view, Find(name));
+    out->resize(static_cast<size_t>(Elements(view.shape)));
+    for (size_t i = 0; i < out->size(); ++i) {
+      (*out)[i] = static_cast<int32_t>(IdAt(view, static_cast<int64_t>(i)));
+    }
+    return OkStatus();
+  }
 
  private:
   Result<TensorView> Find(const std::string& name) {
@@ -290,19 +138,20 @@ class Loader {
   Result<kernels::MatrixSource> Source(const std::string& name) {
     ASSIGN_OR_RETURN(const TensorView view, Find(name));
     const TensorSpec& spec = *specs_.at(name);
+    const std::optional<Storage> storage = StorageOf(spec.format, view.dtype);
     kernels::MatrixSource m;
-    m.dtype = IsFp4(spec, view) ? DType::kFp4 : view.dtype;
+    m.dtype = storage == Storage::kFp4 ? DType::kFp4 : view.dtype;
     m.values = view.bytes.data();
     m.rows = spec.shape[0];
     m.cols = spec.shape[1];
-    if (IsPlainFloat(view.dtype)) {
+    if (storage == Storage::kPlain) {
       // The mHC projections are small and steer everything; large matrices aren't scanned.
       if (spec.format == TensorFormat::kF32) RETURN_IF_ERROR(CheckFinite(name, view));
       return m;
     }
     ASSIGN_OR_RETURN(const TensorView scale, Find(ScaleName(name)));
     RETURN_IF_ERROR(CheckFinite(ScaleName(name), scale));
-    const ScaleBlock block = ScaleBlockOf(spec, view);
+    const ScaleBlock block = ScaleBlockOf(*storage);
     m.scale_dtype = scale.dtype;
     m.scales = scale.bytes.data();
     m.scale_block_rows = block.rows;
@@ -325,33 +174,6 @@ class Loader {
   int64_t bytes_total_ = 0;
   const std::function<void(int64_t, int64_t)>& progress_;
 };
-
-Status Loader::HashTable(const std::string& name, int64_t experts, std::vector<int32_t>* out) {
-  ASSIGN_OR_RETURN(const TensorView view, Find(name));
-  const size_t count = static_cast<size_t>(Elements(view.shape));
-  const auto per_row = static_cast<size_t>(view.shape[1]);
-  out->resize(count);
-  for (size_t i = 0; i < count; ++i) {
-    int64_t id = 0;
-    if (view.dtype == DType::kI64) {
-      std::memcpy(&id, view.bytes.data() + i * sizeof(int64_t), sizeof(int64_t));
-    } else {
-      int32_t narrow = 0;
-      std::memcpy(&narrow, view.bytes.data() + i * sizeof(int32_t), sizeof(int32_t));
-      id = narrow;
-    }
-    const size_t row = i / per_row * per_row;
-    const auto begin = out->begin() + static_cast<std::ptrdiff_t>(row);
-    const auto end = out->begin() + static_cast<std::ptrdiff_t>(i);
-    if (id < 0 || id >= experts || std::find(begin, end, static_cast<int32_t>(id)) != end) {
-      return DataLossError("tensor " + name + ": token " + std::to_string(i / per_row) +
-                           " names expert " + std::to_string(id) +
-                           "; expected distinct ids below " + std::to_string(experts));
-    }
-    (*out)[i] = static_cast<int32_t>(id);
-  }
-  return OkStatus();
-}
 
 Status LoadHc(Loader& loader, const std::string& prefix, HcWeights* out) {
   RETURN_IF_ERROR(loader.PackedOf(prefix + "_fn", &out->fn));
@@ -394,7 +216,7 @@ Status LoadMoe(Loader& loader, const ModelConfig& config, bool hashed, const std
                MoeWeights* out) {
   RETURN_IF_ERROR(loader.PackedOf(prefix + "gate.weight", &out->router));
   if (hashed) {
-    RETURN_IF_ERROR(loader.HashTable(prefix + "gate.tid2eid", config.experts, &out->hash));
+    RETURN_IF_ERROR(loader.HashTable(prefix + "gate.tid2eid", &out->hash));
   } else {
     RETURN_IF_ERROR(loader.Vector(prefix + "gate.bias", &out->bias));
   }
@@ -425,21 +247,15 @@ EmbeddingTable::EmbeddingTable(const TensorView& tensor)
       bytes_(tensor.bytes.begin(), tensor.bytes.end()) {}
 
 void EmbeddingTable::Row(int64_t id, float* out) const {
-  for (int64_t i = 0; i < hidden_; ++i) {
-    out[i] = ReadFloat(dtype_, bytes_.data(), id * hidden_ + i);
-  }
+  kernels::DequantiseRow(
+      {.dtype = dtype_, .values = bytes_.data(), .rows = id + 1, .cols = hidden_}, id, out);
 }
 
 Result<ModelWeights> LoadWeights(const WeightSource& source, const kernels::Backend& backend,
                                  const std::function<void(int64_t, int64_t)>& progress) {
   const ModelConfig& config = source.config();
   const std::vector<TensorSpec> specs = BackboneTensors(config);
-  TensorCheck check(source);
-  for (const TensorSpec& spec : specs) check.Check(spec, /*required=*/true);
-  const int64_t bytes_total = check.bytes();
-  for (const TensorSpec& spec : MtpTensors(config)) check.Check(spec, /*required=*/false);
-  RETURN_IF_ERROR(check.Finish());
-
+  ASSIGN_OR_RETURN(const int64_t bytes_total, CheckTensors(source));
   Loader loader(source, backend, specs, bytes_total, progress);
   ModelWeights weights;
   RETURN_IF_ERROR(loader.Embedding("embed.weight", &weights.embedding));

@@ -98,8 +98,8 @@ struct ModelWeights {
 };
 
 /// Checks every tensor first, then packs.
-/// Errors: NOT_FOUND (only missing tensors) or INVALID_ARGUMENT listing the first ten problems and
-/// their number; DATA_LOSS naming a tensor with values that no model has.
+/// Errors: those of CheckTensors (model/checkpoint/tensor_check.h); DATA_LOSS naming a tensor with
+/// values that no model has.
 Result<ModelWeights> LoadWeights(const WeightSource& source, const kernels::Backend& backend,
                                  const std::function<void(int64_t, int64_t)>& progress);
 

@@ -1,7 +1,8 @@
-// Runtime: sessions that think, act and survive. The in-process API; gRPC is a thin translation of it.
+// Runtime: sessions that think, act and survive. The in-process API; gRPC is a thin translation of
+// it.
 //
-// Owns the control, engine, storage and pool threads. Never prints, exits, aborts or installs signal
-// actions.
+// Owns the control, engine, storage and pool threads. Never prints, exits, aborts or installs
+// signal actions.
 #pragma once
 
 #include <cstdint>
@@ -19,13 +20,13 @@ namespace baleen {
 struct RuntimeOptions {
   std::string data_dir;
   std::string model_path;
-  std::string mode = "native";   ///< "native" or "pure".
+  std::string mode = "native";  ///< "native" or "pure".
   std::string backend = "cpu";
-  int threads = 0;               ///< Of the engine's arithmetic; <= 0: one per core.
-  bool map_weights = true;       ///< false: read the files instead (`--no-mmap`).
-  int64_t prefill_chunk_tokens = 512;       ///< Per engine tick; longer delays other sequences.
+  int threads = 0;                     ///< Of the engine's arithmetic; <= 0: one per core.
+  bool map_weights = true;             ///< false: read the files instead (`--no-mmap`).
+  int64_t prefill_chunk_tokens = 512;  ///< Per engine tick; longer delays other sequences.
   int64_t checkpoint_interval_tokens = 4096;
-  int64_t resident_sequences_max = 8;       ///< Live KV caches; the least recently used goes first.
+  int64_t resident_sequences_max = 8;  ///< Live KV caches; the least recently used goes first.
   int tool_threads = 2;
   int64_t tool_wait_ms_max = 10 * 60 * 1000;  ///< For a host tool whose host is away.
   int64_t running_turns_max = 64;
@@ -38,7 +39,8 @@ struct RuntimeOptions {
 class EventSubscriber {
  public:
   virtual ~EventSubscriber() = default;
-  /// false: the subscriber can't keep up; the subscription ends with RESOURCE_EXHAUSTED/SLOW_CONSUMER.
+  /// false: the subscriber can't keep up; the subscription ends with
+  /// RESOURCE_EXHAUSTED/SLOW_CONSUMER.
   virtual bool OnEvent(const Event& event) = 0;
   /// The last call.
   virtual void OnEnd(const Status& status) = 0;
@@ -52,8 +54,8 @@ class Subscription {
 
 struct WatchOptions {
   std::string session;
-  std::string after;      ///< Cursor; empty: from the first event.
-  bool live = true;       ///< Deltas and progress too.
+  std::string after;  ///< Cursor; empty: from the first event.
+  bool live = true;   ///< Deltas and progress too.
 };
 
 /// Serves tools for sessions. Called on the control thread: must not block.
@@ -99,11 +101,12 @@ class Runtime {
                                     int64_t timeout_ms) = 0;
 
   /// Borrows: subscriber, until the subscription is gone.
-  /// Errors: NOT_FOUND, INVALID_ARGUMENT (a cursor of another session), OUT_OF_RANGE/CURSOR_EXPIRED.
+  /// Errors: NOT_FOUND, INVALID_ARGUMENT (a cursor of another session),
+  /// OUT_OF_RANGE/CURSOR_EXPIRED.
   virtual Result<std::unique_ptr<Subscription>> Watch(const WatchOptions& options,
                                                       EventSubscriber* subscriber) = 0;
-  /// Serves the host tools `tools` (names) of `session`; a second host for the same tool takes over.
-  /// Borrows: sink, until the connection is gone.
+  /// Serves the host tools `tools` (names) of `session`; a second host for the same tool takes
+  /// over. Borrows: sink, until the connection is gone.
   virtual Result<std::unique_ptr<ToolHostConnection>> ConnectToolHost(
       const std::string& session, const std::vector<std::string>& tools, ToolHostSink* sink) = 0;
 

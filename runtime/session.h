@@ -23,33 +23,33 @@ struct SamplingSettings {
 /// What a session is made of. Fixed at creation.
 struct SessionSettings {
   std::string title;
-  std::string workspace;      ///< Folder that the file tools may read; empty: no file tools.
-  std::string script;         ///< Lua source; empty: the default tool loop.
-  std::string script_name;    ///< For error messages.
+  std::string workspace;    ///< Folder that the file tools may read; empty: no file tools.
+  std::string script;       ///< Lua source; empty: the default tool loop.
+  std::string script_name;  ///< For error messages.
   std::string system_prompt;
-  std::string thinking = "chat";  ///< "chat" or "thinking".
-  std::string reasoning_effort;   ///< "", "low", "high" or "max".
+  std::string thinking = "chat";     ///< "chat" or "thinking".
+  std::string reasoning_effort;      ///< "", "low", "high" or "max".
   std::vector<ToolSpec> host_tools;  ///< Tools that a connected host will serve.
   SamplingSettings sampling;
-  int64_t tokens_max = 1024;         ///< Default bound of one generation.
+  int64_t tokens_max = 1024;  ///< Default bound of one generation.
 };
 
 enum class SessionState { kIdle, kRunning, kBroken };
 
 struct SessionView {
-  std::string session;        ///< Id, without "sessions/".
+  std::string session;  ///< Id, without "sessions/".
   SessionSettings settings;
   SessionState state = SessionState::kIdle;
-  int64_t tokens = 0;         ///< Journalled context length.
+  int64_t tokens = 0;  ///< Journalled context length.
   int64_t turns = 0;
-  int64_t created_ms = 0;     ///< Unix milliseconds.
+  int64_t created_ms = 0;  ///< Unix milliseconds.
   int64_t updated_ms = 0;
-  std::string head_cursor;    ///< Cursor of the newest durable event.
-  std::string open_turn;      ///< Id of the running turn, or empty.
+  std::string head_cursor;  ///< Cursor of the newest durable event.
+  std::string open_turn;    ///< Id of the running turn, or empty.
 };
 
 struct CreateSessionRequest {
-  std::string session;     ///< Wanted id [a-z0-9][a-z0-9-]{0,62}; empty: one is made.
+  std::string session;  ///< Wanted id [a-z0-9][a-z0-9-]{0,62}; empty: one is made.
   SessionSettings settings;
   std::string request_id;  ///< Optional; a repeat gets the first answer.
 };
@@ -58,9 +58,9 @@ struct StartTurnRequest {
   std::string session;
   std::vector<std::string> input;  ///< User text, in parts that are joined by blank lines.
   std::optional<SamplingSettings> sampling;
-  int64_t tokens_max = 0;          ///< 0: the session's.
-  bool trace_logits = false;       ///< Journal a hash of the logits behind every sampled token.
-  std::string expected_head;       ///< Optional cursor: ABORTED/HEAD_MOVED if the session moved on.
+  int64_t tokens_max = 0;     ///< 0: the session's.
+  bool trace_logits = false;  ///< Journal a hash of the logits behind every sampled token.
+  std::string expected_head;  ///< Optional cursor: ABORTED/HEAD_MOVED if the session moved on.
   std::string request_id;
 };
 
@@ -68,10 +68,10 @@ enum class TurnState { kRunning, kSucceeded, kFailed, kCancelled };
 
 struct TurnView {
   std::string session;
-  std::string turn;          ///< "t1", "t2" ...
+  std::string turn;  ///< "t1", "t2" ...
   TurnState state = TurnState::kRunning;
-  std::string text;          ///< The answer, once finished.
-  Status error;              ///< For kFailed.
+  std::string text;  ///< The answer, once finished.
+  Status error;      ///< For kFailed.
   /// Where the context came from, summed over the turn.
   int64_t tokens_reused_ram = 0;
   int64_t tokens_reused_disk = 0;
@@ -104,7 +104,7 @@ struct VerifyReport {
   int64_t events = 0;
   int64_t tokens = 0;
   int64_t blocks = 0;
-  int64_t block_bytes = 0;       ///< As stored, headers included.
+  int64_t block_bytes = 0;  ///< As stored, headers included.
   int64_t checkpoints = 0;
   int64_t checkpoint_bytes = 0;
   std::vector<std::string> problems;  ///< Empty: clean.
@@ -117,10 +117,11 @@ struct RuntimeStats {
   int64_t kv_bytes_on_disk = 0;
   int64_t block_tokens = 0;
   int64_t block_payload_bytes = 0;
-  int64_t engine_wakeups = 0;   ///< Times the engine thread woke up.
+  int64_t engine_wakeups = 0;  ///< Times the engine thread woke up.
   std::string fingerprint;
   std::string arithmetic_id;
   std::string model_path;
+  std::vector<std::string> notes;  ///< What opening the stores found and mended.
 };
 
 }  // namespace baleen

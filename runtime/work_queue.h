@@ -23,8 +23,8 @@ class WorkQueue {
   /// `limit`: entries beyond which TryPush refuses and WaitBelow waits.
   explicit WorkQueue(size_t limit) : limit_(limit) {}
 
-  /// Never blocks and ignores the limit: for answers, whose number is bounded by the questions asked.
-  /// false: closed; the work was dropped.
+  /// Never blocks and ignores the limit: for answers, whose number is bounded by the questions
+  /// asked. false: closed; the work was dropped.
   bool Push(Work work) {
     {
       std::lock_guard<std::mutex> lock(mutex_);

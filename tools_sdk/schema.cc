@@ -1,4 +1,5 @@
 #include "tools_sdk/schema.h"
+#include "tools_sdk/json_text.h"
 
 #include <cmath>
 #include <limits>
@@ -41,11 +42,6 @@ int64_t LengthOf(const std::string& text) {
   return length;
 }
 
-std::string Shown(const Json& json) {
-  std::string text = json.dump(-1, ' ', false, Json::error_handler_t::replace);
-  return text.size() <= 80 ? text : text.substr(0, 77) + "...";
-}
-
 Status Wrong(const std::string& place, const std::string& what) {
   return InvalidArgumentError(place + ": " + what);
 }
@@ -75,7 +71,7 @@ Status ReadTypes(const Json& value, const std::string& place, std::vector<std::s
   for (const Json& type : list) {
     bool known = false;
     for (const char* name : kTypes) known |= type == name;
-    if (!known) return Wrong(place, "unknown type " + Shown(type));
+    if (!known) return Wrong(place, "unknown type " + ShownJson(type));
     out->push_back(type.get<std::string>());
   }
   if (out->empty()) return Wrong(place, "'type' names no type");
@@ -97,7 +93,7 @@ Status ReadNames(const Json& value, const std::string& place, std::vector<std::s
 Status Schema::Build(const void* opaque, const std::string& place, int depth, Node* out) {
   const Json& json = *static_cast<const Json*>(opaque);
   if (depth > kDepthMax) return Wrong(place, "the schema is nested too deeply");
-  if (!json.is_object()) return Wrong(place, "a schema must be an object, got " + Shown(json));
+  if (!json.is_object()) return Wrong(place, "a schema must be an object, got " + ShownJson(json));
   for (const auto& [keyword, value] : json.items()) {
     if (keyword == "description" || keyword == "title" || keyword == "default") continue;
     if (keyword == "type") {
@@ -158,20 +154,21 @@ Status Schema::Check(const Node& node, const void* opaque, const std::string& pl
     expected += (expected.empty() ? "" : " or ") + type;
   }
   if (!fits) {
-    return Wrong(place, "expected " + expected + ", got " + TypeOf(json) + " " + Shown(json));
+    return Wrong(place, "expected " + expected + ", got " + TypeOf(json) + " " + ShownJson(json));
   }
   if (!node.allowed.empty()) {
     bool found = false;
     for (const Json& value : node.allowed) found |= json == value;
-    if (!found) return Wrong(place, Shown(json) + " is none of " + Shown(Json(node.allowed)));
+    if (!found)
+      return Wrong(place, ShownJson(json) + " is none of " + ShownJson(Json(node.allowed)));
   }
   if (json.is_number()) {
     const double value = json.get<double>();
     if (node.minimum && value < *node.minimum) {
-      return Wrong(place, Shown(json) + " is less than " + Shown(Json(*node.minimum)));
+      return Wrong(place, ShownJson(json) + " is less than " + ShownJson(Json(*node.minimum)));
     }
     if (node.maximum && value > *node.maximum) {
-      return Wrong(place, Shown(json) + " is more than " + Shown(Json(*node.maximum)));
+      return Wrong(place, ShownJson(json) + " is more than " + ShownJson(Json(*node.maximum)));
     }
   }
   if (json.is_string()) {
@@ -224,7 +221,7 @@ std::string FunctionObjectJson(const ToolSpec& spec) {
   const Json out{{"name", spec.name},
                  {"description", spec.description},
                  {"parameters", std::move(parameters)}};
-  return out.dump(-1, ' ', false, Json::error_handler_t::replace);
+  return JsonText(out);
 }
 
 }  // namespace baleen

@@ -17,9 +17,7 @@ bool IsLegalName(std::string_view name) {
 
 }  // namespace
 
-Status ToolSet::Add(std::unique_ptr<Tool> tool) {
-  if (tool == nullptr) return InvalidArgumentError("tool set: no tool given");
-  const ToolSpec& spec = tool->spec();
+Status ToolSet::Add(ToolSpec spec) {
   if (!IsLegalName(spec.name)) {
     return InvalidArgumentError("tool set: the name '" + spec.name.substr(0, 80) +
                                 "' must match [a-zA-Z0-9_.-]{1,64}");
@@ -31,46 +29,34 @@ Status ToolSet::Add(std::unique_ptr<Tool> tool) {
   if (Find(spec.name) != nullptr) {
     return AlreadyExistsError("tool set: there is a tool '" + spec.name + "' already");
   }
-  if (entries_.size() >= kToolsMax) {
+  if (specs_.size() >= kToolsMax) {
     return ResourceExhaustedError("tool set: at most " + std::to_string(kToolsMax) + " tools; '" +
                                   spec.name + "' is one too many");
   }
   Result<Schema> schema = Schema::Parse(spec.parameters);
   if (!schema.ok()) return schema.status().WithContext("tool '" + spec.name + "'");
-  entries_.push_back(Entry{std::move(tool), std::move(schema).value()});
+  specs_.push_back(std::move(spec));
+  schemas_.push_back(std::move(schema).value());
   return OkStatus();
 }
 
-const ToolSet::Entry* ToolSet::FindEntry(std::string_view name) const {
-  for (const Entry& entry : entries_) {
-    if (entry.tool->spec().name == name) return &entry;
+const ToolSpec* ToolSet::Find(std::string_view name) const {
+  for (const ToolSpec& spec : specs_) {
+    if (spec.name == name) return &spec;
   }
   return nullptr;
 }
 
-Tool* ToolSet::Find(std::string_view name) const {
-  const Entry* entry = FindEntry(name);
-  return entry == nullptr ? nullptr : entry->tool.get();
-}
-
 Status ToolSet::CheckCall(const ToolCall& call) const {
-  const Entry* entry = FindEntry(call.name);
-  if (entry != nullptr) {
-    return entry->schema.Validate(call.arguments).WithContext("tool '" + call.name + "'");
-  }
   std::string known;
-  for (const Entry& other : entries_) {
-    known += (known.empty() ? "" : ", ") + other.tool->spec().name;
+  for (size_t i = 0; i < specs_.size(); ++i) {
+    if (specs_[i].name == call.name) {
+      return schemas_[i].Validate(call.arguments).WithContext("tool '" + call.name + "'");
+    }
+    known += (known.empty() ? "" : ", ") + specs_[i].name;
   }
   return NotFoundError("there is no tool '" + call.name.substr(0, 64) +
-                       "'; the tools are: " + known);
-}
-
-std::vector<ToolSpec> ToolSet::Specs() const {
-  std::vector<ToolSpec> specs;
-  specs.reserve(entries_.size());
-  for (const Entry& entry : entries_) specs.push_back(entry.tool->spec());
-  return specs;
+                       "'; the tools are: " + (known.empty() ? "none" : known));
 }
 
 }  // namespace baleen

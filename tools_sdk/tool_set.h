@@ -1,11 +1,9 @@
 // The tools of one session: found by name, in a fixed order, checked when they are added.
 //
-// Built once and then only read, so that the model's prompt and a replay see the same list. Called
-// by the runtime.
+// Built once and then only read, so that the model's prompt and a replay see the same list. Holds what
+// tools promise, not the tools: whoever performs a call knows where its body is. Called by the runtime.
 #pragma once
 
-#include <cstddef>
-#include <memory>
 #include <string_view>
 #include <vector>
 
@@ -25,28 +23,23 @@ class ToolSet {
   ToolSet(ToolSet&&) = default;
   ToolSet& operator=(ToolSet&&) = default;
 
-  /// Takes the tool. Errors: INVALID_ARGUMENT (name not [a-zA-Z0-9_.-]{1,64}; no timeout or output
-  /// limit; a schema that isn't supported, see Schema::Parse); ALREADY_EXISTS; RESOURCE_EXHAUSTED
-  /// (kToolsMax). The set is unchanged then.
-  Status Add(std::unique_ptr<Tool> tool);
+  /// Errors: INVALID_ARGUMENT (name not [a-zA-Z0-9_.-]{1,64}; no timeout or output limit; a schema
+  /// that isn't supported, see Schema::Parse); ALREADY_EXISTS; RESOURCE_EXHAUSTED (kToolsMax). The set
+  /// is unchanged then.
+  Status Add(ToolSpec spec);
 
   /// Null: no such tool. Lives as long as the set.
-  Tool* Find(std::string_view name) const;
+  const ToolSpec* Find(std::string_view name) const;
 
   /// Errors: NOT_FOUND naming the known tools; INVALID_ARGUMENT from the schema.
   Status CheckCall(const ToolCall& call) const;
 
   /// In the order of Add.
-  std::vector<ToolSpec> Specs() const;
-  size_t size() const { return entries_.size(); }
+  const std::vector<ToolSpec>& specs() const { return specs_; }
 
  private:
-  struct Entry {
-    std::unique_ptr<Tool> tool;
-    Schema schema;
-  };
-  const Entry* FindEntry(std::string_view name) const;
-  std::vector<Entry> entries_;
+  std::vector<ToolSpec> specs_;
+  std::vector<Schema> schemas_;  ///< Of specs_, by index.
 };
 
 }  // namespace baleen

@@ -3,34 +3,49 @@
 namespace baleen {
 namespace {
 
-// Length of the valid sequence at the start of `text`, or 0. Source: RFC 3629, section 4.
-size_t SequenceLength(std::string_view text) {
-  const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
-  const auto continues = [&](size_t i) { return i < text.size() && (byte(i) & 0xC0) == 0x80; };
-  const unsigned char first = byte(0);
-  if (first < 0x80) return 1;
-  if (first < 0xC2) return 0;
-  if (first < 0xE0) return continues(1) ? 2 : 0;
-  if (first < 0xF0) {
-    if (!continues(1) || !continues(2)) return 0;
-    if (first == 0xE0 && byte(1) < 0xA0) return 0;
-    if (first == 0xED && byte(1) >= 0xA0) return 0;
-    return 3;
-  }
-  if (first > 0xF4 || !continues(1) || !continues(2) || !continues(3)) return 0;
-  if (first == 0xF0 && byte(1) < 0x90) return 0;
-  if (first == 0xF4 && byte(1) >= 0x90) return 0;
-  return 4;
+// What a lead byte promises. The second byte's range excludes overlong forms and surrogates.
+// Source: RFC 3629, section 4.
+struct Lead {
+  size_t bytes = 0;  // 0: not a lead byte.
+  unsigned char second_min = 0x80;
+  unsigned char second_max = 0xBF;
+};
+
+Lead ReadLead(unsigned char byte) {
+  if (byte < 0x80) return {1};
+  if (byte < 0xC2) return {0};
+  if (byte < 0xE0) return {2};
+  if (byte == 0xE0) return {3, 0xA0, 0xBF};
+  if (byte == 0xED) return {3, 0x80, 0x9F};
+  if (byte < 0xF0) return {3};
+  if (byte == 0xF0) return {4, 0x90, 0xBF};
+  if (byte < 0xF4) return {4};
+  if (byte == 0xF4) return {4, 0x80, 0x8F};
+  return {0};
 }
 
 }  // namespace
 
+Utf8Sequence FirstUtf8Sequence(std::string_view text) {
+  const Lead lead = ReadLead(static_cast<unsigned char>(text[0]));
+  if (lead.bytes == 0) return {};
+  size_t count = 1;
+  for (; count < lead.bytes; ++count) {
+    if (count == text.size()) return {.bytes = count, .whole = false, .cut = true};
+    const auto byte = static_cast<unsigned char>(text[count]);
+    const unsigned char low = count == 1 ? lead.second_min : 0x80;
+    const unsigned char high = count == 1 ? lead.second_max : 0xBF;
+    if (byte < low || byte > high) return {.bytes = count, .whole = false, .cut = false};
+  }
+  return {.bytes = count, .whole = true, .cut = false};
+}
+
 size_t Utf8ValidPrefix(std::string_view text) {
   size_t at = 0;
   while (at < text.size()) {
-    const size_t length = SequenceLength(text.substr(at));
-    if (length == 0) break;
-    at += length;
+    const Utf8Sequence sequence = FirstUtf8Sequence(text.substr(at));
+    if (!sequence.whole) break;
+    at += sequence.bytes;
   }
   return at;
 }
@@ -41,7 +56,7 @@ std::string ReplaceInvalidUtf8(std::string_view text) {
     const size_t valid = Utf8ValidPrefix(text);
     out.append(text.substr(0, valid));
     if (valid == text.size()) return out;
-    out.append("\xEF\xBF\xBD");
+    out.append(kReplacementCharacter);
     text.remove_prefix(valid + 1);
   }
 }

@@ -10,6 +10,18 @@
 
 namespace baleen {
 
+/// What is shown in place of bytes that are not UTF-8: U+FFFD.
+inline constexpr std::string_view kReplacementCharacter = "\xEF\xBF\xBD";
+
+/// What a text begins with: a whole sequence, or the longest part of one (at least 1 byte).
+struct Utf8Sequence {
+  size_t bytes = 1;
+  bool whole = false;
+  bool cut = false;  ///< Not whole only because the text ends.
+};
+/// Requires: text is not empty.
+Utf8Sequence FirstUtf8Sequence(std::string_view text);
+
 /// Length in bytes of the longest valid UTF-8 prefix: no overlong forms, surrogates or values past
 /// U+10FFFF. Equal to text.size() when all of it is valid.
 size_t Utf8ValidPrefix(std::string_view text);

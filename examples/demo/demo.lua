@@ -2,7 +2,7 @@
 -- Every call below yields to the runtime; kill the daemon anywhere and the turn continues.
 local function first_hit(pattern)
   local hits = baleen.call("grep", { pattern = pattern, max_results = 5 })
-  return hits, hits:match("([%w_/%.]+%.h):(%d+)")
+  return hits, hits:match("^([^\n]+)\n%s*(%d+):")
 end
 
 return function(message)

@@ -10,6 +10,7 @@
 
 #include "kernels/cpu/leaf.h"
 #include "kernels/cpu/thread_pool.h"
+#include "kernels/integer_math.h"
 
 namespace baleen::kernels::cpu {
 
@@ -66,7 +67,5 @@ struct Machine {
   RopeTable rope_tables[kRopeTables];
   int next_rope_table = 0;
 };
-
-inline int64_t CeilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 }  // namespace baleen::kernels::cpu

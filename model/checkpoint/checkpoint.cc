@@ -5,8 +5,10 @@
 #include <utility>
 
 #include "model/checkpoint/file_access.h"
+#include "model/checkpoint/shape.h"
 #include "model/checkpoint/tensor_check.h"
 #include "model/checkpoint/tensor_table.h"
+#include "tools_sdk/json_text.h"
 
 namespace baleen {
 namespace {
@@ -34,7 +36,7 @@ Result<std::map<std::string, std::string>> ReadWeightMap(const std::string& path
       return InvalidArgumentError(
           "'" + path + "': weight_map of tensor '" + item.key() +
           "': expected the name of a .safetensors file in the same folder, got " +
-          item.value().dump(-1, ' ', true, nlohmann::json::error_handler_t::replace).substr(0, 80));
+          ShownJson(item.value()));
     }
     weight_map[item.key()] = item.value().get<std::string>();
   }
@@ -54,7 +56,7 @@ Result<std::unique_ptr<Checkpoint>> Checkpoint::Open(const std::string& folder,
   if (!config.ok()) return config.status().WithContext("'" + folder + "'");
   checkpoint->config_ = std::move(config).value();
   RETURN_IF_ERROR(checkpoint->OpenShards(options.access));
-  RETURN_IF_ERROR(CheckTensors(*checkpoint).WithContext("'" + folder + "'"));
+  RETURN_IF_ERROR(CheckTensors(*checkpoint).status().WithContext("'" + folder + "'"));
   return checkpoint;
 }
 

@@ -1,4 +1,5 @@
 #include "model/checkpoint/file_access.h"
+#include "tools_sdk/file_descriptor.h"
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -15,22 +16,6 @@ namespace {
 
 // One read or write call moves at most about 2 GiB on Linux.
 constexpr size_t kTransferMax = size_t{1} << 30;
-
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  ~Descriptor() {
-    if (fd_ >= 0) close(fd_);
-  }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  int get() const { return fd_; }
-  // The outcome of close tells of writes that failed late.
-  int Close() { return close(std::exchange(fd_, -1)); }
-
- private:
-  int fd_;
-};
 
 std::string Cause() { return std::string(": ") + std::strerror(errno); }
 
@@ -83,7 +68,7 @@ Status RegularSize(int fd, const std::string& path, size_t* size) {
 
 Status WriteTemporary(const std::string& temporary,
                       std::span<const std::span<const std::byte>> parts) {
-  Descriptor file(open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
+  FileDescriptor file(open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
   if (file.get() < 0) return UnavailableError("cannot create '" + temporary + "'" + Cause());
   for (std::span<const std::byte> part : parts) {
     RETURN_IF_ERROR(WriteAll(file.get(), part, temporary));
@@ -98,7 +83,7 @@ Status WriteTemporary(const std::string& temporary,
 
 Result<std::unique_ptr<FileContent>> FileContent::Open(const std::string& path,
                                                        WeightAccess access) {
-  Descriptor file(OpenForReading(path));
+  FileDescriptor file(OpenForReading(path));
   if (file.get() < 0) return OpenError(path);
   std::unique_ptr<FileContent> content(new FileContent());
   size_t size = 0;
@@ -124,7 +109,7 @@ FileContent::~FileContent() {
 }
 
 Result<std::string> ReadTextFile(const std::string& path, int64_t limit_bytes) {
-  Descriptor file(OpenForReading(path));
+  FileDescriptor file(OpenForReading(path));
   if (file.get() < 0) return OpenError(path);
   size_t size = 0;
   RETURN_IF_ERROR(RegularSize(file.get(), path, &size));

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "model/checkpoint/file_access.h"
+#include "model/checkpoint/shape.h"
 
 namespace baleen {
 namespace {

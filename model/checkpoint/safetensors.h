@@ -71,10 +71,4 @@ struct SafetensorsOutput {
 /// Errors: UNAVAILABLE (disk); INVALID_ARGUMENT if the parts don't add up to the shape.
 Status WriteSafetensors(const std::string& path, std::vector<SafetensorsOutput> tensors);
 
-/// Bytes of a tensor, or -1 if the shape has a negative dimension or too many elements.
-int64_t TensorBytes(DType dtype, std::span<const int64_t> shape);
-
-/// "[2, 3]".
-std::string ShapeText(std::span<const int64_t> shape);
-
 }  // namespace baleen

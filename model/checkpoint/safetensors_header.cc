@@ -6,6 +6,8 @@
 #include <unordered_set>
 #include <utility>
 
+#include "model/checkpoint/shape.h"
+
 namespace baleen {
 namespace {
 

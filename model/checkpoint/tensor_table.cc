@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "model/checkpoint/shape.h"
+
 namespace baleen {
 namespace {
 
@@ -92,12 +94,6 @@ void AddBlock(LayerKind kind, bool hash_routed, const ModelConfig& c, Table& tab
   AddFeedForward(hash_routed, c, table);
 }
 
-int64_t Elements(const TensorSpec& tensor) {
-  int64_t elements = 1;
-  for (int64_t dim : tensor.shape) elements *= dim;
-  return elements;
-}
-
 }  // namespace
 
 std::string ScaleName(const std::string& weight_name) {
@@ -134,7 +130,7 @@ std::vector<TensorSpec> MtpTensors(const ModelConfig& config) {
 
 int64_t ParameterCount(const std::vector<TensorSpec>& tensors) {
   int64_t total = 0;
-  for (const TensorSpec& tensor : tensors) total += Elements(tensor);
+  for (const TensorSpec& tensor : tensors) total += Elements(tensor.shape);
   return total;
 }
 

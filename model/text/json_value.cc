@@ -9,7 +9,7 @@
 #include <unordered_map>
 #include <utility>
 
-#include "model/text/utf8.h"
+#include "tools_sdk/utf8.h"
 
 namespace baleen {
 namespace {
@@ -24,10 +24,9 @@ class Reader {
   explicit Reader(std::string_view text) : text_(text) {}
 
   Result<JsonValue> Read() {
-    if (const auto bad = FindInvalidUtf8(text_); bad.has_value()) {
-      at_ = *bad;
-      return Error("valid UTF-8");
-    }
+    at_ = Utf8ValidPrefix(text_);
+    if (at_ != text_.size()) return Error("valid UTF-8");
+    at_ = 0;
     JsonValue value;
     RETURN_IF_ERROR(ReadValue(&value, 0));
     SkipSpace();
@@ -179,7 +178,8 @@ class Reader {
     } else if (unit >= 0xD800 && unit <= 0xDFFF) {
       return Error("no lone surrogate before this");
     }
-    AppendUtf8(unit, out);
+    char bytes[4];
+    out->append(bytes, EncodeUtf8(unit, bytes));
     return OkStatus();
   }
 

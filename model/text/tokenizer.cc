@@ -13,6 +13,7 @@
 #include "model/text/pre_tokenizer.h"
 #include "model/text/tokenizer_json.h"
 #include "model/text/utf8.h"
+#include "tools_sdk/utf8.h"
 
 namespace baleen {
 namespace {
@@ -254,8 +255,8 @@ Status Tokenizer::Impl::Flush(Run* run, BpeMerger* merger, std::vector<int32_t>*
                                 " bytes between control tokens: at most " +
                                 std::to_string(kTextBytesMax) + " can be encoded");
   }
-  if (const auto offset = FindInvalidUtf8(text); offset.has_value()) {
-    return InvalidArgumentError("text isn't valid UTF-8 at byte " + std::to_string(*offset) +
+  if (const size_t valid = Utf8ValidPrefix(text); valid != text.size()) {
+    return InvalidArgumentError("text isn't valid UTF-8 at byte " + std::to_string(valid) +
                                     " of " + std::to_string(text.size()),
                                 "INVALID_UTF8");
   }

@@ -1,4 +1,5 @@
 #include "model/text/tokenizer_json.h"
+#include "tools_sdk/json_text.h"
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
@@ -18,15 +19,9 @@ constexpr std::string_view kWords =
     R"re([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+)re"
     R"re(| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)re";
 
-std::string Shown(const Json& value) {
-  std::string text = value.dump(-1, ' ', false, Json::error_handler_t::replace);
-  if (text.size() > kShownMax) text = text.substr(0, kShownMax) + "...";
-  return text;
-}
-
 Status Unsupported(std::string_view part, std::string_view expected, const Json& found) {
   return InvalidArgumentError("tokenizer.json: unsupported " + std::string(part) + ": expected " +
-                                  std::string(expected) + ", found " + Shown(found) +
+                                  std::string(expected) + ", found " + ShownJson(found, kShownMax) +
                                   "; use the tokenizer.json of a DeepSeek-V4 checkpoint",
                               "UNSUPPORTED_TOKENIZER");
 }
@@ -140,7 +135,7 @@ Status PlaceToken(const std::string& text, const Json& id, TokenizerTables* tabl
   if (!usable || text.empty()) {
     return InvalidArgumentError("tokenizer.json: token \"" + text +
                                 "\": expected a non-empty text and an id below " +
-                                std::to_string(kIdsMax) + ", found id " + Shown(id));
+                                std::to_string(kIdsMax) + ", found id " + ShownJson(id, kShownMax));
   }
   const auto index = id.get<size_t>();
   if (index >= tables->tokens.size()) {
@@ -191,7 +186,7 @@ Status ReadMerges(const Json& merges, TokenizerTables* tables) {
     }
     return InvalidArgumentError("tokenizer.json: merge " + std::to_string(tables->merges.size()) +
                                 ": expected \"left right\" or [\"left\", \"right\"], found " +
-                                Shown(merge));
+                                ShownJson(merge, kShownMax));
   }
   return OkStatus();
 }

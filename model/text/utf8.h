@@ -1,12 +1,11 @@
 // UTF-8 as the text model needs it: code point by code point, and in pieces that cut characters.
 //
-// Knows no Unicode properties (unicode_class.h); whole texts are checked by tools_sdk/utf8.h.
-// Called by the tokenizer, the JSON reader and the parser.
+// Knows no Unicode properties (unicode_class.h); whole texts are checked and code points written by
+// tools_sdk/utf8.h. Called by the tokenizer, the pre-tokenizer and the parser.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <string_view>
 
@@ -22,17 +21,9 @@ struct CodePoint {
 /// Requires: offset < text.size().
 CodePoint DecodeUtf8(std::string_view text, size_t offset);
 
-/// Offset of the first byte that isn't part of valid UTF-8; nullopt if all is valid.
-std::optional<size_t> FindInvalidUtf8(std::string_view text);
-
-/// Requires: code_point <= 0x10FFFF.
-void AppendUtf8(uint32_t code_point, std::string* out);
-
-/// Appends `text` to `out`, each maximal broken subsequence as one U+FFFD. An incomplete but so far
-/// valid tail (at most 3 bytes) is left out; returns its offset, or text.size().
+/// Appends `text` to `out`, each maximal broken subsequence as one kReplacementCharacter. An
+/// incomplete but so far valid tail (at most 3 bytes) is left out; returns its offset, or
+/// text.size().
 size_t AppendCompleteUtf8(std::string_view text, std::string* out);
-
-/// What a broken byte sequence is shown as.
-inline constexpr std::string_view kReplacementCharacter = "\xEF\xBF\xBD";
 
 }  // namespace baleen

@@ -6,6 +6,8 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "kernels/integer_math.h"
+#include "kernels/row_format.h"
 #include "model/checkpoint/checkpoint.h"
 #include "model/checkpoint/file_access.h"
 #include "model/checkpoint/fingerprint.h"
@@ -17,11 +19,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr int64_t kKvScaleChannels = 64;
-constexpr int64_t kIndexScaleChannels = 32;
 constexpr int64_t kTokenizerBytesMax = int64_t{256} << 20;
-
-int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 int64_t CountLayers(const ModelConfig& config, LayerKind kind) {
   return std::count(config.layer_kinds.begin(), config.layer_kinds.end(), kind);
@@ -155,11 +153,12 @@ void Print(const Json& report, std::ostream& out) {
 
 double KvBytesPerToken(const ModelConfig& config, bool packed) {
   const int64_t nope = config.head_dim - config.rope_dim;
-  const int64_t entry =
-      packed ? nope + CeilDiv(nope, kKvScaleChannels) + 2 * config.rope_dim : 4 * config.head_dim;
-  const int64_t key =
-      packed ? CeilDiv(config.index_dim, 2) + CeilDiv(config.index_dim, kIndexScaleChannels)
-             : 4 * config.index_dim;
+  const int64_t entry = packed
+                            ? nope + CeilDivide(nope, kernels::kKvScaleBlock) + 2 * config.rope_dim
+                            : 4 * config.head_dim;
+  const int64_t key = packed ? CeilDivide(config.index_dim, 2) +
+                                   CeilDivide(config.index_dim, kernels::kIndexScaleBlock)
+                             : 4 * config.index_dim;
   const double csa = static_cast<double>(CountLayers(config, LayerKind::kCsa) * (entry + key));
   const double hca = static_cast<double>(CountLayers(config, LayerKind::kHca) * entry);
   return csa / kCsaRatio + hca / kHcaRatio;

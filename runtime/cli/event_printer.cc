@@ -1,4 +1,5 @@
 #include "runtime/cli/event_printer.h"
+#include "tools_sdk/json_text.h"
 
 #include <unistd.h>
 
@@ -26,7 +27,7 @@ bool EventPrinter::OnEvent(const Event& event) {
     Json line = {{"kind", event.kind},     {"session", event.session}, {"turn", event.turn},
                  {"cursor", event.cursor}, {"seq", event.seq},         {"time_ms", event.time_ms}};
     line["payload"] = Json::parse(event.payload, nullptr, false);
-    std::cout << line.dump(-1, ' ', false, Json::error_handler_t::replace) << std::endl;
+    std::cout << JsonText(line) << std::endl;
   } else {
     PrintText(event);
   }

@@ -34,6 +34,12 @@ std::string DefaultAddress() {
   return "unix:" + DefaultDataDir() + "/baleen.sock";
 }
 
+void MakeParents(const std::string& data_dir) {
+  std::error_code ignored;  // opening the directory says what is wrong
+  std::filesystem::create_directories(
+      std::filesystem::absolute(data_dir, ignored).parent_path(), ignored);
+}
+
 void RuntimeFlags::AddTo(CLI::App& app) {
   app.add_option("--server", server,
                  "Address of a daemon (unix:PATH or HOST:PORT); default: " + DefaultAddress() +
@@ -41,7 +47,8 @@ void RuntimeFlags::AddTo(CLI::App& app) {
   app.add_option("--data-dir", data_dir,
                  "Open this data directory in this process; default: " + DefaultDataDir());
   app.add_option("--model", options.model_path, "Checkpoint folder, when opened in this process");
-  app.add_option("--mode", options.mode, "Arithmetic: native, or pure (no quantisation round trips)")
+  app.add_option("--mode", options.mode,
+                 "Arithmetic: native, or pure (no quantisation round trips)")
       ->check(CLI::IsMember({"native", "pure"}));
   app.add_option("--threads", options.threads, "Threads of the engine; 0: one per core");
   app.add_option("--checkpoint-interval", options.checkpoint_interval_tokens,
@@ -73,6 +80,7 @@ Result<std::unique_ptr<Runtime>> OpenRuntime(RuntimeFlags flags) {
         ", so the sessions would be opened in this process, and --model is missing; start `baleen "
         "serve`, or give --model CHECKPOINT");
   }
+  MakeParents(flags.options.data_dir);
   return Runtime::Open(flags.options);
 }
 

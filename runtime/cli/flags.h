@@ -6,21 +6,19 @@
 #include <memory>
 #include <string>
 
+#include "runtime/cli/exit_code.h"
 #include "runtime/runtime.h"
 #include "tools_sdk/status.h"
 
 namespace baleen::cli {
 
-/// Exit codes, documented in `baleen --help`.
-inline constexpr int kExitOk = 0;
-inline constexpr int kExitFailed = 1;
-inline constexpr int kExitUsage = 2;
-inline constexpr int kExitNotAvailable = 3;
-
 /// $XDG_DATA_HOME/baleen, or ~/.local/share/baleen.
 std::string DefaultDataDir();
 /// unix:$XDG_RUNTIME_DIR/baleen.sock, or one in the data directory.
 std::string DefaultAddress();
+
+/// Makes the folders above a data directory, which itself is made (0700) when it is opened.
+void MakeParents(const std::string& data_dir);
 
 /// Where sessions are: a daemon, or a data directory opened in this process.
 struct RuntimeFlags {

@@ -136,9 +136,9 @@ Status ComputeLogits(const LogitsFlags& flags) {
   const auto start = std::chrono::steady_clock::now();
   for (int64_t at = 0; at < rows; at += flags.chunk) {
     const auto count = static_cast<size_t>(std::min(flags.chunk, rows - at));
-    RETURN_IF_ERROR(model->Forward(
-        cache, std::span<const int32_t>(ids).subspan(static_cast<size_t>(at), count),
-        LogitsWanted::kAll, &logits));
+    RETURN_IF_ERROR(
+        model->Forward(cache, std::span<const int32_t>(ids).subspan(static_cast<size_t>(at), count),
+                       LogitsWanted::kAll, &logits));
     out.Write(logits);
     if (progress) {
       const double seconds =
@@ -169,7 +169,9 @@ void AddLogits(CLI::App& app, int* exit_code) {
   flags->model.AddTo(*command);
   command->add_option("--tokens", flags->tokens, "JSON array of token ids")->required();
   command->add_option("--out", flags->out, ".npy file, fp32 [tokens, vocab]")->required();
-  command->add_option("--chunk", flags->chunk, "Tokens per forward pass; any value gives the same bits")
+  command
+      ->add_option("--chunk", flags->chunk,
+                   "Tokens per forward pass; any value gives the same bits")
       ->capture_default_str()
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 20));
   command->add_flag("--json", flags->json, "Errors as JSON");

@@ -12,8 +12,9 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   app.footer("Exit codes: 0 ok, 1 failed, 2 usage, 3 not available.");
   int exit_code = cli::kExitOk;
-  for (const cli::Registrar add : {&cli::AddServe, &cli::AddChat, &cli::AddRun, &cli::AddSessions, &cli::AddGenerate, &cli::AddLogits,
-                              &cli::AddText, &cli::AddModel, &cli::AddBench}) {
+  for (const cli::Registrar add :
+       {&cli::AddServe, &cli::AddChat, &cli::AddRun, &cli::AddSessions, &cli::AddGenerate,
+        &cli::AddLogits, &cli::AddText, &cli::AddModel, &cli::AddBench}) {
     add(app, &exit_code);
   }
   try {

@@ -36,7 +36,8 @@ void AddModel(CLI::App& app, int* exit_code) {
   };
   auto tiny = std::make_shared<TinyFlags>();  // owners: the callback
   command = app.add_subcommand(
-      "make-tiny", "Write a small seeded checkpoint: all of the architecture, none of the knowledge");
+      "make-tiny",
+      "Write a small seeded checkpoint: all of the architecture, none of the knowledge");
   command->add_option("folder", tiny->options.folder, "Where to write it")->required();
   command->add_option("--seed", tiny->options.seed)->capture_default_str();
   command->add_option("--vocab", tiny->vocab, "Vocabulary of its embedding")->capture_default_str();

@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <csignal>
+#include <cstdlib>
 #include <filesystem>
 #include <memory>
 
@@ -27,6 +28,7 @@ struct ServeFlags {
 };
 
 int Serve(ServeFlags flags) {
+  setenv("GRPC_VERBOSITY", "ERROR", /*overwrite=*/0);  // gRPC writes to stderr by itself
   auto log = spdlog::stderr_logger_mt("baleen");
   log->set_pattern("%Y-%m-%dT%H:%M:%S.%e %l %v");
   // The signals are taken by sigwait below; every thread started from here on has them blocked.
@@ -39,6 +41,7 @@ int Serve(ServeFlags flags) {
   if (flags.options.data_dir.empty()) flags.options.data_dir = DefaultDataDir();
   if (flags.listen.empty()) flags.listen = DefaultAddress();
   flags.options.map_weights = !flags.no_mmap;
+  MakeParents(flags.options.data_dir);
   log->info("opening {} with model {}", flags.options.data_dir, flags.options.model_path);
   auto runtime = Runtime::Open(flags.options);
   if (!runtime.ok()) return Fail(runtime.status(), flags.json);
@@ -71,8 +74,9 @@ void AddServe(CLI::App& app, int* exit_code) {
       ->check(CLI::IsMember({"native", "pure"}));
   command->add_option("--threads", flags->options.threads,
                       "Threads of the engine; 0: one per core");
-  command->add_option("--checkpoint-interval", flags->options.checkpoint_interval_tokens,
-                      "Tokens between checkpoints of the KV cache")
+  command
+      ->add_option("--checkpoint-interval", flags->options.checkpoint_interval_tokens,
+                   "Tokens between checkpoints of the KV cache")
       ->capture_default_str();
   command->add_flag("--no-mmap", flags->no_mmap, "Read the weights instead of mapping the files");
   command->add_flag("--json", flags->json, "Errors as JSON");

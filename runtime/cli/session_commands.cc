@@ -87,9 +87,12 @@ int Verify(const SessionFlags& flags) {
   auto report = (*runtime)->Verify(flags.session);
   if (!report.ok()) return Fail(report.status(), flags.json);
   if (flags.json) {
-    std::cout << Json{{"sessions", report->sessions},       {"events", report->events},
-                      {"tokens", report->tokens},           {"blocks", report->blocks},
-                      {"block_bytes", report->block_bytes}, {"checkpoints", report->checkpoints},
+    std::cout << Json{{"sessions", report->sessions},
+                      {"events", report->events},
+                      {"tokens", report->tokens},
+                      {"blocks", report->blocks},
+                      {"block_bytes", report->block_bytes},
+                      {"checkpoints", report->checkpoints},
                       {"checkpoint_bytes", report->checkpoint_bytes},
                       {"problems", report->problems}}
                      .dump(2)
@@ -118,7 +121,8 @@ int Stats(const SessionFlags& flags) {
                      {"engine_wakeups", stats->engine_wakeups},
                      {"fingerprint", stats->fingerprint},
                      {"arithmetic_id", stats->arithmetic_id},
-                     {"model", stats->model_path}};
+                     {"model", stats->model_path},
+                     {"notes", stats->notes}};
   if (flags.json) {
     std::cout << json.dump(2) << "\n";
   } else {

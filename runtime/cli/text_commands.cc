@@ -13,17 +13,14 @@
 #include "model/text/chat_encoder.h"
 #include "model/text/chat_parser.h"
 #include "model/text/tokenizer.h"
+#include "tools_sdk/json_text.h"
 
-namespace baleen {
+namespace baleen::cli {
 namespace {
 
 using Json = nlohmann::ordered_json;
 
-std::string Dump(const Json& value) {
-  return value.dump(-1, ' ', false, Json::error_handler_t::replace);
-}
-
-std::string ErrorLine(const Status& status) { return Dump({{"error", status.ToString()}}); }
+std::string ErrorLine(const Status& status) { return JsonText(Json{{"error", status.ToString()}}); }
 
 std::string ReadAll(std::istream& in) {
   return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
@@ -42,7 +39,7 @@ bool AnswerLines(std::istream& in, std::ostream& out,
   while (std::getline(in, line)) {
     const Result<Json> result = answer(line);
     all_ok = all_ok && result.ok();
-    out << (result.ok() ? Dump(*result) : ErrorLine(result.status())) << "\n";
+    out << (result.ok() ? JsonText(*result) : ErrorLine(result.status())) << "\n";
   }
   out.flush();
   return all_ok;
@@ -60,7 +57,7 @@ Result<std::vector<int32_t>> ReadIds(const std::string& text) {
   std::vector<int32_t> ids;
   for (const Json& id : value) {
     if (!id.is_number_unsigned() || id.get<uint64_t>() > INT32_MAX) {
-      return InvalidArgumentError("expected token ids, got " + Dump(id));
+      return InvalidArgumentError("expected token ids, got " + JsonText(id));
     }
     ids.push_back(id.get<int32_t>());
   }
@@ -127,7 +124,7 @@ int RunTokenize(const TokenizeArgs& args, std::istream& in, std::ostream& out, s
   }
   const Result<Json> ids = encode(ReadAll(in));
   if (!ids.ok()) return Refuse(ids.status(), err);
-  out << Dump(*ids) << "\n" << std::flush;
+  out << JsonText(*ids) << "\n" << std::flush;
   return kExitOk;
 }
 
@@ -190,8 +187,8 @@ int RunParse(const ParseArgs& args, std::istream& in, std::ostream& out, std::os
   }
   const Result<Message> message = ParseCompletion(ReadAll(in), *mode);
   if (!message.ok()) return Refuse(message.status(), err);
-  out << Dump(MessageJson(*message)) << "\n" << std::flush;
+  out << JsonText(MessageJson(*message)) << "\n" << std::flush;
   return kExitOk;
 }
 
-}  // namespace baleen
+}  // namespace baleen::cli

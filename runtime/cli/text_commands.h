@@ -1,18 +1,15 @@
 // The line-oriented verbs around text: tokenize, detokenize, render, parse.
 //
 // Plain structs and streams, no command-line library and no exit(); the `baleen` binary binds the
-// flags, tests call these directly. Loads no model.
+// flags, tests call these directly. They return an exit code. Loads no model.
 #pragma once
 
 #include <iosfwd>
 #include <string>
 
-namespace baleen {
+#include "runtime/cli/exit_code.h"
 
-/// What a verb returns; the same numbers everywhere in the command line.
-inline constexpr int kExitOk = 0;
-inline constexpr int kExitFailed = 1;
-inline constexpr int kExitUsage = 2;
+namespace baleen::cli {
 
 struct TokenizeArgs {
   std::string tokenizer;  ///< Path of a tokenizer.json.
@@ -55,4 +52,4 @@ struct ParseArgs {
 /// which is an answer: the result is kExitOk. Else all of `in` is one completion.
 int RunParse(const ParseArgs& args, std::istream& in, std::ostream& out, std::ostream& err);
 
-}  // namespace baleen
+}  // namespace baleen::cli

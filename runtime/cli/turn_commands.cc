@@ -126,8 +126,8 @@ int RunScript(const TurnFlags& flags) {
   Result<TurnView> turn = InternalError("not run");
   if (!session->open_turn.empty()) {
     // The run was broken off: it continues by itself, and is watched to its end.
-    turn = Follow(**runtime, session->session, session->open_turn, session->head_cursor,
-                  flags.json);
+    turn =
+        Follow(**runtime, session->session, session->open_turn, session->head_cursor, flags.json);
   } else {
     std::vector<std::string> input = flags.input;
     for (const std::string& path : flags.input_files) {
@@ -171,7 +171,9 @@ void AddRun(CLI::App& app, int* exit_code) {
   auto flags = std::make_shared<TurnFlags>();  // owners: the callback below
   CLI::App* command = app.add_subcommand(
       "run", "Run a Lua script as one turn; with --session, continue a run that was broken off");
-  command->add_option("script", flags->script_file, "Lua file")->required()->check(CLI::ExistingFile);
+  command->add_option("script", flags->script_file, "Lua file")
+      ->required()
+      ->check(CLI::ExistingFile);
   command->add_option("--input", flags->input, "User text; may be given several times");
   command->add_option("--input-file", flags->input_files, "User text from files");
   AddCommon(*command, flags);

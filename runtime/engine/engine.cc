@@ -24,6 +24,7 @@ struct Engine::Running {
 
   GenerateJob job;
   Phase phase = Phase::kSync;
+  bool seated = false;
   LiveSequence* sequence = nullptr;
   ReuseReport report;
   SteadyClock::time_point prefill_start;
@@ -42,9 +43,9 @@ Status Engine::Submit(GenerateJob job) {
     std::lock_guard<std::mutex> lock(mutex_);
     if (stop_) return UnavailableError("the engine is stopping", "DRAINING");
     if (static_cast<int64_t>(jobs_.size()) >= options_.jobs_max) {
-      return ResourceExhaustedError("the engine has " + std::to_string(jobs_.size()) +
-                                        " jobs already; wait until one ends",
-                                    "QUOTA");
+      return ResourceExhaustedError(
+          "the engine has " + std::to_string(jobs_.size()) + " jobs already; wait until one ends",
+          "QUOTA");
     }
     auto running = std::make_unique<Running>();
     running->examined = static_cast<size_t>(job.generation_begin);
@@ -89,6 +90,7 @@ bool Engine::Tick(Running& running) {
     return false;
   }
   if (running.phase == Running::Phase::kSync) {
+    if (!Seat(running)) return true;
     if (Status status = Sync(running); !status.ok()) {
       Finish(running, JobEnd::kFailed, status);
       return false;
@@ -149,8 +151,8 @@ Status Engine::Sync(Running& running) {
     }
     const auto start = SteadyClock::now();
     RestoreReport restored;
-    auto sequence = RestoreSequence(
-        home_, std::span<const int32_t>(job.prefix.data(), target), &restored);
+    auto sequence =
+        RestoreSequence(home_, std::span<const int32_t>(job.prefix.data(), target), &restored);
     if (!sequence.ok()) {
       sequences_.erase(job.sequence);
       return std::move(sequence).status();
@@ -168,6 +170,13 @@ Status Engine::Sync(Running& running) {
   const auto at = static_cast<int64_t>(running.sequence->tokens().size());
   const auto end = static_cast<int64_t>(target);
   const int64_t known = std::clamp(job.computed_before, at, end);
+  if (known > at && at == 0 && home_.store != nullptr) {
+    report.reasons.push_back(
+        "nothing usable is stored for this context under model " +
+        home_.scope.fingerprint.substr(0, 16) + ", " + home_.scope.arithmetic_id +
+        ": the run stopped before its first checkpoint, the store was emptied, or another model "
+        "computed it");
+  }
   if (known > at) {
     report.reasons.push_back("tokens " + std::to_string(at) + ".." + std::to_string(known - 1) +
                              " lie after the newest usable checkpoint: replayed");
@@ -193,10 +202,10 @@ Status Engine::Prefill(Running& running) {
   const int64_t interval = options_.checkpoint_interval_tokens;
   const int64_t border = (at / interval + 1) * interval;
   const int64_t count = std::min({options_.prefill_chunk_tokens, end - at, border - at});
-  RETURN_IF_ERROR(running.sequence->Append(
-      std::span<const int32_t>(running.job.prefix).subspan(static_cast<size_t>(at),
-                                                           static_cast<size_t>(count)),
-      LogitsWanted::kNone, nullptr));
+  RETURN_IF_ERROR(
+      running.sequence->Append(std::span<const int32_t>(running.job.prefix)
+                                   .subspan(static_cast<size_t>(at), static_cast<size_t>(count)),
+                               LogitsWanted::kNone, nullptr));
   if ((at + count) % interval == 0) running.sequence->Checkpoint();
   listener_->OnProgress(running.job.id, at + count - running.prefill_begin,
                         end - running.prefill_begin);
@@ -206,8 +215,8 @@ Status Engine::Prefill(Running& running) {
 Status Engine::Decode(Running& running) {
   GenerateJob& job = running.job;
   const int32_t last = job.prefix.back();
-  RETURN_IF_ERROR(running.sequence->Append(std::span<const int32_t>(&last, 1), LogitsWanted::kLast,
-                                           &logits_));
+  RETURN_IF_ERROR(
+      running.sequence->Append(std::span<const int32_t>(&last, 1), LogitsWanted::kLast, &logits_));
   const auto position = static_cast<int64_t>(job.prefix.size());
   if (position % options_.checkpoint_interval_tokens == 0) running.sequence->Checkpoint();
   const int32_t id = SampleToken(logits_, job.sampling, position);
@@ -231,6 +240,7 @@ bool Engine::StopTextReached(Running& running, int32_t id) const {
 }
 
 void Engine::Finish(Running& running, JobEnd end, const Status& status) {
+  Unseat(running);
   // A turn border: what was computed so far must be there after a restart.
   const auto found = sequences_.find(running.job.sequence);
   if (found != sequences_.end() && found->second.sequence != nullptr) {
@@ -244,12 +254,31 @@ void Engine::Finish(Running& running, JobEnd end, const Status& status) {
   listener_->OnDone(running.job.id, end, status);
 }
 
+bool Engine::Seat(Running& running) {
+  if (running.seated) return true;
+  const bool shared = seats_.count(running.job.sequence) != 0;
+  if (!shared && static_cast<int64_t>(seats_.size()) >= options_.resident_sequences_max) {
+    return false;
+  }
+  ++seats_[running.job.sequence];
+  running.seated = true;
+  return true;
+}
+
+void Engine::Unseat(Running& running) {
+  if (!running.seated) return;
+  running.seated = false;
+  const auto seat = seats_.find(running.job.sequence);
+  if (--seat->second == 0) seats_.erase(seat);
+}
+
 void Engine::EvictBeyondLimit(const std::string& keep) {
   while (static_cast<int64_t>(sequences_.size()) > options_.resident_sequences_max) {
     auto oldest = sequences_.end();
     for (auto it = sequences_.begin(); it != sequences_.end(); ++it) {
-      if (it->first == keep) continue;
-      if (oldest == sequences_.end() || it->second.last_used < oldest->second.last_used) oldest = it;
+      if (it->first == keep || seats_.count(it->first) != 0) continue;
+      if (oldest == sequences_.end() || it->second.last_used < oldest->second.last_used)
+        oldest = it;
     }
     if (oldest == sequences_.end()) return;
     oldest->second.sequence->Checkpoint();

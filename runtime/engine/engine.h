@@ -1,18 +1,20 @@
 // Engine: one model on one backend, its thread, and the live sequences.
 //
-// Takes Generate jobs from the control loop, runs one sequence per tick in turn, publishes what happened
-// to a listener. Knows no sessions' meaning: a sequence is a name and a full token prefix.
+// Takes Generate jobs from the control loop, runs one sequence per tick in turn, publishes what
+// happened to a listener. Knows no sessions' meaning: a sequence is a name and a full token prefix.
 #pragma once
 
 #include <atomic>
+#include <condition_variable>
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <memory>
 #include <mutex>
-#include <condition_variable>
 #include <string>
 #include <thread>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "model/model.h"
@@ -27,14 +29,14 @@ namespace baleen {
 struct GenerateJob {
   uint64_t id = 0;
   std::string sequence;
-  std::vector<int32_t> prefix;    ///< The whole context, from BOS on.
-  int64_t generation_begin = 0;   ///< Position of the first sampled token; < prefix.size() when a
-                                  ///< broken-off generation continues.
-  int64_t computed_before = 0;    ///< Leading tokens that were computed once already.
-  int64_t tokens_max = 0;         ///< Of the whole generation. 0: only sync (all but the last token).
+  std::vector<int32_t> prefix;   ///< The whole context, from BOS on.
+  int64_t generation_begin = 0;  ///< Position of the first sampled token; < prefix.size() when a
+                                 ///< broken-off generation continues.
+  int64_t computed_before = 0;   ///< Leading tokens that were computed once already.
+  int64_t tokens_max = 0;  ///< Of the whole generation. 0: only sync (all but the last token).
   SamplingOptions sampling;
   int32_t eos_id = -1;
-  std::string stop_text;          ///< Generation ends with the token that completes it; empty: none.
+  std::string stop_text;  ///< Generation ends with the token that completes it; empty: none.
   bool hash_logits = false;
   /// Owners: the control loop, which sets it, and the engine, which reads it each tick.
   std::shared_ptr<std::atomic<bool>> cancelled;
@@ -46,8 +48,8 @@ enum class JobEnd { kStop, kLength, kStopText, kCancelled, kFailed };
 struct ReuseReport {
   int64_t reused_ram = 0;
   int64_t reused_disk = 0;
-  int64_t recomputed = 0;   ///< Computed again though they had been computed before.
-  int64_t prefilled = 0;    ///< New prompt tokens.
+  int64_t recomputed = 0;  ///< Computed again though they had been computed before.
+  int64_t prefilled = 0;   ///< New prompt tokens.
   int64_t bytes_read = 0;
   double restore_ms = 0;
   double prefill_ms = 0;
@@ -98,6 +100,9 @@ class Engine {
   Status Decode(Running& job);
   void Finish(Running& job, JobEnd end, const Status& status);
   bool StopTextReached(Running& job, int32_t id) const;
+  /// false: no seat is free; the job waits in the rotation.
+  bool Seat(Running& job);
+  void Unseat(Running& job);
   void EvictBeyondLimit(const std::string& keep);
 
   const KvHome home_;
@@ -115,7 +120,11 @@ class Engine {
     uint64_t last_used = 0;
   };
   std::unordered_map<std::string, Resident> sequences_;
+  std::unordered_set<std::string> active_;  // sequences of jobs between sync and finish
   uint64_t use_counter_ = 0;
+  /// Sequences that jobs are working on, with the number of jobs. Never more than may be resident:
+  /// else jobs would evict each other's sequences in turn and none would get anywhere.
+  std::map<std::string, int> seats_;
   std::vector<float> logits_;
 
   std::atomic<int64_t> wakeups_{0};

@@ -1,7 +1,6 @@
 #include "runtime/engine/kv_restore.h"
 
 #include <algorithm>
-#include <optional>
 #include <utility>
 
 namespace baleen {
@@ -12,6 +11,9 @@ class Restorer {
  public:
   Restorer(const KvHome& home, std::span<const int32_t> tokens, RestoreReport* report)
       : home_(home), tokens_(tokens), report_(report) {
+    const KvLayout layout = KvLayout::Make(home.model->config(), home.model->row_format());
+    streams_ = StoredStreams(layout);
+    block_bytes_ = layout.block_bytes;
     const int64_t count = static_cast<int64_t>(tokens.size()) / kBlockTokens;
     BlockKey parent{};
     for (int64_t i = 0; i < count; ++i) {
@@ -74,42 +76,20 @@ class Restorer {
   Result<bool> LoadBlocks(int64_t border) {
     while (static_cast<int64_t>(blocks_.size()) < border) {
       const auto index = static_cast<int64_t>(blocks_.size());
-      auto stored = home_.store->GetBlock(keys_[static_cast<size_t>(index)], BlockTokens(index));
-      if (stored.ok() && StreamsMatch(*stored)) {
-        report_->bytes_read += static_cast<int64_t>(stored->bytes.size());
-        blocks_.push_back(std::make_shared<const KvBlock>(std::move(stored->bytes)));
+      auto stored = home_.store->LoadBlock(keys_[static_cast<size_t>(index)], BlockTokens(index),
+                                           streams_, block_bytes_);
+      if (stored.ok()) {
+        report_->bytes_read += block_bytes_;
+        blocks_.push_back(std::make_shared<const KvBlock>(std::move(stored).value()));
         continue;
       }
       report_->reasons.push_back("block " + std::to_string(index) + " (tokens " +
                                  std::to_string(index * kBlockTokens) + ".." +
-                                 std::to_string((index + 1) * kBlockTokens - 1) + "): " +
-                                 (stored.ok() ? std::string("its streams are not this model's")
-                                              : stored.status().ToString()) +
-                                 "; recomputed");
+                                 std::to_string((index + 1) * kBlockTokens - 1) +
+                                 "): " + stored.status().ToString() + "; recomputed");
       RETURN_IF_ERROR(Repair(index));
     }
     return true;
-  }
-
-  bool StreamsMatch(const StoredBlock& stored) {
-    const std::vector<StoredStream> expected = StoredStreams(layout());
-    if (stored.streams.size() != expected.size()) return false;
-    for (size_t i = 0; i < expected.size(); ++i) {
-      const StoredStream& a = stored.streams[i];
-      const StoredStream& b = expected[i];
-      if (a.name != b.name || a.row_bytes != b.row_bytes || a.rows != b.rows ||
-          a.offset != b.offset) {
-        return false;
-      }
-    }
-    return static_cast<int64_t>(stored.bytes.size()) == layout().block_bytes;
-  }
-
-  const KvLayout& layout() {
-    if (!layout_.has_value()) {
-      layout_ = KvLayout::Make(home_.model->config(), home_.model->row_format());
-    }
-    return *layout_;
   }
 
   /// Computes block `index` again, from the nearest checkpoint whose blocks are at hand.
@@ -141,7 +121,8 @@ class Restorer {
     return std::make_unique<LiveSequence>(home_);
   }
 
-  /// The sequence at `checkpoint` over the first `border` loaded blocks; null if the state is damaged.
+  /// The sequence at `checkpoint` over the first `border` loaded blocks; null if the state is
+  /// damaged.
   std::unique_ptr<LiveSequence> Open(int64_t border, const StoredCheckpoint& checkpoint) {
     std::vector<std::shared_ptr<const KvBlock>> blocks(blocks_.begin(), blocks_.begin() + border);
     auto cache = home_.model->RestoreCache(std::move(blocks), checkpoint.state);
@@ -163,7 +144,8 @@ class Restorer {
   std::vector<BlockKey> keys_;
   std::vector<std::shared_ptr<const KvBlock>> blocks_;
   std::unique_ptr<LiveSequence> repair_;
-  std::optional<KvLayout> layout_;
+  std::vector<StoredStream> streams_;  // of this model's blocks
+  int64_t block_bytes_ = 0;
 };
 
 }  // namespace

@@ -56,8 +56,8 @@ void LiveSequence::Checkpoint() {
   checkpoint_position_ = position;
   StoredCheckpoint checkpoint;
   checkpoint.position = position;
-  checkpoint.tail_tokens.assign(
-      tokens_.begin() + static_cast<int64_t>(keys_.size()) * kBlockTokens, tokens_.end());
+  checkpoint.tail_tokens.assign(tokens_.begin() + static_cast<int64_t>(keys_.size()) * kBlockTokens,
+                                tokens_.end());
   checkpoint.state = cache_.SaveCheckpoint();
   const BlockKey parent = keys_.empty() ? BlockKey{} : keys_.back();
   home_.storage->WaitBelow();

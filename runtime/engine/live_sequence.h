@@ -1,7 +1,7 @@
 // LiveSequence: tokens + KV of one timeline inside the engine, and its writing to the KV store.
 //
-// Sealed blocks and checkpoints are handed to the storage thread; nobody waits for them. Used by the
-// engine thread only.
+// Sealed blocks and checkpoints are handed to the storage thread; nobody waits for them. Used by
+// the engine thread only.
 #pragma once
 
 #include <cstdint>

@@ -8,26 +8,6 @@
 namespace baleen::wire {
 namespace {
 
-constexpr char kSessions[] = "sessions/";
-constexpr char kTurns[] = "/turns/";
-constexpr size_t kIdBytesMax = 63;
-
-Status BadField(std::string_view field, std::string_view expected, std::string_view got) {
-  // A hostile name may be megabytes long: show its start.
-  const std::string shown = ReplaceInvalidUtf8(got.substr(0, 80)) + (got.size() > 80 ? "..." : "");
-  return InvalidArgumentError(
-      std::string(field) + ": expected " + std::string(expected) + ", got '" + shown + "'",
-      kBadField);
-}
-
-bool IsId(std::string_view id) {
-  if (id.empty() || id.size() > kIdBytesMax || id.front() == '-') return false;
-  for (const char c : id) {
-    if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-')) return false;
-  }
-  return true;
-}
-
 void SetTime(int64_t time_ms, google::protobuf::Timestamp* out) {
   int64_t seconds = time_ms / 1000;
   int64_t rest_ms = time_ms % 1000;
@@ -91,39 +71,6 @@ Result<ToolSpec> FromWireSpec(const v1::ToolSpec& spec) {
 }
 
 }  // namespace
-
-Status CheckSessionId(std::string_view id, std::string_view field) {
-  if (IsId(id)) return OkStatus();
-  return BadField(field, "[a-z0-9][a-z0-9-]{0,62}", id);
-}
-
-Result<std::string> ParseSessionName(std::string_view name, std::string_view field) {
-  const std::string_view prefix = kSessions;
-  if (!name.starts_with(prefix) || !IsId(name.substr(prefix.size()))) {
-    return BadField(field, "'sessions/{id}' with id [a-z0-9][a-z0-9-]{0,62}", name);
-  }
-  return std::string(name.substr(prefix.size()));
-}
-
-Result<TurnName> ParseTurnName(std::string_view name, std::string_view field) {
-  const std::string_view middle = kTurns;
-  const size_t at = name.find(middle);
-  const std::string_view session = name.substr(0, at);
-  const std::string_view prefix = kSessions;
-  if (at != std::string_view::npos && session.starts_with(prefix) &&
-      IsId(session.substr(prefix.size())) && IsId(name.substr(at + middle.size()))) {
-    return TurnName{std::string(session.substr(prefix.size())),
-                    std::string(name.substr(at + middle.size()))};
-  }
-  return BadField(field, "'sessions/{id}/turns/{id}'", name);
-}
-
-std::string SessionName(std::string_view session) { return kSessions + std::string(session); }
-
-std::string TurnNameOf(std::string_view session, std::string_view turn) {
-  if (turn.empty()) return {};
-  return SessionName(session) + kTurns + std::string(turn);
-}
 
 void ToWire(const SamplingSettings& sampling, v1::Sampling* out) {
   out->set_temperature(sampling.temperature);
@@ -373,6 +320,7 @@ void ToWire(const RuntimeStats& stats, v1::Stats* out) {
   out->set_fingerprint(ReplaceInvalidUtf8(stats.fingerprint));
   out->set_arithmetic_id(ReplaceInvalidUtf8(stats.arithmetic_id));
   out->set_model_path(ReplaceInvalidUtf8(stats.model_path));
+  for (const std::string& note : stats.notes) out->add_notes(ReplaceInvalidUtf8(note));
 }
 
 RuntimeStats FromWire(const v1::Stats& stats) {
@@ -387,6 +335,7 @@ RuntimeStats FromWire(const v1::Stats& stats) {
   out.fingerprint = stats.fingerprint();
   out.arithmetic_id = stats.arithmetic_id();
   out.model_path = stats.model_path();
+  out.notes.assign(stats.notes().begin(), stats.notes().end());
   return out;
 }
 

@@ -1,5 +1,5 @@
-// Public value types <-> wire messages, and resource names. Pure functions; both directions are
-// total: what can't be said on the wire is INVALID_ARGUMENT/BAD_FIELD, naming the field.
+// Public value types <-> wire messages. Pure functions; both directions are total: what can't be
+// said on the wire is INVALID_ARGUMENT/BAD_FIELD, naming the field.
 //
 // Used by server and client of this folder only.
 #pragma once
@@ -10,32 +10,12 @@
 #include <baleen/v1/tool_host.pb.h>
 #include <baleen/v1/turns.pb.h>
 
-#include <string>
-#include <string_view>
-
+#include "runtime/grpc/resource_names.h"
 #include "runtime/session.h"
 #include "tools_sdk/message.h"
 #include "tools_sdk/status.h"
 
 namespace baleen::wire {
-
-inline constexpr char kBadField[] = "BAD_FIELD";
-
-struct TurnName {
-  std::string session;
-  std::string turn;
-};
-
-/// "sessions/{id}" -> id, [a-z0-9][a-z0-9-]{0,62}. `field` is for the message.
-Result<std::string> ParseSessionName(std::string_view name, std::string_view field);
-/// "sessions/{id}/turns/{id}"; turn ids as session ids.
-Result<TurnName> ParseTurnName(std::string_view name, std::string_view field);
-/// Errors: INVALID_ARGUMENT/BAD_FIELD, as ParseSessionName but without "sessions/".
-Status CheckSessionId(std::string_view id, std::string_view field);
-
-std::string SessionName(std::string_view session);
-/// "" for an empty turn.
-std::string TurnNameOf(std::string_view session, std::string_view turn);
 
 void ToWire(const SamplingSettings& sampling, v1::Sampling* out);
 Result<SamplingSettings> FromWire(const v1::Sampling& sampling);

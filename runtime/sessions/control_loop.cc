@@ -11,34 +11,17 @@
 namespace baleen {
 namespace {
 
-/// The engine waits when this many closures are queued; everybody else is bounded by their requests.
+/// The engine waits when this many closures are queued; everybody else is bounded by their
+/// requests.
 constexpr size_t kMailboxLimit = 4096;
+/// Idle sessions beyond this are read again from the journal when they are asked for.
+constexpr size_t kLoadedSessionsMax = 256;
 
 std::string RandomSessionId() {
   std::random_device device;
   std::string id = "s";
   for (int i = 0; i < 16; ++i) id += "0123456789abcdefghijklmnopqrstuvwxyz"[device() % 36];
   return id;
-}
-
-Status ValidateSettings(const SessionSettings& settings) {
-  if (settings.thinking != "chat" && settings.thinking != "thinking") {
-    return InvalidArgumentError("thinking is '" + settings.thinking +
-                                    "': expected 'chat' or 'thinking'",
-                                "BAD_FIELD");
-  }
-  if (settings.tokens_max < 1) {
-    return InvalidArgumentError(
-        "tokens_max is " + std::to_string(settings.tokens_max) + ": expected at least 1",
-        "BAD_FIELD");
-  }
-  for (const std::string* text : {&settings.title, &settings.system_prompt, &settings.script}) {
-    if (Utf8ValidPrefix(*text) != text->size()) {
-      return InvalidArgumentError("title, system prompt or script is not valid UTF-8", "BAD_FIELD");
-    }
-  }
-  return CheckScript(settings.script.empty() ? DefaultLoopSource() : settings.script,
-                     settings.script_name);
 }
 
 }  // namespace
@@ -78,6 +61,13 @@ void ControlLoop::Run() {
   }
 }
 
+void ControlLoop::StopTools() {
+  for (const auto& [id, session] : sessions_) {
+    if (session->turn == nullptr || session->turn->tools == nullptr) continue;
+    for (const auto& stop : session->turn->tools->stop) stop->store(true);
+  }
+}
+
 void ControlLoop::After(int64_t delay_ms, std::function<void()> work) {
   timers_.emplace(parts_.clock->SteadyMs() + delay_ms, std::move(work));
 }
@@ -87,16 +77,17 @@ Result<std::unique_ptr<SessionRun>> ControlLoop::ReadSession(const std::string& 
   auto record = parts_.journal_reader->GetSession(id);
   if (!record.ok()) {
     if (record.status().code() == StatusCode::kNotFound) {
-      return NotFoundError("session '" + id + "' does not exist; `baleen sessions list` shows those "
-                           "that do", "SESSION_UNKNOWN");
+      return NotFoundError("session '" + id +
+                               "' does not exist; `baleen sessions list` shows those "
+                               "that do",
+                           "SESSION_UNKNOWN");
     }
     return std::move(record).status();
   }
   auto run = std::make_unique<SessionRun>();
   run->record = std::move(record).value();
   ASSIGN_OR_RETURN(run->settings, SettingsFromJson(run->record.settings));
-  ASSIGN_OR_RETURN(TokenRun tokens,
-                   parts_.journal_reader->ReadTokens(id, 0, run->record.tokens));
+  ASSIGN_OR_RETURN(TokenRun tokens, parts_.journal_reader->ReadTokens(id, 0, run->record.tokens));
   run->tokens = std::move(tokens.ids);
   if (auto last = parts_.journal_reader->LastEvent(id, event_kind::kTurnStarted); last.ok()) {
     ASSIGN_OR_RETURN(const TurnStart start, TurnStartFromJson(last->payload));
@@ -106,18 +97,62 @@ Result<std::unique_ptr<SessionRun>> ControlLoop::ReadSession(const std::string& 
     auto workspace = Workspace::Open(run->settings.workspace);
     // A workspace that is gone must not make the session unreadable: its tools say so when called.
     if (workspace.ok()) run->workspace = std::move(workspace).value();
-    for (const Tool* tool : parts_.builtin_tools) run->tools.push_back(tool->spec());
   }
-  for (const ToolSpec& spec : run->settings.host_tools) run->tools.push_back(spec);
+  ASSIGN_OR_RETURN(run->tools, MakeToolSet(run->settings));
   return run;
+}
+
+Result<ToolSet> ControlLoop::MakeToolSet(const SessionSettings& settings) const {
+  ToolSet tools;
+  if (!settings.workspace.empty()) {
+    for (const Tool* tool : parts_.builtin_tools) RETURN_IF_ERROR(tools.Add(tool->spec()));
+  }
+  for (const ToolSpec& spec : settings.host_tools) RETURN_IF_ERROR(tools.Add(spec));
+  return tools;
+}
+
+Status ControlLoop::CheckSettings(const SessionSettings& settings) const {
+  if (settings.thinking != "chat" && settings.thinking != "thinking") {
+    return InvalidArgumentError(
+        "thinking is '" + settings.thinking + "': expected 'chat' or 'thinking'", "BAD_FIELD");
+  }
+  if (settings.tokens_max < 1) {
+    return InvalidArgumentError(
+        "tokens_max is " + std::to_string(settings.tokens_max) + ": expected at least 1",
+        "BAD_FIELD");
+  }
+  for (const std::string* text : {&settings.title, &settings.system_prompt, &settings.script}) {
+    if (Utf8ValidPrefix(*text) != text->size()) {
+      return InvalidArgumentError("title, system prompt or script is not valid UTF-8", "BAD_FIELD");
+    }
+  }
+  RETURN_IF_ERROR(CheckScript(settings.script.empty() ? DefaultLoopSource() : settings.script,
+                              settings.script_name));
+  if (!settings.workspace.empty()) {
+    if (auto workspace = Workspace::Open(settings.workspace); !workspace.ok()) {
+      return workspace.status().WithContext("workspace");
+    }
+  }
+  ASSIGN_OR_RETURN(const ToolSet tools, MakeToolSet(settings));
+  return CheckContext(settings, tools);
 }
 
 Result<SessionRun*> ControlLoop::Load(const std::string& id) {
   if (const auto found = sessions_.find(id); found != sessions_.end()) return found->second.get();
   ASSIGN_OR_RETURN(auto run, ReadSession(id));
+  UnloadIdleSessions();
   SessionRun* session = run.get();
   sessions_[id] = std::move(run);
   return session;
+}
+
+void ControlLoop::UnloadIdleSessions() {
+  if (sessions_.size() < kLoadedSessionsMax) return;
+  std::erase_if(sessions_, [](const auto& entry) {
+    const SessionRun& run = *entry.second;
+    return run.state == SessionState::kIdle && run.turn == nullptr && run.watchers.empty() &&
+           run.hosts.empty() && !run.creating;
+  });
 }
 
 SessionRun* ControlLoop::FindTurn(const std::string& id, uint64_t epoch) {
@@ -140,28 +175,29 @@ EventRecord ControlLoop::NewEvent(SessionRun& session, const char* kind, std::st
 
 void ControlLoop::Commit(SessionRun& session, JournalBatch batch, Durability durability,
                          std::function<void(const Status&)> then) {
-  // Owners: the storage thread while it writes, then the answer on this thread.
+  // Owners: the journal worker while it writes, then the answer on this thread.
   auto shared = std::make_shared<JournalBatch>(std::move(batch));
-  parts_.storage->queue().Push([this, id = session.record.id, shared, durability,
-                                then = std::move(then)] {
-    const Status status = parts_.journal_writer->Commit(*shared, durability);
-    Post([this, id, shared, status, then] {
-      const auto found = sessions_.find(id);
-      if (found == sessions_.end()) return;
-      if (!status.ok()) {
-        Break(*found->second, status);
-      } else {
-        for (const EventRecord& event : shared->events) Publish(*found->second, event);
-      }
-      then(status);
-    });
-  });
+  parts_.journal_worker->queue().Push(
+      [this, id = session.record.id, shared, durability, then = std::move(then)] {
+        const Status status = parts_.journal_writer->Commit(*shared, durability);
+        Post([this, id, shared, status, then] {
+          const auto found = sessions_.find(id);
+          if (found == sessions_.end()) return;
+          if (!status.ok()) {
+            Break(*found->second, status);
+          } else {
+            for (const EventRecord& event : shared->events) Publish(*found->second, event);
+          }
+          then(status);
+        });
+      });
 }
 
 void ControlLoop::Break(SessionRun& session, const Status& status) {
   if (session.state == SessionState::kBroken) return;
   session.state = SessionState::kBroken;
-  session.broken = status.WithContext("the journal refused a write; restart after mending the cause");
+  session.broken =
+      status.WithContext("the journal refused a write; restart after mending the cause");
   if (session.turn == nullptr) return;
   session.turn->cancelled->store(true);
   session.turn->view.state = TurnState::kFailed;
@@ -188,17 +224,12 @@ void ControlLoop::CreateSession(const CreateSessionRequest& request,
   if (!request.request_id.empty()) {
     if (auto earlier = parts_.journal_reader->FindAnswer(request.request_id, "CreateSession");
         earlier.ok()) {
-      return GetSession(*earlier, answer);
+      return GetSession(IdFromAnswer(*earlier), answer);
     }
   }
   const std::string id = request.session.empty() ? RandomSessionId() : request.session;
   if (Status status = ValidateSessionId(id); !status.ok()) return answer(status);
-  if (Status status = ValidateSettings(request.settings); !status.ok()) return answer(status);
-  if (!request.settings.workspace.empty()) {
-    if (auto workspace = Workspace::Open(request.settings.workspace); !workspace.ok()) {
-      return answer(workspace.status().WithContext("workspace"));
-    }
-  }
+  if (Status status = CheckSettings(request.settings); !status.ok()) return answer(status);
   if (sessions_.count(id) != 0 || parts_.journal_reader->GetSession(id).ok()) {
     return answer(AlreadyExistsError(
         "session '" + id + "' exists already; choose another id, or resume it", "SESSION_EXISTS"));
@@ -209,13 +240,14 @@ void ControlLoop::CreateSession(const CreateSessionRequest& request,
   run->record.title = request.settings.title;
   run->record.settings = SettingsToJson(request.settings);
   run->record.created_ms = run->record.updated_ms = parts_.clock->WallMs();
+  run->creating = true;
   SessionRun& session = *run;
   sessions_[id] = std::move(run);
   JournalBatch batch;
   batch.create_sessions.push_back(session.record);
   batch.events.push_back(NewEvent(session, event_kind::kSessionCreated, session.record.settings));
   if (!request.request_id.empty()) {
-    batch.answers.push_back({request.request_id, "CreateSession", id, session.record.created_ms});
+    batch.answers.push_back({request.request_id, "CreateSession", AnswerJson(id), session.record.created_ms});
   }
   Commit(session, std::move(batch), Durability::kSynced, [this, id, answer](const Status& status) {
     sessions_.erase(id);  // reloaded from the journal: one way to make a SessionRun

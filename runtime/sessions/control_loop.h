@@ -31,9 +31,9 @@ struct ControlParts {
   RuntimeOptions options;
   const Clock* clock = nullptr;
   const Model* model = nullptr;
-  Journal* journal_writer = nullptr;  ///< Used on the storage thread only.
+  Journal* journal_writer = nullptr;  ///< Used on the journal worker only.
   Journal* journal_reader = nullptr;  ///< Used on the control thread only.
-  Worker* storage = nullptr;
+  Worker* journal_worker = nullptr;
   Worker* pool = nullptr;
   std::vector<const Tool*> builtin_tools;
 };
@@ -41,8 +41,8 @@ struct ControlParts {
 template <typename T>
 using Answer = std::function<void(Result<T>)>;
 
-/// Threads: Post and the EngineListener from any thread; everything else on the control thread, which
-/// is the one that calls Run.
+/// Threads: Post and the EngineListener from any thread; everything else on the control thread,
+/// which is the one that calls Run.
 class ControlLoop final : public EngineListener {
  public:
   static Result<std::unique_ptr<ControlLoop>> Create(const ControlParts& parts);
@@ -53,6 +53,8 @@ class ControlLoop final : public EngineListener {
   /// false: the loop is closed; the work was dropped.
   bool Post(std::function<void()> work) { return mailbox_.Push(std::move(work)); }
   void Close() { mailbox_.Close(); }
+  /// Asks running tools to stop; their results no longer matter. Only after Run has returned.
+  void StopTools();
 
   // Requests; each calls `answer` exactly once, from the control thread.
   void CreateSession(const CreateSessionRequest& request, const Answer<SessionView>& answer);
@@ -92,11 +94,15 @@ class ControlLoop final : public EngineListener {
   /// The session, loaded from the journal if need be.
   Result<SessionRun*> Load(const std::string& id);
   Result<std::unique_ptr<SessionRun>> ReadSession(const std::string& id);
+  void UnloadIdleSessions();
+  /// What the model of such a session is told of: built-ins if it has a workspace, host tools.
+  Result<ToolSet> MakeToolSet(const SessionSettings& settings) const;
+  Status CheckSettings(const SessionSettings& settings) const;
   /// The session if it is loaded and `epoch` is still its running turn; else null (a late answer).
   SessionRun* FindTurn(const std::string& id, uint64_t epoch);
   EventRecord NewEvent(SessionRun& session, const char* kind, std::string payload);
-  /// Writes on the storage thread, then publishes the events and calls `then` here. A failure breaks
-  /// the session.
+  /// Writes on the journal worker, then publishes the events and calls `then` here. A failure
+  /// breaks the session.
   void Commit(SessionRun& session, JournalBatch batch, Durability durability,
               std::function<void(const Status&)> then);
   void Break(SessionRun& session, const Status& status);
@@ -111,6 +117,8 @@ class ControlLoop final : public EngineListener {
   Result<std::unique_ptr<TurnRun>> MakeTurn(const SessionRun& session, const TurnStart& start);
 
   // generation.cc
+  /// Whether the model can be told of these settings and tools.
+  Status CheckContext(const SessionSettings& settings, const ToolSet& tools) const;
   void BeginGeneration(SessionRun& session, const GenerateEffect& effect);
   void JournalPrompt(SessionRun& session, const GenerateEffect& effect,
                      const std::vector<int32_t>& prompt);
@@ -132,7 +140,6 @@ class ControlLoop final : public EngineListener {
   void OfferToHost(SessionRun& session, size_t index);
   void HostGone(SessionRun& session, const std::string& tool);
   void SetResult(SessionRun& session, size_t index, ToolResult result);
-  const ToolSpec* FindSpec(const SessionRun& session, const std::string& name) const;
   const Tool* FindBuiltin(const std::string& name) const;
 
   // watching.cc
@@ -152,7 +159,7 @@ class ControlLoop final : public EngineListener {
   std::multimap<int64_t, std::function<void()>> timers_;  ///< By steady milliseconds.
   std::map<std::string, std::unique_ptr<SessionRun>> sessions_;
   std::map<uint64_t, std::pair<std::string, uint64_t>> jobs_;  ///< job -> session, turn epoch.
-  uint64_t next_id_ = 1;  ///< Jobs, epochs, watchers, hosts.
+  uint64_t next_id_ = 1;                                       ///< Jobs, epochs, watchers, hosts.
 };
 
 }  // namespace baleen

@@ -17,6 +17,15 @@ ThinkingMode ModeOf(const SessionSettings& settings) {
   return settings.thinking == "thinking" ? ThinkingMode::kThinking : ThinkingMode::kChat;
 }
 
+ContextStart ContextStartFor(const SessionSettings& settings, const ToolSet& tools) {
+  ContextStart start;
+  start.system = settings.system_prompt;
+  start.thinking = ModeOf(settings);
+  start.reasoning_effort = settings.reasoning_effort;
+  for (const ToolSpec& spec : tools.specs()) start.tools.push_back(FunctionObjectJson(spec));
+  return start;
+}
+
 struct PromptRequest {
   ContextStart start;
   bool is_first = false;
@@ -47,6 +56,10 @@ SamplingOptions SamplingFor(const TurnStart& start, const GenerateEffect& effect
 
 }  // namespace
 
+Status ControlLoop::CheckContext(const SessionSettings& settings, const ToolSet& tools) const {
+  return encoder_.Check(ContextStartFor(settings, tools));
+}
+
 void ControlLoop::BeginGeneration(SessionRun& session, const GenerateEffect& effect) {
   if (effect.append.empty()) {
     return FinishTurn(session, TurnState::kFailed, "",
@@ -55,19 +68,14 @@ void ControlLoop::BeginGeneration(SessionRun& session, const GenerateEffect& eff
   session.turn->generation = std::make_unique<GenerationState>();
   session.turn->generation->step = session.turn->step;
   PromptRequest request;
-  request.start.system = session.settings.system_prompt;
-  request.start.thinking = ModeOf(session.settings);
-  request.start.reasoning_effort = session.settings.reasoning_effort;
-  for (const ToolSpec& spec : session.tools) {
-    request.start.tools.push_back(FunctionObjectJson(spec));
-  }
+  request.start = ContextStartFor(session.settings, session.tools);
   request.is_first = session.tokens.empty();
   request.needs_eos = !request.is_first && session.tokens.back() != encoder_.ids().eos;
   request.append = effect.append;
   // Half a million words take half a second: not on this thread.
-  const bool queued = parts_.pool->queue().TryPush(
-      [this, id = session.record.id, epoch = session.turn->epoch, effect,
-       request = std::move(request)] {
+  const bool queued =
+      parts_.pool->queue().TryPush([this, id = session.record.id, epoch = session.turn->epoch,
+                                    effect, request = std::move(request)] {
         auto prompt = EncodePrompt(encoder_, *parts_.model->tokenizer(), request);
         // Owners: this closure and the one on the mailbox.
         auto shared = std::make_shared<Result<std::vector<int32_t>>>(std::move(prompt));
@@ -115,7 +123,8 @@ void ControlLoop::JournalPrompt(SessionRun& session, const GenerateEffect& effec
           end](const Status& status) {
            SessionRun* run = FindTurn(id, epoch);
            if (status.ok() && run != nullptr && run->turn->view.state == TurnState::kRunning) {
-             SubmitJob(*run, effect, end, begin);
+             // The last token of the previous generation was sampled, but never computed.
+             SubmitJob(*run, effect, end, std::max<int64_t>(0, begin - 1));
            }
          });
 }
@@ -141,11 +150,10 @@ void ControlLoop::SubmitJob(SessionRun& session, const GenerateEffect& effect, i
   job.generation_begin = prompt_end;
   job.computed_before = computed_before;
   job.tokens_max = effect.tokens_max > 0 ? effect.tokens_max : turn.start.tokens_max;
-  job.tokens_max =
-      std::min(job.tokens_max, parts_.model->config().positions_max - prompt_end);
+  job.tokens_max = std::min(job.tokens_max, parts_.model->config().positions_max - prompt_end);
   job.sampling = SamplingFor(turn.start, effect);
   job.eos_id = encoder_.ids().eos;
-  if (!session.tools.empty()) job.stop_text = kToolCallsEnd;
+  if (!session.tools.specs().empty()) job.stop_text = kToolCallsEnd;
   job.hash_logits = turn.start.trace_logits;
   job.cancelled = turn.cancelled;
   generation.job = job.id;
@@ -251,8 +259,7 @@ void ControlLoop::StreamTokens(SessionRun& session, const std::vector<int32_t>& 
   std::string text;
   for (const int32_t id : ids) text += generation.detokenizer->Push(id);
   const ChatDelta delta = generation.parser->Push(text);
-  const auto offset =
-      static_cast<int64_t>(generation.content.size() + generation.reasoning.size());
+  const auto offset = static_cast<int64_t>(generation.content.size() + generation.reasoning.size());
   generation.content += delta.content;
   generation.reasoning += delta.reasoning;
   if (!publish || (delta.content.empty() && delta.reasoning.empty())) return;
@@ -297,7 +304,7 @@ void ControlLoop::EndGeneration(SessionRun& session) {
     event.message.content += whole.Finish();
   }
   event.message.role = Role::kAssistant;
-  event.reason = !event.message.tool_calls.empty()      ? FinishReason::kToolCalls
+  event.reason = !event.message.tool_calls.empty()   ? FinishReason::kToolCalls
                  : generation.end == JobEnd::kLength ? FinishReason::kLength
                                                      : FinishReason::kStop;
   JournalGenerated(session, std::move(event));

@@ -268,7 +268,8 @@ Result<GenerateStart> GenerateStartFromJson(std::string_view json) {
 std::string StepAnswerToJson(const StepAnswer& answer) {
   Json json = {{"turn", answer.turn}, {"step", answer.step}};
   json["event"] = Json::parse(AgentEventToJson(answer.event), nullptr, false);
-  if (std::holds_alternative<GeneratedEvent>(answer.event)) json["reuse"] = ReuseToJson(answer.reuse);
+  if (std::holds_alternative<GeneratedEvent>(answer.event))
+    json["reuse"] = ReuseToJson(answer.reuse);
   return Text(json);
 }
 
@@ -353,6 +354,15 @@ Result<TurnView> TurnEndFromJson(std::string_view session, std::string_view json
   }
   RETURN_IF_ERROR(reader.status());
   return turn;
+}
+
+std::string AnswerJson(std::string_view id) { return Text({{"id", id}}); }
+
+std::string IdFromAnswer(std::string_view json) {
+  std::string id;
+  Reader reader(json, "answer");
+  reader.Get("id", &id);
+  return id;
 }
 
 std::string ProgressToJson(std::string_view phase, int64_t done, int64_t total, double rate,

@@ -79,6 +79,10 @@ Result<ToolDispatch> ToolDispatchFromJson(std::string_view json);
 std::string TurnEndToJson(const TurnView& turn);
 Result<TurnView> TurnEndFromJson(std::string_view session, std::string_view json);
 
+/// What a repeated request is answered with: the id that the first one made.
+std::string AnswerJson(std::string_view id);
+std::string IdFromAnswer(std::string_view json);
+
 // Live payloads.
 std::string ProgressToJson(std::string_view phase, int64_t done, int64_t total, double rate,
                            double eta_s);

@@ -18,7 +18,7 @@
 namespace baleen {
 namespace {
 
-/// Jobs that may wait for the storage thread before the engine is held back.
+/// Jobs that may wait for a storage thread before the engine is held back.
 constexpr size_t kStorageQueueLimit = 64;
 constexpr size_t kPoolQueueLimit = 1024;
 
@@ -78,8 +78,7 @@ class LocalRuntime final : public Runtime {
   Result<std::unique_ptr<ToolHostConnection>> ConnectToolHost(const std::string& session,
                                                               const std::vector<std::string>& tools,
                                                               ToolHostSink* sink) override;
-  Result<TokenTrace> ReadTokens(const std::string& session, int64_t begin,
-                                int64_t count) override {
+  Result<TokenTrace> ReadTokens(const std::string& session, int64_t begin, int64_t count) override {
     return Ask<TokenTrace>([&](auto done) { control_->ReadTokens(session, begin, count, done); });
   }
   Result<VerifyReport> Verify(const std::string& session) override;
@@ -99,6 +98,10 @@ class LocalRuntime final : public Runtime {
  private:
   LocalRuntime() = default;
 
+  /// The KV store is a cache: one that can't be read is replaced by an empty one, and that is
+  /// noted.
+  Status OpenKvStore(const KvStoreOptions& options);
+
   template <typename T, typename Request>
   Result<T> Ask(const Request& request) {
     // Owners: this caller and the answer, which may come after other work of the control thread.
@@ -116,9 +119,11 @@ class LocalRuntime final : public Runtime {
   std::unique_ptr<Journal> writer_;
   std::unique_ptr<Journal> reader_;
   std::unique_ptr<KvStore> kv_;
+  std::vector<std::string> notes_;  // what Open found and mended
   std::unique_ptr<Model> model_;
   std::vector<std::unique_ptr<Tool>> builtins_;
-  std::unique_ptr<Worker> storage_;
+  std::unique_ptr<Worker> journal_worker_;
+  std::unique_ptr<Worker> kv_worker_;  // apart: a flush of KV must not delay a token's commit
   std::unique_ptr<Worker> pool_;
   std::unique_ptr<ControlLoop> control_;
   std::unique_ptr<Engine> engine_;
@@ -135,8 +140,7 @@ LocalHostConnection::~LocalHostConnection() {
 
 Status LocalHostConnection::SubmitResult(const std::string& session, const ToolResult& result) {
   Status status;
-  runtime_->OnControl(
-      [&] { status = runtime_->control().SubmitHostResult(session, id_, result); });
+  runtime_->OnControl([&] { status = runtime_->control().SubmitHostResult(session, id_, result); });
   return status;
 }
 
@@ -152,8 +156,7 @@ Result<std::unique_ptr<Runtime>> LocalRuntime::Open(const RuntimeOptions& option
   ASSIGN_OR_RETURN(runtime->reader_, Journal::Open(journal));
   KvStoreOptions kv;
   kv.path = runtime->directory_->kv_path();
-  bool dropped = false;
-  ASSIGN_OR_RETURN(runtime->kv_, KvStore::Open(kv, &dropped));
+  RETURN_IF_ERROR(runtime->OpenKvStore(kv));
 
   ModelOptions model;
   model.mode = options.mode == "pure" ? NumericMode::kPure : NumericMode::kNative;
@@ -163,11 +166,13 @@ Result<std::unique_ptr<Runtime>> LocalRuntime::Open(const RuntimeOptions& option
   model.access = options.map_weights ? WeightAccess::kMapped : WeightAccess::kRead;
   ASSIGN_OR_RETURN(runtime->model_, Model::Open(options.model_path, model));
   if (runtime->model_->tokenizer() == nullptr) {
-    return NotFoundError("model '" + options.model_path +
-                         "' has no tokenizer.json; put the checkpoint's tokenizer beside its weights");
+    return NotFoundError(
+        "model '" + options.model_path +
+        "' has no tokenizer.json; put the checkpoint's tokenizer beside its weights");
   }
   runtime->builtins_ = MakeBuiltinTools();
-  runtime->storage_ = std::make_unique<Worker>(1, kStorageQueueLimit);
+  runtime->journal_worker_ = std::make_unique<Worker>(1, kStorageQueueLimit);
+  runtime->kv_worker_ = std::make_unique<Worker>(1, kStorageQueueLimit);
   runtime->pool_ = std::make_unique<Worker>(options.tool_threads, kPoolQueueLimit);
 
   ControlParts parts;
@@ -176,7 +181,7 @@ Result<std::unique_ptr<Runtime>> LocalRuntime::Open(const RuntimeOptions& option
   parts.model = runtime->model_.get();
   parts.journal_writer = runtime->writer_.get();
   parts.journal_reader = runtime->reader_.get();
-  parts.storage = runtime->storage_.get();
+  parts.journal_worker = runtime->journal_worker_.get();
   parts.pool = runtime->pool_.get();
   for (const auto& tool : runtime->builtins_) parts.builtin_tools.push_back(tool.get());
   ASSIGN_OR_RETURN(runtime->control_, ControlLoop::Create(parts));
@@ -184,7 +189,7 @@ Result<std::unique_ptr<Runtime>> LocalRuntime::Open(const RuntimeOptions& option
   KvHome home;
   home.model = runtime->model_.get();
   home.store = runtime->kv_.get();
-  home.storage = &runtime->storage_->queue();
+  home.storage = &runtime->kv_worker_->queue();
   home.scope = {runtime->model_->fingerprint(), runtime->model_->arithmetic_id(), "default"};
   EngineOptions engine;
   engine.prefill_chunk_tokens = options.prefill_chunk_tokens;
@@ -200,13 +205,32 @@ Result<std::unique_ptr<Runtime>> LocalRuntime::Open(const RuntimeOptions& option
   return std::unique_ptr<Runtime>(std::move(runtime));
 }
 
+Status LocalRuntime::OpenKvStore(const KvStoreOptions& options) {
+  bool dropped = false;
+  auto opened = KvStore::Open(options, &dropped);
+  if (!opened.ok() && opened.status().code() == StatusCode::kDataLoss) {
+    notes_.push_back("the KV store was damaged and begins empty; sessions recompute: " +
+                     opened.status().message());
+    RETURN_IF_ERROR(KvStore::Remove(options.path));
+    opened = KvStore::Open(options, &dropped);
+  }
+  if (dropped) {
+    notes_.push_back("the KV store had an older format and begins empty; sessions recompute");
+  }
+  ASSIGN_OR_RETURN(kv_, std::move(opened));
+  return OkStatus();
+}
+
 LocalRuntime::~LocalRuntime() {
-  // In the order in which work flows: nobody is left to post to a thread that is gone.
-  if (engine_ != nullptr) engine_->Stop();
-  if (pool_ != nullptr) pool_->Stop();
-  if (storage_ != nullptr) storage_->Stop();
+  // The control thread first, while all whom it asks still work: a refusal of theirs would end an
+  // open turn that the next Open is to continue. What they post to it from now on is dropped.
   if (control_ != nullptr) control_->Close();
   if (control_thread_.joinable()) control_thread_.join();
+  if (control_ != nullptr) control_->StopTools();
+  if (engine_ != nullptr) engine_->Stop();
+  if (pool_ != nullptr) pool_->Stop();
+  if (kv_worker_ != nullptr) kv_worker_->Stop();
+  if (journal_worker_ != nullptr) journal_worker_->Stop();
 }
 
 Result<std::vector<SessionView>> LocalRuntime::ListSessions(int64_t page_size,
@@ -232,13 +256,13 @@ Result<TurnView> LocalRuntime::WaitTurn(const std::string& session, const std::s
   auto promise = std::make_shared<std::promise<Result<TurnView>>>();  // owners: caller, waiter
   auto future = promise->get_future();
   OnControl([&] {
-    control_->AwaitTurn(session, turn, [promise](Result<TurnView> view) {
-      promise->set_value(std::move(view));
-    });
+    control_->AwaitTurn(session, turn,
+                        [promise](Result<TurnView> view) { promise->set_value(std::move(view)); });
   });
   if (future.wait_for(std::chrono::milliseconds(timeout_ms)) != std::future_status::ready) {
-    return DeadlineExceededError("turn " + turn + " of session '" + session + "' still runs after " +
-                                 std::to_string(timeout_ms) + " ms; it goes on");
+    return DeadlineExceededError("turn " + turn + " of session '" + session +
+                                 "' still runs after " + std::to_string(timeout_ms) +
+                                 " ms; it goes on");
   }
   return future.get();
 }
@@ -293,6 +317,7 @@ Result<RuntimeStats> LocalRuntime::Stats() {
   stats.fingerprint = model_->fingerprint();
   stats.arithmetic_id = model_->arithmetic_id();
   stats.model_path = options_.model_path;
+  stats.notes = notes_;
   return stats;
 }
 
@@ -304,7 +329,8 @@ Status RuntimeOptions::Validate() const {
   };
   if (data_dir.empty()) return bad("data_dir", "a folder");
   if (model_path.empty()) return bad("model_path", "a checkpoint folder");
-  if (mode != "native" && mode != "pure") return bad("mode", "'native' or 'pure', got '" + mode + "'");
+  if (mode != "native" && mode != "pure")
+    return bad("mode", "'native' or 'pure', got '" + mode + "'");
   if (prefill_chunk_tokens < 1) return bad("prefill_chunk_tokens", "at least 1");
   if (checkpoint_interval_tokens < 1) return bad("checkpoint_interval_tokens", "at least 1");
   if (resident_sequences_max < 1) return bad("resident_sequences_max", "at least 1");

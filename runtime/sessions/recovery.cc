@@ -10,15 +10,15 @@ namespace {
 constexpr int64_t kPage = 256;
 
 Status Diverged(int64_t step, const std::string& why) {
-  return FailedPreconditionError("the script diverged from the journal at step " +
-                                     std::to_string(step) + ": " + why,
-                                 "SCRIPT_CHANGED");
+  return FailedPreconditionError(
+      "the script diverged from the journal at step " + std::to_string(step) + ": " + why,
+      "SCRIPT_CHANGED");
 }
 
 /// What the journal says that the turn did at one step.
 struct JournalledStep {
-  std::string effect;           ///< EffectToJson; empty: the effect was not journalled.
-  int64_t prompt_begin = 0;     ///< Generations.
+  std::string effect;        ///< EffectToJson; empty: the effect was not journalled.
+  int64_t prompt_begin = 0;  ///< Generations.
   int64_t prompt_end = 0;
   const EventRecord* answer = nullptr;
 };
@@ -106,8 +106,7 @@ void ControlLoop::Replay(SessionRun& session, const std::vector<EventRecord>& ev
     if (step.answer == nullptr) {
       if (const auto* generate = std::get_if<GenerateEffect>(&*effect)) {
         // Tokens beyond the prompt were sampled, journalled and maybe shown: they stay.
-        turn.view.tokens_generated +=
-            static_cast<int64_t>(session.tokens.size()) - step.prompt_end;
+        turn.view.tokens_generated += static_cast<int64_t>(session.tokens.size()) - step.prompt_end;
         return SubmitJob(session, *generate, step.prompt_end,
                          static_cast<int64_t>(session.tokens.size()));
       }

@@ -18,6 +18,7 @@
 #include "runtime/sessions/journal_json.h"
 #include "runtime/store/journal.h"
 #include "runtime/workspace/workspace.h"
+#include "tools_sdk/tool_set.h"
 
 namespace baleen {
 
@@ -28,7 +29,7 @@ struct GenerationState {
   int64_t prompt_end = 0;
   std::unique_ptr<StreamingDetokenizer> detokenizer;
   std::unique_ptr<StreamingChatParser> parser;
-  std::string content;            ///< Streamed so far; what a late watcher is shown.
+  std::string content;  ///< Streamed so far; what a late watcher is shown.
   std::string reasoning;
   ReuseReport reuse;
   // Tokens travel engine -> journal -> watchers. One commit is under way at a time; what arrives
@@ -36,7 +37,7 @@ struct GenerationState {
   std::vector<int32_t> pending_ids;
   std::vector<uint64_t> pending_hashes;
   bool commit_running = false;
-  bool ended = false;             ///< The engine has reported the end.
+  bool ended = false;  ///< The engine has reported the end.
   JobEnd end = JobEnd::kStop;
   Status status;
   int64_t last_progress_ms = 0;
@@ -50,6 +51,8 @@ struct ToolRunState {
   std::vector<std::optional<ToolResult>> results;
   /// Calls that wait for a host, or that a host is working on, by index.
   std::map<size_t, bool> at_host;  ///< value: handed to a host.
+  /// Set at a call's deadline, and when the turn ends. Owners: this state and the running tools.
+  std::vector<std::shared_ptr<std::atomic<bool>>> stop;
 };
 
 struct TurnRun {
@@ -57,7 +60,7 @@ struct TurnRun {
   TurnStart start;
   TurnView view;
   std::unique_ptr<Agent> agent;
-  int64_t step = 0;    ///< Effects performed so far.
+  int64_t step = 0;  ///< Effects performed so far.
   std::unique_ptr<GenerationState> generation;
   std::unique_ptr<ToolRunState> tools;
   /// Owners: this turn, and whoever runs on its behalf (engine job, tool calls).
@@ -82,11 +85,13 @@ struct SessionRun {
   SessionRecord record;
   SessionSettings settings;
   SessionState state = SessionState::kIdle;
-  Status broken;                          ///< Why, for kBroken.
-  std::vector<int32_t> tokens;            ///< The whole context.
+  Status broken;                ///< Why, for kBroken.
+  bool creating = false;        ///< Not in the journal yet.
+  std::vector<int32_t> tokens;  ///< The whole context.
   int64_t turns = 0;
-  std::unique_ptr<Workspace> workspace;   ///< Null: no file tools.
-  std::vector<ToolSpec> tools;            ///< What the model is told of, in order.
+  /// Null: no file tools. Owners: the session, and tool calls that outlive their cancelled turn.
+  std::shared_ptr<const Workspace> workspace;
+  ToolSet tools;  ///< What the model is told of, in order.
   std::unique_ptr<TurnRun> turn;
   std::vector<std::unique_ptr<WatchState>> watchers;
   std::map<std::string, HostState> hosts;  ///< By tool name.

@@ -1,9 +1,8 @@
-// Tool calls: journalled as dispatched before any body runs, then built-ins on the pool and host tools
-// over their host's stream. Every call gets exactly one result.
+// Tool calls: journalled as dispatched before any body runs, then built-ins on the pool and host
+// tools over their host's stream. Every call gets exactly one result.
 #include <utility>
 
 #include "runtime/sessions/control_loop.h"
-#include "tools_sdk/schema.h"
 #include "tools_sdk/utf8.h"
 
 namespace baleen {
@@ -36,13 +35,6 @@ void Bound(ToolResult& result, int64_t bytes_max) {
 }
 
 }  // namespace
-
-const ToolSpec* ControlLoop::FindSpec(const SessionRun& session, const std::string& name) const {
-  for (const ToolSpec& spec : session.tools) {
-    if (spec.name == name) return &spec;
-  }
-  return nullptr;
-}
 
 const Tool* ControlLoop::FindBuiltin(const std::string& name) const {
   for (const Tool* tool : parts_.builtin_tools) {
@@ -87,21 +79,13 @@ void ControlLoop::DispatchCalls(SessionRun& session, bool after_restart) {
 
 void ControlLoop::DispatchCall(SessionRun& session, size_t index, bool after_restart) {
   const ToolCall& call = session.turn->tools->calls[index];
-  const ToolSpec* spec = FindSpec(session, call.name);
-  if (spec == nullptr) {
-    std::string names;
-    for (const ToolSpec& known : session.tools) names += (names.empty() ? "" : ", ") + known.name;
-    return SetResult(session, index,
-                     Failure("There is no tool named '" + call.name + "'. The tools are: " +
-                             (names.empty() ? "none" : names) + "."));
+  if (Status valid = session.tools.CheckCall(call); !valid.ok()) {
+    return SetResult(session, index, Failure(valid.message()));
   }
+  const ToolSpec* spec = session.tools.Find(call.name);
   if (after_restart && spec->effect == EffectClass::kEffect) {
     return SetResult(session, index,
                      OutcomeUnknown("the runtime stopped while the call was running"));
-  }
-  if (Status valid = ValidateArguments(*spec, call.arguments); !valid.ok()) {
-    return SetResult(session, index, Failure("Bad arguments for " + call.name + ": " +
-                                             valid.message()));
   }
   if (const Tool* builtin = FindBuiltin(call.name); builtin != nullptr) {
     return RunBuiltin(session, index, *builtin);
@@ -111,15 +95,16 @@ void ControlLoop::DispatchCall(SessionRun& session, size_t index, bool after_res
 }
 
 void ControlLoop::RunBuiltin(SessionRun& session, size_t index, const Tool& tool) {
-  // The tool may outlive the turn (a cancelled one ends at once): it works on its own copies, and the
-  // workspace belongs to the session, which stays loaded.
-  const bool queued = parts_.pool->queue().TryPush(
-      [this, id = session.record.id, epoch = session.turn->epoch, index, &tool,
-       call = session.turn->tools->calls[index], files = session.workspace.get(),
-       cancelled = session.turn->cancelled, step = session.turn->step] {
+  auto stop = std::make_shared<std::atomic<bool>>(false);  // owners: ToolRunState and the call
+  session.turn->tools->stop.push_back(stop);
+  // The tool may outlive the turn (a cancelled one ends at once): it owns what it works with.
+  const bool queued =
+      parts_.pool->queue().TryPush([this, id = session.record.id, epoch = session.turn->epoch,
+                                    index, &tool, stop, call = session.turn->tools->calls[index],
+                                    files = session.workspace, step = session.turn->step] {
         CallContext context;
-        context.files = files;
-        context.cancelled = cancelled.get();
+        context.files = files.get();
+        context.cancelled = stop.get();
         context.deadline_ms = parts_.clock->SteadyMs() + tool.spec().timeout_ms;
         ToolResult result = const_cast<Tool&>(tool).Call(call, context);
         Post([this, id, epoch, index, step, result = std::move(result)]() mutable {
@@ -129,15 +114,16 @@ void ControlLoop::RunBuiltin(SessionRun& session, size_t index, const Tool& tool
         });
       });
   if (!queued) {
-    SetResult(session, index, Failure("The tool pool is full; try again in a moment."));
+    return SetResult(session, index, Failure("The tool pool is full; try again in a moment."));
   }
+  After(tool.spec().timeout_ms, [stop] { stop->store(true); });
 }
 
 void ControlLoop::OfferToHost(SessionRun& session, size_t index) {
   ToolRunState& tools = *session.turn->tools;
   ToolCall call = tools.calls[index];
   const std::string name = call.name;
-  const ToolSpec& spec = *FindSpec(session, name);
+  const ToolSpec& spec = *session.tools.Find(name);
   const auto host = session.hosts.find(name);
   const uint64_t epoch = session.turn->epoch;
   const int64_t step = session.turn->step;
@@ -168,8 +154,7 @@ void ControlLoop::OfferToHost(SessionRun& session, size_t index) {
     }
     ToolResult result;
     result.outcome = ToolOutcome::kTimeout;
-    result.content =
-        "The tool gave no answer in time; its effect may or may not have happened.";
+    result.content = "The tool gave no answer in time; its effect may or may not have happened.";
     SetResult(*run, index, std::move(result));
   });
 }
@@ -183,7 +168,7 @@ void ControlLoop::HostGone(SessionRun& session, const std::string& tool) {
     SessionRun* run = FindTurn(id, epoch);
     if (run == nullptr || run->turn->tools == nullptr) return;
     if (!handed || run->turn->tools->calls[index].name != tool) continue;
-    if (FindSpec(*run, tool)->effect == EffectClass::kEffect) {
+    if (run->tools.Find(tool)->effect == EffectClass::kEffect) {
       SetResult(*run, index, OutcomeUnknown("the host that ran it went away"));
     } else {
       run->turn->tools->at_host[index] = false;
@@ -196,7 +181,7 @@ void ControlLoop::SetResult(SessionRun& session, size_t index, ToolResult result
   if (session.turn->tools == nullptr || session.turn->view.state != TurnState::kRunning) return;
   ToolRunState& tools = *session.turn->tools;
   if (tools.results[index].has_value()) return;  // the first answer counts
-  const ToolSpec* spec = FindSpec(session, tools.calls[index].name);
+  const ToolSpec* spec = session.tools.Find(tools.calls[index].name);
   result.call_id = tools.calls[index].id;
   Bound(result, spec == nullptr ? 64 * 1024 : spec->output_bytes_max + 1024);
   tools.results[index] = std::move(result);
@@ -230,7 +215,7 @@ Result<uint64_t> ControlLoop::AddHost(const std::string& session,
     return InvalidArgumentError("a tool host must name the tools that it serves", "BAD_FIELD");
   }
   for (const std::string& tool : tools) {
-    if (FindSpec(*run, tool) == nullptr || FindBuiltin(tool) != nullptr) {
+    if (run->tools.Find(tool) == nullptr || FindBuiltin(tool) != nullptr) {
       return InvalidArgumentError("session '" + session + "' has no host tool named '" + tool +
                                       "'; declare it in host_tools when the session is created",
                                   "BAD_FIELD");
@@ -274,8 +259,7 @@ void ControlLoop::RemoveHost(const std::string& session, uint64_t id) {
   for (const std::string& tool : gone) HostGone(run, tool);
 }
 
-Status ControlLoop::SubmitHostResult(const std::string& session, uint64_t host,
-                                     ToolResult result) {
+Status ControlLoop::SubmitHostResult(const std::string& session, uint64_t host, ToolResult result) {
   const auto unknown = [&] {
     return NotFoundError("no open call '" + result.call_id + "' of session '" + session +
                              "' is with this host; it was answered, timed out or cancelled",

@@ -30,7 +30,8 @@ Status ValidateTurn(const StartTurnRequest& request, const std::string& input,
                                     " are taken in one turn",
                                 "BAD_FIELD");
   }
-  if (Utf8ValidPrefix(input) != input.size()) return InvalidArgumentError("the input is not valid UTF-8", "BAD_FIELD");
+  if (Utf8ValidPrefix(input) != input.size())
+    return InvalidArgumentError("the input is not valid UTF-8", "BAD_FIELD");
   if (request.sampling.has_value()) {
     SamplingOptions options;
     options.temperature = request.sampling->temperature;
@@ -54,7 +55,7 @@ Result<std::unique_ptr<TurnRun>> ControlLoop::MakeTurn(const SessionRun& session
   AgentOptions options;
   options.script = session.settings.script;
   if (!session.settings.script_name.empty()) options.script_name = session.settings.script_name;
-  options.tools = session.tools;
+  options.tools = session.tools.specs();
   options.seed = start.sampling.seed;
   ASSIGN_OR_RETURN(turn->agent, Agent::Create(options));
   return turn;
@@ -64,7 +65,7 @@ void ControlLoop::StartTurn(const StartTurnRequest& request, const Answer<TurnVi
   if (!request.request_id.empty()) {
     if (auto earlier = parts_.journal_reader->FindAnswer(request.request_id, "StartTurn");
         earlier.ok()) {
-      return GetTurn(request.session, *earlier, answer);
+      return GetTurn(request.session, IdFromAnswer(*earlier), answer);
     }
   }
   auto loaded = Load(request.session);
@@ -99,8 +100,7 @@ void ControlLoop::StartTurn(const StartTurnRequest& request, const Answer<TurnVi
   }
   start.turn = "t" + std::to_string(session.turns + 1);
   start.sampling = request.sampling.value_or(session.settings.sampling);
-  start.tokens_max =
-      request.tokens_max > 0 ? request.tokens_max : session.settings.tokens_max;
+  start.tokens_max = request.tokens_max > 0 ? request.tokens_max : session.settings.tokens_max;
   start.trace_logits = request.trace_logits;
   auto turn = MakeTurn(session, start);
   if (!turn.ok()) return answer(turn.status());
@@ -112,7 +112,7 @@ void ControlLoop::StartTurn(const StartTurnRequest& request, const Answer<TurnVi
   batch.events.push_back(NewEvent(session, event_kind::kTurnStarted, TurnStartToJson(start)));
   if (!request.request_id.empty()) {
     batch.answers.push_back(
-        {request.request_id, "StartTurn", start.turn, session.record.updated_ms});
+        {request.request_id, "StartTurn", AnswerJson(start.turn), session.record.updated_ms});
   }
   Commit(session, std::move(batch), Durability::kSynced,
          [this, id = session.record.id, epoch = session.turn->epoch, answer,
@@ -152,6 +152,9 @@ void ControlLoop::FinishTurn(SessionRun& session, TurnState state, std::string t
   view.text = std::move(text);
   view.error = error;
   session.turn->cancelled->store(true);  // whatever still runs for this turn may stop
+  if (session.turn->tools != nullptr) {
+    for (const auto& stop : session.turn->tools->stop) stop->store(true);
+  }
   JournalBatch batch;
   batch.events.push_back(NewEvent(session, event_kind::kTurnFinished, TurnEndToJson(view)));
   Commit(session, std::move(batch), Durability::kSynced,

@@ -58,8 +58,8 @@ Result<uint64_t> ControlLoop::AddWatcher(const WatchOptions& options, EventSubsc
 void ControlLoop::CatchUp(SessionRun& session, WatchState& watcher) {
   const uint64_t id = watcher.id;
   while (true) {
-    auto page = parts_.journal_reader->ReadEvents(session.record.id, watcher.next_seq - 1,
-                                                  kCatchUpPage);
+    auto page =
+        parts_.journal_reader->ReadEvents(session.record.id, watcher.next_seq - 1, kCatchUpPage);
     if (!page.ok()) return DropWatcher(session, id, page.status());
     if (page->empty()) break;
     for (const EventRecord& record : *page) {
@@ -78,9 +78,8 @@ void ControlLoop::CatchUp(SessionRun& session, WatchState& watcher) {
   snapshot.kind = event_kind::kSnapshot;
   snapshot.cursor = MakeCursor(session.record.id, watcher.next_seq - 1);
   snapshot.time_ms = parts_.clock->WallMs();
-  snapshot.payload =
-      DeltaToJson(session.turn->view.turn + "." + std::to_string(generation.step), 0,
-                  generation.content, generation.reasoning);
+  snapshot.payload = DeltaToJson(session.turn->view.turn + "." + std::to_string(generation.step), 0,
+                                 generation.content, generation.reasoning);
   if (!watcher.subscriber->OnEvent(snapshot)) DropWatcher(session, id, TooSlow());
 }
 

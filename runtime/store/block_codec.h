@@ -9,6 +9,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "runtime/store/kv_store.h"
 #include "tools_sdk/status.h"
@@ -36,6 +37,19 @@ std::string EncodeBlock(const BlockKey& key, std::span<const int32_t> tokens,
 /// Errors: DATA_LOSS (magic, version, a length beyond the value, a stream outside the payload,
 /// another key, bytes left over, checksum).
 Result<StoredBlock> DecodeBlock(std::string_view value, const BlockKey& key);
+
+/// What the head of a block says, besides its key.
+struct BlockShape {
+  std::span<const int32_t> tokens;
+  std::span<const StoredStream> streams;
+  uint64_t payload_bytes = 0;
+};
+
+/// The payload of a block whose head is known: the head is compared as bytes and the checksum taken
+/// in one go, which is several times faster than DecodeBlock for small blocks.
+/// Errors: DATA_LOSS: as DecodeBlock, or another head than expected.
+Result<std::vector<std::byte>> LoadBlockPayload(std::string_view value, const BlockKey& key,
+                                                const BlockShape& shape);
 
 std::string EncodeCheckpoint(const BlockKey& parent, const StoredCheckpoint& checkpoint);
 /// Errors: DATA_LOSS, as above.

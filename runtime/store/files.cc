@@ -1,4 +1,5 @@
 #include "runtime/store/files.h"
+#include "tools_sdk/file_descriptor.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -9,21 +10,6 @@
 
 namespace baleen {
 namespace {
-
-/// Closes on scope exit.
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  ~Descriptor() {
-    if (fd_ >= 0) close(fd_);
-  }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  int get() const { return fd_; }
-
- private:
-  int fd_;
-};
 
 Status WriteAll(int fd, std::string_view text, const std::string& path) {
   while (!text.empty()) {
@@ -60,7 +46,7 @@ Status FileError(int errno_value, std::string_view operation, const std::string&
 }
 
 Status SyncFile(const std::string& path) {
-  const Descriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  const FileDescriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (file.get() < 0) return FileError(errno, "open", path);
   if (fsync(file.get()) != 0) return FileError(errno, "sync", path);
   return OkStatus();
@@ -77,7 +63,7 @@ std::string DirectoryOf(const std::string& path) {
 Status WriteFileDurably(const std::string& path, std::string_view text) {
   const std::string draft = path + ".new";
   {
-    const Descriptor file(
+    const FileDescriptor file(
         open(draft.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
     if (file.get() < 0) return FileError(errno, "create", draft);
     RETURN_IF_ERROR(WriteAll(file.get(), text, draft));
@@ -88,7 +74,7 @@ Status WriteFileDurably(const std::string& path, std::string_view text) {
 }
 
 Result<std::string> ReadSmallFile(const std::string& path, size_t bytes_max) {
-  const Descriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  const FileDescriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (file.get() < 0) return FileError(errno, "open", path);
   std::string text(bytes_max + 1, '\0');
   size_t size_bytes = 0;
@@ -107,7 +93,7 @@ Result<std::string> ReadSmallFile(const std::string& path, size_t bytes_max) {
 }
 
 Status EnsureFile(const std::string& path) {
-  const Descriptor file(open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+  const FileDescriptor file(open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
   if (file.get() < 0) return errno == EEXIST ? OkStatus() : FileError(errno, "create", path);
   if (fsync(file.get()) != 0) return FileError(errno, "sync", path);
   return SyncDirectory(DirectoryOf(path));

@@ -112,6 +112,8 @@ rocksdb::DBOptions StoreOptions() {
   options.stats_persist_period_sec = 0;
   options.max_background_jobs = 2;
   options.max_open_files = 256;
+  // A session's blocks lie one behind the other, in the order in which a resume reads them.
+  options.advise_random_on_open = false;
   options.max_bgerror_resume_count = 0;  // No retries in the background; we reopen.
   options.manifest_preallocation_size = 64 << 10;
   options.skip_stats_update_on_db_open = true;
@@ -298,6 +300,20 @@ Result<StoredBlock> KvStore::GetBlock(const BlockKey& key,
                          " holds other token ids than expected; recompute it");
   }
   return block;
+}
+
+Result<std::vector<std::byte>> KvStore::LoadBlock(const BlockKey& key,
+                                                  std::span<const int32_t> expected_tokens,
+                                                  std::span<const StoredStream> expected_streams,
+                                                  int64_t payload_bytes) {
+  ASSIGN_OR_RETURN(const uint64_t number, impl_->Find(Tagged(kBlockTag, key)));
+  if (number == 0) return NotFoundError("KV block " + BlockKeyHex(key) + " is not stored");
+  ASSIGN_OR_RETURN(const rocksdb::PinnableSlice value, impl_->Read(impl_->blocks(), number));
+  auto payload =
+      LoadBlockPayload({value.data(), value.size()}, key,
+                       {expected_tokens, expected_streams, static_cast<uint64_t>(payload_bytes)});
+  if (!payload.ok()) return payload.status().WithContext("KV block " + BlockKeyHex(key));
+  return payload;
 }
 
 bool KvStore::HasBlock(const BlockKey& key) {

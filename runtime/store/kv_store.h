@@ -99,6 +99,12 @@ class KvStore {
   /// Errors: NOT_FOUND; DATA_LOSS (checksum, header, or `expected_tokens` differ): the caller
   /// recomputes.
   Result<StoredBlock> GetBlock(const BlockKey& key, std::span<const int32_t> expected_tokens);
+  /// The payload alone of a block whose shape the caller knows: `payload_bytes` laid out as
+  /// `streams`. The way of a resume. Errors: as GetBlock.
+  Result<std::vector<std::byte>> LoadBlock(const BlockKey& key,
+                                           std::span<const int32_t> expected_tokens,
+                                           std::span<const StoredStream> expected_streams,
+                                           int64_t payload_bytes);
   bool HasBlock(const BlockKey& key);
   /// Removes a damaged block so that its recomputation can be stored.
   Status DropBlock(const BlockKey& key);

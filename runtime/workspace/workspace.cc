@@ -1,4 +1,5 @@
 #include "runtime/workspace/workspace.h"
+#include "tools_sdk/file_descriptor.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -16,21 +17,6 @@ namespace baleen {
 namespace {
 
 constexpr int kBusyRetries = 100;  // RESOLVE_BENEATH asks for a retry after a rename in the path.
-
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  ~Descriptor() {
-    if (fd_ >= 0) close(fd_);
-  }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  int get() const { return fd_; }
-  int Release() { return std::exchange(fd_, -1); }
-
- private:
-  int fd_;
-};
 
 struct DirectoryCloser {
   void operator()(DIR* directory) const { closedir(directory); }
@@ -80,14 +66,14 @@ FileEntry::Kind KindOf(const struct stat& status) {
 }  // namespace
 
 Result<std::unique_ptr<Workspace>> Workspace::Open(const std::string& root) {
-  Descriptor directory(open(root.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  FileDescriptor directory(open(root.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (directory.get() < 0) {
     if (errno == ENOTDIR)
       return InvalidArgumentError("workspace " + Quoted(root) + " is not a directory");
     return FileError(root, errno).WithContext("workspace");
   }
   // One look now tells a missing system call apart from a missing file later.
-  const Descriptor probe(OpenAt2(directory.get(), ".", O_PATH | O_DIRECTORY));
+  const FileDescriptor probe(OpenAt2(directory.get(), ".", O_PATH | O_DIRECTORY));
   if (probe.get() < 0) {
     return FailedPreconditionError(
         "workspace " + Quoted(root) + ": openat2 with RESOLVE_BENEATH failed (" +
@@ -120,12 +106,12 @@ Result<int> Workspace::OpenRegular(std::string_view path, int64_t* size) const {
   {
     // Opening a device can have effects (a tape rewinds), so look before.
     ASSIGN_OR_RETURN(const int looked, OpenBeneath(path, O_PATH));
-    const Descriptor place(looked);
+    const FileDescriptor place(looked);
     RETURN_IF_ERROR(is_regular(place.get()));
   }
   // The name may mean something else by now. O_NONBLOCK: a FIFO must not wait for its writer.
   ASSIGN_OR_RETURN(const int opened, OpenBeneath(path, O_RDONLY | O_NONBLOCK | O_NOCTTY));
-  Descriptor file(opened);
+  FileDescriptor file(opened);
   RETURN_IF_ERROR(is_regular(file.get()));
   *size = status.st_size;
   return file.Release();
@@ -138,7 +124,7 @@ Result<std::string> Workspace::Read(std::string_view path, int64_t offset,
   }
   int64_t size = 0;
   ASSIGN_OR_RETURN(const int opened, OpenRegular(path, &size));
-  const Descriptor file(opened);
+  const FileDescriptor file(opened);
   std::string out;
   int64_t wanted = std::min(bytes_max, kReadBytesMax);
   // Files that say 0 (procfs has such) and files that grow are read in steps, not by their size.
@@ -162,7 +148,7 @@ Result<std::string> Workspace::Read(std::string_view path, int64_t offset,
 Result<int64_t> Workspace::Size(std::string_view path) const {
   int64_t size = 0;
   ASSIGN_OR_RETURN(const int opened, OpenRegular(path, &size));
-  const Descriptor file(opened);
+  const FileDescriptor file(opened);
   return size;
 }
 

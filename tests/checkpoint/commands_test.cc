@@ -11,22 +11,20 @@
 namespace baleen::cli {
 namespace {
 
-using testing::TempFolder;
-
 TEST_CASE("a tiny checkpoint is written and inspected", "[commands]") {
-  const TempFolder folder;
-  testing::WriteFile(folder / "source.json", "{\"tokens\":1}");
+  const TempDirectory folder;
+  testing::WriteFile(folder.File("source.json"), "{\"tokens\":1}");
   MakeTinyOptions make;
-  make.folder = folder / "tiny";
+  make.folder = folder.File("tiny");
   make.config = testing::SmallConfig();
-  make.tokenizer = folder / "source.json";
+  make.tokenizer = folder.File("source.json");
   make.shard_bytes = 200'000;
   std::ostringstream made;
   const Status status = MakeTinyCheckpoint(make, made);
   INFO(status.ToString());
   REQUIRE(status.ok());
   CHECK(made.str().find("in 3 layers from seed 1, with a tokenizer") != std::string::npos);
-  CHECK(testing::ReadFile(folder / "tiny/tokenizer.json") == "{\"tokens\":1}");
+  CHECK(testing::ReadFile(folder.File("tiny/tokenizer.json")) == "{\"tokens\":1}");
 
   InspectOptions inspect;
   inspect.model = make.folder;
@@ -52,36 +50,36 @@ TEST_CASE("a tiny checkpoint is written and inspected", "[commands]") {
 }
 
 TEST_CASE("the same seed writes the same files", "[commands]") {
-  const TempFolder folder;
+  const TempDirectory folder;
   for (const char* name : {"a", "b", "c"}) {
     MakeTinyOptions make;
-    make.folder = folder / name;
+    make.folder = folder.File(name);
     make.config = testing::SmallConfig();
     make.seed = *name == 'c' ? 2 : 1;
     std::ostringstream out;
     REQUIRE(MakeTinyCheckpoint(make, out).ok());
   }
-  const std::string a = testing::ReadFile(folder / "a/model.safetensors");
-  CHECK(a == testing::ReadFile(folder / "b/model.safetensors"));
-  CHECK(a != testing::ReadFile(folder / "c/model.safetensors"));
+  const std::string a = testing::ReadFile(folder.File("a/model.safetensors"));
+  CHECK(a == testing::ReadFile(folder.File("b/model.safetensors")));
+  CHECK(a != testing::ReadFile(folder.File("c/model.safetensors")));
 }
 
 TEST_CASE("dimensions that cannot be stored are refused before writing", "[commands]") {
-  const TempFolder folder;
+  const TempDirectory folder;
   MakeTinyOptions make;
-  make.folder = folder / "tiny";
+  make.folder = folder.File("tiny");
   std::ostringstream out;
   SECTION("invalid") { make.config.heads = 5; }
   SECTION("no multiple of the FP4 block") { make.config.expert_dim = 48; }
   SECTION("not tiny") { make.config.hidden = 1 << 20; }
-  SECTION("no such tokenizer") { make.tokenizer = folder / "none"; }
+  SECTION("no such tokenizer") { make.tokenizer = folder.File("none"); }
   CHECK(!MakeTinyCheckpoint(make, out).ok());
   CHECK(out.str().empty());
   CHECK(!std::filesystem::exists(make.folder));
 }
 
 TEST_CASE("inspecting nothing prints nothing", "[commands]") {
-  const TempFolder folder;
+  const TempDirectory folder;
   std::ostringstream out;
   InspectOptions inspect;
   inspect.model = folder.path();

@@ -11,13 +11,12 @@ namespace {
 
 using testing::ReadFile;
 using testing::SmallConfig;
-using testing::TempFolder;
 using testing::WriteFile;
 
 constexpr char kSingle[] = "model.safetensors";
 
 // `reads` counts progress calls: 0 means that no tensor was hashed.
-std::string Fingerprint(const TempFolder& folder, const std::string& cache = "",
+std::string Fingerprint(const TempDirectory& folder, const std::string& cache = "",
                         int* reads = nullptr) {
   auto checkpoint = Checkpoint::Open(folder.path(), {});
   INFO(checkpoint.status().ToString());
@@ -41,7 +40,7 @@ std::string Fingerprint(const TempFolder& folder, const std::string& cache = "",
   return *fingerprint;
 }
 
-void Write(const TempFolder& folder, const WriteCheckpointOptions& options = {},
+void Write(const TempDirectory& folder, const WriteCheckpointOptions& options = {},
            uint64_t seed = 5) {
   const RandomWeights weights(SmallConfig(), seed, RandomStorage::kFloat32);
   REQUIRE(WriteCheckpoint(weights, folder.path(), options).ok());
@@ -54,9 +53,9 @@ TEST_CASE("SHA-256 of a known text", "[fingerprint]") {
 }
 
 TEST_CASE("layout and names leave the fingerprint alone", "[fingerprint]") {
-  const TempFolder single;
-  const TempFolder sharded;
-  const TempFolder transformers;
+  const TempDirectory single;
+  const TempDirectory sharded;
+  const TempDirectory transformers;
   Write(single);
   Write(sharded, {100'000});
   Write(transformers, {0, NameStyle::kTransformers});
@@ -70,42 +69,42 @@ TEST_CASE("layout and names leave the fingerprint alone", "[fingerprint]") {
 }
 
 TEST_CASE("every input changes the fingerprint", "[fingerprint]") {
-  const TempFolder folder;
+  const TempDirectory folder;
   Write(folder);
   const std::string before = Fingerprint(folder);
   SECTION("one bit of the last tensor") {
-    std::string text = ReadFile(folder / kSingle);
+    std::string text = ReadFile(folder.File(kSingle));
     text.back() = static_cast<char>(text.back() ^ 1);
-    WriteFile(folder / kSingle, text);
+    WriteFile(folder.File(kSingle), text);
   }
   SECTION("one bit of a tensor in the middle") {
-    std::string text = ReadFile(folder / kSingle);
+    std::string text = ReadFile(folder.File(kSingle));
     text[text.size() / 2] = static_cast<char>(text[text.size() / 2] ^ 1);
-    WriteFile(folder / kSingle, text);
+    WriteFile(folder.File(kSingle), text);
   }
   SECTION("config") {
-    WriteFile(folder / "config.json",
-              testing::Replaced(ReadFile(folder / "config.json"), "\"routed_scaling_factor\": 1.5",
-                                "\"routed_scaling_factor\": 1.25"));
+    WriteFile(folder.File("config.json"), testing::Replaced(ReadFile(folder.File("config.json")),
+                                                            "\"routed_scaling_factor\": 1.5",
+                                                            "\"routed_scaling_factor\": 1.25"));
   }
-  SECTION("tokenizer") { WriteFile(folder / "tokenizer.json", "{}"); }
+  SECTION("tokenizer") { WriteFile(folder.File("tokenizer.json"), "{}"); }
   SECTION("seed") { Write(folder, {}, 6); }
   CHECK(Fingerprint(folder) != before);
 }
 
 TEST_CASE("spacing and order of config.json leave the fingerprint alone", "[fingerprint]") {
-  const TempFolder folder;
+  const TempDirectory folder;
   Write(folder);
   const std::string before = Fingerprint(folder);
-  WriteFile(folder / "config.json",
-            testing::Replaced(ReadFile(folder / "config.json"), "{", "{ \"use_cache\": true,\n\n"));
+  WriteFile(folder.File("config.json"), testing::Replaced(ReadFile(folder.File("config.json")), "{",
+                                                          "{ \"use_cache\": true,\n\n"));
   CHECK(Fingerprint(folder) == before);
 }
 
 TEST_CASE("the cache saves the reading and notices changes", "[fingerprint]") {
-  const TempFolder folder;
-  const TempFolder cache;
-  const std::string cached = cache / "deep/folder";
+  const TempDirectory folder;
+  const TempDirectory cache;
+  const std::string cached = cache.File("deep/folder");
   Write(folder);
   int reads = 0;
   const std::string before = Fingerprint(folder, cached, &reads);
@@ -114,17 +113,17 @@ TEST_CASE("the cache saves the reading and notices changes", "[fingerprint]") {
   CHECK(reads == 0);
 
   SECTION("a changed file") {
-    std::string text = ReadFile(folder / kSingle);
+    std::string text = ReadFile(folder.File(kSingle));
     text.back() = static_cast<char>(text.back() ^ 1);
-    WriteFile(folder / kSingle, text);
+    WriteFile(folder.File(kSingle), text);
     // Set, not awaited: clocks of file systems are coarse.
-    const auto time = std::filesystem::last_write_time(folder / kSingle);
-    std::filesystem::last_write_time(folder / kSingle, time + std::chrono::nanoseconds(1));
+    const auto time = std::filesystem::last_write_time(folder.File(kSingle));
+    std::filesystem::last_write_time(folder.File(kSingle), time + std::chrono::nanoseconds(1));
     CHECK(Fingerprint(folder, cached, &reads) != before);
     CHECK(reads > 0);
   }
   SECTION("a tokenizer that came later") {
-    WriteFile(folder / "tokenizer.json", "{}");
+    WriteFile(folder.File("tokenizer.json"), "{}");
     CHECK(Fingerprint(folder, cached, &reads) != before);
   }
   SECTION("a damaged cache") {
@@ -148,8 +147,8 @@ TEST_CASE("the cache saves the reading and notices changes", "[fingerprint]") {
     CHECK(reads > 0);
   }
   SECTION("a cache that cannot be written") {
-    WriteFile(cache / "file", "");
-    CHECK(Fingerprint(folder, cache / "file/below", &reads) == before);
+    WriteFile(cache.File("file"), "");
+    CHECK(Fingerprint(folder, cache.File("file/below"), &reads) == before);
     CHECK(reads > 0);
   }
 }

@@ -10,14 +10,13 @@ namespace baleen {
 namespace {
 
 using testing::SafetensorsText;
-using testing::TempFolder;
 
 std::span<const std::byte> AsBytes(const std::string& text) {
   return std::as_bytes(std::span(text.data(), text.size()));
 }
 
 TEST_CASE("every type survives a round trip, mapped and read", "[safetensors]") {
-  const TempFolder folder;
+  const TempDirectory folder;
   std::string bytes;
   for (int i = 0; i < 96; ++i) bytes.push_back(static_cast<char>(i * 7 + 1));
   const std::vector<DType> dtypes = {DType::kF32,    DType::kBf16,   DType::kF16,
@@ -36,10 +35,10 @@ TEST_CASE("every type survives a round trip, mapped and read", "[safetensors]") 
   }
   outputs.push_back({"scalar", DType::kF32, {}, {AsBytes(bytes).subspan(8, 4)}});
   outputs.push_back({"empty", DType::kF32, {0, 5}, {}});
-  REQUIRE(WriteSafetensors(folder / "a.safetensors", outputs).ok());
+  REQUIRE(WriteSafetensors(folder.File("a.safetensors"), outputs).ok());
 
   for (WeightAccess access : {WeightAccess::kMapped, WeightAccess::kRead}) {
-    auto file = SafetensorsFile::Open(folder / "a.safetensors", access);
+    auto file = SafetensorsFile::Open(folder.File("a.safetensors"), access);
     INFO(file.status().ToString());
     REQUIRE(file.ok());
     REQUIRE((*file)->tensors().size() == dtypes.size() + 2);
@@ -134,22 +133,22 @@ TEST_CASE("deep nesting costs nothing", "[safetensors]") {
 }
 
 TEST_CASE("parts that don't make the shape are refused", "[safetensors]") {
-  const TempFolder folder;
+  const TempDirectory folder;
   const std::string bytes(7, 'x');
   const Status status =
-      WriteSafetensors(folder / "a.safetensors", {{"w", DType::kF32, {2}, {AsBytes(bytes)}}});
+      WriteSafetensors(folder.File("a.safetensors"), {{"w", DType::kF32, {2}, {AsBytes(bytes)}}});
   CHECK(status.message().find("'w' [2]: expected 8 bytes, got 7") != std::string::npos);
   CHECK(std::filesystem::is_empty(folder.path()));
 }
 
 TEST_CASE("files that cannot be opened say so", "[safetensors]") {
-  const TempFolder folder;
+  const TempDirectory folder;
   const auto open = [&](const std::string& name) {
-    return SafetensorsFile::Open(folder / name, WeightAccess::kMapped).status();
+    return SafetensorsFile::Open(folder.File(name), WeightAccess::kMapped).status();
   };
   CHECK(open("none").code() == StatusCode::kNotFound);
   CHECK(open("").code() == StatusCode::kInvalidArgument);  // The folder itself.
-  testing::WriteFile(folder / "empty", "");
+  testing::WriteFile(folder.File("empty"), "");
   CHECK(open("empty").code() == StatusCode::kDataLoss);
 }
 

@@ -6,6 +6,7 @@
 #include <span>
 
 #include "model/checkpoint/safetensors.h"
+#include "model/checkpoint/shape.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* input, size_t size) {
   const std::span<const std::byte> bytes = std::as_bytes(std::span(input, size));

@@ -7,7 +7,7 @@
 #include <string_view>
 
 #include "model/text/tokenizer.h"
-#include "model/text/utf8.h"
+#include "tools_sdk/utf8.h"
 
 namespace {
 
@@ -37,7 +37,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
   const std::string_view text(reinterpret_cast<const char*>(bytes), size);
   const auto data = SharedTokenizer().Encode(text, baleen::TextTrust::kData);
   const auto trusted = SharedTokenizer().Encode(text, baleen::TextTrust::kTrusted);
-  const bool valid = !baleen::FindInvalidUtf8(text).has_value();
+  const bool valid = baleen::Utf8ValidPrefix(text) == text.size();
   if (data.ok() != valid || trusted.ok() != valid) std::abort();
   if (!valid) return 0;
   CheckDecodes(data, text);

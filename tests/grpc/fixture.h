@@ -1,12 +1,9 @@
 // One server over a Unix socket in a folder of its own, and a client of it.
 #pragma once
 
-#include <stdlib.h>
-
 #include <catch2/catch.hpp>
 #include <condition_variable>
 #include <deque>
-#include <filesystem>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -16,29 +13,13 @@
 #include "runtime/grpc/client.h"
 #include "runtime/grpc/server.h"
 #include "tests/grpc/fake_runtime.h"
+#include "tests/testing/temp_directory.h"
 
 namespace baleen {
 
-class TempFolder {
- public:
-  TempFolder() {
-    std::string name = std::filesystem::temp_directory_path() / "baleen-grpc-XXXXXX";
-    REQUIRE(mkdtemp(name.data()) != nullptr);
-    path_ = name;
-  }
-  ~TempFolder() {
-    std::error_code ignored;  // a folder that stays behind in /tmp fails no test
-    std::filesystem::remove_all(path_, ignored);
-  }
-  std::string operator/(const std::string& name) const { return path_ + "/" + name; }
-
- private:
-  std::string path_;
-};
-
 struct Fixture {
   explicit Fixture(ServerOptions options = {}) {
-    options.listen = "unix:" + (folder / "run/baleen.sock");
+    options.listen = "unix:" + folder.File("run/baleen.sock");
     auto started = Server::Start(options, &runtime);
     INFO(started.status().ToString());
     REQUIRE(started.ok());
@@ -59,7 +40,7 @@ struct Fixture {
     return made->session;
   }
 
-  TempFolder folder;
+  TempDirectory folder;
   FakeRuntime runtime;
   std::unique_ptr<Server> server;
   std::unique_ptr<Runtime> remote;

@@ -56,9 +56,9 @@ mode_t ModeOf(const std::string& path) {
 
 TEST_CASE("The socket and its folder are for this user only, and go away at Shutdown") {
   Fixture f;
-  const std::string path = f.folder / "run/baleen.sock";
+  const std::string path = f.folder.File("run/baleen.sock");
   CHECK(f.server->address() == "unix:" + path);
-  CHECK(ModeOf(f.folder / "run") == 0700);
+  CHECK(ModeOff.folder.File("run") == 0700);
   CHECK(ModeOf(path) == 0600);
   f.server->Shutdown();
   CHECK_FALSE(std::filesystem::exists(path));
@@ -75,9 +75,9 @@ TEST_CASE("A second server on the same socket is refused and the first goes on")
 }
 
 TEST_CASE("A program that listens without our lock is respected too") {
-  const TempFolder folder;
+  const TempDirectory folder;
   FakeRuntime runtime;
-  const std::string path = folder / "x.sock";
+  const std::string path = folder.File("x.sock");
   const int fd = Bound(path);
   REQUIRE(listen(fd, 1) == 0);
   CHECK(StartAt("unix:" + path, &runtime).status().reason() == "ADDRESS_IN_USE");
@@ -89,27 +89,27 @@ TEST_CASE("A program that listens without our lock is respected too") {
 }
 
 TEST_CASE("A socket file that a crash left is replaced") {
-  const TempFolder folder;
+  const TempDirectory folder;
   FakeRuntime runtime;
-  close(Bound(folder / "x.sock"));
-  const auto server = StartAt("unix:" + folder / "x.sock", &runtime);
+  close(Bound(folder.File("x.sock")));
+  const auto server = StartAt("unix:" + folder.File("x.sock"), &runtime);
   INFO(server.status().ToString());
   REQUIRE(server.ok());
   CHECK((*ConnectRuntime((*server)->address()))->Stats().ok());
 }
 
 TEST_CASE("A file that is no socket is never removed") {
-  const TempFolder folder;
+  const TempDirectory folder;
   FakeRuntime runtime;
-  std::ofstream(folder / "x.sock") << "precious";
-  CHECK(StartAt("unix:" + folder / "x.sock", &runtime).status().reason() == "ADDRESS_IN_USE");
-  CHECK(std::filesystem::file_size(folder / "x.sock") == 8);
+  std::ofstreamfolder.File("x.sock") << "precious";
+  CHECK(StartAt("unix:" + folder.File("x.sock"), &runtime).status().reason() == "ADDRESS_IN_USE");
+  CHECK(std::filesystem::file_sizefolder.File("x.sock") == 8);
 }
 
 TEST_CASE("A folder that others can write is refused") {
-  const TempFolder folder;
+  const TempDirectory folder;
   FakeRuntime runtime;
-  const std::string shared = folder / "shared";
+  const std::string shared = folder.File("shared");
   REQUIRE(mkdir(shared.c_str(), 0700) == 0);
   REQUIRE(chmod(shared.c_str(), 0777) == 0);
   CHECK(StartAt("unix:" + shared + "/x.sock", &runtime).status().code() ==
@@ -118,7 +118,7 @@ TEST_CASE("A folder that others can write is refused") {
 }
 
 TEST_CASE("Addresses that can't work say why") {
-  const TempFolder folder;
+  const TempDirectory folder;
   FakeRuntime runtime;
   for (const char* address : {"0.0.0.0:0", "[::]:0", "192.168.1.5:80", "example.org:1"}) {
     const Status status = StartAt(address, &runtime).status();
@@ -130,9 +130,9 @@ TEST_CASE("Addresses that can't work say why") {
     INFO(address);
     CHECK(StartAt(address, &runtime).status().code() == StatusCode::kInvalidArgument);
   }
-  CHECK(StartAt("unix:" + (folder / std::string(200, 'x')), &runtime).status().code() ==
+  CHECK(StartAt("unix:" + (folder.File(std)::string(200, 'x')), &runtime).status().code() ==
         StatusCode::kInvalidArgument);
-  CHECK(StartAt("unix:" + folder / "no/such/x.sock", &runtime).status().code() ==
+  CHECK(StartAt("unix:" + folder.File("no/such/x.sock"), &runtime).status().code() ==
         StatusCode::kNotFound);
 }
 
@@ -148,8 +148,8 @@ TEST_CASE("A loopback port works, and a taken one is refused") {
 }
 
 TEST_CASE("ConnectRuntime says at once that nobody listens") {
-  const TempFolder folder;
-  const auto none = ConnectRuntime("unix:" + folder / "x.sock", {.connect_ms_max = 600'000});
+  const TempDirectory folder;
+  const auto none = ConnectRuntime("unix:" + folder.File("x.sock"), {.connect_ms_max = 600'000});
   CHECK(none.status().code() == StatusCode::kUnavailable);
   CHECK(none.status().reason() == "NOT_LISTENING");
   CHECK(ConnectRuntime("nonsense").status().code() == StatusCode::kInvalidArgument);
@@ -157,15 +157,15 @@ TEST_CASE("ConnectRuntime says at once that nobody listens") {
 
 TEST_CASE("Peers of another user are hung up on") {
   Fixture f;
-  const std::string path = f.folder / "run/baleen.sock";
+  const std::string path = f.folder.File("run/baleen.sock");
   CHECK(FirstBytes(path) > 0);  // HTTP/2 settings
   if (geteuid() != 0) {
     WARN("SKIP: only root can play another user");
     return;
   }
   // As if the modes had failed to protect.
-  REQUIRE(chmod((f.folder / "").c_str(), 0755) == 0);
-  REQUIRE(chmod((f.folder / "run").c_str(), 0755) == 0);
+  REQUIRE(chmod((f.folder.File("")).c_str(), 0755) == 0);
+  REQUIRE(chmod((f.folder.File("run")).c_str(), 0755) == 0);
   REQUIRE(chmod(path.c_str(), 0666) == 0);
   ssize_t got = -1;
   std::thread other([&] {

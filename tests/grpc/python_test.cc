@@ -17,7 +17,7 @@ struct Outcome {
 Outcome RunClient(const Fixture& f, const std::string& arguments) {
   const std::string command =
       "/usr/bin/python3 " BALEEN_SOURCE_DIR "/examples/python/baleen_client.py --address '" +
-      f.server->address() + "' --cache '" + (f.folder / "stubs") + "' " + arguments + " 2>&1";
+      f.server->address() + "' --cache '" + f.folder.File("stubs") + "' " + arguments + " 2>&1";
   Outcome outcome;
   FILE* pipe = popen(command.c_str(), "r");
   REQUIRE(pipe != nullptr);

@@ -185,7 +185,7 @@ TEST_CASE("ReadTokens reads beyond one page and stops at the end") {
 TEST_CASE("Verify and Stats") {
   Fixture f;
   f.runtime.report = {1, 2, 3, 4, 5, 6, 7, {"block x", "y"}};
-  f.runtime.stats = {1, 2, 3, 4, 5, 6, 7, "fp", "ar", "/m"};
+  f.runtime.stats = {1, 2, 3, 4, 5, 6, 7, "fp", "ar", "/m", {"note"}};
   const auto report = f.remote->Verify("");
   REQUIRE(report.ok());
   CHECK(f.runtime.verified.empty());

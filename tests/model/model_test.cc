@@ -7,6 +7,7 @@
 
 #include "model/checkpoint/write_checkpoint.h"
 #include "tests/model/tiny_model.h"
+#include "tests/testing/temp_directory.h"
 
 namespace baleen {
 namespace {
@@ -17,20 +18,6 @@ using testing::MixedConfig;
 using testing::RandomTokens;
 using testing::Run;
 
-class TempFolder {
- public:
-  TempFolder() {
-    std::string name = (std::filesystem::temp_directory_path() / "baleen_model_XXXXXX").string();
-    REQUIRE(mkdtemp(name.data()) != nullptr);
-    path_ = name;
-  }
-  ~TempFolder() { std::filesystem::remove_all(path_); }
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
-
 ModelOptions OneThread() {
   ModelOptions options;
   options.backend = std::string(kernels::BackendNames()[0]);
@@ -39,7 +26,7 @@ ModelOptions OneThread() {
 }
 
 TEST_CASE("OpenGivesTheModelThatWasWritten") {
-  const TempFolder folder;
+  const TempDirectory folder;
   const ModelConfig config = MixedConfig();
   const RandomWeights weights(config, 1, RandomStorage::kFloat32);
   const Status written = WriteCheckpoint(weights, folder.path(), {});
@@ -73,7 +60,7 @@ TEST_CASE("OpenGivesTheModelThatWasWritten") {
 }
 
 TEST_CASE("OpenRefusesWhatIsNotAModel") {
-  const TempFolder folder;
+  const TempDirectory folder;
   CHECK(Model::Open(folder.path() + "/nothing", OneThread()).status().code() ==
         StatusCode::kNotFound);
   const RandomWeights weights(MixedConfig(), 1, RandomStorage::kFloat32);

@@ -9,10 +9,6 @@
 namespace baleen::oracle {
 namespace {
 
-bool EndsWith(std::string_view text, std::string_view end) {
-  return text.size() >= end.size() && text.substr(text.size() - end.size()) == end;
-}
-
 bool Always(const ModelConfig&, int64_t) { return true; }
 
 bool HasCsa(const ModelConfig& config, int64_t tokens) {
@@ -54,7 +50,7 @@ Part Filled(std::string name, Present present, std::string end, float value) {
           .configure = nullptr,
           .edit = [end = std::move(end), value](const ModelConfig&, std::string_view tensor,
                                                 TensorCopy& copy) {
-            if (EndsWith(tensor, end)) copy.Fill(value);
+            if (tensor.ends_with(end)) copy.Fill(value);
           }};
 }
 
@@ -64,15 +60,15 @@ Part NoApe(std::string name, Present present, int64_t ratio) {
           .present = std::move(present),
           .configure = nullptr,
           .edit = [ratio](const ModelConfig&, std::string_view tensor, TensorCopy& copy) {
-            if (EndsWith(tensor, ".ape") && copy.shape[0] == ratio) copy.Fill(0);
+            if (tensor.ends_with(".ape") && copy.shape[0] == ratio) copy.Fill(0);
           }};
 }
 
 // The wrong half of c and g goes to the neighbouring window.
 void SwapOverlap(const ModelConfig& config, std::string_view tensor, TensorCopy& copy) {
-  const bool ape = EndsWith(tensor, ".ape");
+  const bool ape = tensor.ends_with(".ape");
   const bool matrix =
-      EndsWith(tensor, "compressor.wkv.weight") || EndsWith(tensor, "compressor.wgate.weight");
+      tensor.ends_with("compressor.wkv.weight") || tensor.ends_with("compressor.wgate.weight");
   if (!ape && !matrix) return;
   const bool indexer = tensor.find(".indexer.") != std::string_view::npos;
   const int64_t width = ape ? copy.shape[1] : copy.shape[0];
@@ -82,7 +78,7 @@ void SwapOverlap(const ModelConfig& config, std::string_view tensor, TensorCopy&
 
 // Every token gets the experts of the one before it.
 void ShiftHashTable(const ModelConfig&, std::string_view tensor, TensorCopy& copy) {
-  if (!EndsWith(tensor, ".tid2eid")) return;
+  if (!tensor.ends_with(".tid2eid")) return;
   const size_t row = copy.bytes.size() / static_cast<size_t>(copy.shape[0]);
   std::rotate(copy.bytes.begin(), copy.bytes.end() - static_cast<std::ptrdiff_t>(row),
               copy.bytes.end());

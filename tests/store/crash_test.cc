@@ -7,10 +7,10 @@
 
 #include "runtime/store/journal.h"
 #include "runtime/store/kv_store.h"
-#include "tests/store/child.h"
 #include "tests/store/samples.h"
 #include "tests/store/status_checks.h"
-#include "tests/store/temp_directory.h"
+#include "tests/testing/child.h"
+#include "tests/testing/temp_directory.h"
 
 namespace baleen {
 namespace {

@@ -5,9 +5,9 @@
 
 #include <fstream>
 
-#include "tests/store/child.h"
 #include "tests/store/status_checks.h"
-#include "tests/store/temp_directory.h"
+#include "tests/testing/child.h"
+#include "tests/testing/temp_directory.h"
 
 namespace baleen {
 namespace {

@@ -11,7 +11,7 @@
 #include "tests/store/samples.h"
 #include "tests/store/small_disk.h"
 #include "tests/store/status_checks.h"
-#include "tests/store/temp_directory.h"
+#include "tests/testing/temp_directory.h"
 
 namespace baleen {
 namespace {

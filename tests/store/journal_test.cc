@@ -7,7 +7,7 @@
 #include "runtime/store/journal_codec.h"
 #include "tests/store/samples.h"
 #include "tests/store/status_checks.h"
-#include "tests/store/temp_directory.h"
+#include "tests/testing/temp_directory.h"
 
 namespace baleen {
 namespace {

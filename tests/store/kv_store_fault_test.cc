@@ -7,11 +7,11 @@
 #include <fstream>
 
 #include "runtime/store/kv_store.h"
-#include "tests/store/child.h"
 #include "tests/store/samples.h"
 #include "tests/store/small_disk.h"
 #include "tests/store/status_checks.h"
-#include "tests/store/temp_directory.h"
+#include "tests/testing/child.h"
+#include "tests/testing/temp_directory.h"
 
 namespace baleen {
 namespace {

@@ -5,7 +5,7 @@
 
 #include "tests/store/samples.h"
 #include "tests/store/status_checks.h"
-#include "tests/store/temp_directory.h"
+#include "tests/testing/temp_directory.h"
 
 namespace baleen {
 namespace {
@@ -39,6 +39,8 @@ TEST_CASE("KvStoreRoundTripsBlocksBeforeAndAfterReopen") {
     REQUIRE(read.tokens == block.tokens);
     REQUIRE(read.streams.size() == block.streams.size());
     REQUIRE(read.streams[1].offset == block.streams[1].offset);
+    const auto size = static_cast<int64_t>(block.bytes.size());
+    REQUIRE(Must(store.LoadBlock(key, block.tokens, block.streams, size)) == block.bytes);
   };
   {
     auto store = OpenStore(path);
@@ -57,6 +59,26 @@ TEST_CASE("KvStoreRoundTripsBlocksBeforeAndAfterReopen") {
   REQUIRE_ERROR(store->GetBlock(key, others), StatusCode::kDataLoss, "other token ids");
   others.pop_back();
   REQUIRE_ERROR(store->GetBlock(key, others), StatusCode::kDataLoss, "other token ids");
+}
+
+TEST_CASE("LoadBlockRefusesAnotherShape") {
+  const TempDirectory temp;
+  auto store = OpenStore(temp.File("kv"));
+  const StoredBlock block = SampleBlock(1, 1024);
+  const BlockKey key = Put(*store, block);
+  REQUIRE_OK(store->LoadBlock(key, block.tokens, block.streams, 1024));
+  auto streams = block.streams;
+  streams[0].row_bytes += 1;
+  REQUIRE_ERROR(store->LoadBlock(key, block.tokens, streams, 1024), StatusCode::kDataLoss,
+                "others than expected");
+  std::vector<int32_t> others = block.tokens;
+  others[0] ^= 1;
+  REQUIRE_ERROR(store->LoadBlock(key, others, block.streams, 1024), StatusCode::kDataLoss,
+                "others than expected");
+  REQUIRE_ERROR(store->LoadBlock(key, block.tokens, block.streams, 1000), StatusCode::kDataLoss,
+                "others than expected");
+  REQUIRE_ERROR(store->LoadBlock(BlockKey{}, block.tokens, block.streams, 1024),
+                StatusCode::kNotFound, "not stored");
 }
 
 TEST_CASE("KvStoreWritesAKeyOnceUntilDropped") {

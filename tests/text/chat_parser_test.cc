@@ -58,12 +58,13 @@ TEST_CASE("The strict parser agrees with the reference's recorded answers", "[pa
     }
     const Json& expected = vector["result"];
     CHECK(message->role == Role::kAssistant);
-    CHECK(message->content == expected["content"]);
-    CHECK(message->reasoning == expected["reasoning_content"]);
+    CHECK(message->content == expected["content"].get<std::string>());
+    CHECK(message->reasoning == expected["reasoning_content"].get<std::string>());
     REQUIRE(message->tool_calls.size() == expected["tool_calls"].size());
     for (size_t i = 0; i < message->tool_calls.size(); ++i) {
-      CHECK(message->tool_calls[i].name == expected["tool_calls"][i]["function"]["name"]);
-      CHECK(message->tool_calls[i].arguments == expected["tool_calls"][i]["function"]["arguments"]);
+      const Json& call = expected["tool_calls"][i]["function"];
+      CHECK(message->tool_calls[i].name == call["name"].get<std::string>());
+      CHECK(message->tool_calls[i].arguments == call["arguments"].get<std::string>());
     }
   }
 }

@@ -5,7 +5,7 @@
 
 #include "tests/text/v4_tokenizer.h"
 
-namespace baleen {
+namespace baleen::cli {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -79,7 +79,7 @@ TEST_CASE("render answers every recorded vector", "[cli]") {
       const Json rendered = Json::parse(output);
       CHECK(rendered["text"] == Json::parse(input)["expected_" + dialect]);
       CHECK(V4Tokenizer().Decode(rendered["ids"].get<std::vector<int32_t>>()).value() ==
-            rendered["text"]);
+            rendered["text"].get<std::string>());
     }
     REQUIRE(std::getline(outputs, output));
     CHECK(Json::parse(output)["error"].get<std::string>().find("thinking_mode") !=
@@ -116,4 +116,4 @@ TEST_CASE("parse answers every recorded vector", "[cli]") {
 }
 
 }  // namespace
-}  // namespace baleen
+}  // namespace baleen::cli

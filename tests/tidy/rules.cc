@@ -24,10 +24,6 @@ void ForEachLine(std::string_view text, const std::function<void(int, const std:
 
 std::string At(int line, const std::string& what) { return std::to_string(line) + ": " + what; }
 
-bool StartsWith(std::string_view text, std::string_view prefix) {
-  return text.substr(0, prefix.size()) == prefix;
-}
-
 std::string TopFolder(std::string_view path) { return std::string(path.substr(0, path.find('/'))); }
 
 /// The code of a line: without a trailing comment and without string literals.
@@ -58,19 +54,19 @@ struct ForeignRule {
 
 const std::vector<ForeignRule>& ForeignRules() {
   static const std::vector<ForeignRule> kRules = {
-      {"^rocksdb/", "runtime/store/"},   {"^sqlite3", "runtime/store/"},
-      {"^grpc", "runtime/grpc/"},        {"^google/", "runtime/grpc/"},
-      {"^baleen/v1/", "runtime/grpc/"},  {R"(\.pb\.h$)", "runtime/grpc/"},
-      {"^absl/", "runtime/grpc/"},       {"^(lua5\\.4/)?(lua|lauxlib|lualib)\\.h", "agent/"},
-      {"^curl/", "runtime/http/"},       {"^CLI/", "runtime/cli/"},
+      {"^rocksdb/", "runtime/store/"},  {"^sqlite3", "runtime/store/"},
+      {"^grpc", "runtime/grpc/"},       {"^google/", "runtime/grpc/"},
+      {"^baleen/v1/", "runtime/grpc/"}, {R"(\.pb\.h$)", "runtime/grpc/"},
+      {"^absl/", "runtime/grpc/"},      {"^(lua5\\.4/)?(lua|lauxlib|lualib)\\.h", "agent/"},
+      {"^curl/", "runtime/http/"},      {"^CLI/", "runtime/cli/"},
       {"^spdlog/", "runtime/cli/"},
   };
   return kRules;
 }
 
 bool IsLibrary(std::string_view path) {
-  return Layers().count(TopFolder(path)) != 0 && !StartsWith(path, "examples/") &&
-         !StartsWith(path, "runtime/cli/");
+  return Layers().count(TopFolder(path)) != 0 && !path.starts_with("examples/") &&
+         !path.starts_with("runtime/cli/");
 }
 
 }  // namespace
@@ -92,11 +88,12 @@ Findings CheckIncludes(std::string_view path, std::string_view text) {
     if (!std::regex_search(line, match, kInclude)) return;
     const std::string folder = TopFolder(match[1].str());
     if (Layers().count(folder) != 0 && layer->second.count(folder) == 0) {
-      findings.push_back(At(number, "layer: " + layer->first + "/ may not include " + match[1].str()));
+      findings.push_back(
+          At(number, "layer: " + layer->first + "/ may not include " + match[1].str()));
     }
     // Inside runtime/, the stores know nobody above them.
-    if (StartsWith(path, "runtime/store/") && StartsWith(match[1].str(), "runtime/") &&
-        !StartsWith(match[1].str(), "runtime/store/")) {
+    if (path.starts_with("runtime/store/") && match[1].str().starts_with("runtime/") &&
+        !match[1].str().starts_with("runtime/store/")) {
       findings.push_back(At(number, "layer: runtime/store/ may not include " + match[1].str()));
     }
   });
@@ -112,7 +109,7 @@ Findings CheckForeignHeaders(std::string_view path, std::string_view text) {
     if (!std::regex_search(line, match, kInclude)) return;
     for (const ForeignRule& rule : ForeignRules()) {
       if (std::regex_search(match[1].str(), std::regex(rule.pattern)) &&
-          !StartsWith(path, rule.home)) {
+          !path.starts_with(rule.home)) {
         findings.push_back(
             At(number, "foreign: " + match[1].str() + " belongs in " + rule.home + " only"));
       }
@@ -146,7 +143,7 @@ Findings CheckNames(std::string_view path, std::string_view text) {
   static const std::regex kFile(
       R"((^|[/_])(managers?|helpers?|utils?|common|misc|handlers?|processors?|info|data)(_|\.|/))");
   // tests/data holds data: that is what it is.
-  if (!StartsWith(path, "tests/data/") && std::regex_search(std::string(path), kFile) &&
+  if (!path.starts_with("tests/data/") && std::regex_search(std::string(path), kFile) &&
       path.find("data_directory") == std::string_view::npos) {
     findings.push_back("0: name: the file's name contains a banned word");
   }
@@ -164,7 +161,7 @@ Findings CheckNames(std::string_view path, std::string_view text) {
 
 Findings CheckPhrases(std::string_view path, std::string_view text) {
   Findings findings;
-  if (StartsWith(path, "tests/tidy/")) return findings;  // it spells the phrases out
+  if (path.starts_with("tests/tidy/")) return findings;  // it spells the phrases out
   struct Phrase {
     std::regex pattern;
     const char* why;
@@ -175,7 +172,8 @@ Findings CheckPhrases(std::string_view path, std::string_view text) {
   static const std::vector<Phrase> kPhrases = {
       {std::regex(R"(\b(TODO|FIXME|XXX)\b)"), "open marker", everywhere, true},
       {std::regex(R"(catch \(\.\.\.\))"), "catches everything", everywhere, false},
-      {std::regex(R"(\(void\)\s*\w)"), "ignores by cast; use IgnoreError(\"why\")", everywhere, false},
+      {std::regex(R"(\(void\)\s*\w)"), "ignores by cast; use IgnoreError(\"why\")", everywhere,
+       false},
       {std::regex(R"(^\s*using namespace )"), "using namespace", everywhere, false},
       {std::regex(R"(\bgetenv\()"), "environment variables are read in runtime/cli only",
        [](std::string_view p) { return IsLibrary(p); }, false},
@@ -188,9 +186,9 @@ Findings CheckPhrases(std::string_view path, std::string_view text) {
       {std::regex(R"(std::thread |std::jthread|\.detach\(\))"),
        "threads are made in the engine, the worker, the runtime, the pool and gRPC only",
        [](std::string_view p) {
-         return IsLibrary(p) && !StartsWith(p, "runtime/engine/engine.") && p != "runtime/worker.h" &&
-                !StartsWith(p, "runtime/sessions/local_runtime.") && !StartsWith(p, "kernels/cpu/") &&
-                !StartsWith(p, "runtime/grpc/");
+         return IsLibrary(p) && !p.starts_with("runtime/engine/engine.") &&
+                p != "runtime/worker.h" && !p.starts_with("runtime/sessions/local_runtime.") &&
+                !p.starts_with("kernels/cpu/") && !p.starts_with("runtime/grpc/");
        },
        false},
   };
@@ -208,7 +206,7 @@ Findings CheckPhrases(std::string_view path, std::string_view text) {
 
 Findings CheckSize(std::string_view path, std::string_view text) {
   constexpr int kLinesMax = 1200;
-  if (StartsWith(path, "tests/data/")) return {};
+  if (path.starts_with("tests/data/")) return {};
   const auto lines = static_cast<int>(std::count(text.begin(), text.end(), '\n'));
   if (lines <= kLinesMax) return {};
   return {"0: size: " + std::to_string(lines) + " lines; split it (at most " +

@@ -3,7 +3,7 @@
 #include <catch2/catch.hpp>
 
 #include "runtime/workspace/workspace.h"
-#include "tests/tools_sdk/temp_workspace.h"
+#include "tests/testing/temp_directory.h"
 #include "tools_sdk/builtin/grep.h"
 #include "tools_sdk/builtin/list.h"
 #include "tools_sdk/builtin/read.h"
@@ -29,7 +29,7 @@ struct Fixture {
   }
   bool Failed() const { return result.outcome == ToolOutcome::kError; }
 
-  TempWorkspace temp;
+  TempDirectory temp;
   std::unique_ptr<Workspace> files;
   CallContext context;
   ToolResult result;
@@ -115,7 +115,7 @@ TEST_CASE("ListShowsLevelsSizesAndLinks") {
   f.temp.Write("b/c/d.txt", "1234");
   f.temp.Write("a.txt", "12");
   f.temp.Write("new\nline", "");
-  std::filesystem::create_symlink("a.txt", f.temp.Inside("z"));
+  std::filesystem::create_symlink("a.txt", f.temp.File("z"));
   CHECK(f.Run(NewListTool(), "{}") == "a.txt  2\nb/\nnew?line  0\nz@");
   CHECK(f.Run(NewListTool(), R"({"depth":3})") ==
         "a.txt  2\nb/\n  c/\n    d.txt  4\nnew?line  0\nz@");

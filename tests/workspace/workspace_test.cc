@@ -11,7 +11,7 @@
 #include <cstring>
 #include <thread>
 
-#include "tests/tools_sdk/temp_workspace.h"
+#include "tests/testing/temp_directory.h"
 
 namespace baleen {
 namespace {
@@ -21,7 +21,7 @@ struct Fixture {
     temp.Write("outside/secret.txt", "secret");
     temp.Write("root/a.txt", "hello");
     temp.Write("root/sub/b.txt", "world");
-    Result<std::unique_ptr<Workspace>> opened = Workspace::Open(temp.Inside("root"));
+    Result<std::unique_ptr<Workspace>> opened = Workspace::Open(temp.File("root"));
     INFO(opened.status().message());
     REQUIRE(opened.ok());
     files = std::move(opened).value();
@@ -34,7 +34,7 @@ struct Fixture {
     }
     return read.status().code();
   }
-  TempWorkspace temp;
+  TempDirectory temp;
   std::unique_ptr<Workspace> files;
 };
 
@@ -55,20 +55,20 @@ TEST_CASE("NoPathLeadsOutside") {
   const Fixture f;
   CHECK(f.ReadCode("../outside/secret.txt") == StatusCode::kPermissionDenied);
   CHECK(f.ReadCode("sub/../../outside/secret.txt") == StatusCode::kPermissionDenied);
-  CHECK(f.ReadCode(f.temp.Inside("outside/secret.txt")) == StatusCode::kPermissionDenied);
-  CHECK(f.ReadCode(f.temp.Inside("root/a.txt")) == StatusCode::kPermissionDenied);
+  CHECK(f.ReadCode(f.temp.File("outside/secret.txt")) == StatusCode::kPermissionDenied);
+  CHECK(f.ReadCode(f.temp.File("root/a.txt")) == StatusCode::kPermissionDenied);
   CHECK(f.files->List("..", 10).status().code() == StatusCode::kPermissionDenied);
   CHECK(f.files->Size("../outside/secret.txt").status().code() == StatusCode::kPermissionDenied);
 }
 
 TEST_CASE("SymlinksInsideAreFollowedAndOutsideRefused") {
   const Fixture f;
-  REQUIRE(symlink("sub/b.txt", f.temp.Inside("root/in").c_str()) == 0);
-  REQUIRE(symlink("../a.txt", f.temp.Inside("root/sub/up").c_str()) == 0);
-  REQUIRE(symlink("../outside/secret.txt", f.temp.Inside("root/out").c_str()) == 0);
-  REQUIRE(symlink("/", f.temp.Inside("root/slash").c_str()) == 0);
-  REQUIRE(symlink("../outside", f.temp.Inside("root/folder").c_str()) == 0);
-  REQUIRE(symlink("loop", f.temp.Inside("root/loop").c_str()) == 0);
+  REQUIRE(symlink("sub/b.txt", f.temp.File("root/in").c_str()) == 0);
+  REQUIRE(symlink("../a.txt", f.temp.File("root/sub/up").c_str()) == 0);
+  REQUIRE(symlink("../outside/secret.txt", f.temp.File("root/out").c_str()) == 0);
+  REQUIRE(symlink("/", f.temp.File("root/slash").c_str()) == 0);
+  REQUIRE(symlink("../outside", f.temp.File("root/folder").c_str()) == 0);
+  REQUIRE(symlink("loop", f.temp.File("root/loop").c_str()) == 0);
   CHECK(*f.files->Read("in", 0, 100) == "world");
   CHECK(*f.files->Read("sub/up", 0, 100) == "hello");
   CHECK(f.ReadCode("out") == StatusCode::kPermissionDenied);
@@ -90,13 +90,12 @@ TEST_CASE("MagicLinksOfProcAreRefused") {
 
 TEST_CASE("SpecialFilesAreRefusedWithoutWaiting") {
   const Fixture f;
-  REQUIRE(mkfifo(f.temp.Inside("root/fifo").c_str(), 0600) == 0);
+  REQUIRE(mkfifo(f.temp.File("root/fifo").c_str(), 0600) == 0);
   CHECK(f.ReadCode("fifo") == StatusCode::kFailedPrecondition);
   const int socket_fd = socket(AF_UNIX, SOCK_STREAM, 0);
   sockaddr_un address = {};
   address.sun_family = AF_UNIX;
-  std::strncpy(address.sun_path, f.temp.Inside("root/socket").c_str(),
-               sizeof(address.sun_path) - 1);
+  std::strncpy(address.sun_path, f.temp.File("root/socket").c_str(), sizeof(address.sun_path) - 1);
   REQUIRE(bind(socket_fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0);
   CHECK(f.ReadCode("socket") == StatusCode::kFailedPrecondition);
   close(socket_fd);
@@ -110,7 +109,7 @@ TEST_CASE("HugeFileIsReadInBoundedParts") {
   const Fixture f;
   const int64_t huge = int64_t{1} << 40;  // Sparse.
   f.temp.Write("root/huge", "x");
-  REQUIRE(truncate(f.temp.Inside("root/huge").c_str(), huge) == 0);
+  REQUIRE(truncate(f.temp.File("root/huge").c_str(), huge) == 0);
   CHECK(*f.files->Size("huge") == huge);
   CHECK(f.files->Read("huge", 0, 1000)->size() == 1000);
   CHECK(f.files->Read("huge", huge - 10, 1000)->size() == 10);
@@ -130,7 +129,7 @@ TEST_CASE("ListIsSortedBoundedAndBytewise") {
   const Fixture f;
   f.temp.Write("root/\xff\xfe", "bytes");
   f.temp.Write("root/Z", "");
-  REQUIRE(symlink("sub", f.temp.Inside("root/link").c_str()) == 0);
+  REQUIRE(symlink("sub", f.temp.File("root/link").c_str()) == 0);
   const auto entries = f.files->List(".", 100);
   REQUIRE(entries.ok());
   std::string names;
@@ -149,7 +148,7 @@ TEST_CASE("RenamesAndDeletionsWhileReadingNeverLeakTheOutside") {
   const Fixture f;
   std::atomic<bool> stop = false;
   std::thread swapper([&] {
-    const std::string victim = f.temp.Inside("root/swap");
+    const std::string victim = f.temp.File("root/swap");
     while (!stop) {
       unlink(victim.c_str());
       symlink("../outside/secret.txt", victim.c_str());
@@ -172,9 +171,8 @@ TEST_CASE("RenamesAndDeletionsWhileReadingNeverLeakTheOutside") {
 
 TEST_CASE("OpenSaysWhatIsWrong") {
   const Fixture f;
-  CHECK(Workspace::Open(f.temp.Inside("nothing")).status().code() == StatusCode::kNotFound);
-  CHECK(Workspace::Open(f.temp.Inside("root/a.txt")).status().code() ==
-        StatusCode::kInvalidArgument);
+  CHECK(Workspace::Open(f.temp.File("nothing")).status().code() == StatusCode::kNotFound);
+  CHECK(Workspace::Open(f.temp.File("root/a.txt")).status().code() == StatusCode::kInvalidArgument);
 }
 
 }  // namespace

@@ -1,0 +1,33 @@
+// Names of sessions and turns on the wire, and the error for a field that is not what it should be.
+//
+// Knows no messages. Used by convert.cc and by server and client of this folder.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "tools_sdk/status.h"
+
+namespace baleen::wire {
+
+inline constexpr char kBadField[] = "BAD_FIELD";
+/// INVALID_ARGUMENT/BAD_FIELD; shows the start of `got`.
+Status BadField(std::string_view field, std::string_view expected, std::string_view got);
+
+struct TurnName {
+  std::string session;
+  std::string turn;
+};
+
+/// "sessions/{id}" -> id, [a-z0-9][a-z0-9-]{0,62}. `field` is for the message.
+Result<std::string> ParseSessionName(std::string_view name, std::string_view field);
+/// "sessions/{id}/turns/{id}"; turn ids as session ids.
+Result<TurnName> ParseTurnName(std::string_view name, std::string_view field);
+/// Errors: INVALID_ARGUMENT/BAD_FIELD, as ParseSessionName but without "sessions/".
+Status CheckSessionId(std::string_view id, std::string_view field);
+
+std::string SessionName(std::string_view session);
+/// "" for an empty turn.
+std::string TurnNameOf(std::string_view session, std::string_view turn);
+
+}  // namespace baleen::wire

@@ -1,0 +1,135 @@
+#!/usr/bin/python3
+"""The `baleen` binary as a user meets it: help, exit codes, JSON, and the verbs that need no daemon.
+
+Usage: cli_test.py BALEEN TOKENIZER_JSON
+"""
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+import unittest
+
+BALEEN, TOKENIZER = sys.argv[1:3]
+
+
+def run(*arguments, text=None):
+    return subprocess.run([BALEEN, *map(str, arguments)], input=text, capture_output=True, text=True)
+
+
+class Cli(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.scratch = tempfile.TemporaryDirectory()
+        cls.folder = pathlib.Path(cls.scratch.name)
+        cls.model = cls.folder / "model"
+        made = run("make-tiny", cls.model, "--tokenizer", TOKENIZER)
+        assert made.returncode == 0, made.stderr
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.scratch.cleanup()
+
+    def test_every_command_has_help(self):
+        text = run("--help").stdout
+        self.assertIn("Exit codes", text)
+        for command in ("serve", "chat", "run", "sessions", "generate", "logits", "tokenize",
+                        "detokenize", "render", "parse", "inspect", "make-tiny", "bench"):
+            self.assertIn(command, text)
+            self.assertEqual(run(command, "--help").returncode, 0, command)
+
+    def test_version(self):
+        self.assertRegex(run("--version").stdout, r"^baleen \d+\.\d+\.\d+")
+
+    def test_usage_errors_exit_with_2(self):
+        self.assertEqual(run("no-such-command").returncode, 2)
+        self.assertEqual(run("logits").returncode, 2)
+        self.assertEqual(run("generate", "--model", self.model, "--mode", "wrong").returncode, 2)
+
+    def test_failures_exit_with_1_and_name_the_thing(self):
+        failed = run("inspect", self.folder / "nothing")
+        self.assertEqual(failed.returncode, 1)
+        self.assertIn("nothing", failed.stderr)
+        failed = run("inspect", self.folder / "nothing", "--json")
+        self.assertIn("NOT_FOUND", json.loads(failed.stderr)["error"]["code"])
+
+    def test_no_daemon_is_not_available(self):
+        failed = run("sessions", "list", "--server", f"unix:{self.folder}/nobody.sock")
+        self.assertEqual(failed.returncode, 3, failed.stderr)
+
+    def test_inspect_json(self):
+        shown = json.loads(run("inspect", self.model, "--json").stdout)
+        self.assertIn("fingerprint", shown)
+        self.assertEqual(len(shown["fingerprint"]), 64)
+
+    def test_logits_do_not_depend_on_chunk_or_threads(self):
+        ids = self.folder / "ids.json"
+        ids.write_text(json.dumps([0] + [100 + 7 * i for i in range(160)]))
+        outputs = []
+        for i, (chunk, threads) in enumerate([(512, 1), (1, 2), (37, 2)]):
+            out = self.folder / f"logits{i}.npy"
+            done = run("logits", "--model", self.model, "--tokens", ids, "--out", out, "--chunk",
+                       chunk, "--threads", threads)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            outputs.append(out.read_bytes())
+        self.assertTrue(outputs[0].startswith(b"\x93NUMPY"))
+        header = outputs[0][10:].split(b"\n")[0]
+        self.assertIn(b"'shape': (161, 129280)", header)
+        self.assertEqual(len(outputs[0]), 10 + len(header) + 1 + 161 * 129280 * 4)
+        self.assertEqual(outputs[0], outputs[1])
+        self.assertEqual(outputs[0], outputs[2])
+
+    def test_native_and_pure_differ(self):
+        ids = self.folder / "few.json"
+        ids.write_text("[0, 5, 6, 7, 8, 9, 10, 11, 12]")
+        outputs = []
+        for mode in ("native", "pure"):
+            out = self.folder / f"{mode}.npy"
+            self.assertEqual(run("logits", "--model", self.model, "--tokens", ids, "--out", out,
+                                 "--mode", mode).returncode, 0)
+            outputs.append(out.read_bytes())
+        self.assertNotEqual(outputs[0], outputs[1])
+
+    def test_bad_token_ids_are_refused(self):
+        ids = self.folder / "bad.json"
+        for text, word in (("[1, -2]", "element 1"), ("{}", "array"), ("[999999]", "129280")):
+            ids.write_text(text)
+            failed = run("logits", "--model", self.model, "--tokens", ids, "--out",
+                         self.folder / "x.npy")
+            self.assertEqual(failed.returncode, 1)
+            self.assertIn(word, failed.stderr)
+
+    def test_generate_is_deterministic_by_seed(self):
+        def generate(seed):
+            out = run("generate", "--model", self.model, "--prompt", "Hello", "--max-tokens", 12,
+                      "--seed", seed, "--json")
+            return json.loads(out.stdout)["ids"]
+        self.assertEqual(generate(1), generate(1))
+        self.assertNotEqual(generate(1), generate(2))
+
+    def test_tokenize_and_back(self):
+        texts = ["Hello world", "日本語 123456", "def f(x):\n  return x", ""]
+        lines = "".join(json.dumps(text) + "\n" for text in texts)
+        ids = run("tokenize", "--tokenizer", TOKENIZER, "--jsonl", text=lines)
+        back = run("detokenize", "--tokenizer", TOKENIZER, "--jsonl", text=ids.stdout)
+        self.assertEqual([json.loads(line) for line in back.stdout.splitlines()], texts)
+
+    def test_a_session_survives_between_processes(self):
+        store = ("--data-dir", self.folder / "sessions", "--model", self.model)
+        script = self.folder / "twice.lua"
+        script.write_text('return function(m) return baleen.generate{user=m, max_tokens=4}.content end')
+        for expected_turns in (1, 2):
+            done = run("run", script, *store, "--session", "one", "--input", "Hi", "--seed", 3)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            view = json.loads(run("sessions", "show", "one", *store, "--json").stdout)
+            self.assertEqual(view["turns"], expected_turns)
+        report = json.loads(run("sessions", "verify", *store, "--json").stdout)
+        self.assertEqual(report["problems"], [])
+        self.assertIn("one", run("sessions", "list", *store).stdout)
+        failed = run("sessions", "show", "two", *store)
+        self.assertEqual(failed.returncode, 1)
+        self.assertIn("two", failed.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1], verbosity=2)
