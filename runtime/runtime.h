@@ -71,7 +71,8 @@ class ToolHostSink {
 class ToolHostConnection {
  public:
   virtual ~ToolHostConnection() = default;
-  /// Errors: NOT_FOUND (no such open call for this host), INVALID_ARGUMENT (not UTF-8, too large).
+  /// Bytes that aren't UTF-8 are replaced, and what exceeds the tool's limit is cut and said so.
+  /// Errors: NOT_FOUND (no such open call for this host).
   virtual Status SubmitResult(const std::string& session, const ToolResult& result) = 0;
 };
 
@@ -93,7 +94,8 @@ class Runtime {
   /// Answers when the turn is accepted and synced. Errors: NOT_FOUND/SESSION_UNKNOWN,
   /// FAILED_PRECONDITION/SESSION_BUSY, ABORTED/HEAD_MOVED, RESOURCE_EXHAUSTED.
   virtual Result<TurnView> StartTurn(const StartTurnRequest& request) = 0;
-  /// Answers when recorded; a turn_finished event always follows.
+  /// Answers when the turn has been told to stop; a turn_finished event always follows. (If the
+  /// process dies before that event, the turn goes on after the restart.)
   virtual Result<TurnView> CancelTurn(const std::string& session, const std::string& turn) = 0;
   virtual Result<TurnView> GetTurn(const std::string& session, const std::string& turn) = 0;
   /// Blocks until the turn ends or `timeout_ms` passes (DEADLINE_EXCEEDED; the turn goes on).

@@ -14,7 +14,6 @@
 #include <string>
 #include <thread>
 #include <unordered_map>
-#include <unordered_set>
 #include <vector>
 
 #include "model/model.h"
@@ -120,7 +119,6 @@ class Engine {
     uint64_t last_used = 0;
   };
   std::unordered_map<std::string, Resident> sequences_;
-  std::unordered_set<std::string> active_;  // sequences of jobs between sync and finish
   uint64_t use_counter_ = 0;
   /// Sequences that jobs are working on, with the number of jobs. Never more than may be resident:
   /// else jobs would evict each other's sequences in turn and none would get anywhere.

@@ -247,7 +247,8 @@ void ControlLoop::CreateSession(const CreateSessionRequest& request,
   batch.create_sessions.push_back(session.record);
   batch.events.push_back(NewEvent(session, event_kind::kSessionCreated, session.record.settings));
   if (!request.request_id.empty()) {
-    batch.answers.push_back({request.request_id, "CreateSession", AnswerJson(id), session.record.created_ms});
+    batch.answers.push_back(
+        {request.request_id, "CreateSession", AnswerJson(id), session.record.created_ms});
   }
   Commit(session, std::move(batch), Durability::kSynced, [this, id, answer](const Status& status) {
     sessions_.erase(id);  // reloaded from the journal: one way to make a SessionRun

@@ -78,8 +78,9 @@ class ControlLoop final : public EngineListener {
                   const Answer<TokenTrace>& answer);
   int64_t RunningTurns() const;
 
-  /// Continues every turn that was open when the last process ended.
-  Status RecoverOpenTurns();
+  /// Continues every turn that was open when the last process ended. A session that can't be read
+  /// is left alone and named in `notes`. Errors: the list of sessions can't be read.
+  Status RecoverOpenTurns(std::vector<std::string>* notes);
 
   // EngineListener, on the engine thread.
   void OnProgress(uint64_t job, int64_t tokens_done, int64_t tokens_total) override;
@@ -138,6 +139,8 @@ class ControlLoop final : public EngineListener {
   void DispatchCall(SessionRun& session, size_t index, bool after_restart);
   void RunBuiltin(SessionRun& session, size_t index, const Tool& tool);
   void OfferToHost(SessionRun& session, size_t index);
+  /// The session if call `index` still waits on this very offer; else null.
+  SessionRun* FindOffer(const std::string& id, uint64_t epoch, size_t index, uint64_t offer);
   void HostGone(SessionRun& session, const std::string& tool);
   void SetResult(SessionRun& session, size_t index, ToolResult result);
   const Tool* FindBuiltin(const std::string& name) const;
@@ -149,6 +152,7 @@ class ControlLoop final : public EngineListener {
   void DropWatcher(SessionRun& session, uint64_t id, const Status& status);
 
   // recovery.cc
+  Status RecoverSession(const std::string& id);
   void RecoverTurn(SessionRun& session, const EventRecord& started);
   void Replay(SessionRun& session, const std::vector<EventRecord>& events);
 

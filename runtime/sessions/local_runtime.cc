@@ -200,7 +200,7 @@ Result<std::unique_ptr<Runtime>> LocalRuntime::Open(const RuntimeOptions& option
   runtime->control_->AttachEngine(runtime->engine_.get());
   runtime->control_thread_ = std::thread([control = runtime->control_.get()] { control->Run(); });
   Status recovered;
-  runtime->OnControl([&] { recovered = runtime->control_->RecoverOpenTurns(); });
+  runtime->OnControl([&] { recovered = runtime->control_->RecoverOpenTurns(&runtime->notes_); });
   RETURN_IF_ERROR(recovered);
   return std::unique_ptr<Runtime>(std::move(runtime));
 }

@@ -45,21 +45,32 @@ Result<std::vector<JournalledStep>> CollectSteps(const std::vector<EventRecord>&
 
 }  // namespace
 
-Status ControlLoop::RecoverOpenTurns() {
+Status ControlLoop::RecoverOpenTurns(std::vector<std::string>* notes) {
   std::string after;
   while (true) {
     ASSIGN_OR_RETURN(const auto page, parts_.journal_reader->ListSessions(after, kPage));
     if (page.empty()) return OkStatus();
     for (const SessionRecord& record : page) {
       after = record.id;
-      auto started = parts_.journal_reader->LastEvent(record.id, event_kind::kTurnStarted);
-      if (!started.ok()) continue;  // no turn yet
-      auto finished = parts_.journal_reader->LastEvent(record.id, event_kind::kTurnFinished);
-      if (finished.ok() && finished->seq > started->seq) continue;
-      ASSIGN_OR_RETURN(SessionRun * session, Load(record.id));
-      RecoverTurn(*session, *started);
+      if (Status status = RecoverSession(record.id); !status.ok()) {
+        notes->push_back("session '" + record.id + "' was left alone: " + status.ToString());
+      }
     }
   }
+}
+
+Status ControlLoop::RecoverSession(const std::string& id) {
+  const auto started = parts_.journal_reader->LastEvent(id, event_kind::kTurnStarted);
+  if (started.status().code() == StatusCode::kNotFound) return OkStatus();  // no turn yet
+  RETURN_IF_ERROR(started.status());
+  const auto finished = parts_.journal_reader->LastEvent(id, event_kind::kTurnFinished);
+  if (finished.ok() && finished->seq > started->seq) return OkStatus();
+  if (!finished.ok() && finished.status().code() != StatusCode::kNotFound) {
+    return finished.status();
+  }
+  ASSIGN_OR_RETURN(SessionRun * session, Load(id));
+  RecoverTurn(*session, *started);
+  return OkStatus();
 }
 
 void ControlLoop::RecoverTurn(SessionRun& session, const EventRecord& started) {

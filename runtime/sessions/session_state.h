@@ -49,8 +49,13 @@ struct ToolRunState {
   int64_t step = 0;
   std::vector<ToolCall> calls;
   std::vector<std::optional<ToolResult>> results;
-  /// Calls that wait for a host, or that a host is working on, by index.
-  std::map<size_t, bool> at_host;  ///< value: handed to a host.
+  /// Calls that wait for a host, or that a host is working on, by index. `offer` tells the timers
+  /// of one offer from those of the next.
+  struct HostWait {
+    bool handed = false;
+    uint64_t offer = 0;
+  };
+  std::map<size_t, HostWait> at_host;
   /// Set at a call's deadline, and when the turn ends. Owners: this state and the running tools.
   std::vector<std::shared_ptr<std::atomic<bool>>> stop;
 };

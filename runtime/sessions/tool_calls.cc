@@ -90,7 +90,7 @@ void ControlLoop::DispatchCall(SessionRun& session, size_t index, bool after_res
   if (const Tool* builtin = FindBuiltin(call.name); builtin != nullptr) {
     return RunBuiltin(session, index, *builtin);
   }
-  session.turn->tools->at_host[index] = false;
+  session.turn->tools->at_host[index] = {};
   OfferToHost(session, index);
 }
 
@@ -119,35 +119,41 @@ void ControlLoop::RunBuiltin(SessionRun& session, size_t index, const Tool& tool
   After(tool.spec().timeout_ms, [stop] { stop->store(true); });
 }
 
+SessionRun* ControlLoop::FindOffer(const std::string& id, uint64_t epoch, size_t index,
+                                   uint64_t offer) {
+  SessionRun* run = FindTurn(id, epoch);
+  if (run == nullptr || run->turn->tools == nullptr) return nullptr;
+  const auto waiting = run->turn->tools->at_host.find(index);
+  const auto& open = run->turn->tools->at_host;
+  return waiting != open.end() && waiting->second.offer == offer ? run : nullptr;
+}
+
 void ControlLoop::OfferToHost(SessionRun& session, size_t index) {
   ToolRunState& tools = *session.turn->tools;
   ToolCall call = tools.calls[index];
   const std::string name = call.name;
   const ToolSpec& spec = *session.tools.Find(name);
   const auto host = session.hosts.find(name);
-  const uint64_t epoch = session.turn->epoch;
-  const int64_t step = session.turn->step;
+  const uint64_t offer = next_id_++;
+  tools.at_host[index] = {false, offer};
   call.id = session.turn->view.turn + "." + call.id;  // unique within the session
   if (host == session.hosts.end() ||
       !host->second.sink->OnCall(session.record.id, call, spec.timeout_ms)) {
     PublishLive(session, event_kind::kWaiting, WaitingToJson("TOOL_HOST", name));
     After(parts_.options.tool_wait_ms_max,
-          [this, id = session.record.id, epoch, index, step, name] {
-            SessionRun* run = FindTurn(id, epoch);
-            if (run == nullptr || run->turn->step != step || run->turn->tools == nullptr) return;
-            const auto waiting = run->turn->tools->at_host.find(index);
-            if (waiting == run->turn->tools->at_host.end() || waiting->second) return;
+          [this, id = session.record.id, epoch = session.turn->epoch, index, offer, name] {
+            SessionRun* run = FindOffer(id, epoch, index, offer);
+            if (run == nullptr) return;
             SetResult(*run, index, Failure("No host serves the tool '" + name + "' right now."));
           });
     return;
   }
-  tools.at_host[index] = true;
+  tools.at_host[index].handed = true;
   PublishLive(session, event_kind::kWaiting, WaitingToJson("TOOL", name));
-  After(spec.timeout_ms, [this, id = session.record.id, epoch, index, step, call = call.id] {
-    SessionRun* run = FindTurn(id, epoch);
-    if (run == nullptr || run->turn->step != step || run->turn->tools == nullptr) return;
-    const auto waiting = run->turn->tools->at_host.find(index);
-    if (waiting == run->turn->tools->at_host.end() || !waiting->second) return;
+  After(spec.timeout_ms, [this, id = session.record.id, epoch = session.turn->epoch, index, offer,
+                          call = call.id] {
+    SessionRun* run = FindOffer(id, epoch, index, offer);
+    if (run == nullptr) return;
     if (const auto late = run->hosts.find(run->turn->tools->calls[index].name);
         late != run->hosts.end()) {
       late->second.sink->OnCancel(id, call);
@@ -164,14 +170,14 @@ void ControlLoop::HostGone(SessionRun& session, const std::string& tool) {
   const uint64_t epoch = session.turn->epoch;
   const std::string id = session.record.id;
   const auto open = session.turn->tools->at_host;
-  for (const auto& [index, handed] : open) {
+  for (const auto& [index, wait] : open) {
     SessionRun* run = FindTurn(id, epoch);
     if (run == nullptr || run->turn->tools == nullptr) return;
-    if (!handed || run->turn->tools->calls[index].name != tool) continue;
+    if (!wait.handed || run->turn->tools->calls[index].name != tool) continue;
     if (run->tools.Find(tool)->effect == EffectClass::kEffect) {
       SetResult(*run, index, OutcomeUnknown("the host that ran it went away"));
     } else {
-      run->turn->tools->at_host[index] = false;
+      run->turn->tools->at_host[index] = {};
       OfferToHost(*run, index);  // waits for a host to come back
     }
   }
@@ -236,10 +242,10 @@ Result<uint64_t> ControlLoop::AddHost(const std::string& session,
     SessionRun& waiting = *found->second;
     if (waiting.turn == nullptr || waiting.turn->tools == nullptr) return;
     const auto open = waiting.turn->tools->at_host;
-    for (const auto& [index, handed] : open) {
+    for (const auto& [index, wait] : open) {
       if (waiting.turn == nullptr || waiting.turn->tools == nullptr) return;
       const auto host = waiting.hosts.find(waiting.turn->tools->calls[index].name);
-      if (!handed && host != waiting.hosts.end() && host->second.id == id) {
+      if (!wait.handed && host != waiting.hosts.end() && host->second.id == id) {
         OfferToHost(waiting, index);
       }
     }
@@ -270,10 +276,11 @@ Status ControlLoop::SubmitHostResult(const std::string& session, uint64_t host, 
   SessionRun& run = *found->second;
   if (run.turn == nullptr || run.turn->tools == nullptr) return unknown();
   ToolRunState& tools = *run.turn->tools;
-  for (const auto& [index, handed] : tools.at_host) {
+  for (const auto& [index, wait] : tools.at_host) {
     const std::string id = run.turn->view.turn + "." + tools.calls[index].id;
     const auto owner = run.hosts.find(tools.calls[index].name);
-    if (!handed || id != result.call_id || owner == run.hosts.end() || owner->second.id != host) {
+    if (!wait.handed || id != result.call_id || owner == run.hosts.end() ||
+        owner->second.id != host) {
       continue;
     }
     SetResult(run, index, std::move(result));

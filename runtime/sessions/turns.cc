@@ -127,6 +127,10 @@ void ControlLoop::StartTurn(const StartTurnRequest& request, const Answer<TurnVi
 }
 
 void ControlLoop::Advance(SessionRun& session, const AgentEvent& event) {
+  // A cancel that came while a generation was ending: nothing further may be dispatched.
+  if (session.turn->cancelled->load()) {
+    return FinishTurn(session, TurnState::kCancelled, "", CancelledError("the turn was cancelled"));
+  }
   auto effect = session.turn->agent->Resume(event);
   if (!effect.ok()) {
     return FinishTurn(session, TurnState::kFailed, "", effect.status().WithContext("script"));
@@ -186,9 +190,9 @@ void ControlLoop::CancelTurn(const std::string& session, const std::string& turn
   // A generation ends through the engine, so that every token it made is journalled first.
   if (run.turn->generation != nullptr && run.turn->generation->job != 0) return;
   if (run.turn->tools != nullptr) {
-    for (const auto& [index, handed] : run.turn->tools->at_host) {
+    for (const auto& [index, wait] : run.turn->tools->at_host) {
       const auto host = run.hosts.find(run.turn->tools->calls[index].name);
-      if (handed && host != run.hosts.end()) {
+      if (wait.handed && host != run.hosts.end()) {
         host->second.sink->OnCancel(session, turn + "." + run.turn->tools->calls[index].id);
       }
     }

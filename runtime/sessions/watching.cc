@@ -9,10 +9,19 @@ namespace {
 
 constexpr int64_t kCatchUpPage = 256;
 
-Event ToEvent(const EventRecord& record, const std::string& turn) {
+/// The turn that a payload begins with, as all but session_created do; empty: none.
+std::string TurnOf(const EventRecord& record) {
+  constexpr std::string_view kStart = "{\"turn\":\"";
+  const std::string_view payload = record.payload;
+  if (!payload.starts_with(kStart)) return "";
+  const size_t end = payload.find('"', kStart.size());
+  return std::string(payload.substr(kStart.size(), end - kStart.size()));
+}
+
+Event ToEvent(const EventRecord& record) {
   Event event;
   event.session = record.session;
-  event.turn = turn;
+  event.turn = TurnOf(record);
   event.kind = record.kind;
   event.payload = record.payload;
   event.cursor = MakeCursor(record.session, record.seq);
@@ -63,7 +72,7 @@ void ControlLoop::CatchUp(SessionRun& session, WatchState& watcher) {
     if (!page.ok()) return DropWatcher(session, id, page.status());
     if (page->empty()) break;
     for (const EventRecord& record : *page) {
-      if (!watcher.subscriber->OnEvent(ToEvent(record, ""))) {
+      if (!watcher.subscriber->OnEvent(ToEvent(record))) {
         return DropWatcher(session, id, TooSlow());
       }
       watcher.next_seq = record.seq + 1;
@@ -84,12 +93,11 @@ void ControlLoop::CatchUp(SessionRun& session, WatchState& watcher) {
 }
 
 void ControlLoop::Publish(SessionRun& session, const EventRecord& record) {
-  const std::string turn = session.turn != nullptr ? session.turn->view.turn : "";
   std::vector<uint64_t> slow;
   for (const auto& watcher : session.watchers) {
     if (watcher->next_seq != record.seq) continue;  // seen already, or still catching up
     watcher->next_seq = record.seq + 1;
-    if (!watcher->subscriber->OnEvent(ToEvent(record, turn))) slow.push_back(watcher->id);
+    if (!watcher->subscriber->OnEvent(ToEvent(record))) slow.push_back(watcher->id);
   }
   for (const uint64_t id : slow) DropWatcher(session, id, TooSlow());
 }

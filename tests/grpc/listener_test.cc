@@ -58,7 +58,7 @@ TEST_CASE("The socket and its folder are for this user only, and go away at Shut
   Fixture f;
   const std::string path = f.folder.File("run/baleen.sock");
   CHECK(f.server->address() == "unix:" + path);
-  CHECK(ModeOff.folder.File("run") == 0700);
+  CHECK(ModeOf(f.folder.File("run")) == 0700);
   CHECK(ModeOf(path) == 0600);
   f.server->Shutdown();
   CHECK_FALSE(std::filesystem::exists(path));
@@ -101,9 +101,9 @@ TEST_CASE("A socket file that a crash left is replaced") {
 TEST_CASE("A file that is no socket is never removed") {
   const TempDirectory folder;
   FakeRuntime runtime;
-  std::ofstreamfolder.File("x.sock") << "precious";
+  std::ofstream(folder.File("x.sock")) << "precious";
   CHECK(StartAt("unix:" + folder.File("x.sock"), &runtime).status().reason() == "ADDRESS_IN_USE");
-  CHECK(std::filesystem::file_sizefolder.File("x.sock") == 8);
+  CHECK(std::filesystem::file_size(folder.File("x.sock")) == 8);
 }
 
 TEST_CASE("A folder that others can write is refused") {
@@ -130,7 +130,7 @@ TEST_CASE("Addresses that can't work say why") {
     INFO(address);
     CHECK(StartAt(address, &runtime).status().code() == StatusCode::kInvalidArgument);
   }
-  CHECK(StartAt("unix:" + (folder.File(std)::string(200, 'x')), &runtime).status().code() ==
+  CHECK(StartAt("unix:" + folder.File(std::string(200, 'x')), &runtime).status().code() ==
         StatusCode::kInvalidArgument);
   CHECK(StartAt("unix:" + folder.File("no/such/x.sock"), &runtime).status().code() ==
         StatusCode::kNotFound);
@@ -164,8 +164,8 @@ TEST_CASE("Peers of another user are hung up on") {
     return;
   }
   // As if the modes had failed to protect.
-  REQUIRE(chmod((f.folder.File("")).c_str(), 0755) == 0);
-  REQUIRE(chmod((f.folder.File("run")).c_str(), 0755) == 0);
+  REQUIRE(chmod(f.folder.path().c_str(), 0755) == 0);
+  REQUIRE(chmod(f.folder.File("run").c_str(), 0755) == 0);
   REQUIRE(chmod(path.c_str(), 0666) == 0);
   ssize_t got = -1;
   std::thread other([&] {

@@ -80,8 +80,7 @@ class Recorder final : public EventSubscriber {
   }
   bool WaitForEnd() {
     std::unique_lock<std::mutex> lock(mutex_);
-    return changed_.wait_for(lock, std::chrono::milliseconds(kPatienceMs),
-                             [&] { return ended_; });
+    return changed_.wait_for(lock, std::chrono::milliseconds(kPatienceMs), [&] { return ended_; });
   }
   Status end() {
     const std::lock_guard<std::mutex> lock(mutex_);

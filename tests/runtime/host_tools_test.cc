@@ -1,4 +1,5 @@
-// Host tools: calls go to the host that serves them, whatever it does; each call gets exactly one result.
+// Host tools: calls go to the host that serves them, whatever it does; each call gets exactly one
+// result.
 #include "tests/runtime/fixture.h"
 #include "tools_sdk/utf8.h"
 
@@ -24,8 +25,7 @@ end
   ToolSpec spec;
   spec.name = "probe";
   spec.description = "Probes.";
-  spec.parameters =
-      R"({"type":"object","properties":{"x":{"type":"integer"}},"required":["x"]})";
+  spec.parameters = R"({"type":"object","properties":{"x":{"type":"integer"}},"required":["x"]})";
   spec.effect = effect;
   spec.timeout_ms = kPatienceMs;
   spec.output_bytes_max = output_bytes_max;
@@ -214,9 +214,8 @@ TEST_CASE("HugeAndInvalidResultsAreBounded") {
   Host host;
   const auto connection = Must(runtime->ConnectToolHost("s", {"probe"}, &host));
   int number = 10;
-  for (const std::string& content :
-       {std::string(8 << 20, 'x'), std::string(3 << 20, '\xff'), std::string("a\xc3\0b", 4),
-        std::string("\xed\xa0\x80")}) {
+  for (const std::string& content : {std::string(8 << 20, 'x'), std::string(3 << 20, '\xff'),
+                                     std::string("a\xc3\0b", 4), std::string("\xed\xa0\x80")}) {
     const std::string turn = Must(runtime->StartTurn(Turn("probe " + std::to_string(number)))).turn;
     ToolCall call = host.WaitForCall();
     while (Parse(call.arguments)["x"] != number) call = host.WaitForCall();

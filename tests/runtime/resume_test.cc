@@ -1,5 +1,6 @@
-// Resuming: what a session computes doesn't depend on when the runtime was closed, on threads, chunks or
-// checkpoints, nor on which part of the KV store was lost or damaged; the turn's report says which.
+// Resuming: what a session computes doesn't depend on when the runtime was closed, on threads,
+// chunks or checkpoints, nor on which part of the KV store was lost or damaged; the turn's report
+// says which.
 #include <rocksdb/db.h>
 
 #include <functional>
@@ -25,6 +26,9 @@ CreateSessionRequest PlainSession() {
   CreateSessionRequest request;
   request.session = kSession;
   request.settings.tokens_max = 12;
+  // One generation per turn, whatever the model writes.
+  request.settings.script =
+      "return function(message) return baleen.generate{user = message}.content end";
   request.settings.sampling.seed = 3;
   return request;
 }
@@ -158,10 +162,9 @@ class Stored {
 TEST_CASE("ResumeGivesTheSameBitsWhateverThreadsChunksAndIntervals") {
   const TempDirectory temp;
   const TokenTrace expected = Undisturbed(Options(temp.File("reference")));
-  REQUIRE(Sampled(expected) == std::ssize(kLengths) * 12);
+  REQUIRE(Sampled(expected) > std::ssize(kLengths) * 10);  // Few ended before their limit of 12.
   int folder = 0;
-  for (const auto& [threads, chunk, interval] :
-       std::vector<std::tuple<int, int64_t, int64_t>>{
+  for (const auto& [threads, chunk, interval] : std::vector<std::tuple<int, int64_t, int64_t>>{
            {2, 64, 512}, {3, 512, 4096}, {1, 1, 256}, {2, 7, 100}, {3, 1000, 1}}) {
     CAPTURE(threads, chunk, interval);
     RequireSame(Undisturbed(Options(temp.File(std::to_string(++folder)), threads, chunk, interval)),
@@ -177,8 +180,8 @@ TEST_CASE("ResumeBetweenAllTurnsGivesTheSameBits") {
   for (size_t i = 0; i < kLengths.size(); ++i) {
     // Other settings at every opening.
     const auto n = static_cast<int64_t>(i);
-    const auto runtime = OpenRuntime(Options(data_dir, 1 + static_cast<int>(i % 3), 33 + 50 * n,
-                                             128 << (i % 4)));
+    const auto runtime =
+        OpenRuntime(Options(data_dir, 1 + static_cast<int>(i % 3), 33 + 50 * n, 128 << (i % 4)));
     const int64_t before = Must(runtime->GetSession(kSession)).tokens;
     RequireTurn(*runtime, kLengths[i]);
     const auto reuse = LastReuse(*runtime, kSession);

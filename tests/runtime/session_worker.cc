@@ -1,5 +1,5 @@
-// The program that the survival tests kill: opens a data directory, brings its session to the end of
-// a wanted turn, and says what it was told as soon as it was told.
+// The program that the survival tests kill: opens a data directory, brings its session to the end
+// of a wanted turn, and says what it was told as soon as it was told.
 //
 //   session_worker DATA_DIR MODEL WORKSPACE TURNS
 //

@@ -1,6 +1,6 @@
-// Survival: a worker killed with SIGKILL at many instants goes on as if nothing had happened. After each
-// kill everything it had shown is in the journal, and once finished its token ids, the hashes of its
-// logits and its events are those of a twin that was never killed.
+// Survival: a worker killed with SIGKILL at many instants goes on as if nothing had happened. After
+// each kill everything it had shown is in the journal, and once finished its token ids, the hashes
+// of its logits and its events are those of a twin that was never killed.
 #include <chrono>
 
 #include "tests/runtime/survivor.h"
@@ -218,10 +218,9 @@ TEST_CASE("SurvivesKillsDuringRecovery") {
     bool all_in_recovery = true;
     for (int death = 0; death <= attempt % 3; ++death) {
       const bool traced = (attempt + death) % 2 == 0;
-      Child worker(WorkerCommand(
-          data_dir, 2,
-          traced ? KillAt("pread64,openat,fdatasync", instants.Draw(20, 220))
-                 : std::vector<std::string>()));
+      Child worker(WorkerCommand(data_dir, 2,
+                                 traced ? KillAt("pread64,openat,fdatasync", instants.Draw(20, 220))
+                                        : std::vector<std::string>()));
       std::vector<std::string> lines;
       if (!traced && ReadTo(worker, "open", lines)) SpinFor(instants.Draw(0, 3000));
       if (!traced) worker.Kill();

@@ -48,8 +48,7 @@ nlohmann::json Journalled::Last(const std::string& kind) const {
 
 Journalled ReadJournalled(const std::string& data_dir) {
   Journalled journalled;
-  const auto journal =
-      Must(Journal::Open({.path = data_dir + "/journal.db", .read_only = true}));
+  const auto journal = Must(Journal::Open({.path = data_dir + "/journal.db", .read_only = true}));
   REQUIRE(Must(journal->Verify("")).problems.empty());
   const SessionRecord session = Must(journal->GetSession(kWorkerSession));
   TokenRun run = Must(journal->ReadTokens(kWorkerSession, 0, session.tokens));
@@ -142,8 +141,9 @@ std::vector<std::string> KillAt(const std::string& calls, int when,
     command.push_back("-P");
     command.push_back(path);
   }
-  for (const std::string& word : {std::string("-e"), "trace=" + calls, std::string("-e"),
-                                  "inject=" + calls + ":signal=KILL:when=" + std::to_string(when)}) {
+  for (const std::string& word :
+       {std::string("-e"), "trace=" + calls, std::string("-e"),
+        "inject=" + calls + ":signal=KILL:when=" + std::to_string(when)}) {
     command.push_back(word);
   }
   return command;

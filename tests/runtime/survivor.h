@@ -1,5 +1,5 @@
-// The survival tests' machinery: a worker's data directory, what its journal holds, and whether that
-// is what a twin which nobody killed holds.
+// The survival tests' machinery: a worker's data directory, what its journal holds, and whether
+// that is what a twin which nobody killed holds.
 #pragma once
 
 #include <cstdint>
@@ -66,7 +66,8 @@ class Twins {
 /// Counts instants, and says so at the end.
 class Instants {
  public:
-  explicit Instants(const std::string& phase) : phase_(phase), seed_(std::random_device()()), random_(seed_) {}
+  explicit Instants(const std::string& phase)
+      : phase_(phase), seed_(std::random_device()()), random_(seed_) {}
   ~Instants();
   void Hit() { ++hits_; }
   int hits() const { return hits_; }

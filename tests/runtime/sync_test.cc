@@ -1,5 +1,5 @@
-// Which syncs stand behind which words: a worker under strace, whose lines and syncs of the journal's log
-// are read in the order in which they happened.
+// Which syncs stand behind which words: a worker under strace, whose lines and syncs of the
+// journal's log are read in the order in which they happened.
 #include <fstream>
 #include <regex>
 
@@ -15,15 +15,17 @@ struct Fact {
 };
 
 std::vector<Fact> TraceFacts(const std::string& data_dir, const std::string& trace) {
-  Child worker(WorkerCommand(data_dir, 2, {"strace", "-f", "-y", "-qq", "-s", "64", "-o", trace, "-e",
-                                           "trace=fdatasync,fsync,write"}));
+  Child worker(WorkerCommand(
+      data_dir, 2,
+      {"strace", "-f", "-y", "-qq", "-s", "64", "-o", trace, "-e", "trace=fdatasync,fsync,write"}));
   const auto lines = worker.ReadAll();
   CAPTURE(lines);
   REQUIRE(worker.Wait() == 0);
   // A sync that another thread's call interrupts is traced as two lines; the second one counts.
   const std::regex sync(R"(^(\d+) +f(?:data)?sync\(\d+<.*journal\.db-wal>(.*)$)");
   const std::regex resumed(R"(^(\d+) +<\.\.\. f(?:data)?sync resumed>\) += 0)");
-  const std::regex fact(R"re(write\(1<[^>]*>, "(created|accepted|dispatched|answered|ended)[ \\])re");
+  const std::regex fact(
+      R"re(write\(1<[^>]*>, "(created|accepted|dispatched|answered|ended)[ \\])re");
   std::vector<Fact> facts;
   std::vector<std::string> syncing;  // threads
   int syncs = 0;
@@ -53,8 +55,8 @@ TEST_CASE("EachAcknowledgementFollowsItsOwnSyncOfTheJournal") {
   for (const Fact& fact : facts) {
     CAPTURE(order, fact.line, fact.syncs);
     // created: CreateSession's commit. accepted: turn_started's. dispatched: that of tool_calls.
-    // answered: that of tool_results. ended: that of turn_finished. Without the one named, the facts
-    // would follow each other with no sync between.
+    // answered: that of tool_results. ended: that of turn_finished. Without the one named, the
+    // facts would follow each other with no sync between.
     REQUIRE(fact.syncs >= 1);
     // One each, and creation's own: more would double the price. The log's checkpoint may add one.
     if (fact.line != "created") REQUIRE(fact.syncs <= 2);

@@ -1,4 +1,5 @@
-// TinyCheckpoint: a model folder that opens in milliseconds: random weights, and a tokenizer of bytes.
+// TinyCheckpoint: a model folder that opens in milliseconds: random weights, and a tokenizer of
+// bytes.
 //
 // For the tests of the runtime, which care for what survives and in which order, not for words.
 #pragma once
@@ -37,8 +38,13 @@ inline std::string TinyTokenizerJson() {
   using Json = nlohmann::ordered_json;
   Json added = Json::array();
   const auto control = [&](int id, const char* content, bool special) {
-    added.push_back({{"id", id}, {"content", content}, {"single_word", false}, {"lstrip", false},
-                     {"rstrip", false}, {"normalized", false}, {"special", special}});
+    added.push_back({{"id", id},
+                     {"content", content},
+                     {"single_word", false},
+                     {"lstrip", false},
+                     {"rstrip", false},
+                     {"normalized", false},
+                     {"special", special}});
   };
   control(0, "<｜begin▁of▁sentence｜>", true);
   control(1, "<｜end▁of▁sentence｜>", true);
@@ -52,38 +58,47 @@ inline std::string TinyTokenizerJson() {
   Json vocab = Json::object();
   for (int byte = 0; byte < 256; ++byte) vocab[ByteSymbol(byte)] = 3 + byte;
   const auto split = [](const char* pattern) {
-    return Json{{"type", "Split"}, {"pattern", {{"Regex", pattern}}}, {"behavior", "Isolated"},
+    return Json{{"type", "Split"},
+                {"pattern", {{"Regex", pattern}}},
+                {"behavior", "Isolated"},
                 {"invert", false}};
   };
   Json steps = Json::array();
   steps.push_back(split(R"(\p{N}{1,3})"));
   steps.push_back(split("[一-龥\u3040-ゟ゠-ヿ]+"));
-  steps.push_back(split(
-      R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^)"
-      "\r\n"
-      R"(\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[)"
-      "\r\n"
-      R"(]*|\s*[)"
-      "\r\n"
-      R"(]+|\s+(?!\S)|\s+)"));
-  steps.push_back({{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true},
+  steps.push_back(split(R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^)"
+                        "\r\n"
+                        R"(\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[)"
+                        "\r\n"
+                        R"(]*|\s*[)"
+                        "\r\n"
+                        R"(]+|\s+(?!\S)|\s+)"));
+  steps.push_back({{"type", "ByteLevel"},
+                   {"add_prefix_space", false},
+                   {"trim_offsets", true},
                    {"use_regex", false}});
-  const Json root = {
-      {"version", "1.0"},
-      {"truncation", nullptr},
-      {"padding", nullptr},
-      {"added_tokens", added},
-      {"normalizer", {{"type", "Sequence"}, {"normalizers", Json::array()}}},
-      {"pre_tokenizer", {{"type", "Sequence"}, {"pretokenizers", steps}}},
-      {"post_processor", nullptr},
-      {"decoder",
-       {{"type", "ByteLevel"}, {"add_prefix_space", true}, {"trim_offsets", true},
-        {"use_regex", true}}},
-      {"model",
-       {{"type", "BPE"}, {"dropout", nullptr}, {"unk_token", nullptr},
-        {"continuing_subword_prefix", nullptr}, {"end_of_word_suffix", nullptr},
-        {"fuse_unk", false}, {"byte_fallback", false}, {"vocab", vocab},
-        {"merges", Json::array()}}}};
+  const Json root = {{"version", "1.0"},
+                     {"truncation", nullptr},
+                     {"padding", nullptr},
+                     {"added_tokens", added},
+                     {"normalizer", {{"type", "Sequence"}, {"normalizers", Json::array()}}},
+                     {"pre_tokenizer", {{"type", "Sequence"}, {"pretokenizers", steps}}},
+                     {"post_processor", nullptr},
+                     {"decoder",
+                      {{"type", "ByteLevel"},
+                       {"add_prefix_space", true},
+                       {"trim_offsets", true},
+                       {"use_regex", true}}},
+                     {"model",
+                      {{"type", "BPE"},
+                       {"dropout", nullptr},
+                       {"unk_token", nullptr},
+                       {"continuing_subword_prefix", nullptr},
+                       {"end_of_word_suffix", nullptr},
+                       {"fuse_unk", false},
+                       {"byte_fallback", false},
+                       {"vocab", vocab},
+                       {"merges", Json::array()}}}};
   return root.dump(1);
 }
 

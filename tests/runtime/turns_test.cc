@@ -1,5 +1,5 @@
-// Turns as a host sees them: refusals, cancellation, duplicates, scripts that misbehave, two sessions at
-// once, a full context, an idle engine.
+// Turns as a host sees them: refusals, cancellation, duplicates, scripts that misbehave, two
+// sessions at once, a full context, an idle engine.
 #include <ctime>
 
 #include "tests/runtime/fixture.h"
@@ -90,8 +90,8 @@ TEST_CASE("CancelAtAnyInstantIsAlwaysCancelled") {
   REQUIRE_OK(runtime->CreateSession(Session("s", kEndless)));
   for (int round = 0; round < 30; ++round) {
     Recorder recorder;
-    const auto watching = Must(
-        runtime->Watch({"s", Must(runtime->GetSession("s")).head_cursor, true}, &recorder));
+    const auto watching =
+        Must(runtime->Watch({"s", Must(runtime->GetSession("s")).head_cursor, true}, &recorder));
     StartTurnRequest request = Turn("s");
     request.tokens_max = 1 + round % 3;
     const std::string turn = Must(runtime->StartTurn(request)).turn;
@@ -216,9 +216,13 @@ return function(message)
   return baleen.generate { user = message, max_tokens = 4 }.content
 end
 )")));
-  for (const auto& [message, place] : std::vector<std::pair<std::string, std::string>>{
-           {"error", "bad.lua:3"}, {"loop", "bad.lua:4"}, {"nonsense", "bad.lua:5"},
-           {"nothing", ""}, {"number", "bad.lua"}, {"memory", "bad.lua"}}) {
+  for (const auto& [message, place] :
+       std::vector<std::pair<std::string, std::string>>{{"error", "bad.lua:3"},
+                                                        {"loop", "bad.lua:4"},
+                                                        {"nonsense", "bad.lua:5"},
+                                                        {"nothing", ""},
+                                                        {"number", "bad.lua"},
+                                                        {"memory", "bad.lua"}}) {
     const TurnView view = RunTurn(*runtime, Turn("s", message));
     CAPTURE(message, view.error.ToString());
     REQUIRE(view.state == TurnState::kFailed);

@@ -1,4 +1,5 @@
-// The session that session_worker works on: its settings and turns, so that tests can make the same.
+// The session that session_worker works on: its settings and turns, so that tests can make the
+// same.
 #pragma once
 
 #include <cstdint>
