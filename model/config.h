@@ -1,7 +1,7 @@
 // ModelConfig: the dimensions of one DeepSeek-V4, as its config.json states them.
 //
-// Flash, Pro and toys differ only in data. Read by the checkpoint loader; every other part of model/
-// takes its shapes from here.
+// Flash, Pro and toys differ only in data. Read by the checkpoint loader; every other part of
+// model/ takes its shapes from here.
 #pragma once
 
 #include <cstdint>
@@ -27,11 +27,11 @@ struct ModelConfig {
   int64_t layers = 0;
   int64_t heads = 0;
   int64_t head_dim = 0;
-  int64_t rope_dim = 0;   ///< Last channels of a head; even.
+  int64_t rope_dim = 0;  ///< Last channels of a head; even.
   int64_t q_rank = 0;
-  int64_t o_rank = 0;     ///< Per group.
+  int64_t o_rank = 0;  ///< Per group.
   int64_t o_groups = 0;
-  int64_t window = 0;     ///< Includes the current token.
+  int64_t window = 0;  ///< Includes the current token.
   int64_t index_heads = 0;
   int64_t index_dim = 0;
   int64_t index_topk = 0;
@@ -41,7 +41,7 @@ struct ModelConfig {
   int64_t experts_per_token = 0;
   int64_t hash_layers = 0;
   float route_scale = 1.0F;
-  float swiglu_limit = 0;       ///< <= 0: none.
+  float swiglu_limit = 0;  ///< <= 0: none.
   int64_t hc_mult = 0;
   int sinkhorn_iterations = 0;
   float hc_eps = 0;
@@ -55,8 +55,8 @@ struct ModelConfig {
   int64_t positions_max = 0;
   int64_t mtp_layers = 0;
   bool tied_embeddings = false;
-  std::string expert_dtype = "fp4";     ///< "fp4" or "fp8"; ignored for unquantised checkpoints.
-  std::vector<LayerKind> layer_kinds;   ///< [layers]
+  std::string expert_dtype = "fp4";    ///< "fp4" or "fp8"; ignored for unquantised checkpoints.
+  std::vector<LayerKind> layer_kinds;  ///< [layers]
   int64_t bos_id = 0;
   int64_t eos_id = 1;
   ChatDialect dialect = ChatDialect::kUnknown;

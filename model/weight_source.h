@@ -1,7 +1,7 @@
 // WeightSource: where tensors come from. Knows names and bytes, not what they mean.
 //
-// Implemented by model/checkpoint (safetensors folders) and by model/random_weights (seeded tensors for
-// tests and demonstrations).
+// Implemented by model/checkpoint (safetensors folders) and by model/random_weights (seeded tensors
+// for tests and demonstrations).
 #pragma once
 
 #include <cstddef>
@@ -31,7 +31,8 @@ struct TensorView {
 /// Tensors under their official DeepSeek names ("layers.3.attn.wq_a.weight", scales as
 /// "layers.3.attn.wq_a.scale"), whatever the file called them; fused expert tensors of transformers
 /// checkpoints are presented one expert at a time.
-/// Threads: const methods may be called from any thread. Lifetime: views live as long as the source.
+/// Threads: const methods may be called from any thread. Lifetime: views live as long as the
+/// source.
 class WeightSource {
  public:
   virtual ~WeightSource() = default;

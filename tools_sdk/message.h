@@ -34,18 +34,18 @@ const char* ToolOutcomeName(ToolOutcome outcome);
 struct ToolResult {
   std::string call_id;
   ToolOutcome outcome = ToolOutcome::kOk;
-  std::string content;          ///< UTF-8 text for the model.
-  int64_t content_bytes = 0;    ///< Size before truncation; 0 means content.size().
+  std::string content;        ///< UTF-8 text for the model.
+  int64_t content_bytes = 0;  ///< Size before truncation; 0 means content.size().
 };
 
 /// One message. Which fields apply depends on the role (model/text/chat_encoder.h).
 struct Message {
   Role role = Role::kUser;
   std::string content;
-  std::string reasoning;              ///< Assistant only.
-  std::vector<ToolCall> tool_calls;   ///< Assistant only.
-  std::string tool_call_id;           ///< Tool only.
-  std::vector<std::string> tools;     ///< System/developer: function objects as JSON text.
+  std::string reasoning;             ///< Assistant only.
+  std::vector<ToolCall> tool_calls;  ///< Assistant only.
+  std::string tool_call_id;          ///< Tool only.
+  std::vector<std::string> tools;    ///< System/developer: function objects as JSON text.
 };
 
 }  // namespace baleen

@@ -35,8 +35,8 @@ Status Status::WithContext(std::string_view context) const {
   return Status(code_, std::string(context) + ": " + message_, reason_);
 }
 
-#define BALEEN_DEFINE_ERROR(Name, code)                       \
-  Status Name(std::string message, std::string reason) {      \
+#define BALEEN_DEFINE_ERROR(Name, code)                         \
+  Status Name(std::string message, std::string reason) {        \
     return Status(code, std::move(message), std::move(reason)); \
   }
 

@@ -37,8 +37,8 @@ enum class StatusCode : int {
 std::string_view StatusCodeName(StatusCode code);
 
 /// Outcome of an operation: OK, or a code and a message that says what, which, expected, got, and
-/// what to do. `reason` is an optional UPPER_SNAKE word for machines (ErrorInfo.reason on the wire).
-/// Threads: a value; distinct objects may be used from distinct threads.
+/// what to do. `reason` is an optional UPPER_SNAKE word for machines (ErrorInfo.reason on the
+/// wire). Threads: a value; distinct objects may be used from distinct threads.
 class [[nodiscard]] Status {
  public:
   Status() = default;
@@ -86,7 +86,7 @@ Status DataLossError(std::string message, std::string reason = {});
 template <typename T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : value_(std::move(value)) {}  // NOLINT(google-explicit-constructor)
+  Result(T value) : value_(std::move(value)) {}         // NOLINT(google-explicit-constructor)
   Result(Status status) : status_(std::move(status)) {  // NOLINT(google-explicit-constructor)
     if (status_.ok()) status_ = Status(StatusCode::kInternal, "Result built from an OK status");
   }
@@ -115,11 +115,11 @@ class [[nodiscard]] Result {
 #define BALEEN_STATUS_CONCAT(a, b) BALEEN_STATUS_CONCAT_INNER(a, b)
 
 /// Leaves the enclosing function with the status of `expr` if it isn't OK.
-#define RETURN_IF_ERROR(expr)                              \
-  do {                                                     \
+#define RETURN_IF_ERROR(expr)                               \
+  do {                                                      \
     if (::baleen::Status status_ = (expr); !status_.ok()) { \
-      return status_;                                      \
-    }                                                      \
+      return status_;                                       \
+    }                                                       \
   } while (false)
 
 /// `ASSIGN_OR_RETURN(auto x, MakeX());` unwraps a Result or leaves with its status.

@@ -46,7 +46,8 @@ class WorkspaceFiles {
                                    int64_t bytes_max) const = 0;
   /// Size in bytes of a regular file. Errors: as Read.
   virtual Result<int64_t> Size(std::string_view path) const = 0;
-  /// Entries of one directory, sorted bytewise by name; not recursive. `entries_max` bounds the answer.
+  /// Entries of one directory, sorted bytewise by name; not recursive. `entries_max` bounds the
+  /// answer.
   virtual Result<std::vector<FileEntry>> List(std::string_view path, int64_t entries_max) const = 0;
 };
 
@@ -57,7 +58,9 @@ struct CallContext {
   const std::atomic<bool>* cancelled = nullptr;
   int64_t deadline_ms = 0;  ///< Monotonic milliseconds of the runtime's clock.
 
-  bool Cancelled() const { return cancelled != nullptr && cancelled->load(std::memory_order_relaxed); }
+  bool Cancelled() const {
+    return cancelled != nullptr && cancelled->load(std::memory_order_relaxed);
+  }
 };
 
 /// A callable. Threads: Call may run on any pool thread and concurrently with itself.

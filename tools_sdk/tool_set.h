@@ -1,7 +1,8 @@
 // The tools of one session: found by name, in a fixed order, checked when they are added.
 //
-// Built once and then only read, so that the model's prompt and a replay see the same list. Holds what
-// tools promise, not the tools: whoever performs a call knows where its body is. Called by the runtime.
+// Built once and then only read, so that the model's prompt and a replay see the same list. Holds
+// what tools promise, not the tools: whoever performs a call knows where its body is. Called by the
+// runtime.
 #pragma once
 
 #include <string_view>
@@ -24,8 +25,8 @@ class ToolSet {
   ToolSet& operator=(ToolSet&&) = default;
 
   /// Errors: INVALID_ARGUMENT (name not [a-zA-Z0-9_.-]{1,64}; no timeout or output limit; a schema
-  /// that isn't supported, see Schema::Parse); ALREADY_EXISTS; RESOURCE_EXHAUSTED (kToolsMax). The set
-  /// is unchanged then.
+  /// that isn't supported, see Schema::Parse); ALREADY_EXISTS; RESOURCE_EXHAUSTED (kToolsMax). The
+  /// set is unchanged then.
   Status Add(ToolSpec spec);
 
   /// Null: no such tool. Lives as long as the set.

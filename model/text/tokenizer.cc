@@ -256,8 +256,8 @@ Status Tokenizer::Impl::Flush(Run* run, BpeMerger* merger, std::vector<int32_t>*
                                 std::to_string(kTextBytesMax) + " can be encoded");
   }
   if (const size_t valid = Utf8ValidPrefix(text); valid != text.size()) {
-    return InvalidArgumentError("text isn't valid UTF-8 at byte " + std::to_string(valid) +
-                                    " of " + std::to_string(text.size()),
+    return InvalidArgumentError("text isn't valid UTF-8 at byte " + std::to_string(valid) + " of " +
+                                    std::to_string(text.size()),
                                 "INVALID_UTF8");
   }
   const auto encode_plain = [&](size_t begin, size_t end) {

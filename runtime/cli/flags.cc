@@ -36,8 +36,8 @@ std::string DefaultAddress() {
 
 void MakeParents(const std::string& data_dir) {
   std::error_code ignored;  // opening the directory says what is wrong
-  std::filesystem::create_directories(
-      std::filesystem::absolute(data_dir, ignored).parent_path(), ignored);
+  std::filesystem::create_directories(std::filesystem::absolute(data_dir, ignored).parent_path(),
+                                      ignored);
 }
 
 void RuntimeFlags::AddTo(CLI::App& app) {

@@ -138,7 +138,10 @@ Status ControlLoop::CheckSettings(const SessionSettings& settings) const {
 }
 
 Result<SessionRun*> ControlLoop::Load(const std::string& id) {
-  if (const auto found = sessions_.find(id); found != sessions_.end()) return found->second.get();
+  if (const auto found = sessions_.find(id); found != sessions_.end()) {
+    if (!found->second->creating) return found->second.get();
+    return NotFoundError("session '" + id + "' is being created; ask again", "SESSION_UNKNOWN");
+  }
   ASSIGN_OR_RETURN(auto run, ReadSession(id));
   UnloadIdleSessions();
   SessionRun* session = run.get();

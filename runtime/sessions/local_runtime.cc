@@ -84,14 +84,15 @@ class LocalRuntime final : public Runtime {
   Result<VerifyReport> Verify(const std::string& session) override;
   Result<RuntimeStats> Stats() override;
 
-  /// Runs `work` on the control thread and waits for it; not at all once the runtime is closing.
-  void OnControl(const std::function<void()>& work) {
+  /// Runs `work` on the control thread and waits for it. false: the runtime is closing; not run.
+  bool OnControl(const std::function<void()>& work) {
     std::promise<void> ran;
     const bool posted = control_->Post([&] {
       work();
       ran.set_value();
     });
     if (posted) ran.get_future().wait();
+    return posted;
   }
   ControlLoop& control() { return *control_; }
 
@@ -107,9 +108,10 @@ class LocalRuntime final : public Runtime {
     // Owners: this caller and the answer, which may come after other work of the control thread.
     auto promise = std::make_shared<std::promise<Result<T>>>();
     auto future = promise->get_future();
-    OnControl([&] {
+    const bool posted = OnControl([&] {
       request(Answer<T>([promise](Result<T> result) { promise->set_value(std::move(result)); }));
     });
+    if (!posted) return UnavailableError("the runtime is closing", "DRAINING");
     return future.get();
   }
 

@@ -147,8 +147,11 @@ Result<JournalReport> Journal::Verify(std::string_view session) {
   if (!session.empty()) RETURN_IF_ERROR(GetSession(session).status());
   JournalReport report;
   Verifier verifier(*impl_->database, report);
+  // One snapshot: sessions and their events are read apart, and others write meanwhile.
+  RETURN_IF_ERROR(impl_->database->Exec("BEGIN"));
   Status status = verifier.CheckPages();
   if (status.ok()) status = verifier.CheckSessions(session);
+  impl_->database->Exec("ROLLBACK").IgnoreError("nothing was written; closing ends it too");
   if (status.code() == StatusCode::kDataLoss) {
     report.problems.push_back(status.message());
     return report;

@@ -397,6 +397,10 @@ Result<KvStoreReport> KvStore::Verify() {
     std::copy_n(index_key.begin() + 1, key.size(), key.begin());
     const auto value = impl_->Read(is_block ? impl_->blocks() : impl_->checkpoints(), number);
     Status status = value.status();
+    if (!value.ok()) {
+      ASSIGN_OR_RETURN(const uint64_t now, impl_->Find(index_key));
+      if (now != number) continue;  // dropped while this walk went on
+    }
     if (value.ok()) {
       const std::string_view bytes(value->data(), value->size());
       status = is_block ? DecodeBlock(bytes, key).status() : DecodeCheckpoint(bytes, key).status();

@@ -15,7 +15,7 @@
 #include "tests/runtime/tiny_checkpoint.h"
 #include "tests/runtime/worker_session.h"
 #include "tests/store/status_checks.h"
-#include "tests/store/temp_directory.h"
+#include "tests/testing/temp_directory.h"
 
 namespace baleen {
 

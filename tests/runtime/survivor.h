@@ -11,7 +11,7 @@
 #include "runtime/store/journal.h"
 #include "runtime/store/journal_codec.h"
 #include "tests/runtime/fixture.h"
-#include "tests/store/child.h"
+#include "tests/testing/child.h"
 
 namespace baleen {
 

@@ -3,7 +3,7 @@
 #include <ctime>
 
 #include "tests/runtime/fixture.h"
-#include "tests/store/child.h"
+#include "tests/testing/child.h"
 
 namespace baleen {
 namespace {

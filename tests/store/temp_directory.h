@@ -1,4 +1,0 @@
-// Kept for the tests that know it by this name: tests/testing/temp_directory.h.
-#pragma once
-
-#include "tests/testing/temp_directory.h"  // IWYU pragma: export
