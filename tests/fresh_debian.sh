@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 command -v debootstrap >/dev/null || DEBIAN_FRONTEND=noninteractive apt-get install -y -qq debootstrap >/dev/null
 
 # The mirror that this machine itself uses.
-mirror=$(grep -rhoE '(https?://[^ ]+)' /etc/apt/sources.list /etc/apt/sources.list.d 2>/dev/null | grep -v security | head -1 || true)
+mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' | grep -v security | head -1 || true)
 root=$(mktemp -d)
 cleanup() {
   for folder in proc dev/pts dev sys; do mountpoint -q "$root/$folder" && umount "$root/$folder"; done
@@ -15,7 +15,7 @@ cleanup() {
 }
 trap cleanup EXIT
 debootstrap --variant=minbase --include=ca-certificates bookworm "$root" ${mirror:+"$mirror"} >/dev/null
-cp -r /etc/apt/. "$root/etc/apt/"
+cp -r /etc/apt/apt.conf.d/. "$root/etc/apt/apt.conf.d/" # a proxy, if there is one
 cp /etc/resolv.conf "$root/etc/resolv.conf" 2>/dev/null || true
 cp -r /usr/local/share/ca-certificates/. "$root/usr/local/share/ca-certificates/" 2>/dev/null || true
 mount --bind /dev "$root/dev"
