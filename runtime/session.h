@@ -75,7 +75,7 @@ struct TurnView {
   /// Where the context came from, summed over the turn.
   int64_t tokens_reused_ram = 0;
   int64_t tokens_reused_disk = 0;
-  int64_t tokens_recomputed = 0;  ///< Were stored or live once, and computed again.
+  int64_t tokens_recomputed = 0;  ///< Journalled before, and computed (again) now.
   int64_t tokens_prefilled = 0;   ///< New prompt tokens.
   int64_t tokens_generated = 0;
 };

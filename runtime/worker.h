@@ -1,5 +1,5 @@
-// Worker: threads that drain one WorkQueue. The storage thread is a Worker of one, the tool pool of
-// N.
+// Worker: threads that drain one WorkQueue. The journal and KV threads are Workers of one, the tool
+// pool of N.
 #pragma once
 
 #include <string>

@@ -1,6 +1,6 @@
 // LiveSequence: tokens + KV of one timeline inside the engine, and its writing to the KV store.
 //
-// Sealed blocks and checkpoints are handed to the storage thread; nobody waits for them. Used by
+// Sealed blocks and checkpoints are handed to the KV thread; nobody waits for them. Used by
 // the engine thread only.
 #pragma once
 
@@ -22,7 +22,7 @@ namespace baleen {
 struct KvHome {
   Model* model = nullptr;
   KvStore* store = nullptr;      ///< Null: nothing is persisted (tools that only compute).
-  WorkQueue* storage = nullptr;  ///< The storage thread's queue.
+  WorkQueue* storage = nullptr;  ///< The KV thread's queue.
   KvScope scope;
 };
 
@@ -35,7 +35,7 @@ class LiveSequence {
   LiveSequence(const KvHome& home, KvCache cache, std::vector<int32_t> tokens,
                std::vector<BlockKey> keys);
 
-  /// Runs the model over `tokens`, then hands newly sealed blocks to the storage thread.
+  /// Runs the model over `tokens`, then hands newly sealed blocks to the KV thread.
   Status Append(std::span<const int32_t> tokens, LogitsWanted wanted, std::vector<float>* logits);
 
   /// Stores what a resume at the current position needs, and makes it and its blocks durable. A

@@ -1,7 +1,7 @@
 // Journal: the truth about sessions. SQLite in WAL mode.
 //
 // Sessions, durable events (JSON text with a version per kind) and token ids (blobs). Knows nothing
-// of agents or KV. Called by the control loop through the storage thread, and by the CLI for
+// of agents or KV. Called by the control loop through the journal thread, and by the CLI for
 // reading.
 #pragma once
 
@@ -92,7 +92,7 @@ struct JournalReport {
   std::vector<std::string> problems;  ///< Empty: clean.
 };
 
-/// Threads: one at a time per object (the storage thread); separate objects may read concurrently.
+/// Threads: one at a time per object (the journal thread); separate objects may read concurrently.
 class Journal {
  public:
   /// Creates the file if absent (not when read-only); its directory entry is power-safe after.

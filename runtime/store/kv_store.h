@@ -3,7 +3,7 @@
 //
 // Keys are chains of hashes over the token prefix, so that sessions share prefixes and a wrong
 // model can't match. Values carry a header (format version, stream table, token ids) and an xxh3
-// checksum that is verified while copying. Called by the storage thread and, for loads, by the
+// checksum that is verified while copying. Called by the KV thread and, for loads, by the
 // engine.
 #pragma once
 
