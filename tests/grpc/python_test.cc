@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "tests/grpc/fixture.h"
+#include "tests/testing/test_paths.h"
 
 namespace baleen {
 namespace {
@@ -15,9 +16,10 @@ struct Outcome {
 };
 
 Outcome RunClient(const Fixture& f, const std::string& arguments) {
-  const std::string command =
-      "/usr/bin/python3 " BALEEN_SOURCE_DIR "/examples/python/baleen_client.py --address '" +
-      f.server->address() + "' --cache '" + f.folder.File("stubs") + "' " + arguments + " 2>&1";
+  const std::string command = "/usr/bin/python3 " + std::string(kSourceDir) +
+                              "/examples/python/baleen_client.py --address '" +
+                              f.server->address() + "' --cache '" + f.folder.File("stubs") + "' " +
+                              arguments + " 2>&1";
   Outcome outcome;
   FILE* pipe = popen(command.c_str(), "r");
   REQUIRE(pipe != nullptr);

@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "model/checkpoint/safetensors.h"
+#include "tests/testing/test_paths.h"
 
 namespace baleen::oracle {
 namespace {
@@ -56,7 +57,7 @@ Distance Farthest(std::span<const float> golden, std::span<const float> got, int
 
 }  // namespace
 
-std::string CasesFolder() { return std::string(BALEEN_TEST_DATA) + "/oracle"; }
+std::string CasesFolder() { return std::string(kTestData) + "/oracle"; }
 
 std::string Distance::ToString() const {
   return std::to_string(relative * 1e6) + "e-6 of the largest |logit|, at position " +

@@ -12,6 +12,7 @@
 #include "tests/store/small_disk.h"
 #include "tests/store/status_checks.h"
 #include "tests/testing/temp_directory.h"
+#include "tests/testing/test_paths.h"
 
 namespace baleen {
 namespace {
@@ -32,7 +33,7 @@ void Sql(const std::string& path, const std::string& text) {
 
 std::string GoldenCopy(const TempDirectory& temp, const std::string& name = "journal.db") {
   const std::string path = temp.File(name);
-  std::filesystem::copy_file(std::string(BALEEN_TEST_DATA) + "/store/journal_v1.db", path);
+  std::filesystem::copy_file(std::string(kTestData) + "/store/journal_v1.db", path);
   chmod(path.c_str(), 0600);
   return path;
 }
@@ -186,7 +187,7 @@ TEST_CASE("JournalReadsRefuseDamagedRows") {
 }
 
 TEST_CASE("JournalSurvivesEveryDamagedPageWithoutCrashing") {
-  const std::string golden = std::string(BALEEN_TEST_DATA) + "/store/journal_v1.db";
+  const std::string golden = std::string(kTestData) + "/store/journal_v1.db";
   const auto size_bytes = static_cast<int64_t>(std::filesystem::file_size(golden));
   int detected = 0;
   int rounds = 0;

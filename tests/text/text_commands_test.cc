@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "tests/testing/test_paths.h"
 #include "tests/text/v4_tokenizer.h"
 
 namespace baleen::cli {
@@ -10,7 +11,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-const std::string kTokenizer = std::string(BALEEN_TEST_DATA) + "/tokenizer/tokenizer.json";
+const std::string kTokenizer = std::string(kTestData) + "/tokenizer/tokenizer.json";
 
 struct Answer {
   int code = -1;

@@ -8,11 +8,12 @@
 #include <string>
 
 #include "model/text/tokenizer.h"
+#include "tests/testing/test_paths.h"
 
 namespace baleen {
 
 inline std::string ReadTestFile(const std::string& name) {
-  std::ifstream file(std::string(BALEEN_TEST_DATA) + "/" + name, std::ios::binary);
+  std::ifstream file(std::string(kTestData) + "/" + name, std::ios::binary);
   INFO(name);
   REQUIRE(file.good());
   std::ostringstream text;
@@ -22,7 +23,7 @@ inline std::string ReadTestFile(const std::string& name) {
 
 inline const Tokenizer& V4Tokenizer() {
   static const std::unique_ptr<Tokenizer> tokenizer = [] {
-    auto loaded = Tokenizer::Load(std::string(BALEEN_TEST_DATA) + "/tokenizer/tokenizer.json");
+    auto loaded = Tokenizer::Load(std::string(kTestData) + "/tokenizer/tokenizer.json");
     INFO(loaded.status().ToString());
     REQUIRE(loaded.ok());
     return std::move(loaded).value();

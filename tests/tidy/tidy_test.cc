@@ -4,6 +4,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "tests/testing/test_paths.h"
 #include "tests/tidy/rules.h"
 
 namespace baleen::tidy {
@@ -13,7 +14,7 @@ namespace fs = std::filesystem;
 
 std::vector<std::string> SourceFiles() {
   std::vector<std::string> files;
-  const fs::path root = BALEEN_SOURCE_DIR;
+  const fs::path root = kSourceDir;
   for (const char* top :
        {"kernels", "model", "agent", "tools_sdk", "runtime", "examples", "tests", "proto"}) {
     for (const auto& entry : fs::recursive_directory_iterator(root / top)) {
@@ -30,7 +31,7 @@ TEST_CASE("TheTreeObeysItsRules") {
   const auto files = SourceFiles();
   REQUIRE(files.size() > 50);
   for (const std::string& path : files) {
-    std::ifstream file(fs::path(BALEEN_SOURCE_DIR) / path);
+    std::ifstream file(fs::path(kSourceDir) / path);
     std::ostringstream text;
     text << file.rdbuf();
     for (const std::string& finding : CheckFile(path, text.str())) {
@@ -42,7 +43,7 @@ TEST_CASE("TheTreeObeysItsRules") {
 
 TEST_CASE("PublicHeadersExist") {
   for (const std::string& header : PublicHeaders()) {
-    CHECK(fs::exists(fs::path(BALEEN_SOURCE_DIR) / header));
+    CHECK(fs::exists(fs::path(kSourceDir) / header));
   }
 }
 
