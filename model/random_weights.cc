@@ -1,14 +1,11 @@
 #include "model/random_weights.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <cstring>
-#include <span>
 #include <utility>
 
-#include "kernels/dtype.h"
-#include "kernels/integer_math.h"
+#include "model/checkpoint/encode_tensor.h"
 #include "model/checkpoint/shape.h"
 #include "model/checkpoint/tensor_table.h"
 
@@ -94,82 +91,6 @@ std::vector<std::byte> BytesOf(const std::vector<T>& values) {
   return bytes;
 }
 
-std::vector<std::byte> Bf16Bytes(const std::vector<float>& values) {
-  std::vector<uint16_t> codes(values.size());
-  std::transform(values.begin(), values.end(), codes.begin(), EncodeBf16);
-  return BytesOf(codes);
-}
-
-// Exponent of the smallest power of two s with amax / s <= largest.
-int ScaleExponent(float amax, float largest) {
-  if (amax == 0) return 0;
-  const uint32_t bits = std::bit_cast<uint32_t>(amax * (1.0F / largest));
-  const int exponent = static_cast<int>(bits >> 23) - 127 + ((bits & 0x7FFFFF) != 0 ? 1 : 0);
-  return std::clamp(exponent, -126, 127);
-}
-
-struct Quantised {
-  std::vector<float> scaled;   // [rows, cols], each value divided by its block's scale.
-  std::vector<int> exponents;  // [ceil(rows/block_rows), ceil(cols/block_cols)]
-  std::vector<int64_t> scale_shape;
-};
-
-Quantised Quantise(const std::vector<float>& values, int64_t rows, int64_t cols, int64_t block_rows,
-                   int64_t block_cols, float largest) {
-  const int64_t down = CeilDivide(rows, block_rows);
-  const int64_t across = CeilDivide(cols, block_cols);
-  std::vector<float> amax(static_cast<size_t>(down * across));
-  const auto block = [&](int64_t r, int64_t c) {
-    return static_cast<size_t>(r / block_rows * across + c / block_cols);
-  };
-  Quantised result;
-  result.scale_shape = {down, across};
-  for (int64_t r = 0; r < rows; ++r) {
-    for (int64_t c = 0; c < cols; ++c) {
-      float& best = amax[block(r, c)];
-      best = std::max(best, std::abs(values[static_cast<size_t>(r * cols + c)]));
-    }
-  }
-  for (float best : amax) result.exponents.push_back(ScaleExponent(best, largest));
-  result.scaled.resize(values.size());
-  for (int64_t r = 0; r < rows; ++r) {
-    for (int64_t c = 0; c < cols; ++c) {
-      const size_t at = static_cast<size_t>(r * cols + c);
-      result.scaled[at] = std::ldexp(values[at], -result.exponents[block(r, c)]);
-    }
-  }
-  return result;
-}
-
-std::vector<std::byte> E8M0Bytes(const std::vector<int>& exponents) {
-  std::vector<std::byte> bytes;
-  for (int exponent : exponents) bytes.push_back(static_cast<std::byte>(exponent + 127));
-  return bytes;
-}
-
-std::vector<std::byte> F32ScaleBytes(const std::vector<int>& exponents) {
-  std::vector<float> scales;
-  for (int exponent : exponents) scales.push_back(std::ldexp(1.0F, exponent));
-  return BytesOf(scales);
-}
-
-std::vector<std::byte> E4M3Bytes(const std::vector<float>& scaled) {
-  std::vector<std::byte> bytes;
-  bytes.reserve(scaled.size());
-  for (float value : scaled) bytes.push_back(static_cast<std::byte>(EncodeE4M3(value)));
-  return bytes;
-}
-
-// Two codes per byte, the even column in the low nibble.
-std::vector<std::byte> PackedE2M1Bytes(const std::vector<float>& scaled) {
-  std::vector<std::byte> bytes(scaled.size() / 2);
-  for (size_t i = 0; i < bytes.size(); ++i) {
-    bytes[i] =
-        static_cast<std::byte>(EncodeE2M1(scaled[2 * i]) | EncodeE2M1(scaled[2 * i + 1]) << 4);
-  }
-  return bytes;
-}
-
 std::vector<std::byte> HashTableBytes(const TensorSpec& spec, int64_t experts,
                                       TensorRandom& random) {
   const int64_t tokens = spec.shape[0];
@@ -192,39 +113,27 @@ std::vector<std::byte> HashTableBytes(const TensorSpec& spec, int64_t experts,
 
 RandomWeights::RandomWeights(const ModelConfig& config, uint64_t seed, RandomStorage storage)
     : config_(config) {
-  const bool fp8_release = config.expert_dtype == "fp8";
   std::vector<TensorSpec> specs = BackboneTensors(config);
   for (TensorSpec& spec : MtpTensors(config)) specs.push_back(std::move(spec));
   for (const TensorSpec& spec : specs) {
     TensorRandom random(seed, spec.name);
     if (spec.format == TensorFormat::kHashTable) {
-      tensors_[spec.name] = {DType::kI64, spec.shape, HashTableBytes(spec, config.experts, random)};
+      Add(spec.name, {DType::kI64, spec.shape, HashTableBytes(spec, config.experts, random)});
       continue;
     }
     const std::vector<float> values = Values(spec, random);
-    if (storage == RandomStorage::kFloat32 || spec.format == TensorFormat::kF32) {
-      tensors_[spec.name] = {DType::kF32, spec.shape, BytesOf(values)};
+    if (storage == RandomStorage::kFloat32) {
+      Add(spec.name, EncodeF32(spec, values));
       continue;
     }
-    if (spec.format == TensorFormat::kNorm || spec.format == TensorFormat::kBf16) {
-      tensors_[spec.name] = {DType::kBf16, spec.shape, Bf16Bytes(values)};
-      continue;
-    }
-    const int64_t rows = spec.shape[0];
-    const int64_t cols = spec.shape[1];
-    const bool fp4 = spec.format == TensorFormat::kExpert && !fp8_release;
-    const Quantised quantised =
-        fp4 ? Quantise(values, rows, cols, 1, kFp4BlockSize, 6.0F)
-            : Quantise(values, rows, cols, kFp8BlockSize, kFp8BlockSize, 448.0F);
-    if (fp4) {
-      tensors_[spec.name] = {DType::kI8, {rows, cols / 2}, PackedE2M1Bytes(quantised.scaled)};
-    } else {
-      tensors_[spec.name] = {DType::kF8E4M3, spec.shape, E4M3Bytes(quantised.scaled)};
-    }
-    tensors_[ScaleName(spec.name)] = {
-        fp8_release ? DType::kF32 : DType::kF8E8M0, quantised.scale_shape,
-        fp8_release ? F32ScaleBytes(quantised.exponents) : E8M0Bytes(quantised.exponents)};
+    EncodedWeight weight = EncodeWeight(spec, values, ReleaseStyleOf(config));
+    Add(spec.name, std::move(weight.tensor));
+    if (weight.scale.has_value()) Add(ScaleName(spec.name), std::move(*weight.scale));
   }
+}
+
+void RandomWeights::Add(const std::string& name, EncodedTensor tensor) {
+  tensors_[name] = std::move(tensor);
 }
 
 std::vector<std::string> RandomWeights::Names() const {

@@ -5,13 +5,13 @@
 // logits spread over a few units, attention neither flat nor stuck on one key.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "model/checkpoint/encode_tensor.h"
 #include "model/config.h"
 #include "model/weight_source.h"
 #include "tools_sdk/status.h"
@@ -34,14 +34,10 @@ class RandomWeights : public WeightSource {
   Result<TensorView> Find(std::string_view name) const override;
 
  private:
-  struct Tensor {
-    DType dtype = DType::kF32;
-    std::vector<int64_t> shape;
-    std::vector<std::byte> bytes;
-  };
+  void Add(const std::string& name, EncodedTensor tensor);
 
   ModelConfig config_;
-  std::map<std::string, Tensor, std::less<>> tensors_;
+  std::map<std::string, EncodedTensor, std::less<>> tensors_;
 };
 
 /// The standard small model: six layers [window, window, CSA, HCA, CSA, HCA], the first two hash
