@@ -30,12 +30,28 @@ float Masked(float logit) {
   return std::isnan(logit) ? -std::numeric_limits<float>::infinity() : logit;
 }
 
-int32_t Greedy(std::span<const float> logits) {
-  size_t best = 0;
-  for (size_t i = 1; i < logits.size(); ++i) {
-    if (Masked(logits[i]) > Masked(logits[best])) best = i;
+/// Calls `visit(id)` for every token that takes part, ascending.
+template <typename Visit>
+void ForEachToken(std::span<const float> logits, const TokenMask* mask, Visit visit) {
+  if (mask == nullptr) {
+    for (size_t i = 0; i < logits.size(); ++i) visit(static_cast<int32_t>(i));
+    return;
   }
-  return static_cast<int32_t>(best);
+  mask->ForEach([&](int32_t id) {
+    if (static_cast<size_t>(id) < logits.size()) visit(id);
+  });
+}
+
+int32_t Greedy(std::span<const float> logits, const TokenMask* mask) {
+  int32_t best = -1;
+  float best_logit = 0;
+  ForEachToken(logits, mask, [&](int32_t id) {
+    const float logit = Masked(logits[static_cast<size_t>(id)]);
+    if (best >= 0 && !(logit > best_logit)) return;
+    best = id;
+    best_logit = logit;
+  });
+  return std::max(best, 0);
 }
 
 struct Candidate {
@@ -89,23 +105,23 @@ Status SamplingOptions::Validate() const {
   return OkStatus();
 }
 
-int32_t SampleToken(std::span<const float> logits, const SamplingOptions& options,
-                    int64_t position) {
+int32_t SampleToken(std::span<const float> logits, const SamplingOptions& options, int64_t position,
+                    const TokenMask* mask) {
   if (logits.empty()) return 0;
-  const int32_t greedy = Greedy(logits);
+  const int32_t greedy = Greedy(logits, mask);
   const float best = Masked(logits[static_cast<size_t>(greedy)]);
   if (options.temperature <= 0 || options.top_k == 1 || !std::isfinite(best)) return greedy;
 
   std::vector<Candidate> candidates;
   candidates.reserve(logits.size());
   const double min_weight = static_cast<double>(options.min_p);
-  for (size_t i = 0; i < logits.size(); ++i) {
-    const double weight =
-        std::exp((static_cast<double>(Masked(logits[i])) - static_cast<double>(best)) /
-                 static_cast<double>(options.temperature));
-    if (weight == 0 || weight < min_weight) continue;
-    candidates.push_back({weight, static_cast<int32_t>(i)});
-  }
+  ForEachToken(logits, mask, [&](int32_t id) {
+    const float logit = Masked(logits[static_cast<size_t>(id)]);
+    const double weight = std::exp((static_cast<double>(logit) - static_cast<double>(best)) /
+                                   static_cast<double>(options.temperature));
+    if (weight == 0 || weight < min_weight) return;
+    candidates.push_back({weight, id});
+  });
   if (options.top_k > 0 || options.top_p < 1) KeepBest(candidates, options);
 
   double rest = Uniform(options.seed, position) * TotalWeight(candidates);

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <span>
 
+#include "model/token_mask.h"
 #include "tools_sdk/status.h"
 
 namespace baleen {
@@ -22,8 +23,10 @@ struct SamplingOptions {
 
 /// Applies temperature, min_p, top_k, top_p in this order and draws the token for `position` (the
 /// absolute position it will take). -inf masks a token, NaN counts as masked; all masked gives 0.
-/// Shapes: logits [vocab]. Cost: O(vocab log vocab) at worst, one allocation.
-int32_t SampleToken(std::span<const float> logits, const SamplingOptions& options,
-                    int64_t position);
+/// Only tokens of `mask`, if given, take part; if all of them are -inf, the lowest id is drawn.
+/// Shapes: logits [vocab]. Requires: a given mask allows a token below vocab.
+/// Cost: O(vocab log vocab) at worst, one allocation.
+int32_t SampleToken(std::span<const float> logits, const SamplingOptions& options, int64_t position,
+                    const TokenMask* mask = nullptr);
 
 }  // namespace baleen

@@ -1,213 +1,254 @@
 #include "tools_sdk/schema.h"
-#include "tools_sdk/json_text.h"
 
-#include <cmath>
-#include <limits>
+#include <algorithm>
 #include <nlohmann/json.hpp>
-#include <optional>
 #include <utility>
-#include <vector>
+
+#include "tools_sdk/json_text.h"
+#include "tools_sdk/schema_check.h"
 
 namespace baleen {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using Json = SchemaText;
 
-constexpr int kDepthMax = 16;  // Of a schema; models lose track long before.
+constexpr int kDepthMax = 32;  // Of a schema; models lose track long before.
+constexpr size_t kNotesMax = 64;
 constexpr const char* kTypes[] = {"object", "array",   "string", "integer",
                                   "number", "boolean", "null"};
 
-bool HasType(const Json& json, std::string_view type) {
-  if (type == "object") return json.is_object();
-  if (type == "array") return json.is_array();
-  if (type == "string") return json.is_string();
-  if (type == "number") return json.is_number();
-  if (type == "boolean") return json.is_boolean();
-  if (type == "null") return json.is_null();
-  if (json.is_number_integer()) return true;  // "integer"; 1.0 counts, as JSON Schema says.
-  return json.is_number_float() && std::trunc(json.get<double>()) == json.get<double>();
-}
-
-const char* TypeOf(const Json& json) {
-  for (const char* type : {"object", "array", "string", "boolean", "null"}) {
-    if (HasType(json, type)) return type;
-  }
-  return json.is_number() ? "number" : "nothing";
-}
-
-// Code points, as JSON Schema counts.
-int64_t LengthOf(const std::string& text) {
-  int64_t length = 0;
-  for (const char c : text) length += (static_cast<unsigned char>(c) & 0xC0) != 0x80;
-  return length;
-}
-
 Status Wrong(const std::string& place, const std::string& what) {
-  return InvalidArgumentError(place + ": " + what);
+  return InvalidArgumentError(place + ": " + what, "BAD_SCHEMA");
 }
+
+/// What a keyword's value must be.
+enum class Shape {
+  kType,
+  kNames,
+  kSchema,
+  kSchemas,
+  kMembers,
+  kEnum,
+  kAny,
+  kNumber,
+  kCount,
+  kBoolean,
+  kPattern,
+  kReference,
+  kNameLists
+};
+
+struct Keyword {
+  const char* name;
+  Shape shape;
+  bool kept_while_writing;  ///< model/constraint keeps to it.
+};
+
+constexpr Keyword kKeywords[] = {
+    {"type", Shape::kType, true},
+    {"enum", Shape::kEnum, true},
+    {"const", Shape::kAny, true},
+    {"properties", Shape::kMembers, true},
+    {"required", Shape::kNames, true},
+    {"additionalProperties", Shape::kSchema, true},
+    {"items", Shape::kSchema, true},
+    {"minItems", Shape::kCount, true},
+    {"maxItems", Shape::kCount, true},
+    {"minLength", Shape::kCount, true},
+    {"maxLength", Shape::kCount, true},
+    {"minimum", Shape::kNumber, true},
+    {"maximum", Shape::kNumber, true},
+    {"exclusiveMinimum", Shape::kNumber, true},
+    {"exclusiveMaximum", Shape::kNumber, true},
+    {"anyOf", Shape::kSchemas, true},
+    {"allOf", Shape::kSchemas, true},
+    {"$ref", Shape::kReference, true},
+    {"oneOf", Shape::kSchemas, false},
+    {"not", Shape::kSchema, false},
+    {"if", Shape::kSchema, false},
+    {"then", Shape::kSchema, false},
+    {"else", Shape::kSchema, false},
+    {"pattern", Shape::kPattern, false},
+    {"multipleOf", Shape::kNumber, false},
+    {"uniqueItems", Shape::kBoolean, false},
+    {"contains", Shape::kSchema, false},
+    {"prefixItems", Shape::kSchemas, false},
+    {"patternProperties", Shape::kMembers, false},
+    {"propertyNames", Shape::kSchema, false},
+    {"minProperties", Shape::kCount, false},
+    {"maxProperties", Shape::kCount, false},
+    {"dependentRequired", Shape::kNameLists, false},
+};
+
+// For readers only.
+constexpr const char* kAnnotations[] = {"description", "title",    "default",  "examples",
+                                        "$schema",     "$id",      "$comment", "deprecated",
+                                        "readOnly",    "writeOnly"};
+constexpr const char* kDefinitions[] = {"$defs", "definitions"};
+
+template <size_t count>
+bool Among(const char* const (&names)[count], std::string_view name) {
+  return std::any_of(std::begin(names), std::end(names),
+                     [&](const char* entry) { return name == entry; });
+}
+
+bool IsNames(const Json& value) {
+  return value.is_array() &&
+         std::all_of(value.begin(), value.end(), [](const Json& name) { return name.is_string(); });
+}
+
+Status CheckType(const Json& value, const std::string& place) {
+  const Json list = value.is_array() ? value : Json::array({value});
+  for (const Json& type : list) {
+    if (!type.is_string() || !Among(kTypes, type.get<std::string>())) {
+      return Wrong(place, "unknown type " + ShownJson(type));
+    }
+  }
+  return list.empty() ? Wrong(place, "'type' names no type") : OkStatus();
+}
+
+/// Walks a schema once, when it is registered.
+class Reader {
+ public:
+  Reader(const Json& root, std::vector<std::string>* notes) : root_(root), notes_(*notes) {}
+
+  Status Read(const Json& json, const std::string& place, int depth) {
+    if (depth > kDepthMax) return Wrong(place, "the schema is nested too deeply");
+    if (json.is_boolean()) return OkStatus();
+    if (!json.is_object()) {
+      return Wrong(place, "a schema must be an object, got " + ShownJson(json));
+    }
+    for (const auto& [name, value] : json.items()) {
+      if (Among(kAnnotations, name)) continue;
+      if (Among(kDefinitions, name)) {
+        RETURN_IF_ERROR(ReadMembers(name, value, place, depth));
+        continue;
+      }
+      const auto* keyword = std::find_if(std::begin(kKeywords), std::end(kKeywords),
+                                         [&](const Keyword& k) { return name == k.name; });
+      if (keyword == std::end(kKeywords)) {
+        Note(place, name, "is not checked");
+        continue;
+      }
+      RETURN_IF_ERROR(ReadKeyword(*keyword, value, place, depth));
+      const bool bound = name == "minimum" || name == "maximum" || name == "exclusiveMinimum" ||
+                         name == "exclusiveMaximum";
+      if (!keyword->kept_while_writing || (bound && MayBeFraction(json))) {
+        Note(place, name, "is checked once the text is whole, not while it is written");
+      }
+    }
+    return OkStatus();
+  }
+
+ private:
+  void Note(const std::string& place, const std::string& keyword, const char* what) {
+    if (notes_.size() >= kNotesMax) return;
+    notes_.push_back(place + ": '" + std::string(Utf8Prefix(keyword, 64)) + "' " + what);
+  }
+
+  static bool MayBeFraction(const Json& schema) {
+    const auto type = schema.find("type");
+    if (type == schema.end() || !type->is_array()) {
+      return type == schema.end() || *type == "number";
+    }
+    return std::find(type->begin(), type->end(), "number") != type->end();
+  }
+
+  Status ReadMembers(const std::string& name, const Json& value, const std::string& place,
+                     int depth) {
+    if (!value.is_object()) return Wrong(place, "'" + name + "' must be an object");
+    for (const auto& [member, schema] : value.items()) {
+      RETURN_IF_ERROR(Read(schema, place + "." + member, depth + 1));
+    }
+    return OkStatus();
+  }
+
+  Status ReadKeyword(const Keyword& keyword, const Json& value, const std::string& place,
+                     int depth) {
+    const std::string name = keyword.name;
+    const auto must = [&](bool fits, const char* what) {
+      return fits ? OkStatus() : Wrong(place, "'" + name + "' must be " + what);
+    };
+    switch (keyword.shape) {
+      case Shape::kType: return CheckType(value, place);
+      case Shape::kNames: return must(IsNames(value), "an array of strings");
+      case Shape::kSchema: return Read(value, place + (name == "items" ? "[]" : ""), depth + 1);
+      case Shape::kSchemas:
+        RETURN_IF_ERROR(must(value.is_array() && !value.empty(), "a filled array of schemas"));
+        for (const Json& schema : value) RETURN_IF_ERROR(Read(schema, place, depth + 1));
+        return OkStatus();
+      case Shape::kMembers: return ReadMembers(name, value, place, depth);
+      case Shape::kEnum: return must(value.is_array() && !value.empty(), "a filled array");
+      case Shape::kAny: return OkStatus();
+      case Shape::kNumber:
+        return must(value.is_number() && (name != "multipleOf" || value.get<double>() > 0),
+                    "a number, and above 0 for 'multipleOf'");
+      case Shape::kCount:
+        return must(value.is_number_unsigned() && value.get<uint64_t>() <= INT64_MAX,
+                    "a count: a number of 0 or more");
+      case Shape::kBoolean: return must(value.is_boolean(), "true or false");
+      case Shape::kPattern:
+        RETURN_IF_ERROR(must(value.is_string(), "a string"));
+        if (!IsPattern(value.get<std::string>())) {
+          return Wrong(place, "the pattern " + ShownJson(value) +
+                                  " can't be used: look-around and back references aren't known");
+        }
+        return OkStatus();
+      case Shape::kReference:
+        return must(
+            value.is_string() && ResolveReference(root_, value.get<std::string>()) != nullptr,
+            "'#' or '#/' and the place of a schema in this text");
+      case Shape::kNameLists:
+        return must(value.is_object() && std::all_of(value.begin(), value.end(), IsNames),
+                    "an object of arrays of strings");
+    }
+    return OkStatus();
+  }
+
+  const Json& root_;
+  std::vector<std::string>& notes_;
+};
 
 }  // namespace
 
-struct Schema::Node {
-  std::vector<std::string> types;  // Empty: any.
-  std::vector<std::pair<std::string, std::unique_ptr<Node>>> properties;
-  std::vector<std::string> required;
-  std::vector<Json> allowed;  // enum; empty: any.
-  bool additional_properties = true;
-  std::unique_ptr<Node> items;
-  std::optional<double> minimum, maximum;
-  std::optional<int64_t> length_min, length_max;
+struct Schema::Impl {
+  Json root;
+  std::string what;
+  std::vector<std::string> notes;
 };
 
-Schema::Schema(std::unique_ptr<Node> root) : root_(std::move(root)) {}
+Schema::Schema(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Schema::Schema(Schema&&) noexcept = default;
 Schema& Schema::operator=(Schema&&) noexcept = default;
 Schema::~Schema() = default;
 
-namespace {
+const std::vector<std::string>& Schema::notes() const { return impl_->notes; }
 
-Status ReadTypes(const Json& value, const std::string& place, std::vector<std::string>* out) {
-  const Json list = value.is_array() ? value : Json::array({value});
-  for (const Json& type : list) {
-    bool known = false;
-    for (const char* name : kTypes) known |= type == name;
-    if (!known) return Wrong(place, "unknown type " + ShownJson(type));
-    out->push_back(type.get<std::string>());
+Result<Schema> Schema::ParseValue(std::string_view schema_json, std::string what) {
+  auto impl = std::make_unique<Impl>();
+  impl->root = Json::parse(schema_json.begin(), schema_json.end(), nullptr, false);
+  impl->what = std::move(what);
+  if (impl->root.is_discarded()) {
+    return InvalidArgumentError(impl->what + " schema: not JSON", "BAD_SCHEMA");
   }
-  if (out->empty()) return Wrong(place, "'type' names no type");
-  return OkStatus();
-}
-
-Status ReadNames(const Json& value, const std::string& place, std::vector<std::string>* out) {
-  if (!value.is_array()) return Wrong(place, "'required' must be an array of strings");
-  for (const Json& name : value) {
-    if (!name.is_string()) return Wrong(place, "'required' must be an array of strings");
-    out->push_back(name.get<std::string>());
-  }
-  return OkStatus();
-}
-
-}  // namespace
-
-// nlohmann stays out of the header, hence the untyped pointers.
-Status Schema::Build(const void* opaque, const std::string& place, int depth, Node* out) {
-  const Json& json = *static_cast<const Json*>(opaque);
-  if (depth > kDepthMax) return Wrong(place, "the schema is nested too deeply");
-  if (!json.is_object()) return Wrong(place, "a schema must be an object, got " + ShownJson(json));
-  for (const auto& [keyword, value] : json.items()) {
-    if (keyword == "description" || keyword == "title" || keyword == "default") continue;
-    if (keyword == "type") {
-      RETURN_IF_ERROR(ReadTypes(value, place, &out->types));
-    } else if (keyword == "required") {
-      RETURN_IF_ERROR(ReadNames(value, place, &out->required));
-    } else if (keyword == "properties") {
-      if (!value.is_object()) return Wrong(place, "'properties' must be an object");
-      for (const auto& [name, property] : value.items()) {
-        auto& entry = out->properties.emplace_back(name, std::make_unique<Node>());
-        RETURN_IF_ERROR(Build(&property, place + "." + name, depth + 1, entry.second.get()));
-      }
-    } else if (keyword == "items") {
-      out->items = std::make_unique<Node>();
-      RETURN_IF_ERROR(Build(&value, place + "[]", depth + 1, out->items.get()));
-    } else if (keyword == "enum") {
-      if (!value.is_array() || value.empty()) return Wrong(place, "'enum' must be a filled array");
-      out->allowed.assign(value.begin(), value.end());
-    } else if (keyword == "additionalProperties") {
-      if (!value.is_boolean()) return Wrong(place, "'additionalProperties' must be true or false");
-      out->additional_properties = value.get<bool>();
-    } else if (keyword == "minimum" || keyword == "maximum") {
-      if (!value.is_number()) return Wrong(place, "'" + keyword + "' must be a number");
-      (keyword == "minimum" ? out->minimum : out->maximum) = value.get<double>();
-    } else if (keyword == "minLength" || keyword == "maxLength") {
-      if (!value.is_number_unsigned() || value.get<uint64_t>() > INT64_MAX) {
-        return Wrong(place, "'" + keyword + "' must be a number of characters");
-      }
-      (keyword == "minLength" ? out->length_min : out->length_max) = value.get<int64_t>();
-    } else {
-      return Wrong(place,
-                   "the keyword '" + keyword +
-                       "' is not supported; use type, properties, "
-                       "required, enum, additionalProperties, items, minimum, maximum, minLength, "
-                       "maxLength");
-    }
-  }
-  return OkStatus();
+  RETURN_IF_ERROR(Reader(impl->root, &impl->notes).Read(impl->root, impl->what, 0));
+  return Schema(std::move(impl));
 }
 
 Result<Schema> Schema::Parse(std::string_view schema_json) {
-  const Json json = Json::parse(schema_json.begin(), schema_json.end(), nullptr, false);
-  if (json.is_discarded()) return InvalidArgumentError("parameters: not JSON");
-  auto root = std::make_unique<Node>();
-  RETURN_IF_ERROR(Build(&json, "parameters", 0, root.get()));
-  if (root->types != std::vector<std::string>{"object"}) {
-    return InvalidArgumentError("parameters: 'type' must be \"object\"");
+  ASSIGN_OR_RETURN(Schema schema, ParseValue(schema_json, "parameters"));
+  const Json& root = schema.impl_->root;
+  if (!root.is_object() || !root.contains("type") || root["type"] != "object") {
+    return InvalidArgumentError("parameters: 'type' must be \"object\"", "BAD_SCHEMA");
   }
-  return Schema(std::move(root));
+  schema.impl_->what = "arguments";
+  return schema;
 }
 
-Status Schema::Check(const Node& node, const void* opaque, const std::string& place) {
-  const Json& json = *static_cast<const Json*>(opaque);
-  bool fits = node.types.empty();
-  std::string expected;
-  for (const std::string& type : node.types) {
-    fits |= HasType(json, type);
-    expected += (expected.empty() ? "" : " or ") + type;
-  }
-  if (!fits) {
-    return Wrong(place, "expected " + expected + ", got " + TypeOf(json) + " " + ShownJson(json));
-  }
-  if (!node.allowed.empty()) {
-    bool found = false;
-    for (const Json& value : node.allowed) found |= json == value;
-    if (!found)
-      return Wrong(place, ShownJson(json) + " is none of " + ShownJson(Json(node.allowed)));
-  }
-  if (json.is_number()) {
-    const double value = json.get<double>();
-    if (node.minimum && value < *node.minimum) {
-      return Wrong(place, ShownJson(json) + " is less than " + ShownJson(Json(*node.minimum)));
-    }
-    if (node.maximum && value > *node.maximum) {
-      return Wrong(place, ShownJson(json) + " is more than " + ShownJson(Json(*node.maximum)));
-    }
-  }
-  if (json.is_string()) {
-    const int64_t length = LengthOf(json.get_ref<const std::string&>());
-    if (length < node.length_min.value_or(0) ||
-        length > node.length_max.value_or(std::numeric_limits<int64_t>::max())) {
-      return Wrong(place,
-                   "has " + std::to_string(length) + " characters, expected " +
-                       std::to_string(node.length_min.value_or(0)) +
-                       (node.length_max ? " to " + std::to_string(*node.length_max) : " or more"));
-    }
-  }
-  if (json.is_array() && node.items != nullptr) {
-    for (size_t i = 0; i < json.size(); ++i) {
-      RETURN_IF_ERROR(Check(*node.items, &json[i], place + "[" + std::to_string(i) + "]"));
-    }
-  }
-  if (!json.is_object()) return OkStatus();
-  for (const std::string& name : node.required) {
-    if (!json.contains(name)) return Wrong(place, "'" + name + "' is missing");
-  }
-  for (const auto& [name, value] : json.items()) {
-    const Node* property = nullptr;
-    for (const auto& [known, child] : node.properties) {
-      if (known == name) property = child.get();
-    }
-    if (property != nullptr) {
-      RETURN_IF_ERROR(Check(*property, &value, place + "." + name));
-    } else if (!node.additional_properties) {
-      return Wrong(place, "unknown member '" + name.substr(0, 64) + "'");
-    }
-  }
-  return OkStatus();
-}
-
-Status Schema::Validate(std::string_view arguments_json) const {
-  const Json json = Json::parse(arguments_json.begin(), arguments_json.end(), nullptr, false);
-  if (json.is_discarded()) return InvalidArgumentError("arguments: not JSON");
-  return Check(*root_, &json, "arguments");
+Status Schema::Validate(std::string_view json_text) const {
+  const Json json = Json::parse(json_text.begin(), json_text.end(), nullptr, false);
+  if (json.is_discarded()) return InvalidArgumentError(impl_->what + ": not JSON");
+  return SchemaCheck(impl_->root).Check(impl_->root, json, impl_->what);
 }
 
 Status ValidateArguments(const ToolSpec& spec, std::string_view arguments_json) {

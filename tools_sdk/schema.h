@@ -1,13 +1,16 @@
-// The part of JSON Schema that tool parameters need, and nothing that could surprise.
+// JSON Schema for tool parameters and answers: what a call must satisfy once it is whole.
 //
-// Keywords: type, properties, required, enum, additionalProperties (boolean), items, minimum,
-// maximum, minLength, maxLength; description, title and default are allowed and not checked.
-// Any other keyword is refused when the tool is registered, rather than silently ignored at a call.
+// Checked: type, enum, const, properties, required, additionalProperties, patternProperties,
+// propertyNames, min/maxProperties, dependentRequired, items, prefixItems, contains, min/maxItems,
+// uniqueItems, minimum, maximum, exclusiveMinimum/Maximum, multipleOf, min/maxLength, pattern,
+// anyOf, oneOf, allOf, not, if/then/else and local $ref. Anything else is named in notes() and not
+// checked. What a model can be kept to while it writes is model/constraint's.
 #pragma once
 
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "tools_sdk/status.h"
 #include "tools_sdk/tool.h"
@@ -17,23 +20,28 @@ namespace baleen {
 /// A checked schema. Threads: const methods may be called from any thread.
 class Schema {
  public:
-  /// Errors: INVALID_ARGUMENT naming the place and the keyword: text that isn't JSON, an outermost
-  /// type other than "object", an unknown keyword, a keyword with a wrong value.
+  /// Of a tool's parameters. Errors: INVALID_ARGUMENT naming the place and the keyword: text that
+  /// isn't JSON, an outermost type other than "object", a keyword with a wrong value, a $ref that
+  /// leads nowhere, nesting of over 32.
   static Result<Schema> Parse(std::string_view schema_json);
+  /// Of any value; `what` names it in messages ("answer"). Errors: as Parse.
+  static Result<Schema> ParseValue(std::string_view schema_json, std::string what);
   Schema(Schema&&) noexcept;
   Schema& operator=(Schema&&) noexcept;
   ~Schema();
 
   /// Errors: INVALID_ARGUMENT with the place, what was expected and what came, in words that help a
-  /// model to repair the call.
-  Status Validate(std::string_view arguments_json) const;
+  /// model to repair the call; RESOURCE_EXHAUSTED for a schema whose alternatives take too long.
+  Status Validate(std::string_view json) const;
+
+  /// What the schema says that is not enforced while the model writes, a sentence per keyword:
+  /// checked once the text is whole, or not at all.
+  const std::vector<std::string>& notes() const;
 
  private:
-  struct Node;
-  explicit Schema(std::unique_ptr<Node> root);
-  static Status Build(const void* json, const std::string& place, int depth, Node* out);
-  static Status Check(const Node& node, const void* json, const std::string& place);
-  std::unique_ptr<Node> root_;
+  struct Impl;
+  explicit Schema(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
 };
 
 /// Checks a call's arguments against `spec.parameters`. For callers that check once; a ToolSet

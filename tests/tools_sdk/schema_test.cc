@@ -49,18 +49,95 @@ TEST_CASE("SchemaNamesThePlaceOfTheFault") {
   for (const auto& [arguments, message] : cases) CHECK(Verdict(kSchema, arguments) == message);
 }
 
-TEST_CASE("SchemaRefusesWhatItDoesNotCheck") {
+TEST_CASE("SchemaRefusesKeywordsWithWrongValues") {
   const auto refused = [](const char* schema) { return Schema::Parse(schema).status().message(); };
-  CHECK(refused(R"({"type":"object","properties":{"a":{"pattern":"x"}}})")
-            .find("parameters.a: the keyword 'pattern'") == 0);
   CHECK(refused(R"({"type":"array"})").find("'type' must be \"object\"") != std::string::npos);
   CHECK(refused(R"({"type":"thing"})").find("unknown type \"thing\"") != std::string::npos);
   CHECK(refused(R"({"type":"object","required":"a"})").find("'required'") != std::string::npos);
+  CHECK(refused(R"({"type":"object","properties":{"a":{"$ref":"#/x"}}})")
+            .find("parameters.a: '$ref'") == 0);
+  CHECK(refused(R"x({"type":"object","properties":{"a":{"pattern":"(?=x)"}}})x")
+            .find("parameters.a: the pattern") == 0);
+  CHECK(refused(R"({"type":"object","properties":{"a":{"minItems":-1}}})").find("'minItems'") !=
+        std::string::npos);
   CHECK(refused("{").find("not JSON") != std::string::npos);
   std::string deep = R"({"type":"object","properties":{"a":)";
   for (int i = 0; i < 40; ++i) deep += R"({"items":)";
   deep += "{}" + std::string(40, '}') + "}}";
   CHECK(refused(deep.c_str()).find("nested too deeply") != std::string::npos);
+}
+
+TEST_CASE("SchemaNamesWhatIsNotEnforcedWhileWriting") {
+  const auto schema = Schema::Parse(R"({"type":"object","properties":{
+      "a":{"type":"string","pattern":"^x","format":"uri"},
+      "n":{"type":"integer","minimum":1},"x":{"type":"number","minimum":1}}})");
+  REQUIRE(schema.ok());
+  const std::string after = " is checked once the text is whole, not while it is written";
+  CHECK(schema->notes() == std::vector<std::string>{"parameters.a: 'pattern'" + after,
+                                                    "parameters.a: 'format' is not checked",
+                                                    "parameters.x: 'minimum'" + after});
+}
+
+TEST_CASE("SchemaChecksEachFurtherKeyword") {
+  struct Case {
+    const char* schema;  // of the member "a"
+    const char* good;
+    const char* bad;
+    const char* message;
+  };
+  const Case cases[] = {
+      {R"({"const":5})", "5", "6", "6 is not 5"},
+      {R"({"pattern":"^a+$"})", R"("aa")", R"("ab")", "does not match"},
+      {R"({"exclusiveMinimum":1})", "2", "1", "is not above"},
+      {R"({"exclusiveMaximum":1})", "0.5", "1", "is not below"},
+      {R"({"multipleOf":0.1})", "0.3", "0.35", "no multiple"},
+      {R"({"minItems":1,"maxItems":2})", "[1]", "[]", "has 0 items, expected 1 to 2"},
+      {R"({"uniqueItems":true})", "[1,2]", "[1,1]", "are equal"},
+      {R"({"contains":{"const":1}})", "[0,1]", "[0]", "contains"},
+      {R"({"prefixItems":[{"type":"string"}],"items":{"type":"null"}})", R"(["x",null])",
+       R"(["x",1])", "a[1]: expected null"},
+      {R"({"patternProperties":{"^x":{"type":"null"}},"additionalProperties":false})",
+       R"({"x1":null})", R"({"y":null})", "unknown member 'y'"},
+      {R"({"additionalProperties":{"type":"integer"}})", R"({"q":1})", R"({"q":"1"})",
+       "a.q: expected integer"},
+      {R"({"propertyNames":{"maxLength":1}})", R"({"x":1})", R"({"xx":1})", "member name"},
+      {R"({"minProperties":1,"maxProperties":1})", R"({"x":1})", "{}", "has 0 members"},
+      {R"({"dependentRequired":{"x":["y"]}})", R"({"x":1,"y":1})", R"({"x":1})", "beside 'x'"},
+      {R"({"anyOf":[{"type":"null"},{"type":"integer"}]})", "1", R"("s")", "none of 2"},
+      {R"({"oneOf":[{"type":"integer"},{"type":"number"}]})", "1.5", "1", "fits 2"},
+      {R"({"allOf":[{"minimum":1},{"maximum":2}]})", "2", "3", "is more than"},
+      {R"({"not":{"type":"null"}})", "1", "null", "rules out"},
+      {R"({"if":{"type":"string"},"then":{"maxLength":1},"else":{"const":3}})", R"("x")", "4",
+       "is not 3"},
+      {R"({"$ref":"#/$defs/d"})", "[[]]", "[1]", "expected array"},
+      {"false", nullptr, "1", "nothing is allowed"}};
+  for (const Case& c : cases) {
+    const std::string schema = R"({"type":"object","properties":{"a":)" + std::string(c.schema) +
+                               R"(},"$defs":{"d":{"type":"array","items":{"$ref":"#/$defs/d"}}}})";
+    INFO(c.schema);
+    if (c.good != nullptr) CHECK(Verdict(schema, R"({"a":)" + std::string(c.good) + "}") == "ok");
+    const std::string verdict = Verdict(schema, R"({"a":)" + std::string(c.bad) + "}");
+    INFO(verdict);
+    CHECK(verdict.find(c.message) != std::string::npos);
+  }
+}
+
+TEST_CASE("SchemasThatTakeTooLongAreCutOff") {
+  // Each level tries the next one twice.
+  std::string defs;
+  for (int i = 0; i < 40; ++i) {
+    const std::string next = R"({"$ref":"#/$defs/d)" + std::to_string(i + 1) + R"("})";
+    defs += R"("d)" + std::to_string(i) + R"(":{"anyOf":[)" + next + "," + next + "]},";
+  }
+  const auto schema = Schema::Parse(R"({"type":"object","properties":{"a":{"$ref":"#/$defs/d0"}},)"
+                                    R"("$defs":{)" +
+                                    defs + R"("d40":{"type":"null"}}})");
+  REQUIRE(schema.ok());
+  CHECK(schema->Validate(R"({"a":1})").code() == StatusCode::kResourceExhausted);
+  const auto itself =
+      Schema::Parse(R"({"type":"object","properties":{"a":{"$ref":"#/properties/a"}}})");
+  REQUIRE(itself.ok());
+  CHECK(itself->Validate(R"({"a":1})").code() == StatusCode::kResourceExhausted);
 }
 
 TEST_CASE("FunctionObjectKeepsTheOrderOfMembers") {
