@@ -11,13 +11,14 @@
 #include "model/constraint/chat_grammar.h"
 #include "model/constraint/token_constraint.h"
 #include "model/text/tokenizer.h"
+#include "tests/testing/test_paths.h"
 #include "tools_sdk/schema.h"
 
 namespace baleen {
 
 inline std::unique_ptr<Tokenizer> MakeSmallTokenizer(size_t merges) {
   using Json = nlohmann::ordered_json;
-  std::ifstream file(std::string(BALEEN_TEST_DATA) + "/tokenizer/tokenizer.json");
+  std::ifstream file(std::string(kTestData) + "/tokenizer/tokenizer.json");
   Json json = Json::parse(file, nullptr, false);
   REQUIRE(json.is_object());
   Json& model = json["model"];
