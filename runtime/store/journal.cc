@@ -42,6 +42,9 @@ Status CheckBatch(const JournalBatch& batch) {
                           .WithContext("settings of session '" + session.id + "'"));
     }
   }
+  for (const JournalBatch::Fork& fork : batch.forks) {
+    RETURN_IF_ERROR(CheckSessionId(fork.session.id));
+  }
   for (const EventRecord& event : batch.events) {
     if (event.kind.empty()) {
       return InvalidArgumentError("event " + std::to_string(event.seq) + " of session '" +
@@ -71,8 +74,10 @@ Status CheckBatch(const JournalBatch& batch) {
 }
 
 bool IsEmpty(const JournalBatch& batch) {
-  return batch.create_sessions.empty() && batch.update_sessions.empty() && batch.events.empty() &&
-         batch.tokens.empty() && batch.answers.empty();
+  return batch.create_sessions.empty() && batch.forks.empty() && batch.rewinds.empty() &&
+         batch.selects.empty() && batch.pins.empty() && batch.update_sessions.empty() &&
+         batch.tokens.empty() && batch.events.empty() && batch.delete_sessions.empty() &&
+         batch.answers.empty();
 }
 
 std::span<const uint64_t> Part(const std::vector<uint64_t>& hashes, size_t begin, size_t count) {
@@ -89,7 +94,8 @@ Result<std::unique_ptr<Journal>> Journal::Open(const JournalOptions& options) {
   RETURN_IF_ERROR(CheckPath(options));
   ASSIGN_OR_RETURN(auto database, Sqlite::Open({.path = options.path,
                                                 .read_only = options.read_only,
-                                                .busy_timeout_ms = options.busy_timeout_ms}));
+                                                .busy_timeout_ms = options.busy_timeout_ms,
+                                                .vfs = options.vfs}));
   RETURN_IF_ERROR(database->Exec(kSetup));
   RETURN_IF_ERROR(PrepareSchema(*database, options.read_only));
   if (!options.read_only) {
@@ -156,157 +162,119 @@ Status Journal::Impl::Finish(Status written, Durability durability) {
 }
 
 Status Journal::Impl::Write(const JournalBatch& batch) {
+  for (const auto& session : batch.create_sessions) RETURN_IF_ERROR(CreateSession(session));
+  for (const auto& fork : batch.forks) RETURN_IF_ERROR(ForkSession(fork));
+  for (const auto& rewind : batch.rewinds) RETURN_IF_ERROR(RewindSession(rewind));
+  for (const auto& select : batch.selects) RETURN_IF_ERROR(SelectTimeline(select));
+  for (const auto& pin : batch.pins) RETURN_IF_ERROR(PinSession(pin));
+  for (const auto& session : batch.update_sessions) RETURN_IF_ERROR(UpdateSession(session));
   Touched touched;
-  for (const SessionRecord& session : batch.create_sessions)
-    RETURN_IF_ERROR(CreateSession(session));
-  for (const SessionRecord& session : batch.update_sessions)
-    RETURN_IF_ERROR(UpdateSession(session));
-  for (const EventRecord& event : batch.events) RETURN_IF_ERROR(AppendEvent(touched, event));
-  for (const TokenRun& run : batch.tokens) RETURN_IF_ERROR(AppendTokens(touched, run));
+  for (const auto& run : batch.tokens) RETURN_IF_ERROR(AppendTokens(touched, run));
+  for (const auto& event : batch.events) RETURN_IF_ERROR(AppendEvent(touched, event));
   RETURN_IF_ERROR(WriteBack(touched));
+  for (const auto& session : batch.delete_sessions) RETURN_IF_ERROR(DeleteSession(session));
   return WriteAnswers(batch);
 }
 
-Status Journal::Impl::NoSession(std::string_view id) const {
-  return NotFoundError("session '" + std::string(id) + "' is not in journal '" + database->path() +
-                       "'; list the sessions to see which are");
-}
-
-Status Journal::Impl::CreateSession(const SessionRecord& session) {
-  const auto found = SessionKey(session.id);
-  if (found.ok()) {
-    return AlreadyExistsError("session '" + session.id + "' exists already; choose another id");
-  }
-  if (found.status().code() != StatusCode::kNotFound) return found.status();
-  ASSIGN_OR_RETURN(Query insert,
-                   database->Prepare("INSERT INTO sessions(id, title, settings, created_ms, "
-                                     "updated_ms, tokens, last_seq, checksum) "
-                                     "VALUES(?1, ?2, ?3, ?4, ?5, 0, 0, ?6)"));
-  return insert.Bind(session.id)
-      .Bind(session.title)
-      .Bind(session.settings)
-      .Bind(session.created_ms)
-      .Bind(session.updated_ms)
-      .Bind(SessionChecksum(session))
-      .Run();
-}
-
-Status Journal::Impl::UpdateSession(const SessionRecord& session) {
-  SessionRecord merged;
-  {
-    ASSIGN_OR_RETURN(Query select, database->Prepare(kSelectSession));
-    select.Bind(session.id);
-    ASSIGN_OR_RETURN(const bool row, select.Step());
-    if (!row) return NoSession(session.id);
-    ASSIGN_OR_RETURN(merged, SessionFromRow(select));
-  }
-  merged.title = session.title;
-  merged.settings = session.settings;
-  ASSIGN_OR_RETURN(Query update, database->Prepare("UPDATE sessions SET title = ?2, settings = ?3, "
-                                                   "updated_ms = ?4, checksum = ?5 WHERE id = ?1"));
-  return update.Bind(merged.id)
-      .Bind(merged.title)
-      .Bind(merged.settings)
-      .Bind(session.updated_ms)
-      .Bind(SessionChecksum(merged))
-      .Run();
-}
-
-Result<Journal::Impl::SessionRow*> Journal::Impl::Touch(Touched& touched, const std::string& id) {
+Result<TimelineRow*> Journal::Impl::Touch(Touched& touched, const std::string& id) {
   const auto found = touched.find(id);
   if (found != touched.end()) return &found->second;
-  ASSIGN_OR_RETURN(Query select,
-                   database->Prepare("SELECT key, tokens, last_seq, updated_ms FROM sessions "
-                                     "WHERE id = ?1"));
-  select.Bind(id);
-  ASSIGN_OR_RETURN(const bool row, select.Step());
-  if (!row) return NoSession(id);
-  SessionRow& session = touched[id];
-  session = {select.Int(0), select.Int(1), select.Int(2), select.Int(3)};
-  return &session;
+  ASSIGN_OR_RETURN(TimelineRow timeline, FindTimeline(id, 0));
+  TimelineRow& kept = touched[id];
+  kept = std::move(timeline);
+  return &kept;
 }
 
 Status Journal::Impl::AppendEvent(Touched& touched, const EventRecord& event) {
-  ASSIGN_OR_RETURN(SessionRow* const session, Touch(touched, event.session));
-  if (event.seq != session->last_seq + 1) {
+  ASSIGN_OR_RETURN(TimelineRow* const timeline, Touch(touched, event.session));
+  if (event.seq != timeline->last_seq + 1) {
     return AbortedError("event ('" + event.kind + "') of session '" + event.session + "' has seq " +
                             std::to_string(event.seq) + ", expected " +
-                            std::to_string(session->last_seq + 1) +
+                            std::to_string(timeline->last_seq + 1) +
                             "; another writer may be active: reload the session, then retry",
                         "SEQ_MISMATCH");
   }
+  EventRecord sealed = event;
+  sealed.tokens = timeline->tokens;
   ASSIGN_OR_RETURN(Query insert,
-                   database->Prepare("INSERT INTO events(session, seq, time_ms, kind, version, "
-                                     "payload, checksum) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)"));
-  RETURN_IF_ERROR(insert.Bind(session->key)
+                   database->Prepare("INSERT INTO events(timeline, seq, time_ms, kind, version, "
+                                     "payload, tokens, checksum) "
+                                     "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"));
+  RETURN_IF_ERROR(insert.Bind(timeline->key)
                       .Bind(event.seq)
                       .Bind(event.time_ms)
                       .Bind(event.kind)
                       .Bind(static_cast<int64_t>(event.version))
                       .Bind(event.payload)
-                      .Bind(EventChecksum(session->key, event))
+                      .Bind(sealed.tokens)
+                      .Bind(EventChecksum(timeline->key, sealed))
                       .Run());
-  session->last_seq = event.seq;
-  session->updated_ms = std::max(session->updated_ms, event.time_ms);
+  timeline->last_seq = event.seq;
+  timeline->updated_ms = std::max(timeline->updated_ms, event.time_ms);
   return OkStatus();
 }
 
 Status Journal::Impl::AppendTokens(Touched& touched, const TokenRun& run) {
-  ASSIGN_OR_RETURN(SessionRow* const session, Touch(touched, run.session));
-  if (run.begin != session->tokens) {
+  ASSIGN_OR_RETURN(TimelineRow* const timeline, Touch(touched, run.session));
+  if (run.begin != timeline->tokens) {
     return AbortedError("tokens of session '" + run.session + "' begin at " +
                             std::to_string(run.begin) + ", expected " +
-                            std::to_string(session->tokens) +
+                            std::to_string(timeline->tokens) +
                             "; another writer may be active: reload the session, then retry",
                         "TOKENS_MISMATCH");
   }
   size_t done = 0;
-  if (!run.ids.empty() && session->tokens % kTokenRowIds != 0) {
-    // The last row has room: decode ticks append one id at a time, and a row each would cost 20x.
-    TokenRow last;
-    int64_t row_key = 0;
-    {
-      ASSIGN_OR_RETURN(Query select,
-                       database->Prepare("SELECT begin, ids, logits_hashes, checksum, key FROM "
-                                         "token_runs WHERE session = ?1 AND begin = ?2"));
-      select.Bind(session->key).Bind(session->tokens / kTokenRowIds * kTokenRowIds);
-      ASSIGN_OR_RETURN(const bool row, select.Step());
-      if (row) {
-        ASSIGN_OR_RETURN(last, TokensFromRow(select, run.session, session->key));
-        row_key = select.Int(4);
-      }
-    }
-    const auto held = static_cast<int64_t>(last.ids.size());
-    if (last.begin + held != session->tokens) {
-      return DataLossError("session '" + run.session + "': the last token row ends at " +
-                           std::to_string(last.begin + held) + ", expected " +
-                           std::to_string(session->tokens) + "; run verify");
-    }
-    done = std::min(run.ids.size(), static_cast<size_t>(kTokenRowIds - held));
-    last.ids.insert(last.ids.end(), run.ids.begin(), run.ids.begin() + static_cast<int64_t>(done));
-    const auto added = Part(run.logits_hashes, 0, done);
-    if (!added.empty() || !last.hashes.empty()) {
-      last.hashes.resize(static_cast<size_t>(held), 0);
-      last.hashes.insert(last.hashes.end(), added.begin(), added.end());
-      last.hashes.resize(last.ids.size(), 0);
-    }
-    RETURN_IF_ERROR(WriteTokenRow(session->key, last.begin, last.ids, last.hashes, row_key));
+  if (!run.ids.empty() && timeline->tokens != timeline->base_tokens &&
+      timeline->tokens % kTokenRowIds != 0) {
+    ASSIGN_OR_RETURN(done, FillLastTokenRow(*timeline, run));
   }
   while (done < run.ids.size()) {
-    const size_t count = std::min(run.ids.size() - done, static_cast<size_t>(kTokenRowIds));
-    RETURN_IF_ERROR(WriteTokenRow(session->key, run.begin + static_cast<int64_t>(done),
-                                  std::span(run.ids).subspan(done, count),
+    const int64_t begin = run.begin + static_cast<int64_t>(done);
+    const auto room = static_cast<size_t>(kTokenRowIds - begin % kTokenRowIds);
+    const size_t count = std::min(run.ids.size() - done, room);
+    RETURN_IF_ERROR(WriteTokenRow(timeline->key, begin, std::span(run.ids).subspan(done, count),
                                   Part(run.logits_hashes, done, count), 0));
     done += count;
   }
-  session->tokens += static_cast<int64_t>(run.ids.size());
+  timeline->tokens += static_cast<int64_t>(run.ids.size());
   return OkStatus();
 }
 
-/// `row_key` 0: a new row.
-Status Journal::Impl::WriteTokenRow(int64_t session_key, int64_t begin,
-                                    std::span<const int32_t> ids, std::span<const uint64_t> hashes,
-                                    int64_t row_key) {
+Result<size_t> Journal::Impl::FillLastTokenRow(const TimelineRow& timeline, const TokenRun& run) {
+  TokenRow last;
+  int64_t row_key = 0;
+  {
+    ASSIGN_OR_RETURN(Query select,
+                     database->Prepare(BALEEN_SELECT_TOKENS "WHERE timeline = ?1 AND begin = ?2"));
+    select.Bind(timeline.key)
+        .Bind(std::max(timeline.base_tokens, timeline.tokens / kTokenRowIds * kTokenRowIds));
+    ASSIGN_OR_RETURN(const bool row, select.Step());
+    if (row) {
+      ASSIGN_OR_RETURN(last, TokensFromRow(select, run.session, timeline.key));
+      row_key = select.Int(4);
+    }
+  }
+  const auto held = static_cast<int64_t>(last.ids.size());
+  if (last.begin + held != timeline.tokens) {
+    return DataLossError("session '" + run.session + "': the last token row ends at " +
+                         std::to_string(last.begin + held) + ", expected " +
+                         std::to_string(timeline.tokens) + "; run verify");
+  }
+  const auto room = static_cast<size_t>(kTokenRowIds - timeline.tokens % kTokenRowIds);
+  const size_t count = std::min(run.ids.size(), room);
+  last.ids.insert(last.ids.end(), run.ids.begin(), run.ids.begin() + static_cast<int64_t>(count));
+  const auto added = Part(run.logits_hashes, 0, count);
+  if (!added.empty() || !last.hashes.empty()) {
+    last.hashes.resize(static_cast<size_t>(held), 0);
+    last.hashes.insert(last.hashes.end(), added.begin(), added.end());
+    last.hashes.resize(last.ids.size(), 0);
+  }
+  RETURN_IF_ERROR(WriteTokenRow(timeline.key, last.begin, last.ids, last.hashes, row_key));
+  return count;
+}
+
+Status Journal::Impl::WriteTokenRow(int64_t timeline, int64_t begin, std::span<const int32_t> ids,
+                                    std::span<const uint64_t> hashes, int64_t row_key) {
   const std::vector<std::byte> id_bytes = EncodeTokenIds(ids);
   const bool sampled =
       std::any_of(hashes.begin(), hashes.end(), [](uint64_t hash) { return hash != 0; });
@@ -315,17 +283,17 @@ Status Journal::Impl::WriteTokenRow(int64_t session_key, int64_t begin,
   ASSIGN_OR_RETURN(
       Query write,
       database->Prepare(
-          row_key == 0 ? "INSERT INTO token_runs(session, begin, ids, logits_hashes, checksum) "
+          row_key == 0 ? "INSERT INTO token_runs(timeline, begin, ids, logits_hashes, checksum) "
                          "VALUES(?1, ?2, ?3, ?4, ?5)"
-                       : "UPDATE token_runs SET session = ?1, begin = ?2, ids = ?3, "
+                       : "UPDATE token_runs SET timeline = ?1, begin = ?2, ids = ?3, "
                          "logits_hashes = ?4, checksum = ?5 WHERE key = ?6"));
-  write.Bind(session_key).Bind(begin).BindBlob(id_bytes);
+  write.Bind(timeline).Bind(begin).BindBlob(id_bytes);
   if (sampled) {
     write.BindBlob(hash_bytes);
   } else {
     write.BindNull();
   }
-  write.Bind(TokenRowChecksum(session_key, begin, id_bytes, hash_bytes));
+  write.Bind(TokenRowChecksum(timeline, begin, id_bytes, hash_bytes));
   if (row_key != 0) write.Bind(row_key);
   return write.Run();
 }
@@ -356,14 +324,14 @@ Status Journal::Impl::WriteAnswers(const JournalBatch& batch) {
 }
 
 Status Journal::Impl::WriteBack(const Touched& touched) {
-  for (const auto& [id, session] : touched) {
+  for (const auto& [id, timeline] : touched) {
     ASSIGN_OR_RETURN(Query update,
-                     database->Prepare("UPDATE sessions SET tokens = ?2, last_seq = ?3, "
+                     database->Prepare("UPDATE timelines SET tokens = ?2, last_seq = ?3, "
                                        "updated_ms = ?4 WHERE key = ?1"));
-    RETURN_IF_ERROR(update.Bind(session.key)
-                        .Bind(session.tokens)
-                        .Bind(session.last_seq)
-                        .Bind(session.updated_ms)
+    RETURN_IF_ERROR(update.Bind(timeline.key)
+                        .Bind(timeline.tokens)
+                        .Bind(timeline.last_seq)
+                        .Bind(timeline.updated_ms)
                         .Run());
   }
   return OkStatus();

@@ -110,7 +110,51 @@ Status CheckSessionId(std::string_view id) {
                               "': expected [a-z0-9][a-z0-9-]{0,62}");
 }
 
-int64_t EventChecksum(int64_t session_key, const EventRecord& event) {
+int64_t EventChecksum(int64_t timeline_key, const EventRecord& event) {
+  return Checksum()
+      .Add(timeline_key)
+      .Add(event.seq)
+      .Add(event.time_ms)
+      .Add(std::string_view(event.kind))
+      .Add(static_cast<int64_t>(event.version))
+      .Add(std::string_view(event.payload))
+      .Add(event.tokens)
+      .Digest();
+}
+
+int64_t TokenRowChecksum(int64_t timeline_key, int64_t begin, std::span<const std::byte> ids,
+                         std::span<const std::byte> hashes) {
+  return Checksum().Add(timeline_key).Add(begin).Add(ids).Add(hashes).Digest();
+}
+
+int64_t SessionChecksum(const SessionRecord& session, int64_t settings_key, int64_t timeline_key) {
+  return Checksum()
+      .Add(std::string_view(session.id))
+      .Add(std::string_view(session.title))
+      .Add(settings_key)
+      .Add(session.created_ms)
+      .Add(static_cast<int64_t>(session.pinned ? 1 : 0))
+      .Add(timeline_key)
+      .Digest();
+}
+
+int64_t SettingsChecksum(int64_t settings_key, std::string_view text) {
+  return Checksum().Add(settings_key).Add(text).Digest();
+}
+
+int64_t TimelineChecksum(const TimelineRecord& timeline) {
+  return Checksum()
+      .Add(timeline.key)
+      .Add(timeline.number)
+      .Add(timeline.base)
+      .Add(timeline.base_seq)
+      .Add(timeline.base_tokens)
+      .Add(timeline.previous)
+      .Add(timeline.created_ms)
+      .Digest();
+}
+
+int64_t EventChecksumV1(int64_t session_key, const EventRecord& event) {
   return Checksum()
       .Add(session_key)
       .Add(event.seq)
@@ -121,12 +165,7 @@ int64_t EventChecksum(int64_t session_key, const EventRecord& event) {
       .Digest();
 }
 
-int64_t TokenRowChecksum(int64_t session_key, int64_t begin, std::span<const std::byte> ids,
-                         std::span<const std::byte> hashes) {
-  return Checksum().Add(session_key).Add(begin).Add(ids).Add(hashes).Digest();
-}
-
-int64_t SessionChecksum(const SessionRecord& session) {
+int64_t SessionChecksumV1(const SessionRecord& session) {
   return Checksum()
       .Add(std::string_view(session.id))
       .Add(std::string_view(session.title))

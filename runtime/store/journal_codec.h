@@ -15,9 +15,9 @@
 
 namespace baleen {
 
-/// Ids per row of token_runs (on-disk, part of schema version 1): every row but a session's last is
-/// full, so row n begins at n * kTokenRowIds. 960 ids and the row header fill one 4 KiB page
-/// without an overflow page, and a decode tick rewrites one page.
+/// Ids per row of token_runs (on-disk, part of the schema): rows begin at multiples of it, but for
+/// a timeline's first, which begins at base_tokens; all but the last are full. 960 ids and the row
+/// header fill one 4 KiB page without an overflow page, and a decode tick rewrites one page.
 inline constexpr int64_t kTokenRowIds = 960;
 
 /// Little-endian int32 each.
@@ -40,11 +40,18 @@ Status CheckJson(std::string_view text, int64_t bytes_max);
 Status CheckSessionId(std::string_view id);
 
 /// xxh3-64 of a row's fields, stored beside them: SQLite's pages carry no checksum of their own.
-/// On-disk: field order and widths are part of schema version 1.
-int64_t EventChecksum(int64_t session_key, const EventRecord& event);
-int64_t TokenRowChecksum(int64_t session_key, int64_t begin, std::span<const std::byte> ids,
+/// On-disk: field order and widths are part of schema version 2.
+int64_t EventChecksum(int64_t timeline_key, const EventRecord& event);
+int64_t TokenRowChecksum(int64_t timeline_key, int64_t begin, std::span<const std::byte> ids,
                          std::span<const std::byte> hashes);
-/// Of the fields that only create and update change: id, title, settings, created_ms.
-int64_t SessionChecksum(const SessionRecord& session);
+/// Of id, title, created_ms, pinned, and the keys that the row refers to.
+int64_t SessionChecksum(const SessionRecord& session, int64_t settings_key, int64_t timeline_key);
+int64_t SettingsChecksum(int64_t settings_key, std::string_view text);
+/// Of the fields that never change: all but session, updated_ms, tokens and last_seq.
+int64_t TimelineChecksum(const TimelineRecord& timeline);
+
+/// What version 1 stored in their place; for its migration.
+int64_t EventChecksumV1(int64_t session_key, const EventRecord& event);
+int64_t SessionChecksumV1(const SessionRecord& session);
 
 }  // namespace baleen

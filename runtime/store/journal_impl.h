@@ -1,6 +1,8 @@
 // Journal::Impl: the open database and the steps of one commit.
 //
-// Internal to runtime/store; shared by journal.cc (writes), journal_read.cc and journal_verify.cc.
+// Internal to runtime/store; shared by journal.cc (events and tokens), journal_sessions.cc
+// (sessions and settings), journal_timelines.cc (fork, rewind, delete), journal_read.cc,
+// journal_verify.cc and journal_backup.cc.
 #pragma once
 
 #include <cstdint>
@@ -9,54 +11,128 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "runtime/store/journal.h"
 #include "runtime/store/sqlite.h"
 
 namespace baleen {
 
+/// A row of timelines; `session` (the owner's id) is filled in only where it is asked for.
+struct TimelineRow : TimelineRecord {
+  int64_t session_key = 0;  ///< 0: the session was deleted.
+};
+
+/// The rows of one timeline that belong to a history: its own up to where the next one branches
+/// off.
+struct Segment {
+  int64_t timeline = 0;   ///< Key.
+  int64_t after_seq = 0;  ///< Events in (after_seq, last_seq].
+  int64_t last_seq = 0;
+  int64_t begin = 0;  ///< Token positions [begin, end).
+  int64_t end = 0;
+};
+
+/// A row of sessions, without its texts.
+struct SessionKeys {
+  int64_t key = 0;
+  int64_t settings = 0;
+  int64_t timeline = 0;
+};
+
 class Journal::Impl {
  public:
   explicit Impl(std::unique_ptr<Sqlite> opened) : database(std::move(opened)) {}
 
-  /// A session row as a commit sees it; written back once at the end of the batch.
-  struct SessionRow {
-    int64_t key = 0;
-    int64_t tokens = 0;
-    int64_t last_seq = 0;
-    int64_t updated_ms = 0;
-  };
-  using Touched = std::map<std::string, SessionRow, std::less<>>;
+  /// The current timeline of a session as a commit sees it; written back once, at its end.
+  using Touched = std::map<std::string, TimelineRow, std::less<>>;
 
   Status SetSynced(bool synced);
   Status Write(const JournalBatch& batch);
   Status Finish(Status written, Durability durability);
-  Result<int64_t> SessionKey(std::string_view id);
   Status NoSession(std::string_view id) const;
 
-  Status CreateSession(const SessionRecord& session);
-  Status UpdateSession(const SessionRecord& session);
-  Result<SessionRow*> Touch(Touched& touched, const std::string& id);
+  // journal.cc
+  Result<TimelineRow*> Touch(Touched& touched, const std::string& id);
   Status AppendEvent(Touched& touched, const EventRecord& event);
   Status AppendTokens(Touched& touched, const TokenRun& run);
-  Status WriteTokenRow(int64_t session_key, int64_t begin, std::span<const int32_t> ids,
+  /// Appends what fits to the timeline's last row, and returns how many ids that were: decode ticks
+  /// append one id at a time, and a row each would cost 20x.
+  Result<size_t> FillLastTokenRow(const TimelineRow& timeline, const TokenRun& run);
+  /// `row_key` 0: a new row.
+  Status WriteTokenRow(int64_t timeline, int64_t begin, std::span<const int32_t> ids,
                        std::span<const uint64_t> hashes, int64_t row_key);
   Status WriteAnswers(const JournalBatch& batch);
   Status WriteBack(const Touched& touched);
+
+  // journal_sessions.cc
+  Result<SessionKeys> FindSession(std::string_view id);
+  Status CreateSession(const SessionRecord& session);
+  Status UpdateSession(const SessionRecord& session);
+  Status PinSession(const JournalBatch::Pin& pin);
+  Status RequireAbsent(const std::string& id);
+  /// The session's row and that of its first timeline.
+  Status InsertSession(const SessionRecord& session, int64_t settings, TimelineRow timeline);
+  Result<int64_t> InsertSettings(std::string_view text);
+  /// Rewrites the row of a session, checksum included.
+  Status StoreSession(int64_t key, const SessionRecord& session, const SessionKeys& keys);
+  Status DropUnusedSettings(int64_t settings);
+
+  // journal_timelines.cc
+  Result<TimelineRow> TimelineByKey(int64_t key);
+  /// `number` 0: the current one.
+  Result<TimelineRow> FindTimeline(std::string_view session, int64_t number);
+  /// The history that ends with `timeline`, oldest part first.
+  Result<std::vector<Segment>> Segments(const TimelineRow& timeline);
+  Status ForkSession(const JournalBatch::Fork& fork);
+  Status RewindSession(const JournalBatch::Rewind& rewind);
+  Status SelectTimeline(const JournalBatch::Select& select);
+  Status DeleteSession(const std::string& id);
+  /// The new timeline's row up to its key: based on the oldest timeline that has the whole point.
+  Result<TimelineRow> BranchAt(const TimelinePoint& point);
+  Result<int64_t> InsertTimeline(const TimelineRow& timeline);
+  Status SetCurrentTimeline(const std::string& session, int64_t timeline);
+  /// Removes what no living session's history needs of ownerless timelines.
+  Status SweepOwnerless();
+  Status TrimTimeline(TimelineRow timeline, int64_t seq, int64_t tokens);
+  Status DeleteTimeline(int64_t key);
+
+  // journal_read.cc
+  Result<SessionRecord> ReadSession(std::string_view id);
+  Result<EventRecord> EventIn(int64_t timeline, int64_t seq, std::string_view session);
+  Result<std::vector<EventRecord>> EventsOf(const TimelineRow& timeline, std::string_view session,
+                                            int64_t after, int64_t limit);
+  Result<TokenRun> TokensOf(const TimelineRow& timeline, std::string_view session, int64_t begin,
+                            int64_t count);
+  /// Reads the timeline's own ids [from, to), all of which it must have.
+  Status AppendSegment(int64_t timeline, int64_t from, int64_t to, TokenRun* run);
 
   std::unique_ptr<Sqlite> database;
   bool synced = true;  ///< PRAGMA synchronous is FULL (SQLite's default), not NORMAL.
   Status broken;       ///< Not OK once a sync failed.
 };
 
-/// Reads a row selected as kSessionColumns and checks its checksum.
-inline constexpr const char* kSelectSession =
-    "SELECT id, title, settings, created_ms, updated_ms, tokens, last_seq, checksum FROM sessions "
-    "WHERE id = ?1";
+/// Columns that SessionFromRow reads, in order, with their tables.
+#define BALEEN_SELECT_SESSION                                                                  \
+  "SELECT s.id, s.title, x.text, s.created_ms, t.updated_ms, t.tokens, t.last_seq, s.pinned, " \
+  "t.number, p.id, s.checksum, s.settings, s.timeline, x.checksum, s.key "                     \
+  "FROM sessions s LEFT JOIN settings x ON x.key = s.settings "                                \
+  "LEFT JOIN timelines t ON t.key = s.timeline "                                               \
+  "LEFT JOIN timelines o ON o.session = s.key AND o.session != 0 AND o.number = 1 "            \
+  "LEFT JOIN timelines b ON b.key = o.base LEFT JOIN sessions p ON p.key = b.session "
+/// Reads a row selected by it and checks the checksums of the session and its settings.
 Result<SessionRecord> SessionFromRow(const Query& row);
 
-/// Reads a row "seq, time_ms, kind, version, payload, checksum" and checks its checksum.
-Result<EventRecord> EventFromRow(const Query& row, std::string_view session, int64_t session_key);
+/// Columns that TimelineFromRow reads, in order.
+#define BALEEN_SELECT_TIMELINE                                                         \
+  "SELECT t.key, t.session, t.number, t.base, t.base_seq, t.base_tokens, t.previous, " \
+  "t.created_ms, t.updated_ms, t.tokens, t.last_seq, t.checksum FROM timelines t "
+Result<TimelineRow> TimelineFromRow(const Query& row);
+
+/// Columns that EventFromRow reads, in order.
+#define BALEEN_SELECT_EVENT \
+  "SELECT seq, time_ms, kind, version, payload, checksum, tokens FROM events "
+Result<EventRecord> EventFromRow(const Query& row, std::string_view session, int64_t timeline);
 
 /// One row of token_runs, decoded.
 struct TokenRow {
@@ -64,7 +140,8 @@ struct TokenRow {
   std::vector<int32_t> ids;
   std::vector<uint64_t> hashes;  ///< Empty: none stored.
 };
-/// Reads a row "begin, ids, logits_hashes, checksum" and checks its checksum.
-Result<TokenRow> TokensFromRow(const Query& row, std::string_view session, int64_t session_key);
+/// Columns that TokensFromRow reads, in order.
+#define BALEEN_SELECT_TOKENS "SELECT begin, ids, logits_hashes, checksum, key FROM token_runs "
+Result<TokenRow> TokensFromRow(const Query& row, std::string_view session, int64_t timeline);
 
 }  // namespace baleen

@@ -31,11 +31,20 @@ Result<SessionRecord> SessionFromRow(const Query& row) {
   session.updated_ms = row.Int(4);
   session.tokens = row.Int(5);
   session.last_seq = row.Int(6);
-  if (SessionChecksum(session) != row.Int(7)) return Damaged(session.id, "the record");
+  session.pinned = row.Int(7) != 0;
+  session.timeline = row.Int(8);
+  session.parent = row.Text(9);
+  const int64_t settings_key = row.Int(11);
+  if (SessionChecksum(session, settings_key, row.Int(12)) != row.Int(10)) {
+    return Damaged(session.id, "the record");
+  }
+  if (SettingsChecksum(settings_key, session.settings) != row.Int(13)) {
+    return Damaged(session.id, "the settings");
+  }
   return session;
 }
 
-Result<EventRecord> EventFromRow(const Query& row, std::string_view session, int64_t session_key) {
+Result<EventRecord> EventFromRow(const Query& row, std::string_view session, int64_t timeline) {
   EventRecord event;
   event.session = session;
   event.seq = row.Int(0);
@@ -43,19 +52,20 @@ Result<EventRecord> EventFromRow(const Query& row, std::string_view session, int
   event.kind = row.Text(2);
   event.version = static_cast<int>(row.Int(3));
   event.payload = row.Text(4);
-  if (EventChecksum(session_key, event) != row.Int(5)) {
+  event.tokens = row.Int(6);
+  if (EventChecksum(timeline, event) != row.Int(5)) {
     return Damaged(session, "event " + std::to_string(event.seq));
   }
   return event;
 }
 
-Result<TokenRow> TokensFromRow(const Query& row, std::string_view session, int64_t session_key) {
+Result<TokenRow> TokensFromRow(const Query& row, std::string_view session, int64_t timeline) {
   TokenRow tokens;
   tokens.begin = row.Int(0);
   const auto ids = row.Blob(1);
   const auto hashes = row.Blob(2);
   const std::string name = "token row " + std::to_string(tokens.begin);
-  if (TokenRowChecksum(session_key, tokens.begin, ids, hashes) != row.Int(3)) {
+  if (TokenRowChecksum(timeline, tokens.begin, ids, hashes) != row.Int(3)) {
     return Damaged(session, name);
   }
   ASSIGN_OR_RETURN(tokens.ids, DecodeTokenIds(ids));
@@ -63,21 +73,15 @@ Result<TokenRow> TokensFromRow(const Query& row, std::string_view session, int64
   return tokens;
 }
 
-Result<int64_t> Journal::Impl::SessionKey(std::string_view id) {
-  ASSIGN_OR_RETURN(Query select, database->Prepare("SELECT key FROM sessions WHERE id = ?1"));
+Result<SessionRecord> Journal::Impl::ReadSession(std::string_view id) {
+  ASSIGN_OR_RETURN(Query select, database->Prepare(BALEEN_SELECT_SESSION "WHERE s.id = ?1"));
   select.Bind(id);
   ASSIGN_OR_RETURN(const bool row, select.Step());
   if (!row) return NoSession(id);
-  return select.Int(0);
-}
-
-Result<SessionRecord> Journal::GetSession(std::string_view id) {
-  ASSIGN_OR_RETURN(Query select, impl_->database->Prepare(kSelectSession));
-  select.Bind(id);
-  ASSIGN_OR_RETURN(const bool row, select.Step());
-  if (!row) return impl_->NoSession(id);
   return SessionFromRow(select);
 }
+
+Result<SessionRecord> Journal::GetSession(std::string_view id) { return impl_->ReadSession(id); }
 
 Result<std::vector<SessionRecord>> Journal::ListSessions(std::string_view after_id, int64_t limit) {
   RETURN_IF_ERROR(CheckRange(0, limit, kRowsPerReadMax));
@@ -86,11 +90,9 @@ Result<std::vector<SessionRecord>> Journal::ListSessions(std::string_view after_
     ASSIGN_OR_RETURN(const SessionRecord after, GetSession(after_id));
     after_ms = after.created_ms;
   }
-  ASSIGN_OR_RETURN(Query select,
-                   impl_->database->Prepare(
-                       "SELECT id, title, settings, created_ms, updated_ms, tokens, last_seq, "
-                       "checksum FROM sessions WHERE (created_ms, id) > (?1, ?2) "
-                       "ORDER BY created_ms, id LIMIT ?3"));
+  ASSIGN_OR_RETURN(Query select, impl_->database->Prepare(BALEEN_SELECT_SESSION
+                                                          "WHERE (s.created_ms, s.id) > (?1, ?2) "
+                                                          "ORDER BY s.created_ms, s.id LIMIT ?3"));
   select.Bind(after_ms).Bind(after_id).Bind(std::min(limit, kRowsPerReadMax));
   std::vector<SessionRecord> sessions;
   while (true) {
@@ -101,76 +103,163 @@ Result<std::vector<SessionRecord>> Journal::ListSessions(std::string_view after_
   }
 }
 
-Result<std::vector<EventRecord>> Journal::ReadEvents(std::string_view session, int64_t after,
-                                                     int64_t limit) {
+Result<std::vector<EventRecord>> Journal::Impl::EventsOf(const TimelineRow& timeline,
+                                                         std::string_view session, int64_t after,
+                                                         int64_t limit) {
   RETURN_IF_ERROR(CheckRange(after, limit, kRowsPerReadMax));
-  ASSIGN_OR_RETURN(const int64_t key, impl_->SessionKey(session));
-  ASSIGN_OR_RETURN(
-      Query select,
-      impl_->database->Prepare("SELECT seq, time_ms, kind, version, payload, checksum FROM events "
-                               "WHERE session = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3"));
-  select.Bind(key).Bind(after).Bind(std::min(limit, kRowsPerReadMax));
+  limit = std::min(limit, kRowsPerReadMax);
+  ASSIGN_OR_RETURN(const std::vector<Segment> segments, Segments(timeline));
   std::vector<EventRecord> events;
-  while (true) {
-    ASSIGN_OR_RETURN(const bool row, select.Step());
-    if (!row) return events;
-    ASSIGN_OR_RETURN(EventRecord event, EventFromRow(select, session, key));
-    events.push_back(std::move(event));
+  for (const Segment& segment : segments) {
+    const auto missing = limit - static_cast<int64_t>(events.size());
+    if (missing == 0 || segment.last_seq <= after) continue;
+    ASSIGN_OR_RETURN(Query select,
+                     database->Prepare(BALEEN_SELECT_EVENT "WHERE timeline = ?1 AND seq > ?2 AND "
+                                                           "seq <= ?3 ORDER BY seq LIMIT ?4"));
+    select.Bind(segment.timeline)
+        .Bind(std::max(after, segment.after_seq))
+        .Bind(segment.last_seq)
+        .Bind(missing);
+    while (true) {
+      ASSIGN_OR_RETURN(const bool row, select.Step());
+      if (!row) break;
+      ASSIGN_OR_RETURN(EventRecord event, EventFromRow(select, session, segment.timeline));
+      events.push_back(std::move(event));
+    }
   }
+  return events;
 }
 
-Result<EventRecord> Journal::LastEvent(std::string_view session, std::string_view kind) {
-  ASSIGN_OR_RETURN(const int64_t key, impl_->SessionKey(session));
-  ASSIGN_OR_RETURN(
-      Query select,
-      impl_->database->Prepare("SELECT seq, time_ms, kind, version, payload, checksum FROM events "
-                               "WHERE session = ?1 AND kind = ?2 ORDER BY seq DESC LIMIT 1"));
-  select.Bind(key).Bind(kind);
+Result<std::vector<EventRecord>> Journal::ReadEvents(std::string_view session, int64_t after,
+                                                     int64_t limit, int64_t timeline) {
+  ASSIGN_OR_RETURN(const TimelineRow row, impl_->FindTimeline(session, timeline));
+  return impl_->EventsOf(row, session, after, limit);
+}
+
+Result<std::vector<EventRecord>> Journal::ReadTimelineEvents(int64_t key, int64_t after,
+                                                             int64_t limit) {
+  ASSIGN_OR_RETURN(const TimelineRow row, impl_->TimelineByKey(key));
+  return impl_->EventsOf(row, "", after, limit);
+}
+
+Result<EventRecord> Journal::LastEvent(std::string_view session, std::string_view kind,
+                                       int64_t timeline) {
+  ASSIGN_OR_RETURN(const TimelineRow row, impl_->FindTimeline(session, timeline));
+  ASSIGN_OR_RETURN(const std::vector<Segment> segments, impl_->Segments(row));
+  for (auto segment = segments.rbegin(); segment != segments.rend(); ++segment) {
+    ASSIGN_OR_RETURN(Query select, impl_->database->Prepare(BALEEN_SELECT_EVENT
+                                                            "WHERE timeline = ?1 AND kind = ?2 AND "
+                                                            "seq <= ?3 ORDER BY seq DESC LIMIT 1"));
+    select.Bind(segment->timeline).Bind(kind).Bind(segment->last_seq);
+    ASSIGN_OR_RETURN(const bool found, select.Step());
+    if (found) return EventFromRow(select, session, segment->timeline);
+  }
+  return NotFoundError("session '" + std::string(session) + "' has no event '" + std::string(kind) +
+                       "'");
+}
+
+Result<EventRecord> Journal::Impl::EventIn(int64_t timeline, int64_t seq,
+                                           std::string_view session) {
+  ASSIGN_OR_RETURN(Query select,
+                   database->Prepare(BALEEN_SELECT_EVENT "WHERE timeline = ?1 AND seq = ?2"));
+  select.Bind(timeline).Bind(seq);
   ASSIGN_OR_RETURN(const bool row, select.Step());
   if (!row) {
-    return NotFoundError("session '" + std::string(session) + "' has no event '" +
-                         std::string(kind) + "'");
+    return DataLossError("journal: event " + std::to_string(seq) + " of session '" +
+                         std::string(session) + "' is missing; restore the journal from a backup");
   }
-  return EventFromRow(select, session, key);
+  return EventFromRow(select, session, timeline);
 }
 
-Result<TokenRun> Journal::ReadTokens(std::string_view session, int64_t begin, int64_t count) {
+Result<EventRecord> Journal::EventAtTokens(std::string_view session, int64_t tokens,
+                                           int64_t timeline) {
+  ASSIGN_OR_RETURN(const TimelineRow row, impl_->FindTimeline(session, timeline));
+  ASSIGN_OR_RETURN(const std::vector<Segment> segments, impl_->Segments(row));
+  for (auto segment = segments.rbegin(); segment != segments.rend(); ++segment) {
+    // Contexts only grow along a timeline: a binary search for the last event that fits.
+    int64_t low = segment->after_seq;  // fits, or lies in an older segment
+    int64_t high = segment->last_seq + 1;
+    EventRecord found;
+    while (low + 1 < high) {
+      const int64_t middle = low + (high - low) / 2;
+      ASSIGN_OR_RETURN(EventRecord event, impl_->EventIn(segment->timeline, middle, session));
+      if (event.tokens <= tokens) {
+        low = middle;
+        found = std::move(event);
+      } else {
+        high = middle;
+      }
+    }
+    if (low > segment->after_seq) return found;
+  }
+  return NotFoundError("session '" + std::string(session) + "' has no event that saw at most " +
+                       std::to_string(tokens) + " tokens");
+}
+
+Result<TokenRun> Journal::Impl::TokensOf(const TimelineRow& timeline, std::string_view session,
+                                         int64_t begin, int64_t count) {
   RETURN_IF_ERROR(CheckRange(begin, count, kTokensPerReadMax));
   count = std::min(count, kTokensPerReadMax);
-  ASSIGN_OR_RETURN(const int64_t key, impl_->SessionKey(session));
   TokenRun run;
   run.session = session;
   run.begin = begin;
-  if (count == 0 || begin > INT64_MAX - count) return run;
-  ASSIGN_OR_RETURN(
-      Query select,
-      impl_->database->Prepare("SELECT begin, ids, logits_hashes, checksum FROM token_runs "
-                               "WHERE session = ?1 AND begin >= ?2 AND begin < ?3 ORDER BY begin"));
-  int64_t expected = begin / kTokenRowIds * kTokenRowIds;
-  select.Bind(key).Bind(expected).Bind(begin + count);
-  while (true) {
-    ASSIGN_OR_RETURN(const bool found, select.Step());
-    if (!found) break;
-    ASSIGN_OR_RETURN(const TokenRow row, TokensFromRow(select, session, key));
-    if (row.begin != expected) {
-      return DataLossError("journal: tokens of session '" + std::string(session) + "' from " +
-                           std::to_string(expected) + " to " + std::to_string(row.begin) +
-                           " are missing; restore the journal from a backup");
-    }
-    const auto held = static_cast<int64_t>(row.ids.size());
-    const int64_t first = std::min(std::max<int64_t>(begin - row.begin, 0), held);
-    const int64_t last = std::max(first, std::min(held, begin + count - row.begin));
-    const size_t before = run.ids.size();
-    run.ids.insert(run.ids.end(), row.ids.begin() + first, row.ids.begin() + last);
-    if (!row.hashes.empty()) {
-      run.logits_hashes.resize(before, 0);
-      run.logits_hashes.insert(run.logits_hashes.end(), row.hashes.begin() + first,
-                               row.hashes.begin() + last);
-    }
-    expected = row.begin + held;
+  if (count == 0 || begin >= timeline.tokens) return run;
+  const int64_t end = std::min(timeline.tokens, begin + std::min(count, timeline.tokens - begin));
+  run.ids.reserve(static_cast<size_t>(end - begin));
+  ASSIGN_OR_RETURN(const std::vector<Segment> segments, Segments(timeline));
+  for (const Segment& segment : segments) {
+    const int64_t to = std::min(end, segment.end);
+    const int64_t from = std::max(begin, segment.begin);
+    if (from < to) RETURN_IF_ERROR(AppendSegment(segment.timeline, from, to, &run));
   }
   if (!run.logits_hashes.empty()) run.logits_hashes.resize(run.ids.size(), 0);
   return run;
+}
+
+Status Journal::Impl::AppendSegment(int64_t timeline, int64_t from, int64_t to, TokenRun* run) {
+  ASSIGN_OR_RETURN(
+      Query select,
+      database->Prepare(BALEEN_SELECT_TOKENS "WHERE timeline = ?1 AND begin < ?3 AND begin >= "
+                                             "coalesce((SELECT max(begin) FROM token_runs WHERE "
+                                             "timeline = ?1 AND begin <= ?2), ?2) ORDER BY begin"));
+  select.Bind(timeline).Bind(from).Bind(to);
+  int64_t expected = from;
+  while (expected < to) {
+    ASSIGN_OR_RETURN(const bool found, select.Step());
+    TokenRow row;
+    if (found) {
+      ASSIGN_OR_RETURN(row, TokensFromRow(select, run->session, timeline));
+    }
+    const int64_t row_end = row.begin + static_cast<int64_t>(row.ids.size());
+    if (!found || row.begin > expected || row_end <= expected) {
+      return DataLossError("journal: tokens of session '" + run->session + "' from " +
+                           std::to_string(expected) + " to " +
+                           std::to_string(found ? std::max(row.begin, expected + 1) : to) +
+                           " are missing; restore the journal from a backup");
+    }
+    const int64_t first = expected - row.begin;
+    const int64_t last = std::min(to, row_end) - row.begin;
+    const size_t before = run->ids.size();
+    run->ids.insert(run->ids.end(), row.ids.begin() + first, row.ids.begin() + last);
+    if (!row.hashes.empty()) {
+      run->logits_hashes.resize(before, 0);
+      run->logits_hashes.insert(run->logits_hashes.end(), row.hashes.begin() + first,
+                                row.hashes.begin() + last);
+    }
+    expected = row.begin + last;
+  }
+  return OkStatus();
+}
+
+Result<TokenRun> Journal::ReadTokens(std::string_view session, int64_t begin, int64_t count,
+                                     int64_t timeline) {
+  ASSIGN_OR_RETURN(const TimelineRow row, impl_->FindTimeline(session, timeline));
+  return impl_->TokensOf(row, session, begin, count);
+}
+
+Result<TokenRun> Journal::ReadTimelineTokens(int64_t key, int64_t begin, int64_t count) {
+  ASSIGN_OR_RETURN(const TimelineRow row, impl_->TimelineByKey(key));
+  return impl_->TokensOf(row, "", begin, count);
 }
 
 Result<std::string> Journal::FindAnswer(std::string_view request_id, std::string_view method) {

@@ -4,46 +4,66 @@
 
 #include <algorithm>
 
-#include "runtime/store/files.h"
-
 namespace baleen {
 namespace {
 
-// On-disk: version 1. A change here is a new version with a migration, never an edit.
-constexpr const char* kSchemaV1 = R"sql(
+// On-disk: version 2. A change here is a new version with a migration, never an edit.
+constexpr const char* kSchema = R"sql(
+CREATE TABLE settings(
+  key INTEGER PRIMARY KEY,
+  text TEXT NOT NULL,
+  checksum INTEGER NOT NULL
+) STRICT;
 CREATE TABLE sessions(
   key INTEGER PRIMARY KEY,
   id TEXT NOT NULL UNIQUE,
   title TEXT NOT NULL,
-  settings TEXT NOT NULL,
+  settings INTEGER NOT NULL,
+  created_ms INTEGER NOT NULL,
+  pinned INTEGER NOT NULL,
+  timeline INTEGER NOT NULL,
+  checksum INTEGER NOT NULL
+) STRICT;
+CREATE INDEX sessions_by_creation ON sessions(created_ms, id);
+CREATE TABLE timelines(
+  key INTEGER PRIMARY KEY AUTOINCREMENT,
+  session INTEGER NOT NULL,
+  number INTEGER NOT NULL,
+  base INTEGER NOT NULL,
+  base_seq INTEGER NOT NULL,
+  base_tokens INTEGER NOT NULL,
+  previous INTEGER NOT NULL,
   created_ms INTEGER NOT NULL,
   updated_ms INTEGER NOT NULL,
   tokens INTEGER NOT NULL,
   last_seq INTEGER NOT NULL,
   checksum INTEGER NOT NULL
 ) STRICT;
-CREATE INDEX sessions_by_creation ON sessions(created_ms, id);
+CREATE UNIQUE INDEX timelines_by_session ON timelines(session, number) WHERE session != 0;
+CREATE INDEX timelines_without_session ON timelines(key) WHERE session = 0;
+CREATE INDEX timelines_by_base ON timelines(base) WHERE base != 0;
 CREATE TABLE events(
   key INTEGER PRIMARY KEY,
-  session INTEGER NOT NULL,
+  timeline INTEGER NOT NULL,
   seq INTEGER NOT NULL,
   time_ms INTEGER NOT NULL,
   kind TEXT NOT NULL,
   version INTEGER NOT NULL,
-  payload TEXT NOT NULL,
-  checksum INTEGER NOT NULL
+  tokens INTEGER NOT NULL,
+  checksum INTEGER NOT NULL,
+  payload TEXT NOT NULL
 ) STRICT;
-CREATE UNIQUE INDEX events_by_seq ON events(session, seq);
-CREATE INDEX events_by_kind ON events(session, kind, seq);
+CREATE UNIQUE INDEX events_by_seq ON events(timeline, seq);
+CREATE INDEX events_by_kind ON events(timeline, kind, seq);
 CREATE TABLE token_runs(
   key INTEGER PRIMARY KEY,
-  session INTEGER NOT NULL,
+  timeline INTEGER NOT NULL,
   begin INTEGER NOT NULL,
   ids BLOB NOT NULL,
   logits_hashes BLOB,
   checksum INTEGER NOT NULL
 ) STRICT;
-CREATE UNIQUE INDEX token_runs_by_begin ON token_runs(session, begin);
+CREATE UNIQUE INDEX token_runs_by_begin ON token_runs(timeline, begin);
 CREATE TABLE answers(
   request_id TEXT NOT NULL,
   method TEXT NOT NULL,
@@ -53,7 +73,7 @@ CREATE TABLE answers(
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX answers_by_time ON answers(time_ms);
 PRAGMA application_id = 1111575630;
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;
 )sql";
 static_assert(kJournalApplicationId == 1111575630);
 
@@ -66,7 +86,7 @@ Status NotAJournal(const std::string& path, const std::string& found) {
 Status CreateSchema(Sqlite& database) {
   RETURN_IF_ERROR(database.Exec("PRAGMA journal_mode = WAL; BEGIN IMMEDIATE;"));
   ASSIGN_OR_RETURN(const int64_t tables, database.IntOf("SELECT count(*) FROM sqlite_schema"));
-  Status status = tables == 0 ? database.Exec(kSchemaV1) : OkStatus();
+  Status status = tables == 0 ? database.Exec(kSchema) : OkStatus();
   if (status.ok()) status = database.Exec("COMMIT");
   if (status.ok()) return OkStatus();
   if (database.InTransaction())
@@ -77,18 +97,18 @@ Status CreateSchema(Sqlite& database) {
 /// Copies the journal beside itself, complete and synced before it returns.
 Status BackUp(Sqlite& database, int64_t version) {
   const std::string target = database.path() + ".v" + std::to_string(version) + "-backup";
-  if (unlink(target.c_str()) == 0) RETURN_IF_ERROR(SyncDirectory(DirectoryOf(target)));
-  {
-    ASSIGN_OR_RETURN(Query vacuum, database.Prepare("VACUUM INTO ?1"));
-    RETURN_IF_ERROR(vacuum.Bind(std::string_view(target)).Run());
-  }
-  RETURN_IF_ERROR(SyncFile(target));
-  return SyncDirectory(DirectoryOf(target));
+  unlink(target.c_str());  // of an attempt that failed
+  return database.CopyTo(target);
 }
 
 }  // namespace
 
-std::span<const JournalMigration> JournalMigrations() { return {}; }
+const char* JournalSchema() { return kSchema; }
+
+std::span<const JournalMigration> JournalMigrations() {
+  static constexpr JournalMigration kMigrations[] = {{1, MigrateFrom1}};
+  return kMigrations;
+}
 
 Status MigrateSchema(Sqlite& database, int64_t from, int64_t target,
                      std::span<const JournalMigration> migrations) {
@@ -102,7 +122,7 @@ Status MigrateSchema(Sqlite& database, int64_t from, int64_t target,
       status = InternalError("no migration from journal version " + std::to_string(version));
       break;
     }
-    status = database.Exec(step->sql);
+    status = step->apply(database);
   }
   const std::string stamp = "PRAGMA user_version = " + std::to_string(target);
   if (status.ok()) status = database.Exec(stamp.c_str());

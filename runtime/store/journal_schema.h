@@ -16,17 +16,23 @@ namespace baleen {
 /// PRAGMA application_id of a journal: "BALN". On-disk, don't change.
 inline constexpr int64_t kJournalApplicationId = 0x42414c4e;
 /// PRAGMA user_version that this build writes.
-inline constexpr int64_t kJournalVersion = 1;
+inline constexpr int64_t kJournalVersion = 2;
 
-/// SQL that takes a journal from version `from` to `from + 1`.
+/// Takes a journal from version `from` to `from + 1`, inside the caller's transaction.
 struct JournalMigration {
   int64_t from = 0;
-  const char* sql = nullptr;
+  Status (*apply)(Sqlite& database) = nullptr;
 };
 
-/// All migrations known to this build, ascending and without gaps; empty while version 1 is the
-/// only one.
+/// All migrations known to this build, ascending and without gaps.
 std::span<const JournalMigration> JournalMigrations();
+
+/// SQL that makes an empty database a journal of the current version.
+const char* JournalSchema();
+
+/// Version 1 knew no timelines, and kept settings in the session's row (journal_migration.cc).
+/// A row that is damaged stays so, and is reported when it is read.
+Status MigrateFrom1(Sqlite& database);
 
 /// Brings an open database to the current version: creates the schema in an empty file, migrates an
 /// older one (after a backup beside it, "<path>.v<N>-backup"), all in one synced transaction.

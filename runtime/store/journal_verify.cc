@@ -1,4 +1,6 @@
 // Journal::Verify: reads everything and lists what is wrong.
+#include <map>
+
 #include "runtime/store/journal.h"
 #include "runtime/store/journal_codec.h"
 #include "runtime/store/journal_impl.h"
@@ -11,25 +13,29 @@ constexpr size_t kProblemsMax = 100;
 /// One walk over the journal; collects into `report`.
 class Verifier {
  public:
-  Verifier(Sqlite& database, JournalReport& report) : database_(database), report_(report) {}
+  Verifier(Journal::Impl& journal, Sqlite& database, JournalReport& report)
+      : journal_(journal), database_(database), report_(report) {}
 
   Status CheckPages();
   Status CheckSessions(std::string_view only);
+  /// `session` 0: those of all sessions, and those without one.
+  Status CheckTimelines(int64_t session);
+  Status CheckStrays();
 
  private:
-  struct Row {
-    int64_t key = 0;
-    SessionRecord session;
-  };
-  Status CheckEvents(const Row& row);
-  Status CheckTokens(const Row& row);
-  Status CheckOrphans();
+  Status CheckTimeline(const TimelineRow& timeline);
+  Status CheckBase(const TimelineRow& timeline);
+  Status CheckEvents(const TimelineRow& timeline);
+  Status CheckTokens(const TimelineRow& timeline);
+  Status NoteCount(const char* sql, const std::string& problem);
   void Note(std::string problem) {
     if (report_.problems.size() < kProblemsMax) report_.problems.push_back(std::move(problem));
   }
 
+  Journal::Impl& journal_;
   Sqlite& database_;
   JournalReport& report_;
+  std::map<int64_t, std::string> names_;  ///< Session key -> id.
 };
 
 Status Verifier::CheckPages() {
@@ -42,43 +48,83 @@ Status Verifier::CheckPages() {
 }
 
 Status Verifier::CheckSessions(std::string_view only) {
-  std::vector<Row> rows;
+  ASSIGN_OR_RETURN(Query select, database_.Prepare(BALEEN_SELECT_SESSION
+                                                   "WHERE ?1 = '' OR s.id = ?1 ORDER BY s.key"));
+  select.Bind(only);
+  while (true) {
+    ASSIGN_OR_RETURN(const bool found, select.Step());
+    if (!found) return OkStatus();
+    ++report_.sessions;
+    names_[select.Int(14)] = select.Text(0);
+    const auto session = SessionFromRow(select);
+    if (!session.ok()) {
+      Note(session.status().message());
+      continue;
+    }
+    const Status id = CheckSessionId(session->id);
+    if (!id.ok()) Note(id.message());
+    const Status settings = CheckJsonObject(session->settings, kSettingsBytesMax);
+    if (!settings.ok()) Note("settings of session '" + session->id + "': " + settings.message());
+    if (session->timeline == 0) Note("session '" + session->id + "' has lost its timeline");
+  }
+}
+
+Status Verifier::CheckTimelines(int64_t session) {
+  std::vector<TimelineRow> timelines;
   {
     ASSIGN_OR_RETURN(
         Query select,
-        database_.Prepare("SELECT id, title, settings, created_ms, updated_ms, tokens, last_seq, "
-                          "checksum, key FROM sessions WHERE ?1 = '' OR id = ?1 ORDER BY key"));
-    select.Bind(only);
+        database_.Prepare(BALEEN_SELECT_TIMELINE "WHERE ?1 = 0 OR t.session = ?1 ORDER BY t.key"));
+    select.Bind(session);
     while (true) {
       ASSIGN_OR_RETURN(const bool found, select.Step());
       if (!found) break;
-      auto session = SessionFromRow(select);
-      if (!session.ok()) {
-        Note(session.status().message());
+      auto timeline = TimelineFromRow(select);
+      if (!timeline.ok()) {
+        Note(timeline.status().message());
         continue;
       }
-      rows.push_back({select.Int(8), std::move(*session)});
+      timelines.push_back(std::move(*timeline));
     }
   }
-  for (const Row& row : rows) {
-    ++report_.sessions;
-    const Status id = CheckSessionId(row.session.id);
-    if (!id.ok()) Note(id.message());
-    const Status settings = CheckJsonObject(row.session.settings, kSettingsBytesMax);
-    if (!settings.ok()) Note("settings of session '" + row.session.id + "': " + settings.message());
-    RETURN_IF_ERROR(CheckEvents(row));
-    RETURN_IF_ERROR(CheckTokens(row));
+  for (TimelineRow& timeline : timelines) {
+    const auto name = names_.find(timeline.session_key);
+    timeline.session = timeline.session_key == 0 ? "(deleted)"
+                       : name == names_.end()    ? "(unknown)"
+                                                 : name->second;
+    RETURN_IF_ERROR(CheckTimeline(timeline));
   }
-  return only.empty() ? CheckOrphans() : OkStatus();
+  return OkStatus();
 }
 
-Status Verifier::CheckEvents(const Row& row) {
-  const std::string& id = row.session.id;
+Status Verifier::CheckTimeline(const TimelineRow& timeline) {
+  ++report_.timelines;
+  RETURN_IF_ERROR(CheckBase(timeline));
+  RETURN_IF_ERROR(CheckEvents(timeline));
+  return CheckTokens(timeline);
+}
+
+Status Verifier::CheckBase(const TimelineRow& timeline) {
+  if (timeline.base == 0) {
+    if (timeline.base_seq != 0 || timeline.base_tokens != 0) {
+      Note("session '" + timeline.session + "': timeline " + std::to_string(timeline.number) +
+           " shares events or tokens of no other");
+    }
+    return OkStatus();
+  }
+  const auto history = journal_.Segments(timeline);
+  if (history.status().code() == StatusCode::kDataLoss) Note(history.status().message());
+  return history.ok() || history.status().code() == StatusCode::kDataLoss ? OkStatus()
+                                                                          : history.status();
+}
+
+Status Verifier::CheckEvents(const TimelineRow& timeline) {
+  const std::string& id = timeline.session;
   ASSIGN_OR_RETURN(Query select,
-                   database_.Prepare("SELECT seq, time_ms, kind, version, payload, checksum "
-                                     "FROM events WHERE session = ?1 ORDER BY seq"));
-  select.Bind(row.key);
-  int64_t last = 0;
+                   database_.Prepare(BALEEN_SELECT_EVENT "WHERE timeline = ?1 ORDER BY seq"));
+  select.Bind(timeline.key);
+  int64_t last = timeline.base_seq;
+  int64_t tokens = timeline.base_tokens;
   while (true) {
     ASSIGN_OR_RETURN(const bool found, select.Step());
     if (!found) break;
@@ -89,68 +135,97 @@ Status Verifier::CheckEvents(const Row& row) {
            std::to_string(last));
     }
     last = seq;
-    const auto event = EventFromRow(select, id, row.key);
+    const auto event = EventFromRow(select, id, timeline.key);
     const Status status =
         event.ok() ? CheckJsonObject(event->payload, kEventBytesMax) : event.status();
     if (!status.ok()) {
       Note("session '" + id + "', event " + std::to_string(seq) + ": " + status.message());
+      continue;
     }
+    if (event->tokens < tokens || event->tokens > timeline.tokens) {
+      Note("session '" + id + "': event " + std::to_string(seq) + " saw " +
+           std::to_string(event->tokens) + " tokens, expected " + std::to_string(tokens) + " to " +
+           std::to_string(timeline.tokens));
+    }
+    tokens = event->tokens;
   }
-  if (last != row.session.last_seq) {
+  if (last != timeline.last_seq) {
     Note("session '" + id + "' ends at event " + std::to_string(last) + ", expected " +
-         std::to_string(row.session.last_seq));
+         std::to_string(timeline.last_seq));
   }
   return OkStatus();
 }
 
-Status Verifier::CheckTokens(const Row& row) {
-  const std::string& id = row.session.id;
+Status Verifier::CheckTokens(const TimelineRow& timeline) {
+  const std::string& id = timeline.session;
   ASSIGN_OR_RETURN(Query select,
-                   database_.Prepare("SELECT begin, ids, logits_hashes, checksum FROM token_runs "
-                                     "WHERE session = ?1 ORDER BY begin"));
-  select.Bind(row.key);
-  int64_t end = 0;
+                   database_.Prepare(BALEEN_SELECT_TOKENS "WHERE timeline = ?1 ORDER BY begin"));
+  select.Bind(timeline.key);
+  int64_t end = timeline.base_tokens;
   while (true) {
     ASSIGN_OR_RETURN(const bool found, select.Step());
     if (!found) break;
     const int64_t begin = select.Int(0);
-    if (begin != end || begin % kTokenRowIds != 0) {
+    if (begin != end || (begin % kTokenRowIds != 0 && begin != timeline.base_tokens)) {
       Note("session '" + id + "': token row at " + std::to_string(begin) + ", expected " +
            std::to_string(end));
     }
-    const auto tokens = TokensFromRow(select, id, row.key);
+    const auto tokens = TokensFromRow(select, id, timeline.key);
     if (!tokens.ok()) Note(tokens.status().message());
     const auto count =
         static_cast<int64_t>(tokens.ok() ? tokens->ids.size() : select.Blob(1).size() / 4);
     report_.tokens += count;
     end = begin + count;
   }
-  if (end != row.session.tokens) {
+  if (end != timeline.tokens) {
     Note("session '" + id + "' has " + std::to_string(end) + " tokens, expected " +
-         std::to_string(row.session.tokens));
+         std::to_string(timeline.tokens));
   }
   return OkStatus();
 }
 
-Status Verifier::CheckOrphans() {
-  ASSIGN_OR_RETURN(const int64_t orphans,
-                   database_.IntOf("SELECT (SELECT count(*) FROM events WHERE session NOT IN "
-                                   "(SELECT key FROM sessions)) + (SELECT count(*) FROM token_runs "
-                                   "WHERE session NOT IN (SELECT key FROM sessions))"));
-  if (orphans != 0) Note(std::to_string(orphans) + " rows belong to no session");
+Status Verifier::NoteCount(const char* sql, const std::string& problem) {
+  ASSIGN_OR_RETURN(const int64_t count, database_.IntOf(sql));
+  if (count != 0) Note(std::to_string(count) + " " + problem);
   return OkStatus();
+}
+
+Status Verifier::CheckStrays() {
+  RETURN_IF_ERROR(
+      NoteCount("SELECT (SELECT count(*) FROM events WHERE timeline NOT IN "
+                "(SELECT key FROM timelines)) + (SELECT count(*) FROM token_runs WHERE timeline "
+                "NOT IN (SELECT key FROM timelines))",
+                "rows belong to no session"));
+  RETURN_IF_ERROR(
+      NoteCount("SELECT count(*) FROM sessions s WHERE NOT EXISTS (SELECT 1 FROM timelines t "
+                "WHERE t.key = s.timeline AND t.session = s.key)",
+                "sessions stand on a timeline that isn't theirs"));
+  RETURN_IF_ERROR(
+      NoteCount("SELECT count(*) FROM timelines WHERE session != 0 AND session NOT IN "
+                "(SELECT key FROM sessions)",
+                "timelines belong to an unknown session"));
+  return NoteCount(
+      "SELECT count(*) FROM timelines t WHERE t.session = 0 AND NOT EXISTS "
+      "(SELECT 1 FROM timelines d WHERE d.base = t.key AND d.base != 0)",
+      "timelines of deleted sessions are left that nothing is based on");
 }
 
 }  // namespace
 
 Result<JournalReport> Journal::Verify(std::string_view session) {
-  if (!session.empty()) RETURN_IF_ERROR(GetSession(session).status());
+  int64_t key = 0;
+  if (!session.empty()) {
+    ASSIGN_OR_RETURN(const SessionKeys keys, impl_->FindSession(session));
+    key = keys.key;
+  }
   JournalReport report;
-  Verifier verifier(*impl_->database, report);
+  Verifier verifier(*impl_, *impl_->database, report);
   // One snapshot: sessions and their events are read apart, and others write meanwhile.
   RETURN_IF_ERROR(impl_->database->Exec("BEGIN"));
   Status status = verifier.CheckPages();
   if (status.ok()) status = verifier.CheckSessions(session);
+  if (status.ok()) status = verifier.CheckTimelines(key);
+  if (status.ok() && session.empty()) status = verifier.CheckStrays();
   impl_->database->Exec("ROLLBACK").IgnoreError("nothing was written; closing ends it too");
   if (status.code() == StatusCode::kDataLoss) {
     report.problems.push_back(status.message());

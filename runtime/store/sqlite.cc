@@ -1,8 +1,13 @@
 #include "runtime/store/sqlite.h"
 
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <cerrno>
 #include <cstring>
 #include <utility>
+
+#include "runtime/store/files.h"
 
 namespace baleen {
 namespace {
@@ -29,6 +34,20 @@ Status CannotOpen(int system_errno, const std::string& where, const std::string&
                                  " cannot be opened; expected a regular file in a writable "
                                  "directory" +
                                  cause);
+}
+
+/// Pages of one step of a copy: 4 MiB.
+constexpr int kCopyStepPages = 1024;
+
+/// Requires: `source` is in a transaction, so that all steps see one state.
+Status CopyPages(sqlite3* source, sqlite3* target, const std::string& path) {
+  sqlite3_backup* backup = sqlite3_backup_init(target, "main", source, "main");
+  if (backup == nullptr) return SqliteError(sqlite3_extended_errcode(target), target, path);
+  int rc = SQLITE_OK;
+  while (rc == SQLITE_OK) rc = sqlite3_backup_step(backup, kCopyStepPages);
+  const int finish_rc = sqlite3_backup_finish(backup);
+  if (rc == SQLITE_DONE) rc = finish_rc;
+  return rc == SQLITE_OK ? OkStatus() : SqliteError(rc, target, path);
 }
 
 }  // namespace
@@ -145,7 +164,8 @@ Result<std::unique_ptr<Sqlite>> Sqlite::Open(const Options& options) {
   // The file is created by the caller with its mode; NOMUTEX: one thread at a time per object.
   const int access = options.read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE;
   const int rc = sqlite3_open_v2(options.path.c_str(), &handle,
-                                 access | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, nullptr);
+                                 access | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE,
+                                 options.vfs.empty() ? nullptr : options.vfs.c_str());
   std::unique_ptr<Sqlite> connection(new Sqlite(handle, options.path));
   if (rc != SQLITE_OK) return SqliteError(rc, handle, options.path);
   sqlite3_busy_timeout(handle, options.busy_timeout_ms);
@@ -191,6 +211,27 @@ Status Sqlite::SyncLog() {
   }
   const int sync_rc = log->pMethods->xSync(log, SQLITE_SYNC_NORMAL);
   return sync_rc == SQLITE_OK ? OkStatus() : SqliteError(sync_rc, nullptr, path_);
+}
+
+Status Sqlite::CopyTo(const std::string& path) {
+  struct stat file = {};
+  if (lstat(path.c_str(), &file) == 0) {
+    return AlreadyExistsError("'" + path + "' exists already; name a new file for the copy");
+  }
+  RETURN_IF_ERROR(EnsureFile(path));
+  Status status;
+  {
+    auto target = Open({.path = path});
+    status = target.status();
+    if (status.ok()) status = Exec("BEGIN");
+    if (status.ok()) status = IntOf("SELECT count(*) FROM sqlite_schema").status();  // a snapshot
+    if (status.ok()) status = CopyPages(handle_, (*target)->handle_, path);
+    if (InTransaction()) Exec("ROLLBACK").IgnoreError("nothing was written");
+  }
+  if (status.ok()) status = SyncFile(path);
+  if (status.ok()) return SyncDirectory(DirectoryOf(path));
+  unlink(path.c_str());
+  return status;
 }
 
 bool Sqlite::InTransaction() const { return sqlite3_get_autocommit(handle_) == 0; }

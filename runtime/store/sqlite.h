@@ -56,6 +56,7 @@ class Sqlite {
     std::string path;
     bool read_only = false;
     int busy_timeout_ms = 5000;
+    std::string vfs = {};  ///< Name of a registered VFS; empty: the system's.
   };
   static Result<std::unique_ptr<Sqlite>> Open(const Options& options);
   ~Sqlite();
@@ -71,6 +72,9 @@ class Sqlite {
   /// fsync of the write-ahead log through SQLite's own file descriptor (and of its directory entry
   /// if it was not synced before).
   Status SyncLog();
+  /// A complete, synced copy as of now in the new file `path`; other connections may write
+  /// meanwhile. Errors: ALREADY_EXISTS; a failed copy leaves no file.
+  Status CopyTo(const std::string& path);
   /// True while a transaction is open.
   bool InTransaction() const;
   sqlite3* handle() { return handle_; }

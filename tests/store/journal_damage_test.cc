@@ -3,10 +3,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 
 #include "runtime/store/journal.h"
+#include "runtime/store/journal_codec.h"
 #include "runtime/store/journal_schema.h"
 #include "tests/store/samples.h"
 #include "tests/store/small_disk.h"
@@ -31,38 +33,135 @@ void Sql(const std::string& path, const std::string& text) {
   REQUIRE(rc == SQLITE_OK);
 }
 
-std::string GoldenCopy(const TempDirectory& temp, const std::string& name = "journal.db") {
-  const std::string path = temp.File(name);
-  std::filesystem::copy_file(std::string(kTestData) + "/store/journal_v1.db", path);
+std::string GoldenCopy(const TempDirectory& temp, int version = 2) {
+  const std::string path = temp.File("journal.db");
+  std::filesystem::copy_file(
+      std::string(kTestData) + "/store/journal_v" + std::to_string(version) + ".db", path);
   chmod(path.c_str(), 0600);
   return path;
 }
 
-void CheckGolden(Journal& journal) {
+/// `timeline` of golden holds what GoldenBatch says.
+void CheckGolden(Journal& journal, int64_t timeline = 0) {
   const JournalBatch golden = GoldenBatch();
   const auto session = Must(journal.GetSession("golden"));
   REQUIRE(session.settings == golden.create_sessions[0].settings);
-  const auto run = Must(journal.ReadTokens("golden", 0, 10'000));
+  const auto run = Must(journal.ReadTokens("golden", 0, 10'000, timeline));
   REQUIRE(run.ids == golden.tokens[0].ids);
   REQUIRE(run.logits_hashes == golden.tokens[0].logits_hashes);
-  REQUIRE(Must(journal.ReadEvents("golden", 0, 10)).size() == golden.events.size());
+  const auto events = Must(journal.ReadEvents("golden", 0, 10, timeline));
+  REQUIRE(events.size() == golden.events.size());
+  REQUIRE(events[1].payload == golden.events[1].payload);
   REQUIRE(Must(journal.FindAnswer("request-1", "StartTurn")) == golden.answers[0].answer);
   const auto report = Must(journal.Verify(""));
   CAPTURE(report.problems);
   REQUIRE(report.problems.empty());
-  REQUIRE(report.sessions == 2);
-  REQUIRE(report.events == 2);
-  REQUIRE(report.tokens == 2000);
 }
 
 }  // namespace
 
-TEST_CASE("JournalOpensGoldenVersion1") {
+TEST_CASE("JournalMigratesGoldenVersion1AndKeepsABackup") {
+  const TempDirectory temp;
+  const std::string path = GoldenCopy(temp, 1);
+  REQUIRE_ERROR(Open(path, true), StatusCode::kFailedPrecondition, "older version");
+  {
+    const auto journal = Must(Open(path));
+    CheckGolden(*journal);
+    const auto report = Must(journal->Verify(""));
+    REQUIRE(report.sessions == 2);
+    REQUIRE(report.timelines == 2);
+    REQUIRE(report.events == 2);
+    REQUIRE(report.tokens == 2000);
+    JournalBatch batch;
+    batch.events = {SampleEvent("golden", 3)};
+    batch.forks = {{SampleSession("branch"), {"golden", 1, 1, 5}}};
+    REQUIRE_OK(journal->Commit(batch, Durability::kSynced));
+    REQUIRE(Must(journal->ReadTokens("branch", 0, 10)).ids == std::vector<int32_t>{0, 3, 6, 9, 12});
+  }
+  REQUIRE_OK(Open(path, true));
+  // The backup is the old version, complete: a build of that time opens it.
+  const auto backup = Must(Sqlite::Open({.path = path + ".v1-backup"}));
+  REQUIRE(Must(backup->IntOf("PRAGMA user_version")) == 1);
+  REQUIRE(Must(backup->IntOf("SELECT sum(tokens) FROM sessions")) == 2000);
+}
+
+TEST_CASE("JournalMigrationFindsTheContextThatEachEventSaw") {
+  const TempDirectory temp;
+  const std::string path = GoldenCopy(temp, 1);
+  {
+    // Events as version 1 wrote them: checksums of that version, made from the rows.
+    const auto database = Must(Sqlite::Open({.path = path}));
+    const std::pair<const char*, const char*> rows[] = {
+        {"generate", R"({"turn":"t1","step":1,"prompt_begin":0,"prompt_end":40})"},
+        {"generated", R"({"turn":"t1","step":1,"event":{"kind":"generated","tokens":60}})"},
+        {"turn_finished", R"({"turn":"t1"})"},
+        {"generate", R"({"turn":"t2","prompt_end":"damaged"})"}};
+    EventRecord event;
+    event.seq = 2;
+    for (const auto& [kind, payload] : rows) {
+      ++event.seq;
+      event.kind = kind;
+      event.payload = payload;
+      Query insert = Must(database->Prepare(
+          "INSERT INTO events(session, seq, time_ms, kind, version, payload, checksum) "
+          "SELECT key, ?1, 0, ?2, 1, ?3, ?4 FROM sessions WHERE id = 'golden'"));
+      const int64_t key = Must(database->IntOf("SELECT key FROM sessions WHERE id = 'golden'"));
+      REQUIRE_OK(insert.Bind(event.seq)
+                     .Bind(event.kind)
+                     .Bind(event.payload)
+                     .Bind(EventChecksumV1(key, event))
+                     .Run());
+    }
+    REQUIRE_OK(database->Exec("UPDATE sessions SET last_seq = 6 WHERE id = 'golden'"));
+  }
+  const auto journal = Must(Open(path));
+  std::vector<int64_t> tokens;
+  for (const EventRecord& event : Must(journal->ReadEvents("golden", 0, 10))) {
+    tokens.push_back(event.tokens);
+  }
+  REQUIRE(tokens == std::vector<int64_t>{0, 0, 40, 100, 100, 100});
+  REQUIRE(Must(journal->EventAtTokens("golden", 99)).seq == 3);
+  const auto report = Must(journal->Verify(""));
+  CAPTURE(report.problems);
+  REQUIRE(report.problems.empty());
+}
+
+TEST_CASE("JournalMigrationKeepsDamagedRowsDamaged") {
+  const std::pair<const char*, const char*> cases[] = {
+      {"UPDATE events SET payload = '{\"n\":7}' WHERE seq = 1", "event 1"},
+      {"UPDATE sessions SET title = 'x' WHERE id = 'golden'", "the record"},
+      {"UPDATE sessions SET settings = '{}' WHERE id = 'golden'", "the record"},
+      {"UPDATE token_runs SET ids = zeroblob(8) WHERE begin = 960", "token row 960"}};
+  for (const auto& [sql, words] : cases) {
+    const TempDirectory temp;
+    const std::string path = GoldenCopy(temp, 1);
+    Sql(path, sql);
+    const auto report = Must(Must(Open(path))->Verify(""));
+    CAPTURE(sql, report.problems);
+    const std::string wanted = words;
+    REQUIRE(std::any_of(report.problems.begin(), report.problems.end(), [&](const auto& problem) {
+      return problem.find(wanted) != std::string::npos;
+    }));
+  }
+}
+
+TEST_CASE("JournalOpensGoldenVersion2") {
   const TempDirectory temp;
   const std::string path = GoldenCopy(temp);
-  CheckGolden(*Must(Open(path, true)));
+  CheckGolden(*Must(Open(path, true)), 1);
   const auto journal = Must(Open(path));
-  CheckGolden(*journal);
+  CheckGolden(*journal, 1);
+  const auto golden = Must(journal->GetSession("golden"));
+  REQUIRE(golden.timeline == 2);
+  REQUIRE(golden.tokens == 501);
+  const auto branch = Must(journal->GetSession("branch"));
+  REQUIRE(branch.parent == "golden");
+  REQUIRE(branch.pinned);
+  REQUIRE(branch.settings == golden.settings);
+  REQUIRE(branch.tokens == 973);
+  REQUIRE(Must(journal->ReadTokens("branch", 969, 10)).ids ==
+          std::vector<int32_t>{969 * 3, 1, 2, 3});
+  REQUIRE(Must(journal->ReadTokens("golden", 499, 10)).ids == std::vector<int32_t>{499 * 3, 7});
   JournalBatch batch;
   batch.events = {SampleEvent("golden", 3)};
   REQUIRE_OK(journal->Commit(batch, Durability::kSynced));
@@ -89,23 +188,28 @@ TEST_CASE("JournalRefusesWhatIsNotAJournal") {
 TEST_CASE("JournalRefusesNewerVersionAndSaysWhatToDo") {
   const TempDirectory temp;
   const std::string path = GoldenCopy(temp);
-  Sql(path, "PRAGMA user_version = 2");
+  Sql(path, "PRAGMA user_version = 3");
   for (const bool read_only : {true, false}) {
     const auto refused = Open(path, read_only);
     REQUIRE_ERROR(refused, StatusCode::kFailedPrecondition, "newer build");
     REQUIRE(refused.status().reason() == "NEWER_VERSION");
   }
-  Sql(path, "PRAGMA user_version = 1");
-  CheckGolden(*Must(Open(path)));
+  Sql(path, "PRAGMA user_version = 2");
+  CheckGolden(*Must(Open(path)), 1);
 }
 
 TEST_CASE("MigrationBacksUpFirstAndIsAllOrNothing") {
   const TempDirectory temp;
-  const std::string path = GoldenCopy(temp);
-  const JournalMigration good[] = {{1, "ALTER TABLE sessions ADD COLUMN note TEXT"},
-                                   {2, "CREATE TABLE notes(a TEXT) STRICT"}};
-  const JournalMigration bad[] = {{1, "ALTER TABLE sessions ADD COLUMN note TEXT"},
-                                  {2, "NONSENSE"}};
+  const std::string path = GoldenCopy(temp, 1);
+  const auto add_note = [](Sqlite& open) {
+    return open.Exec("ALTER TABLE sessions ADD COLUMN note TEXT");
+  };
+  const auto add_table = [](Sqlite& open) {
+    return open.Exec("CREATE TABLE notes(a TEXT) STRICT");
+  };
+  const auto fail = [](Sqlite& open) { return open.Exec("NONSENSE"); };
+  const JournalMigration good[] = {{1, add_note}, {2, add_table}};
+  const JournalMigration bad[] = {{1, add_note}, {2, fail}};
   auto database = Must(Sqlite::Open({.path = path}));
   REQUIRE_ERROR(MigrateSchema(*database, 1, 3, bad), StatusCode::kInternal, "from version 1 to 3");
   REQUIRE(Must(database->IntOf("PRAGMA user_version")) == 1);
@@ -143,18 +247,28 @@ TEST_CASE("JournalDetectsRowsChangedBehindItsBack") {
   const Damage cases[] = {
       {"UPDATE events SET payload = '{\"n\":7}' WHERE seq = 1", "event 1"},
       {"UPDATE events SET kind = 'x' WHERE seq = 2", "event 2"},
+      {"UPDATE events SET tokens = 1 WHERE seq = 2", "event 2"},
       {"UPDATE events SET seq = 3 WHERE seq = 2", "follows 1"},
       {"DELETE FROM events WHERE seq = 2", "ends at event 1"},
       {"UPDATE token_runs SET ids = zeroblob(8) WHERE begin = 960", "token row 960"},
       {"UPDATE token_runs SET logits_hashes = NULL WHERE begin = 0", "token row 0"},
       {"DELETE FROM token_runs WHERE begin = 960", "expected 960"},
       {"DELETE FROM token_runs WHERE begin = 1920", "has 1920 tokens, expected 2000"},
-      {"UPDATE sessions SET settings = '{}' WHERE id = 'golden'", "the record"},
-      {"UPDATE sessions SET tokens = 1999 WHERE id = 'golden'", "expected 1999"},
-      {"UPDATE events SET session = 99", "belong to no session"},
+      {"UPDATE settings SET text = '{}'", "the settings"},
+      {"DELETE FROM settings", "the settings"},
+      {"UPDATE sessions SET title = 'x' WHERE id = 'golden'", "the record"},
+      {"UPDATE sessions SET timeline = 1 WHERE id = 'golden'", "the record"},
+      {"UPDATE timelines SET tokens = 1999 WHERE tokens = 2000", "expected 1999"},
+      {"UPDATE timelines SET base_tokens = 971 WHERE base_tokens = 970", "timeline 3"},
+      {"UPDATE timelines SET base = 0 WHERE base != 0", "timeline 3"},
+      {"UPDATE timelines SET session = 99 WHERE key = 1", "unknown session"},
+      {"UPDATE timelines SET session = 0 WHERE key = 2", "nothing is based on"},
+      {"UPDATE timelines SET tokens = 960, last_seq = 0 WHERE key = 1", "missing or cut"},
+      {"DELETE FROM timelines WHERE key = 1", "missing or cut"},
+      {"UPDATE events SET timeline = 99 WHERE timeline = 1", "belong to no session"},
       {"PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = 'CREATE UNIQUE INDEX "
        "events_by_seq "
-       "ON events(session, time_ms)' WHERE name = 'events_by_seq'",
+       "ON events(timeline, time_ms)' WHERE name = 'events_by_seq'",
        "pages:"},
   };
   for (const Damage& damage : cases) {
@@ -179,15 +293,15 @@ TEST_CASE("JournalReadsRefuseDamagedRows") {
       "UPDATE events SET time_ms = 1 WHERE seq = 2;"
       "UPDATE token_runs SET ids = zeroblob(3840) WHERE begin = 960");
   const auto journal = Must(Open(path));
-  REQUIRE_ERROR(journal->ReadEvents("golden", 0, 10), StatusCode::kDataLoss, "event 2");
+  REQUIRE_ERROR(journal->ReadEvents("golden", 0, 10, 1), StatusCode::kDataLoss, "event 2");
   REQUIRE_ERROR(journal->LastEvent("golden", "item_finished"), StatusCode::kDataLoss, "event 2");
   REQUIRE(Must(journal->ReadEvents("golden", 0, 1)).size() == 1);
-  REQUIRE_ERROR(journal->ReadTokens("golden", 0, 2000), StatusCode::kDataLoss, "token row 960");
-  REQUIRE(Must(journal->ReadTokens("golden", 0, 960)).ids.size() == 960);
+  REQUIRE_ERROR(journal->ReadTokens("golden", 0, 2000, 1), StatusCode::kDataLoss, "token row 960");
+  REQUIRE(Must(journal->ReadTokens("golden", 0, 960, 1)).ids.size() == 960);
 }
 
 TEST_CASE("JournalSurvivesEveryDamagedPageWithoutCrashing") {
-  const std::string golden = std::string(kTestData) + "/store/journal_v1.db";
+  const std::string golden = std::string(kTestData) + "/store/journal_v2.db";
   const auto size_bytes = static_cast<int64_t>(std::filesystem::file_size(golden));
   int detected = 0;
   int rounds = 0;
@@ -207,8 +321,8 @@ TEST_CASE("JournalSurvivesEveryDamagedPageWithoutCrashing") {
       continue;
     }
     const auto report = (*journal)->Verify("");
-    const auto events = (*journal)->ReadEvents("golden", 0, 100);
-    const auto tokens = (*journal)->ReadTokens("golden", 0, 10'000);
+    const auto events = (*journal)->ReadEvents("golden", 0, 100, 1);
+    const auto tokens = (*journal)->ReadTokens("golden", 0, 10'000, 1);
     // What is returned as good is good.
     if (events.ok() && events->size() == 2) REQUIRE((*events)[0].payload == R"({"n":1})");
     if (tokens.ok() && tokens->ids.size() == 2000)
@@ -229,7 +343,7 @@ TEST_CASE("JournalTruncatedFileIsDataLoss") {
   if (journal.ok()) {
     const auto report = Must((*journal)->Verify(""));
     REQUIRE_FALSE(report.problems.empty());
-    REQUIRE((*journal)->ReadTokens("golden", 0, 10).status().code() == StatusCode::kDataLoss);
+    REQUIRE((*journal)->ReadTokens("golden", 0, 2000, 1).status().code() == StatusCode::kDataLoss);
   } else {
     REQUIRE(journal.status().code() == StatusCode::kDataLoss);
   }

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "runtime/store/journal.h"
 #include "runtime/store/kv_store.h"
@@ -69,6 +70,25 @@ inline JournalBatch GoldenBatch() {
   batch.tokens = {run};
   batch.answers = {{"request-1", "StartTurn", R"({"turn":"1"})", 5000}};
   return batch;
+}
+
+/// What tests/data/store/journal_v2.db holds, commit by commit. Never change.
+inline std::vector<JournalBatch> GoldenBatches2() {
+  std::vector<JournalBatch> batches(4);
+  const JournalBatch first = GoldenBatch();
+  batches[0].create_sessions = first.create_sessions;
+  batches[0].events = {first.events[0]};
+  batches[0].answers = first.answers;
+  batches[1].tokens = first.tokens;
+  batches[1].events = {first.events[1]};
+  batches[2].forks = {{SampleSession("branch", 3000), {"golden", 0, 1, 970}}};
+  batches[2].rewinds = {{{"golden", 0, 1, 500}, 3001}};
+  batches[2].pins = {{"branch", true}};
+  batches[2].tokens = {{"branch", 970, {1, 2, 3}, {}}, {"golden", 500, {7}, {}}};
+  batches[2].events = {SampleEvent("branch", 2), SampleEvent("golden", 2)};
+  batches[3].create_sessions = {SampleSession("gone", 4000)};
+  batches[3].delete_sessions = {"gone"};
+  return batches;
 }
 
 }  // namespace baleen

@@ -6,7 +6,7 @@
 //   store_writer blocks KV COUNT                           puts blocks, "ack N" after each flush
 //   store_writer hold DATA_DIRECTORY                       opens it, "held", waits for end of stdin
 //   store_writer hold-kv KV                                the same for a KV store
-//   store_writer golden JOURNAL                            writes tests/data/store/journal_v1.db
+//   store_writer golden JOURNAL                            writes tests/data/store/journal_v2.db
 #include <unistd.h>
 
 #include <cstdio>
@@ -106,7 +106,10 @@ Status Hold(Open open) {
 
 Status WriteGolden(const std::string& path) {
   ASSIGN_OR_RETURN(auto journal, Journal::Open({.path = path}));
-  return journal->Commit(baleen::GoldenBatch(), Durability::kSynced);
+  for (const JournalBatch& batch : baleen::GoldenBatches2()) {
+    RETURN_IF_ERROR(journal->Commit(batch, Durability::kSynced));
+  }
+  return baleen::OkStatus();
 }
 
 Status Run(const std::string& verb, const std::string& path, int argc, char** argv) {

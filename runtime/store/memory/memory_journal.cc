@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <utility>
 
 #include "runtime/store/files.h"
@@ -18,16 +19,24 @@
 namespace baleen {
 namespace {
 
-struct Session {
-  SessionRecord record;
+/// A whole history: nothing is shared here, every fork and rewind copies.
+struct Timeline {
+  TimelineRecord record;
   std::vector<EventRecord> events;  ///< [seq - 1]
   std::vector<int32_t> ids;
   std::vector<uint64_t> hashes;  ///< Empty, or one per id.
 };
 
+struct Session {
+  SessionRecord record;
+  std::vector<Timeline> timelines;  ///< [number - 1]
+  Timeline& current() { return timelines[static_cast<size_t>(record.timeline - 1)]; }
+};
+
 struct Tables {
   std::mutex mutex;  ///< Guards everything below.
   std::map<std::string, Session, std::less<>> sessions;
+  int64_t last_key = 0;  ///< Of timelines.
   /// By request id and method.
   std::map<std::pair<std::string, std::string>, JournalBatch::RequestAnswer> answers;
 };
@@ -47,6 +56,27 @@ Result<Session*> Find(Tables& tables, std::string_view id) {
   return &found->second;
 }
 
+/// `number` 0: the current one.
+Result<Timeline*> FindTimeline(Tables& tables, std::string_view id, int64_t number) {
+  ASSIGN_OR_RETURN(Session* const session, Find(tables, id));
+  if (number == 0) return &session->current();
+  if (number > 0 && number <= static_cast<int64_t>(session->timelines.size())) {
+    return &session->timelines[static_cast<size_t>(number - 1)];
+  }
+  return NotFoundError(
+      "session '" + std::string(id) + "' has no timeline " + std::to_string(number),
+      "POINT_UNKNOWN");
+}
+
+Result<Timeline*> TimelineByKey(Tables& tables, int64_t key) {
+  for (auto& [id, session] : tables.sessions) {
+    for (Timeline& timeline : session.timelines) {
+      if (timeline.record.key == key) return &timeline;
+    }
+  }
+  return NotFoundError("timeline " + std::to_string(key) + " is not in the journal");
+}
+
 Status CheckRange(int64_t after, int64_t limit) {
   if (after >= 0 && limit >= 0) return OkStatus();
   return InvalidArgumentError("read from " + std::to_string(after) + " with limit " +
@@ -59,6 +89,9 @@ Status CheckShapes(const JournalBatch& batch) {
       RETURN_IF_ERROR(CheckSessionId(session.id));
       RETURN_IF_ERROR(CheckJsonObject(session.settings, kSettingsBytesMax));
     }
+  }
+  for (const JournalBatch::Fork& fork : batch.forks) {
+    RETURN_IF_ERROR(CheckSessionId(fork.session.id));
   }
   for (const EventRecord& event : batch.events) {
     if (event.kind.empty()) return InvalidArgumentError("an event has no kind");
@@ -79,103 +112,226 @@ Status CheckShapes(const JournalBatch& batch) {
   return OkStatus();
 }
 
-/// Where a session's sequence numbers and tokens end, while a batch is checked.
-struct Ends {
-  int64_t seq = 0;
-  int64_t tokens = 0;
-};
+/// The part of `base` up to `point`.
+Result<Timeline> BranchAt(const Timeline& base, const TimelinePoint& point) {
+  const bool has = point.seq >= 0 && point.tokens >= 0 && point.seq <= base.record.last_seq &&
+                   point.tokens <= base.record.tokens;
+  if (!has ||
+      (point.seq > 0 && base.events[static_cast<size_t>(point.seq - 1)].tokens > point.tokens)) {
+    return OutOfRangeError("session '" + point.session + "' has no point at event " +
+                               std::to_string(point.seq) + " and token " +
+                               std::to_string(point.tokens),
+                           "POINT_UNKNOWN");
+  }
+  Timeline branch = base;
+  branch.events.resize(static_cast<size_t>(point.seq));
+  branch.ids.resize(static_cast<size_t>(point.tokens));
+  if (!branch.hashes.empty()) branch.hashes.resize(branch.ids.size());
+  branch.record = {};
+  branch.record.base = base.record.key;
+  branch.record.base_seq = branch.record.last_seq = point.seq;
+  branch.record.base_tokens = branch.record.tokens = point.tokens;
+  return branch;
+}
 
-/// Whether the whole batch would succeed; changes nothing.
-class BatchCheck {
+void AppendTokens(Timeline& timeline, const TokenRun& run) {
+  const size_t before = timeline.ids.size();
+  timeline.ids.insert(timeline.ids.end(), run.ids.begin(), run.ids.end());
+  if (!run.logits_hashes.empty()) {
+    timeline.hashes.resize(before, 0);
+    timeline.hashes.insert(timeline.hashes.end(), run.logits_hashes.begin(),
+                           run.logits_hashes.end());
+  } else if (!timeline.hashes.empty()) {
+    timeline.hashes.resize(timeline.ids.size(), 0);
+  }
+  timeline.record.tokens = static_cast<int64_t>(timeline.ids.size());
+}
+
+/// Applies a batch to the tables: all of it, or after an error nothing.
+class BatchWriter {
  public:
-  explicit BatchCheck(const Tables& tables) : tables_(tables) {}
+  explicit BatchWriter(Tables& tables) : tables_(tables) {}
 
   Status Run(const JournalBatch& batch) {
-    for (const SessionRecord& session : batch.create_sessions) {
-      if (tables_.sessions.count(session.id) != 0 || ends_.count(session.id) != 0) {
-        return AlreadyExistsError("session '" + session.id + "' exists already");
+    Keep(batch);
+    const Status status = Apply(batch);
+    if (!status.ok()) Restore();
+    return status;
+  }
+
+ private:
+  void Keep(const JournalBatch& batch) {
+    const auto keep = [this](const std::string& id) {
+      const auto found = tables_.sessions.find(id);
+      before_[id] = found == tables_.sessions.end() ? std::nullopt : std::optional(found->second);
+    };
+    for (const auto& session : batch.create_sessions) keep(session.id);
+    for (const auto& fork : batch.forks) keep(fork.session.id);
+    for (const auto& rewind : batch.rewinds) keep(rewind.to.session);
+    for (const auto& select : batch.selects) keep(select.session);
+    for (const auto& pin : batch.pins) keep(pin.session);
+    for (const auto& session : batch.update_sessions) keep(session.id);
+    for (const auto& run : batch.tokens) keep(run.session);
+    for (const auto& event : batch.events) keep(event.session);
+    for (const auto& id : batch.delete_sessions) keep(id);
+  }
+
+  void Restore() {
+    for (auto& [id, session] : before_) {
+      if (session.has_value()) {
+        tables_.sessions[id] = std::move(*session);
+      } else {
+        tables_.sessions.erase(id);
       }
-      ends_[session.id] = {};
     }
-    for (const SessionRecord& session : batch.update_sessions) {
-      RETURN_IF_ERROR(EndsOf(session.id).status());
+    for (const auto& answer : answered_) tables_.answers.erase(answer);
+  }
+
+  Status Apply(const JournalBatch& batch) {
+    for (const auto& session : batch.create_sessions) RETURN_IF_ERROR(Add(session, {}));
+    for (const auto& fork : batch.forks) RETURN_IF_ERROR(Fork(fork));
+    for (const auto& rewind : batch.rewinds) RETURN_IF_ERROR(Rewind(rewind));
+    for (const auto& select : batch.selects) {
+      ASSIGN_OR_RETURN(const Timeline* wanted,
+                       FindTimeline(tables_, select.session, select.timeline));
+      tables_.sessions[select.session].record.timeline = wanted->record.number;
     }
-    for (const EventRecord& event : batch.events) {
-      ASSIGN_OR_RETURN(Ends* const ends, EndsOf(event.session));
-      if (event.seq != ends->seq + 1) {
-        return AbortedError("event of session '" + event.session + "' has seq " +
-                                std::to_string(event.seq) + ", expected " +
-                                std::to_string(ends->seq + 1),
-                            "SEQ_MISMATCH");
-      }
-      ends->seq = event.seq;
+    for (const auto& pin : batch.pins) {
+      ASSIGN_OR_RETURN(Session* const session, Find(tables_, pin.session));
+      session->record.pinned = pin.pinned;
     }
-    for (const TokenRun& run : batch.tokens) {
-      ASSIGN_OR_RETURN(Ends* const ends, EndsOf(run.session));
-      if (run.begin != ends->tokens) {
-        return AbortedError("tokens of session '" + run.session + "' begin at " +
-                                std::to_string(run.begin) + ", expected " +
-                                std::to_string(ends->tokens),
-                            "TOKENS_MISMATCH");
-      }
-      ends->tokens += static_cast<int64_t>(run.ids.size());
+    for (const auto& record : batch.update_sessions) {
+      ASSIGN_OR_RETURN(Session* const session, Find(tables_, record.id));
+      session->record.title = record.title;
+      session->record.settings = record.settings;
+      session->current().record.updated_ms = record.updated_ms;
     }
-    for (const JournalBatch::RequestAnswer& answer : batch.answers) {
-      if (tables_.answers.count({answer.request_id, answer.method}) != 0) {
+    for (const auto& run : batch.tokens) RETURN_IF_ERROR(Append(run));
+    for (const auto& event : batch.events) RETURN_IF_ERROR(Append(event));
+    for (const auto& id : batch.delete_sessions) {
+      RETURN_IF_ERROR(Find(tables_, id).status());
+      tables_.sessions.erase(id);
+    }
+    for (const auto& answer : batch.answers) {
+      const std::pair key(answer.request_id, answer.method);
+      if (!tables_.answers.try_emplace(key, answer).second) {
         return AlreadyExistsError("request '" + answer.request_id + "' is answered already");
       }
+      answered_.push_back(key);
     }
     return OkStatus();
   }
 
- private:
-  Result<Ends*> EndsOf(const std::string& id) {
-    const auto known = ends_.find(id);
-    if (known != ends_.end()) return &known->second;
-    const auto found = tables_.sessions.find(id);
-    if (found == tables_.sessions.end()) return NoSession(id);
-    const SessionRecord& record = found->second.record;
-    return &(ends_[id] = {record.last_seq, record.tokens});
+  Status Add(const SessionRecord& record, Timeline timeline) {
+    if (tables_.sessions.count(record.id) != 0) {
+      return AlreadyExistsError("session '" + record.id + "' exists already");
+    }
+    Session& session = tables_.sessions[record.id];
+    session.record = record;
+    session.record.timeline = 1;
+    timeline.record.created_ms = record.created_ms;
+    timeline.record.updated_ms = std::max(record.created_ms, record.updated_ms);
+    AddTimeline(session, std::move(timeline));
+    return OkStatus();
   }
 
-  const Tables& tables_;
-  std::map<std::string, Ends> ends_;
+  void AddTimeline(Session& session, Timeline timeline) {
+    timeline.record.key = ++tables_.last_key;
+    timeline.record.session = session.record.id;
+    timeline.record.number = static_cast<int64_t>(session.timelines.size()) + 1;
+    for (EventRecord& event : timeline.events) event.session = session.record.id;
+    session.timelines.push_back(std::move(timeline));
+  }
+
+  Status Fork(const JournalBatch::Fork& fork) {
+    ASSIGN_OR_RETURN(const Timeline* base,
+                     FindTimeline(tables_, fork.from.session, fork.from.timeline));
+    ASSIGN_OR_RETURN(Timeline timeline, BranchAt(*base, fork.from));
+    SessionRecord record = fork.session;
+    record.settings = tables_.sessions[fork.from.session].record.settings;
+    record.parent = fork.from.session;
+    return Add(record, std::move(timeline));
+  }
+
+  Status Rewind(const JournalBatch::Rewind& rewind) {
+    ASSIGN_OR_RETURN(const Timeline* base,
+                     FindTimeline(tables_, rewind.to.session, rewind.to.timeline));
+    ASSIGN_OR_RETURN(Timeline timeline, BranchAt(*base, rewind.to));
+    Session& session = tables_.sessions[rewind.to.session];
+    timeline.record.previous = session.record.timeline;
+    timeline.record.created_ms = timeline.record.updated_ms =
+        std::max(rewind.time_ms, session.current().record.updated_ms);
+    AddTimeline(session, std::move(timeline));
+    session.record.timeline = static_cast<int64_t>(session.timelines.size());
+    return OkStatus();
+  }
+
+  Status Append(const TokenRun& run) {
+    ASSIGN_OR_RETURN(Timeline* const timeline, FindTimeline(tables_, run.session, 0));
+    if (run.begin != timeline->record.tokens) {
+      return AbortedError("tokens of session '" + run.session + "' begin at " +
+                              std::to_string(run.begin) + ", expected " +
+                              std::to_string(timeline->record.tokens),
+                          "TOKENS_MISMATCH");
+    }
+    AppendTokens(*timeline, run);
+    return OkStatus();
+  }
+
+  Status Append(const EventRecord& event) {
+    ASSIGN_OR_RETURN(Timeline* const timeline, FindTimeline(tables_, event.session, 0));
+    if (event.seq != timeline->record.last_seq + 1) {
+      return AbortedError("event of session '" + event.session + "' has seq " +
+                              std::to_string(event.seq) + ", expected " +
+                              std::to_string(timeline->record.last_seq + 1),
+                          "SEQ_MISMATCH");
+    }
+    timeline->events.push_back(event);
+    timeline->events.back().tokens = timeline->record.tokens;
+    timeline->record.last_seq = event.seq;
+    timeline->record.updated_ms = std::max(timeline->record.updated_ms, event.time_ms);
+    return OkStatus();
+  }
+
+  Tables& tables_;
+  /// The sessions that the batch names, as they were; nothing: there was none.
+  std::map<std::string, std::optional<Session>> before_;
+  std::vector<std::pair<std::string, std::string>> answered_;
 };
 
-void AppendTokens(Session& session, const TokenRun& run) {
-  const size_t before = session.ids.size();
-  session.ids.insert(session.ids.end(), run.ids.begin(), run.ids.end());
-  if (!run.logits_hashes.empty()) {
-    session.hashes.resize(before, 0);
-    session.hashes.insert(session.hashes.end(), run.logits_hashes.begin(), run.logits_hashes.end());
-  } else if (!session.hashes.empty()) {
-    session.hashes.resize(session.ids.size(), 0);
-  }
-  session.record.tokens = static_cast<int64_t>(session.ids.size());
+/// The record as it stands on the current timeline.
+SessionRecord Current(Session& session) {
+  SessionRecord record = session.record;
+  const TimelineRecord& timeline = session.current().record;
+  record.updated_ms = timeline.updated_ms;
+  record.tokens = timeline.tokens;
+  record.last_seq = timeline.last_seq;
+  return record;
 }
 
-void Apply(Tables& tables, const JournalBatch& batch) {
-  for (const SessionRecord& record : batch.create_sessions) {
-    Session& session = tables.sessions[record.id];
-    session.record = record;
-    session.record.tokens = session.record.last_seq = 0;
+Result<std::vector<EventRecord>> EventsOf(const Timeline& timeline, int64_t after, int64_t limit) {
+  RETURN_IF_ERROR(CheckRange(after, limit));
+  const auto& events = timeline.events;
+  const auto first = std::min(static_cast<size_t>(after), events.size());
+  const auto count =
+      std::min(static_cast<size_t>(std::min(limit, kRowsPerReadMax)), events.size() - first);
+  const auto begin = events.begin() + static_cast<int64_t>(first);
+  return std::vector<EventRecord>(begin, begin + static_cast<int64_t>(count));
+}
+
+Result<TokenRun> TokensOf(const Timeline& timeline, int64_t begin, int64_t count) {
+  RETURN_IF_ERROR(CheckRange(begin, count));
+  const auto size = static_cast<int64_t>(timeline.ids.size());
+  const int64_t first = std::min(begin, size);
+  const int64_t last = first + std::min({count, kTokensPerReadMax, size - first});
+  TokenRun run;
+  run.session = timeline.record.session;
+  run.begin = begin;
+  run.ids.assign(timeline.ids.begin() + first, timeline.ids.begin() + last);
+  if (!timeline.hashes.empty()) {
+    run.logits_hashes.assign(timeline.hashes.begin() + first, timeline.hashes.begin() + last);
   }
-  for (const SessionRecord& record : batch.update_sessions) {
-    SessionRecord& stored = tables.sessions[record.id].record;
-    stored.title = record.title;
-    stored.settings = record.settings;
-    stored.updated_ms = record.updated_ms;
-  }
-  for (const EventRecord& event : batch.events) {
-    Session& session = tables.sessions[event.session];
-    session.events.push_back(event);
-    session.record.last_seq = event.seq;
-    session.record.updated_ms = std::max(session.record.updated_ms, event.time_ms);
-  }
-  for (const TokenRun& run : batch.tokens) AppendTokens(tables.sessions[run.session], run);
-  for (const JournalBatch::RequestAnswer& answer : batch.answers) {
-    tables.answers[{answer.request_id, answer.method}] = answer;
-  }
+  return run;
 }
 
 }  // namespace
@@ -211,17 +367,15 @@ Status Journal::Commit(const JournalBatch& batch, Durability /*durability*/) {
   if (impl_->read_only) return FailedPreconditionError("the journal is open read-only");
   RETURN_IF_ERROR(CheckShapes(batch));
   const std::lock_guard<std::mutex> lock(impl_->tables->mutex);
-  RETURN_IF_ERROR(BatchCheck(*impl_->tables).Run(batch));
-  Apply(*impl_->tables, batch);
-  return OkStatus();
+  return BatchWriter(*impl_->tables).Run(batch);
 }
 
 Status Journal::Sync() { return OkStatus(); }
 
 Result<SessionRecord> Journal::GetSession(std::string_view id) {
   const std::lock_guard<std::mutex> lock(impl_->tables->mutex);
-  ASSIGN_OR_RETURN(const Session* session, Find(*impl_->tables, id));
-  return session->record;
+  ASSIGN_OR_RETURN(Session* const session, Find(*impl_->tables, id));
+  return Current(*session);
 }
 
 Result<std::vector<SessionRecord>> Journal::ListSessions(std::string_view after_id, int64_t limit) {
@@ -235,9 +389,9 @@ Result<std::vector<SessionRecord>> Journal::ListSessions(std::string_view after_
   if (!after_id.empty()) {
     ASSIGN_OR_RETURN(after, Find(*impl_->tables, after_id));
   }
-  for (const auto& [id, session] : impl_->tables->sessions) {
+  for (auto& [id, session] : impl_->tables->sessions) {
     if (after == nullptr || place(session.record) > place(after->record)) {
-      sessions.push_back(session.record);
+      sessions.push_back(Current(session));
     }
   }
   std::sort(sessions.begin(), sessions.end(),
@@ -247,22 +401,70 @@ Result<std::vector<SessionRecord>> Journal::ListSessions(std::string_view after_
   return sessions;
 }
 
-Result<std::vector<EventRecord>> Journal::ReadEvents(std::string_view session, int64_t after,
-                                                     int64_t limit) {
-  RETURN_IF_ERROR(CheckRange(after, limit));
+Result<std::vector<TimelineRecord>> Journal::ListTimelines(std::string_view session,
+                                                           int64_t after_key, int64_t limit) {
+  RETURN_IF_ERROR(CheckRange(0, limit));
   const std::lock_guard<std::mutex> lock(impl_->tables->mutex);
-  ASSIGN_OR_RETURN(const Session* found, Find(*impl_->tables, session));
-  const auto& events = found->events;
-  const auto first = std::min(static_cast<size_t>(after), events.size());
-  const auto count =
-      std::min(static_cast<size_t>(std::min(limit, kRowsPerReadMax)), events.size() - first);
-  const auto begin = events.begin() + static_cast<int64_t>(first);
-  return std::vector<EventRecord>(begin, begin + static_cast<int64_t>(count));
+  if (!session.empty()) RETURN_IF_ERROR(Find(*impl_->tables, session).status());
+  std::vector<TimelineRecord> timelines;
+  for (const auto& [id, owner] : impl_->tables->sessions) {
+    for (const Timeline& timeline : owner.timelines) {
+      if ((session.empty() || id == session) && timeline.record.key > after_key) {
+        timelines.push_back(timeline.record);
+      }
+    }
+  }
+  std::sort(timelines.begin(), timelines.end(),
+            [](const auto& a, const auto& b) { return a.key < b.key; });
+  const auto count = static_cast<size_t>(std::min(limit, kRowsPerReadMax));
+  if (timelines.size() > count) timelines.resize(count);
+  return timelines;
 }
 
-Result<EventRecord> Journal::LastEvent(std::string_view session, std::string_view kind) {
+Result<int64_t> Journal::LastSharedSeq(std::string_view session, int64_t timeline, int64_t other) {
   const std::lock_guard<std::mutex> lock(impl_->tables->mutex);
-  ASSIGN_OR_RETURN(const Session* found, Find(*impl_->tables, session));
+  ASSIGN_OR_RETURN(const Timeline* one, FindTimeline(*impl_->tables, session, timeline));
+  ASSIGN_OR_RETURN(const Timeline* two, FindTimeline(*impl_->tables, session, other));
+  // Two timelines share the shorter of the lines that lead from each to their common base.
+  const auto line = [&](const Timeline* from) {
+    std::map<int64_t, int64_t> shared;  // key -> events of it that `from` has
+    int64_t seq = from->record.last_seq;
+    while (true) {
+      shared[from->record.key] = seq;
+      const auto base = TimelineByKey(*impl_->tables, from->record.base);
+      if (!base.ok()) return shared;
+      seq = std::min(seq, from->record.base_seq);
+      from = *base;
+    }
+  };
+  const auto first = line(one);
+  const auto second = line(two);
+  int64_t shared = 0;
+  for (const auto& [key, seq] : first) {
+    const auto common = second.find(key);
+    if (common != second.end()) shared = std::max(shared, std::min(seq, common->second));
+  }
+  return shared;
+}
+
+Result<std::vector<EventRecord>> Journal::ReadEvents(std::string_view session, int64_t after,
+                                                     int64_t limit, int64_t timeline) {
+  const std::lock_guard<std::mutex> lock(impl_->tables->mutex);
+  ASSIGN_OR_RETURN(const Timeline* found, FindTimeline(*impl_->tables, session, timeline));
+  return EventsOf(*found, after, limit);
+}
+
+Result<std::vector<EventRecord>> Journal::ReadTimelineEvents(int64_t key, int64_t after,
+                                                             int64_t limit) {
+  const std::lock_guard<std::mutex> lock(impl_->tables->mutex);
+  ASSIGN_OR_RETURN(const Timeline* found, TimelineByKey(*impl_->tables, key));
+  return EventsOf(*found, after, limit);
+}
+
+Result<EventRecord> Journal::LastEvent(std::string_view session, std::string_view kind,
+                                       int64_t timeline) {
+  const std::lock_guard<std::mutex> lock(impl_->tables->mutex);
+  ASSIGN_OR_RETURN(const Timeline* found, FindTimeline(*impl_->tables, session, timeline));
   const auto event = std::find_if(found->events.rbegin(), found->events.rend(),
                                   [&](const EventRecord& entry) { return entry.kind == kind; });
   if (event != found->events.rend()) return *event;
@@ -270,21 +472,28 @@ Result<EventRecord> Journal::LastEvent(std::string_view session, std::string_vie
                        "'");
 }
 
-Result<TokenRun> Journal::ReadTokens(std::string_view session, int64_t begin, int64_t count) {
-  RETURN_IF_ERROR(CheckRange(begin, count));
+Result<EventRecord> Journal::EventAtTokens(std::string_view session, int64_t tokens,
+                                           int64_t timeline) {
   const std::lock_guard<std::mutex> lock(impl_->tables->mutex);
-  ASSIGN_OR_RETURN(const Session* found, Find(*impl_->tables, session));
-  const auto size = static_cast<int64_t>(found->ids.size());
-  const int64_t first = std::min(begin, size);
-  const int64_t last = first + std::min({count, kTokensPerReadMax, size - first});
-  TokenRun run;
-  run.session = session;
-  run.begin = begin;
-  run.ids.assign(found->ids.begin() + first, found->ids.begin() + last);
-  if (!found->hashes.empty()) {
-    run.logits_hashes.assign(found->hashes.begin() + first, found->hashes.begin() + last);
-  }
-  return run;
+  ASSIGN_OR_RETURN(const Timeline* found, FindTimeline(*impl_->tables, session, timeline));
+  const auto event = std::find_if(found->events.rbegin(), found->events.rend(),
+                                  [&](const EventRecord& entry) { return entry.tokens <= tokens; });
+  if (event != found->events.rend()) return *event;
+  return NotFoundError("session '" + std::string(session) + "' has no event that saw at most " +
+                       std::to_string(tokens) + " tokens");
+}
+
+Result<TokenRun> Journal::ReadTokens(std::string_view session, int64_t begin, int64_t count,
+                                     int64_t timeline) {
+  const std::lock_guard<std::mutex> lock(impl_->tables->mutex);
+  ASSIGN_OR_RETURN(const Timeline* found, FindTimeline(*impl_->tables, session, timeline));
+  return TokensOf(*found, begin, count);
+}
+
+Result<TokenRun> Journal::ReadTimelineTokens(int64_t key, int64_t begin, int64_t count) {
+  const std::lock_guard<std::mutex> lock(impl_->tables->mutex);
+  ASSIGN_OR_RETURN(const Timeline* found, TimelineByKey(*impl_->tables, key));
+  return TokensOf(*found, begin, count);
 }
 
 Result<std::string> Journal::FindAnswer(std::string_view request_id, std::string_view method) {
@@ -302,10 +511,21 @@ Result<JournalReport> Journal::Verify(std::string_view session) {
   for (const auto& [id, stored] : impl_->tables->sessions) {
     if (!session.empty() && id != session) continue;
     ++report.sessions;
-    report.events += static_cast<int64_t>(stored.events.size());
-    report.tokens += static_cast<int64_t>(stored.ids.size());
+    for (const Timeline& timeline : stored.timelines) {
+      ++report.timelines;
+      report.events += static_cast<int64_t>(timeline.events.size());
+      report.tokens += static_cast<int64_t>(timeline.ids.size());
+    }
   }
   return report;
 }
+
+Status Journal::Backup(const std::string& /*path*/) {
+  return UnimplementedError("this build keeps journals in memory; there is no file to back up");
+}
+
+Status Journal::Compact() { return OkStatus(); }
+
+Result<int64_t> Journal::BytesOnDisk() { return int64_t{0}; }
 
 }  // namespace baleen
