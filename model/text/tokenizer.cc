@@ -129,6 +129,9 @@ class Tokenizer::Impl {
   std::vector<bool> added;         ///< [vocab]
   std::array<int32_t, 256> byte_ids{};
   MergeTable merges;
+  /// Pieces that are tokens as they are, by their bytes; empty unless the file ignores merges for
+  /// them. Borrows: bytes.
+  std::unordered_map<std::string_view, int32_t> whole_pieces;
   AddedTokenMatcher matcher;
   std::unordered_map<std::string, int32_t> added_ids;
   std::string digest;
@@ -141,6 +144,7 @@ class Tokenizer::Impl {
   };
   Status PlaceTokens(const TokenizerTables& tables);
   Status PlaceMerges(const TokenizerTables& tables);
+  void PlaceWholePieces();
   Status CheckHashes(const TokenizerTables& tables);
   Status Flush(Run* run, BpeMerger* merger, std::vector<int32_t>* out, EncodeStats* stats) const;
 };
@@ -203,6 +207,15 @@ Status Tokenizer::Impl::PlaceMerges(const TokenizerTables& tables) {
   return OkStatus();
 }
 
+void Tokenizer::Impl::PlaceWholePieces() {
+  whole_pieces.reserve(bytes.size());
+  for (size_t id = 0; id < bytes.size(); ++id) {
+    if (!bytes[id].empty() && !added[id]) {
+      whole_pieces.emplace(bytes[id], static_cast<int32_t>(id));
+    }
+  }
+}
+
 Status Tokenizer::Impl::CheckHashes(const TokenizerTables& tables) {
   CanonicalHash tokens_hash;
   for (const std::string& text : tables.tokens) tokens_hash.Add(text);
@@ -213,6 +226,7 @@ Status Tokenizer::Impl::CheckHashes(const TokenizerTables& tables) {
   CanonicalHash all;
   all.Add(tokens_hex);
   all.Add(merges_hex);
+  if (tables.ignore_merges) all.Add("ignore_merges");
   for (size_t id = 0; id < added.size(); ++id) {
     if (added[id]) all.Add(std::to_string(id));
   }
@@ -244,6 +258,7 @@ Result<std::unique_ptr<Tokenizer::Impl>> Tokenizer::Impl::Build(TokenizerTables 
   RETURN_IF_ERROR(impl->PlaceTokens(tables));
   RETURN_IF_ERROR(impl->CheckHashes(tables));
   RETURN_IF_ERROR(impl->PlaceMerges(tables));
+  if (tables.ignore_merges) impl->PlaceWholePieces();
   return impl;
 }
 
@@ -263,7 +278,13 @@ Status Tokenizer::Impl::Flush(Run* run, BpeMerger* merger, std::vector<int32_t>*
   const auto encode_plain = [&](size_t begin, size_t end) {
     PieceScanner scanner(text.substr(begin, end - begin));
     for (std::string_view piece = scanner.Next(); !piece.empty(); piece = scanner.Next()) {
-      merger->Encode(piece, out, stats);
+      const auto whole = whole_pieces.find(piece);
+      if (whole == whole_pieces.end()) {
+        merger->Encode(piece, out, stats);
+        continue;
+      }
+      out->push_back(whole->second);
+      if (stats != nullptr) ++stats->pieces;
     }
   };
   size_t done = 0;

@@ -118,10 +118,14 @@ Status CheckModel(const Json& model) {
       return Unsupported("model." + std::string(name), "null", value);
     }
   }
-  for (const char* name : {"fuse_unk", "byte_fallback", "ignore_merges"}) {
+  for (const char* name : {"fuse_unk", "byte_fallback"}) {
     if (!IsFalseOrAbsent(Member(model, name))) {
       return Unsupported("model." + std::string(name), "false", Member(model, name));
     }
+  }
+  const Json& ignore_merges = Member(model, "ignore_merges");
+  if (!ignore_merges.is_null() && !ignore_merges.is_boolean()) {
+    return Unsupported("model.ignore_merges", "true or false", ignore_merges);
   }
   if (!Member(model, "vocab").is_object() || !Member(model, "merges").is_array()) {
     return InvalidArgumentError(
@@ -204,6 +208,7 @@ Result<TokenizerTables> ReadTokenizerJson(std::string_view json) {
   RETURN_IF_ERROR(CheckModel(model));
   RETURN_IF_ERROR(CheckPipeline(root));
   TokenizerTables tables;
+  tables.ignore_merges = !IsFalseOrAbsent(Member(model, "ignore_merges"));
   for (const auto& [text, id] : Member(model, "vocab").items()) {
     RETURN_IF_ERROR(PlaceToken(text, id, &tables));
   }

@@ -19,6 +19,7 @@ struct TokenizerTables {
   std::vector<std::string> tokens;  ///< By id, as written in the file; empty: no such id.
   std::vector<bool> added;          ///< By id.
   std::vector<std::pair<std::string, std::string>> merges;  ///< By rank, as written.
+  bool ignore_merges = false;  ///< A piece that is a token is that token, whatever its merges say.
 };
 
 /// Errors: INVALID_ARGUMENT naming the part, what is supported and what was found.
