@@ -29,6 +29,8 @@ ASCII_PIECES = re.compile(
     rf"[0-9]{{1,3}}|[{PUNCTUATION}][A-Za-z]+|[^\r\n{PUNCTUATION}A-Za-z0-9]?[A-Za-z]+"
     rf"| ?[{PUNCTUATION}]+[\r\n]*|\s*[\r\n]+|\s+(?=[0-9])|\s+(?!\S)|\s+")
 
+CONTROL = re.compile("<｜[^｜]*｜>|｜DSML｜|</?think>")  # What no piece crosses.
+
 FIRST = ["<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>", "<｜▁pad▁｜>"]
 LAST = ["<｜User｜>", "<｜Assistant｜>", "<think>", "</think>", "｜DSML｜", "<｜latest_reminder｜>",
         "<｜action｜>", "<｜query｜>", "<｜authority｜>", "<｜domain｜>", "<｜title｜>", "<｜read_url｜>"]
@@ -58,11 +60,12 @@ def symbols_of(text):
 
 
 def count(text):
-  """[(piece, count)], most frequent first. Lines with anything but ASCII are left out."""
+  """[(piece, count)], most frequent first. Only ASCII: the rest is spelt in bytes."""
   pieces = collections.Counter()
-  for line in text.splitlines(keepends=True):
-    if line.isascii():
-      pieces.update(ASCII_PIECES.findall(line))
+  for run in CONTROL.split(text):
+    for part in [run] if run.isascii() else run.splitlines(keepends=True):
+      if part.isascii():
+        pieces.update(ASCII_PIECES.findall(part))
   return sorted(pieces.items(), key=lambda item: (-item[1], item[0]))[:PIECES_MAX]
 
 

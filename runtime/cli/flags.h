@@ -55,5 +55,6 @@ void AddLogits(CLI::App& app, int* exit_code);
 void AddText(CLI::App& app, int* exit_code);
 void AddModel(CLI::App& app, int* exit_code);
 void AddBench(CLI::App& app, int* exit_code);
+void AddCorpus(CLI::App& app, int* exit_code);
 
 }  // namespace baleen::cli

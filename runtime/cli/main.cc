@@ -14,7 +14,7 @@ int main(int argc, char** argv) {
   int exit_code = cli::kExitOk;
   for (const cli::Registrar add :
        {&cli::AddServe, &cli::AddChat, &cli::AddRun, &cli::AddSessions, &cli::AddGenerate,
-        &cli::AddLogits, &cli::AddText, &cli::AddModel, &cli::AddBench}) {
+        &cli::AddLogits, &cli::AddText, &cli::AddModel, &cli::AddBench, &cli::AddCorpus}) {
     add(app, &exit_code);
   }
   try {
