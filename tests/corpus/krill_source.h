@@ -6,11 +6,12 @@
 #include <string>
 
 #include "model/training/corpus/conversation_source.h"
+#include "tests/testing/test_paths.h"
 
 namespace baleen::training {
 
 inline std::string KrillTokenizerPath() {
-  return std::string(BALEEN_SOURCE_DIR) + "/model/krill/tokenizer.json";
+  return std::string(kSourceDir) + "/model/krill/tokenizer.json";
 }
 
 inline const Tokenizer& KrillTokenizer() {
@@ -25,8 +26,8 @@ inline ConversationOptions KrillOptions(Split split, int64_t tokens_max, uint64_
   options.split = split;
   options.tokens_max = tokens_max;
   options.seed = seed;
-  options.texts = {std::string(BALEEN_SOURCE_DIR) + "/ARCHITECTURE.md",
-                   std::string(BALEEN_SOURCE_DIR) + "/CONTRIBUTING.md"};
+  options.texts = {std::string(kSourceDir) + "/ARCHITECTURE.md",
+                   std::string(kSourceDir) + "/CONTRIBUTING.md"};
   return options;
 }
 

@@ -6,6 +6,7 @@
 #include <sstream>
 
 #include "model/text/chat_encoder.h"
+#include "tests/testing/test_paths.h"
 #include "tests/text/v4_tokenizer.h"
 
 namespace baleen {
@@ -15,7 +16,7 @@ using Json = nlohmann::json;
 
 const Tokenizer& KrillTokenizer() {
   static const std::unique_ptr<Tokenizer> tokenizer = [] {
-    auto loaded = Tokenizer::Load(std::string(BALEEN_SOURCE_DIR) + "/model/krill/tokenizer.json");
+    auto loaded = Tokenizer::Load(std::string(kSourceDir) + "/model/krill/tokenizer.json");
     INFO(loaded.status().ToString());
     REQUIRE(loaded.ok());
     return std::move(loaded).value();
@@ -106,7 +107,7 @@ TEST_CASE("Krill's tokenizer gives back any text", "[krill][tokenizer]") {
 
 TEST_CASE("A piece that is a token stays whole only if the file ignores merges",
           "[krill][tokenizer]") {
-  const std::string path = std::string(BALEEN_SOURCE_DIR) + "/model/krill/tokenizer.json";
+  const std::string path = std::string(kSourceDir) + "/model/krill/tokenizer.json";
   std::ifstream file(path, std::ios::binary);
   Json json = Json::parse(file);
   CHECK(Ids(" the").size() == 1);
