@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "model/training/config_reader.h"
+#include "model/training/corpus/conversation_source.h"
 #include "model/training/jsonl_source.h"
 #include "model/training/mixed_source.h"
 #include "model/training/random_stream.h"
@@ -49,12 +50,56 @@ Result<std::unique_ptr<SampleSource>> OpenJsonl(const Json& fields, const Source
   return OpenJsonlSource(options);
 }
 
+void ReadShares(const Json* shares, ConversationOptions* options, ConfigReader* reader) {
+  if (shares == nullptr) return;
+  if (!shares->is_object()) return reader->Complain("shares", "an object", ShownJson(*shares));
+  for (const auto& [task, share] : shares->items()) {
+    if (!share.is_number()) return reader->Complain("shares." + task, "a number", ShownJson(share));
+    options->shares[task] = share.get<double>();
+  }
+}
+
+Result<std::unique_ptr<SampleSource>> OpenConversations(const Json& fields,
+                                                        const SourceSetting& setting) {
+  ConversationOptions options;
+  options.seed = setting.seed;
+  ConfigReader reader(fields, "source \"conversations\": ");
+  if (reader.Require("tokenizer") != nullptr) reader.Text("tokenizer", &options.tokenizer);
+  reader.Choice("split", {"train", "validation"}, &options.split);
+  reader.Int("tokens_max", &options.tokens_max, 1, kTokenMax);
+  reader.Number("assistant_weight", &options.weights.assistant, 0, 1000);
+  reader.Number("other_weight", &options.weights.other, 0, 1000);
+  ReadShares(reader.Find("shares"), &options, &reader);
+  const auto resolved = [&](const std::string& path) {
+    return (std::filesystem::path(setting.folder) / path).string();
+  };
+  if (const Json* texts = reader.Find("texts"); texts != nullptr) {
+    const bool paths =
+        texts->is_array() && std::all_of(texts->begin(), texts->end(),
+                                         [](const Json& path) { return path.is_string(); });
+    if (!paths) reader.Complain("texts", "an array of paths", ShownJson(*texts));
+    for (size_t i = 0; paths && i < texts->size(); ++i) {
+      options.texts.push_back(resolved((*texts)[i].get<std::string>()));
+    }
+  }
+  RETURN_IF_ERROR(reader.Finish());
+  options.tokenizer = resolved(options.tokenizer);
+  ASSIGN_OR_RETURN(auto source, ConversationSource::Open(options));
+  if (source->vocab() > setting.vocab) {
+    return InvalidArgumentError("source \"conversations\": the tokenizer has " +
+                                std::to_string(source->vocab()) + " ids, the model " +
+                                std::to_string(setting.vocab));
+  }
+  return std::unique_ptr<SampleSource>(std::move(source));
+}
+
 struct Kind {
   const char* name;
   Result<std::unique_ptr<SampleSource>> (*open)(const Json& fields, const SourceSetting& setting);
 };
 
-constexpr Kind kKinds[] = {{"synthetic", &OpenSynthetic}, {"jsonl", &OpenJsonl}};
+constexpr Kind kKinds[] = {
+    {"synthetic", &OpenSynthetic}, {"jsonl", &OpenJsonl}, {"conversations", &OpenConversations}};
 
 Result<std::unique_ptr<SampleSource>> OpenSource(const SourceSpec& spec,
                                                  const SourceSetting& setting) {

@@ -13,7 +13,7 @@ namespace baleen::training {
 
 /// A source as a config states it.
 struct SourceSpec {
-  std::string kind;     ///< "synthetic", "jsonl", ...
+  std::string kind;     ///< "synthetic", "jsonl", "conversations"
   double share = 1;     ///< Of the samples, relative to the other sources'.
   std::string options;  ///< The kind's own fields as the text of one JSON object.
 };

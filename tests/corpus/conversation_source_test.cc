@@ -5,6 +5,7 @@
 #include <fstream>
 #include <set>
 
+#include "model/training/source_registry.h"
 #include "tests/corpus/krill_source.h"
 #include "tests/testing/temp_directory.h"
 
@@ -111,6 +112,35 @@ TEST_CASE("Options that cannot be are refused by name", "[corpus]") {
   options.texts.clear();
   options.tokenizer = "/nowhere/tokenizer.json";
   CHECK_THAT(refusal(options), Catch::Contains("/nowhere/tokenizer.json"));
+}
+
+TEST_CASE("A training config opens conversations by kind", "[corpus]") {
+  const SourceSetting setting{std::string(kSourceDir) + "/model", 7, 2048};
+  const auto open = [&](const std::string& options, int64_t vocab) {
+    SourceSetting own = setting;
+    own.vocab = vocab;
+    return OpenSources({{"conversations", 1, options}}, own);
+  };
+  const std::string tokenizer = R"("tokenizer": "krill/tokenizer.json")";
+  const auto source = open("{" + tokenizer + R"(, "tokens_max": 300, "shares": {"copy": 2},
+                                              "texts": ["README.md"]})",
+                           2048);
+  INFO(source.status().ToString());
+  REQUIRE(source.ok());
+  CHECK((*source)->Next().ok());
+  CHECK_THAT((*source)->identity(), Catch::Contains("copy=2"));
+  const auto refusal = [&](const std::string& options, int64_t vocab = 2048) {
+    const auto refused = open(options, vocab);
+    REQUIRE_FALSE(refused.ok());
+    return refused.status().message();
+  };
+  CHECK_THAT(refusal("{}"), Catch::Contains("tokenizer"));
+  CHECK_THAT(refusal("{" + tokenizer + "}", 2000), Catch::Contains("2048"));
+  // Nobody trains on what is asked.
+  CHECK_THAT(refusal("{" + tokenizer + R"(, "split": "evaluation"})"), Catch::Contains("split"));
+  CHECK_THAT(refusal("{" + tokenizer + R"(, "shares": {"copy": "much"}})"),
+             Catch::Contains("shares.copy"));
+  CHECK_THAT(refusal("{" + tokenizer + R"(, "texts": [1]})"), Catch::Contains("texts"));
 }
 
 // Shows one of each and how fast they come: build/release/bin/tests_corpus "[.show]"

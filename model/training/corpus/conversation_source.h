@@ -46,6 +46,7 @@ class ConversationSource final : public SampleSource {
   uint64_t position() const override { return position_; }
   Status Seek(uint64_t position) override;
   std::string identity() const override { return identity_; }
+  int64_t vocab() const { return tokenizer_->vocab(); }
 
   /// The conversation at position() and its tokens; the position grows by one.
   Result<Conversation> NextConversation(EncodedConversation* encoded);
