@@ -110,6 +110,11 @@ Result<std::unique_ptr<Journal>> Journal::Open(const JournalOptions& options) {
     }
     RETURN_IF_ERROR(mode.Run());
     RETURN_IF_ERROR(SyncDirectory(DirectoryOf(options.path)));
+    // The kernel may be the only one who knows what an earlier process left in the log: after a
+    // sync that failed it forgets what it could not write. Recovery stops at the first such page,
+    // and what was appended behind it would be lost with the power. So the log is emptied into the
+    // file first.
+    RETURN_IF_ERROR(database->Exec("PRAGMA wal_checkpoint(TRUNCATE)"));
   }
   return std::unique_ptr<Journal>(new Journal(std::make_unique<Impl>(std::move(database))));
 }

@@ -1,4 +1,4 @@
-// The program that the survival tests kill: opens a data directory, brings its session to the end
+// The program that sync_test.cc traces: opens a data directory, brings its session to the end
 // of a wanted turn, and says what it was told as soon as it was told.
 //
 //   session_worker DATA_DIR MODEL WORKSPACE TURNS

@@ -3,7 +3,9 @@
 #include <fstream>
 #include <regex>
 
-#include "tests/runtime/survivor.h"
+#include "tests/runtime/fixture.h"
+#include "tests/testing/child.h"
+#include "tests/testing/strace.h"
 
 namespace baleen {
 namespace {
@@ -15,9 +17,9 @@ struct Fact {
 };
 
 std::vector<Fact> TraceFacts(const std::string& data_dir, const std::string& trace) {
-  Child worker(WorkerCommand(
-      data_dir, 2,
-      {"strace", "-f", "-y", "-qq", "-s", "64", "-o", trace, "-e", "trace=fdatasync,fsync,write"}));
+  Child worker({"strace", "-f", "-y", "-qq", "-s", "64", "-o", trace, "-e",
+                "trace=fdatasync,fsync,write", SESSION_WORKER, data_dir, TinyModel(),
+                SmallWorkspace(), "2"});
   const auto lines = worker.ReadAll();
   CAPTURE(lines);
   REQUIRE(worker.Wait() == 0);

@@ -10,18 +10,11 @@
 #include "tests/store/samples.h"
 #include "tests/store/status_checks.h"
 #include "tests/testing/child.h"
+#include "tests/testing/strace.h"
 #include "tests/testing/temp_directory.h"
 
 namespace baleen {
 namespace {
-
-/// strace can't trace in some containers.
-bool StraceWorks() {
-  Child probe({"strace", "-f", "-o", "/dev/null", "-e", "trace=fsync", "true"});
-  if (probe.started() && probe.Wait() == 0) return true;
-  WARN("SKIPPED: strace is missing or may not trace here");
-  return false;
-}
 
 /// The number after the last "ack ", or 0.
 int64_t LastAck(const std::vector<std::string>& lines) {

@@ -1,7 +1,10 @@
 // TempDirectory: a fresh folder per test, removed after. Set TMPDIR to choose where.
+// MemoryDirectory: one in memory if there is such a place, for tests that make thousands of files
+// and no promise about disks.
 #pragma once
 
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -12,8 +15,9 @@ namespace baleen {
 
 class TempDirectory {
  public:
-  TempDirectory() {
-    std::string name = (std::filesystem::temp_directory_path() / "baleen-XXXXXX").string();
+  TempDirectory() : TempDirectory(std::filesystem::temp_directory_path()) {}
+  explicit TempDirectory(const std::filesystem::path& parent) {
+    std::string name = (parent / "baleen-XXXXXX").string();
     path_ = mkdtemp(name.data()) != nullptr ? name : "";
   }
   ~TempDirectory() {
@@ -34,6 +38,17 @@ class TempDirectory {
 
  private:
   std::string path_;
+};
+
+class MemoryDirectory : public TempDirectory {
+ public:
+  MemoryDirectory() : TempDirectory(Place()) {}
+
+ private:
+  static std::filesystem::path Place() {
+    const char* memory = "/dev/shm";
+    return access(memory, W_OK) == 0 ? memory : std::filesystem::temp_directory_path();
+  }
 };
 
 }  // namespace baleen
