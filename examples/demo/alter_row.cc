@@ -49,8 +49,10 @@ Status AlterRow(const std::string& folder, const std::string& session, const KvS
   for (int64_t i = 0; i < stream->row_bytes; ++i) {
     block.bytes[static_cast<size_t>(stream->offset + i)] ^= std::byte{0x80};  // the sign
   }
-  RETURN_IF_ERROR(store->DropBlock(key));
-  RETURN_IF_ERROR(store->PutBlock(key, block.tokens, block.streams, block.bytes));
+  ASSIGN_OR_RETURN(const BlockShape shape,
+                   BlockShape::Make(block.streams, std::ssize(block.bytes)));
+  RETURN_IF_ERROR(store->DropBlocks({&key, 1}, DropReason::kRequested));
+  RETURN_IF_ERROR(store->PutBlock(key, block.tokens, shape, block.bytes));
   RETURN_IF_ERROR(store->Flush());
   std::cout << "negated row 0 of " << stream->name << " in block " << wanted << " ("
             << BlockKeyHex(key).substr(0, 16) << "...)\n";

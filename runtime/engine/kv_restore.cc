@@ -12,7 +12,7 @@ class Restorer {
   Restorer(const KvHome& home, std::span<const int32_t> tokens, RestoreReport* report)
       : home_(home), tokens_(tokens), report_(report) {
     const KvLayout layout = KvLayout::Make(home.model->config(), home.model->row_format());
-    streams_ = StoredStreams(layout);
+    shape_ = StoredShape(layout);
     block_bytes_ = layout.block_bytes;
     const int64_t count = static_cast<int64_t>(tokens.size()) / kBlockTokens;
     BlockKey parent{};
@@ -76,8 +76,8 @@ class Restorer {
   Result<bool> LoadBlocks(int64_t border) {
     while (static_cast<int64_t>(blocks_.size()) < border) {
       const auto index = static_cast<int64_t>(blocks_.size());
-      auto stored = home_.store->LoadBlock(keys_[static_cast<size_t>(index)], BlockTokens(index),
-                                           streams_, block_bytes_);
+      auto stored =
+          home_.store->LoadBlock(keys_[static_cast<size_t>(index)], BlockTokens(index), shape_);
       if (stored.ok()) {
         report_->bytes_read += block_bytes_;
         blocks_.push_back(std::make_shared<const KvBlock>(std::move(stored).value()));
@@ -94,7 +94,7 @@ class Restorer {
 
   /// Computes block `index` again, from the nearest checkpoint whose blocks are at hand.
   Status Repair(int64_t index) {
-    home_.store->DropBlock(keys_[static_cast<size_t>(index)])
+    home_.store->DropBlocks({&keys_[static_cast<size_t>(index)], 1}, DropReason::kDamaged)
         .IgnoreError("the recomputed block is used from RAM even if the bad one stays");
     // Damage often comes in runs: the sequence that repaired the block before this one goes on.
     if (repair_ == nullptr ||
@@ -144,7 +144,7 @@ class Restorer {
   std::vector<BlockKey> keys_;
   std::vector<std::shared_ptr<const KvBlock>> blocks_;
   std::unique_ptr<LiveSequence> repair_;
-  std::vector<StoredStream> streams_;  // of this model's blocks
+  BlockShape shape_;  // of this model's blocks
   int64_t block_bytes_ = 0;
 };
 

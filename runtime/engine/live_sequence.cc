@@ -4,13 +4,15 @@
 
 namespace baleen {
 
-std::vector<StoredStream> StoredStreams(const KvLayout& layout) {
+BlockShape StoredShape(const KvLayout& layout) {
   std::vector<StoredStream> streams;
   streams.reserve(layout.streams.size());
   for (const KvStream& stream : layout.streams) {
     streams.push_back({stream.name, stream.row_bytes, stream.rows, stream.offset});
   }
-  return streams;
+  // A shape that the store refuses leaves it without blocks: every one is then recomputed.
+  auto shape = BlockShape::Make(std::move(streams), layout.block_bytes);
+  return shape.ok() ? std::move(shape).value() : BlockShape();
 }
 
 LiveSequence::LiveSequence(const KvHome& home) : home_(home), cache_(home.model->NewCache()) {}
@@ -43,8 +45,8 @@ void LiveSequence::PersistSealedBlocks() {
     home_.storage->WaitBelow();
     // The closure is the block's second owner until it is written.
     home_.storage->Push([store = home_.store, key = keys_.back(), ids = std::move(ids),
-                         streams = StoredStreams(cache_.layout()), block = blocks[index]] {
-      store->PutBlock(key, ids, streams, block->bytes())
+                         shape = StoredShape(cache_.layout()), block = blocks[index]] {
+      store->PutBlock(key, ids, shape, block->bytes())
           .IgnoreError("KV is a cache: a block that can't be stored is recomputed later");
     });
   }

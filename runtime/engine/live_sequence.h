@@ -26,7 +26,8 @@ struct KvHome {
   KvScope scope;
 };
 
-std::vector<StoredStream> StoredStreams(const KvLayout& layout);
+/// How blocks of `layout` are stored.
+BlockShape StoredShape(const KvLayout& layout);
 
 class LiveSequence {
  public:

@@ -5,12 +5,14 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 
 #include "runtime/store/little_endian.h"
 
 namespace baleen {
 namespace {
 
+constexpr std::string_view kShapeMagic = "BLNS";
 constexpr std::string_view kBlockMagic = "BLNB";
 constexpr std::string_view kCheckpointMagic = "BLNC";
 constexpr size_t kDigestBytes = 16;
@@ -35,16 +37,36 @@ void AppendTokens(std::string& out, std::span<const int32_t> tokens) {
   out.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
 }
 
-void AppendHead(std::string& out, std::string_view magic, const BlockKey& key) {
+void AppendVersion(std::string& out, std::string_view magic) {
   out.append(magic);
   Append<uint32_t>(out, kKvFormatVersion);
-  out.append(reinterpret_cast<const char*>(key.data()), key.size());
 }
 
-void AppendDigest(std::string& out) {
-  const XXH128_hash_t digest = XXH3_128bits(out.data(), out.size());
+template <size_t kBytes>
+void AppendBytes(std::string& out, const std::array<uint8_t, kBytes>& bytes) {
+  out.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+}
+
+void AppendDigest(std::string& out, const XXH128_hash_t& digest) {
   Append<uint64_t>(out, digest.low64);
   Append<uint64_t>(out, digest.high64);
+}
+
+void AppendDigestOfAll(std::string& out) {
+  AppendDigest(out, XXH3_128bits(out.data(), out.size()));
+}
+
+/// So that a unit in another's place has a wrong checksum.
+uint64_t UnitSeed(const BlockKey& key, int32_t unit) {
+  const auto first = LoadLittle<uint64_t>(reinterpret_cast<const std::byte*>(key.data()));
+  return first ^ (static_cast<uint64_t>(unit) * 0x9e3779b97f4a7c15);
+}
+
+/// Of the last bytes of `value`, which is long enough.
+bool EndsWithDigest(std::string_view value, const XXH128_hash_t& digest) {
+  const auto* end = reinterpret_cast<const std::byte*>(value.data()) + value.size();
+  return LoadLittle<uint64_t>(end - 16) == digest.low64 &&
+         LoadLittle<uint64_t>(end - 8) == digest.high64;
 }
 
 /// Takes fields off the front of a value; hashes what it takes.
@@ -120,7 +142,7 @@ class ByteReader {
   XXH3_state_t hash_;
 };
 
-Status TakeHead(ByteReader& reader, std::string_view magic, const BlockKey& key) {
+Status TakeVersion(ByteReader& reader, std::string_view magic) {
   ASSIGN_OR_RETURN(const std::string_view found, reader.Take(4, "magic"));
   if (found != magic)
     return DataLossError("stored value: magic differs from " + std::string(magic));
@@ -130,6 +152,11 @@ Status TakeHead(ByteReader& reader, std::string_view magic, const BlockKey& key)
     return DataLossError("stored value: version " + std::to_string(number) + ", expected " +
                          std::to_string(kKvFormatVersion));
   }
+  return OkStatus();
+}
+
+Status TakeHead(ByteReader& reader, std::string_view magic, const BlockKey& key) {
+  RETURN_IF_ERROR(TakeVersion(reader, magic));
   ASSIGN_OR_RETURN(const std::string_view owner, reader.Take(key.size(), "key"));
   if (!std::equal(key.begin(), key.end(), reinterpret_cast<const uint8_t*>(owner.data()))) {
     return DataLossError("stored value: belongs to another key than " + BlockKeyHex(key));
@@ -155,53 +182,42 @@ Result<StoredStream> TakeStream(ByteReader& reader) {
   ASSIGN_OR_RETURN(const uint64_t row_bytes, reader.TakeVarint(kBlockBytesMax, "row bytes"));
   ASSIGN_OR_RETURN(const uint64_t rows, reader.TakeVarint(kBlockBytesMax, "rows"));
   ASSIGN_OR_RETURN(const uint64_t offset, reader.TakeVarint(kBlockBytesMax, "offset"));
+  ASSIGN_OR_RETURN(const uint64_t unit, reader.TakeVarint(kBlockUnitsMax, "unit"));
   stream.name = name;
   stream.row_bytes = static_cast<int64_t>(row_bytes);
   stream.rows = static_cast<int64_t>(rows);
   stream.offset = static_cast<int64_t>(offset);
+  stream.unit = static_cast<int32_t>(unit);
   return stream;
-}
-
-/// The limits that both directions share. Empty: fine.
-std::string BlockProblem(uint64_t tokens, std::span<const StoredStream> streams,
-                         uint64_t payload_bytes) {
-  if (tokens > kBlockTokensMax || streams.size() > kBlockStreamsMax ||
-      payload_bytes > kBlockBytesMax) {
-    return "block of " + std::to_string(tokens) + " tokens, " + std::to_string(streams.size()) +
-           " streams and " + std::to_string(payload_bytes) + " bytes: expected at most " +
-           std::to_string(kBlockTokensMax) + ", " + std::to_string(kBlockStreamsMax) + " and " +
-           std::to_string(kBlockBytesMax);
-  }
-  const auto limit = static_cast<int64_t>(kBlockBytesMax);
-  for (const StoredStream& stream : streams) {
-    const bool sane = stream.row_bytes >= 0 && stream.rows >= 0 && stream.offset >= 0 &&
-                      stream.row_bytes <= limit && stream.rows <= limit && stream.offset <= limit &&
-                      stream.name.size() <= kStreamNameBytesMax;
-    // At most 2^30 * 2^30 + 2^30: no overflow.
-    if (sane &&
-        stream.row_bytes * stream.rows + stream.offset <= static_cast<int64_t>(payload_bytes)) {
-      continue;
-    }
-    return "stream '" + stream.name.substr(0, 40) + "' (" + std::to_string(stream.rows) +
-           " rows of " + std::to_string(stream.row_bytes) + " bytes at " +
-           std::to_string(stream.offset) + ") lies outside the payload of " +
-           std::to_string(payload_bytes) + " bytes";
-  }
-  return {};
 }
 
 }  // namespace
 
-Status CheckBlock(std::span<const int32_t> tokens, std::span<const StoredStream> streams,
-                  uint64_t payload_bytes) {
-  const std::string problem = BlockProblem(tokens.size(), streams, payload_bytes);
-  return problem.empty() ? OkStatus() : InvalidArgumentError(problem);
+Status CheckBlock(std::span<const int32_t> tokens, const BlockShape& shape, size_t bytes) {
+  if (std::ssize(tokens) <= kBlockTokensMax && static_cast<int64_t>(bytes) == shape.block_bytes()) {
+    return OkStatus();
+  }
+  return InvalidArgumentError("block of " + std::to_string(tokens.size()) + " tokens and " +
+                              std::to_string(bytes) + " bytes: expected at most " +
+                              std::to_string(kBlockTokensMax) + " tokens, and its shape's " +
+                              std::to_string(shape.block_bytes()) + " bytes");
+}
+
+Status CheckUnit(const BlockShape& shape, int32_t unit, size_t bytes) {
+  if (unit < 0 || unit >= shape.units()) {
+    return InvalidArgumentError("unit " + std::to_string(unit) +
+                                ": the block's shape has units 0.." +
+                                std::to_string(shape.units() - 1));
+  }
+  if (static_cast<int64_t>(bytes) == shape.extent(unit).bytes) return OkStatus();
+  return InvalidArgumentError("room for " + std::to_string(bytes) + " bytes, expected " +
+                              std::to_string(shape.extent(unit).bytes));
 }
 
 Status CheckCheckpoint(const StoredCheckpoint& checkpoint) {
-  if (checkpoint.position >= static_cast<int64_t>(checkpoint.tail_tokens.size()) &&
-      checkpoint.tail_tokens.size() <= kBlockTokensMax &&
-      checkpoint.state.size() <= kBlockBytesMax) {
+  if (checkpoint.position >= std::ssize(checkpoint.tail_tokens) &&
+      std::ssize(checkpoint.tail_tokens) <= kBlockTokensMax &&
+      std::ssize(checkpoint.state) <= kBlockBytesMax) {
     return OkStatus();
   }
   return InvalidArgumentError("checkpoint at " + std::to_string(checkpoint.position) + " with " +
@@ -212,84 +228,140 @@ Status CheckCheckpoint(const StoredCheckpoint& checkpoint) {
                               std::to_string(kBlockBytesMax) + " bytes");
 }
 
-namespace {
-
-/// Everything of a block before its payload.
-void AppendBlockHead(std::string& out, const BlockKey& key, const BlockShape& shape) {
-  const auto& [tokens, streams, payload_bytes] = shape;
-  AppendHead(out, kBlockMagic, key);
-  AppendTokens(out, tokens);
-  AppendVarint(out, streams.size());
-  for (const StoredStream& stream : streams) {
+std::string EncodeShape(const BlockShape& shape) {
+  std::string out;
+  AppendVersion(out, kShapeMagic);
+  AppendVarint(out, static_cast<uint64_t>(shape.block_bytes()));
+  AppendVarint(out, shape.streams().size());
+  for (const StoredStream& stream : shape.streams()) {
     AppendVarint(out, stream.name.size());
     out.append(stream.name);
     AppendVarint(out, static_cast<uint64_t>(stream.row_bytes));
     AppendVarint(out, static_cast<uint64_t>(stream.rows));
     AppendVarint(out, static_cast<uint64_t>(stream.offset));
+    AppendVarint(out, static_cast<uint64_t>(stream.unit));
   }
-  AppendVarint(out, payload_bytes);
+  return out;
+}
+
+Result<BlockShape> DecodeShape(std::string_view value) {
+  ByteReader reader(value);
+  RETURN_IF_ERROR(TakeVersion(reader, kShapeMagic));
+  ASSIGN_OR_RETURN(const uint64_t block_bytes, reader.TakeVarint(kBlockBytesMax, "block bytes"));
+  ASSIGN_OR_RETURN(const uint64_t count, reader.TakeVarint(kBlockStreamsMax, "stream count"));
+  std::vector<StoredStream> streams;
+  for (uint64_t i = 0; i < count; ++i) {
+    ASSIGN_OR_RETURN(StoredStream stream, TakeStream(reader));
+    streams.push_back(std::move(stream));
+  }
+  if (reader.left() > 0) {
+    return DataLossError("stored shape: " + std::to_string(reader.left()) + " bytes too many");
+  }
+  auto shape = BlockShape::Make(std::move(streams), static_cast<int64_t>(block_bytes));
+  if (!shape.ok()) return DataLossError("stored shape: " + shape.status().message());
+  return shape;
+}
+
+namespace {
+
+/// Everything of unit 0 before its extent.
+std::string ResidentHeadBytes(const BlockKey& key, std::span<const int32_t> tokens,
+                              const BlockShape& shape, size_t reserve) {
+  std::string out;
+  out.reserve(tokens.size_bytes() + 80 + reserve);
+  AppendVersion(out, kBlockMagic);
+  AppendBytes(out, key);
+  AppendBytes(out, shape.hash());
+  AppendTokens(out, tokens);
+  return out;
+}
+
+Status LoadResident(std::string_view value, const BlockKey& key, std::span<const int32_t> tokens,
+                    const BlockShape& shape, std::span<std::byte> out) {
+  const std::string head = ResidentHeadBytes(key, tokens, shape, 0);
+  const size_t size = head.size() + out.size() + kDigestBytes;
+  if (value.size() == size && value.starts_with(head) &&
+      EndsWithDigest(value, XXH3_128bits(value.data(), size - kDigestBytes))) {
+    if (!out.empty()) std::memcpy(out.data(), value.data() + head.size(), out.size());
+    return OkStatus();
+  }
+  // The slow way knows what is wrong with a value in itself; else it is another's.
+  ASSIGN_OR_RETURN(const ResidentHead found, DecodeResident(value, key));
+  if (!std::equal(found.tokens.begin(), found.tokens.end(), tokens.begin(), tokens.end())) {
+    return DataLossError("stored block holds other token ids than expected; recompute it");
+  }
+  return DataLossError("stored block has another shape than expected; recompute it");
 }
 
 }  // namespace
 
-std::string EncodeBlock(const BlockKey& key, std::span<const int32_t> tokens,
-                        std::span<const StoredStream> streams, std::span<const std::byte> bytes) {
+std::string EncodeUnit(const BlockKey& key, std::span<const int32_t> tokens,
+                       const BlockShape& shape, int32_t unit, std::span<const std::byte> bytes) {
+  const auto* begin = reinterpret_cast<const char*>(bytes.data());
+  if (unit == 0) {
+    std::string out = ResidentHeadBytes(key, tokens, shape, bytes.size() + kDigestBytes);
+    out.append(begin, bytes.size());
+    AppendDigestOfAll(out);
+    return out;
+  }
   std::string out;
-  out.reserve(bytes.size() + tokens.size_bytes() + streams.size() * 48 + 128);
-  AppendBlockHead(out, key, {tokens, streams, bytes.size()});
-  out.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-  AppendDigest(out);
+  out.reserve(bytes.size() + kDigestBytes);
+  out.append(begin, bytes.size());
+  AppendDigest(out, XXH3_128bits_withSeed(out.data(), out.size(), UnitSeed(key, unit)));
   return out;
 }
 
-Result<StoredBlock> DecodeBlock(std::string_view value, const BlockKey& key) {
-  ByteReader reader(value);
-  StoredBlock block;
-  RETURN_IF_ERROR(TakeHead(reader, kBlockMagic, key));
-  ASSIGN_OR_RETURN(block.tokens, TakeTokens(reader));
-  ASSIGN_OR_RETURN(const uint64_t streams, reader.TakeVarint(kBlockStreamsMax, "stream count"));
-  for (uint64_t i = 0; i < streams; ++i) {
-    ASSIGN_OR_RETURN(StoredStream stream, TakeStream(reader));
-    block.streams.push_back(std::move(stream));
-  }
-  ASSIGN_OR_RETURN(const uint64_t payload, reader.TakeVarint(kBlockBytesMax, "payload bytes"));
-  if (const auto problem = BlockProblem(block.tokens.size(), block.streams, payload);
-      !problem.empty()) {
-    return DataLossError("stored value: " + problem);
-  }
-  RETURN_IF_ERROR(reader.Copy(payload, block.bytes, "payload"));
-  RETURN_IF_ERROR(reader.Finish());
-  return block;
+int64_t EncodedUnitBytes(int64_t tokens, const BlockShape& shape, int32_t unit) {
+  const auto bytes = shape.extent(unit).bytes + static_cast<int64_t>(kDigestBytes);
+  if (unit != 0) return bytes;
+  return bytes + static_cast<int64_t>(ResidentHeadBytes({}, {}, shape, 0).size()) - 1 +
+         (tokens < 0x80     ? 1
+          : tokens < 0x4000 ? 2
+                            : 3) +
+         tokens * 4;
 }
 
-Result<std::vector<std::byte>> LoadBlockPayload(std::string_view value, const BlockKey& key,
-                                                const BlockShape& shape) {
-  std::string head;
-  AppendBlockHead(head, key, shape);
-  const size_t size = head.size() + shape.payload_bytes + kDigestBytes;
-  const XXH128_hash_t digest =
-      value.size() == size ? XXH3_128bits(value.data(), size - kDigestBytes) : XXH128_hash_t{};
-  const auto* bytes = reinterpret_cast<const std::byte*>(value.data());
-  if (value.size() == size && value.starts_with(head) &&
-      LoadLittle<uint64_t>(bytes + size - 16) == digest.low64 &&
-      LoadLittle<uint64_t>(bytes + size - 8) == digest.high64) {
-    return std::vector<std::byte>(bytes + head.size(), bytes + head.size() + shape.payload_bytes);
+Status LoadUnit(std::string_view value, const BlockKey& key, std::span<const int32_t> tokens,
+                const BlockShape& shape, int32_t unit, std::span<std::byte> out) {
+  RETURN_IF_ERROR(CheckUnit(shape, unit, out.size()));
+  if (unit == 0) return LoadResident(value, key, tokens, shape, out);
+  if (value.size() != out.size() + kDigestBytes) {
+    return DataLossError("stored unit has " + std::to_string(value.size()) + " bytes, expected " +
+                         std::to_string(out.size() + kDigestBytes));
   }
-  // The slow way knows what is wrong with a value in itself; else it is another's.
-  RETURN_IF_ERROR(DecodeBlock(value, key).status());
-  return DataLossError(
-      "stored value: sound, but its token ids or streams are others than expected");
+  if (!EndsWithDigest(value,
+                      XXH3_128bits_withSeed(value.data(), out.size(), UnitSeed(key, unit)))) {
+    return DataLossError("stored unit: checksum differs; the bytes are damaged");
+  }
+  if (!out.empty()) std::memcpy(out.data(), value.data(), out.size());
+  return OkStatus();
+}
+
+Result<ResidentHead> DecodeResident(std::string_view value, const BlockKey& key) {
+  ByteReader reader(value);
+  ResidentHead head;
+  RETURN_IF_ERROR(TakeHead(reader, kBlockMagic, key));
+  ASSIGN_OR_RETURN(const std::string_view shape, reader.Take(head.shape.size(), "shape"));
+  std::copy(shape.begin(), shape.end(), head.shape.begin());
+  ASSIGN_OR_RETURN(head.tokens, TakeTokens(reader));
+  if (reader.left() < kDigestBytes) {
+    return DataLossError("stored value: ends within its checksum");
+  }
+  ASSIGN_OR_RETURN(head.extent, reader.Take(reader.left() - kDigestBytes, "payload"));
+  RETURN_IF_ERROR(reader.Finish());
+  return head;
 }
 
 std::string EncodeCheckpoint(const BlockKey& parent, const StoredCheckpoint& checkpoint) {
   std::string out;
   out.reserve(checkpoint.state.size() + checkpoint.tail_tokens.size() * sizeof(int32_t) + 128);
-  AppendHead(out, kCheckpointMagic, parent);
+  AppendVersion(out, kCheckpointMagic);
+  AppendBytes(out, parent);
   AppendVarint(out, static_cast<uint64_t>(checkpoint.position));
   AppendTokens(out, checkpoint.tail_tokens);
   AppendVarint(out, checkpoint.state.size());
   out.append(checkpoint.state);
-  AppendDigest(out);
+  AppendDigestOfAll(out);
   return out;
 }
 

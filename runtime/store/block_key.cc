@@ -1,7 +1,7 @@
 // Block keys: a chain of SHA-256 over the token prefix.
 #include <openssl/evp.h>
 
-#include "runtime/store/kv_store.h"
+#include "runtime/store/kv_records.h"
 #include "runtime/store/little_endian.h"
 
 namespace baleen {

@@ -9,7 +9,7 @@
 #include <filesystem>
 
 #include "runtime/store/files.h"
-#include "runtime/store/kv_store.h"
+#include "runtime/store/kv_records.h"
 
 namespace baleen {
 namespace {
@@ -96,7 +96,7 @@ Result<bool> PrepareKvDirectory(const std::string& path, bool read_only) {
   return true;
 }
 
-Status KvStore::Remove(const std::string& path) {
+Status RemoveKvDirectory(const std::string& path) {
   RETURN_IF_ERROR(DestroyDatabase(path));
   for (const std::string& file : {FormatPath(path), FormatPath(path) + ".new"}) {
     if (unlink(file.c_str()) != 0 && errno != ENOENT) return FileError(errno, "delete", file);

@@ -1,6 +1,6 @@
 // KV files: the directory around the RocksDB database: format stamp, sizes, errors in our words.
 //
-// Internal to runtime/store. Called by kv_store.cc.
+// Internal to runtime/store. Called by kv_database.cc.
 #pragma once
 
 #include <rocksdb/status.h>
@@ -18,6 +18,9 @@ std::string KvDatabasePath(const std::string& path);
 /// Creates the directory and its FORMAT file, or checks them; drops the database of an older
 /// format. Returns true if it dropped one. Errors: those of KvStore::Open.
 Result<bool> PrepareKvDirectory(const std::string& path, bool read_only);
+
+/// Deletes a store that nobody has open; touches only the files that it consists of.
+Status RemoveKvDirectory(const std::string& path);
 
 /// Sizes of all files below `path`.
 Result<int64_t> KvBytesOnDisk(const std::string& path);

@@ -1,361 +1,242 @@
 #include "runtime/store/kv_store.h"
 
-#define XXH_INLINE_ALL
-#include <rocksdb/db.h>
-#include <rocksdb/filter_policy.h>
-#include <rocksdb/table.h>
-#include <rocksdb/write_batch.h>
-#include <xxhash.h>
-
 #include <algorithm>
-#include <mutex>
+#include <utility>
 
 #include "runtime/store/block_codec.h"
-#include "runtime/store/kv_files.h"
-#include "runtime/store/little_endian.h"
+#include "runtime/store/kv_store_impl.h"
 
 namespace baleen {
 namespace {
 
-// Three column families. `index` (the default one) is small and maps content keys to numbers;
-// `blocks` and `checkpoints` map numbers, which only grow, to values. Content keys are random, so
-// values sorted by them would overlap in every file and be rewritten by each merge; sorted by
-// number they never overlap, files only move down a level, and each value is written once.
-constexpr const char* kBlocksFamily = "blocks";
-constexpr const char* kCheckpointsFamily = "checkpoints";
-constexpr char kBlockTag = 'b';
-constexpr char kCheckpointTag = 'c';
-
-/// Swallows RocksDB's text log, which would grow without bound and say nothing to our users.
-class SilentLogger : public rocksdb::Logger {
- public:
-  using rocksdb::Logger::Logv;
-  void Logv(const char* /*format*/, va_list /*arguments*/) override {}
-};
-
-template <typename T>
-void AppendBigEndian(std::string& out, T value) {
-  for (int shift = static_cast<int>(sizeof(T)) * 8 - 8; shift >= 0; shift -= 8) {
-    out.push_back(static_cast<char>(value >> shift));
-  }
+Status NotStored(const BlockKey& key) {
+  return NotFoundError("KV block " + BlockKeyHex(key) + " is not stored");
 }
 
-std::string NumberKey(uint64_t number) {
-  std::string key;
-  AppendBigEndian(key, number);
-  return key;
-}
+std::string BlockName(const BlockKey& key) { return "KV block " + BlockKeyHex(key); }
 
-/// Inverse of NumberKey; 0, which no value has, for any other length.
-uint64_t KeyNumber(const rocksdb::Slice& key) {
-  if (key.size() != sizeof(uint64_t)) return 0;
-  uint64_t number = 0;
-  for (size_t i = 0; i < key.size(); ++i) number = number << 8 | static_cast<uint8_t>(key[i]);
-  return number;
-}
-
-std::string Tagged(char tag, const BlockKey& key) {
-  std::string tagged(1, tag);
-  tagged.append(reinterpret_cast<const char*>(key.data()), key.size());
-  return tagged;
-}
-
-/// On-disk: 'c', parent, big-endian tail length, xxh3-128 of the tail's ids (little-endian).
-std::string CheckpointKey(const BlockKey& parent, std::span<const int32_t> tail) {
-  std::string key = Tagged(kCheckpointTag, parent);
-  AppendBigEndian(key, static_cast<uint32_t>(tail.size()));
-  const XXH128_hash_t hash = XXH3_128bits(tail.data(), tail.size_bytes());
-  AppendBigEndian(key, hash.high64);
-  AppendBigEndian(key, hash.low64);
-  return key;
-}
-constexpr size_t kCheckpointKeyBytes = 1 + 32 + 4 + 16;
-
-rocksdb::ColumnFamilyOptions ValueFamily(int64_t write_buffer_bytes) {
-  rocksdb::ColumnFamilyOptions options;
-  options.compression =
-      rocksdb::kNoCompression;  // Measured: gains 1.1x, decodes slower than disks read.
-  options.write_buffer_size = static_cast<size_t>(write_buffer_bytes);
-  options.max_write_buffer_number = 3;
-  // Everything rests in level 1, where files don't overlap and a lookup is a binary search.
-  options.max_bytes_for_level_base = uint64_t{1} << 50;
-  options.level0_file_num_compaction_trigger = 4;
-  rocksdb::BlockBasedTableOptions table;
-  table.no_block_cache =
-      true;  // The page cache serves values; a second copy would only cost memory.
-  table.checksum = rocksdb::kXXH3;
-  table.format_version = 5;
-  table.block_align = false;
-  options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
-  return options;
-}
-
-rocksdb::ColumnFamilyOptions IndexFamily() {
-  rocksdb::ColumnFamilyOptions options;
-  options.compression = rocksdb::kNoCompression;  // Keys are hashes.
-  options.write_buffer_size = 4 << 20;
-  rocksdb::BlockBasedTableOptions table;
-  table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
-  table.checksum = rocksdb::kXXH3;
-  table.format_version = 5;
-  options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
-  return options;
-}
-
-rocksdb::DBOptions StoreOptions() {
-  rocksdb::DBOptions options;
-  options.create_if_missing = true;
-  options.create_missing_column_families = true;
-  options.atomic_flush = true;  // No WAL: the families must not come back from different times.
-  options.info_log = std::make_shared<SilentLogger>();  // Owners: RocksDB only; its API takes this.
-  options.stats_dump_period_sec = 0;
-  options.stats_persist_period_sec = 0;
-  options.max_background_jobs = 2;
-  options.max_open_files = 256;
-  // A session's blocks lie one behind the other, in the order in which a resume reads them.
-  options.advise_random_on_open = false;
-  options.max_bgerror_resume_count = 0;  // No retries in the background; we reopen.
-  options.manifest_preallocation_size = 64 << 10;
-  options.skip_stats_update_on_db_open = true;
-  return options;
-}
-
-/// Values carry their own checksum over more than RocksDB's; verifying both halves the read speed.
-rocksdb::ReadOptions ReadValues() {
-  rocksdb::ReadOptions options;
-  options.verify_checksums = false;
-  return options;
+/// The part of a block that a unit is.
+std::span<const std::byte> Part(std::span<const std::byte> bytes, const BlockExtent& extent) {
+  return bytes.subspan(static_cast<size_t>(extent.offset), static_cast<size_t>(extent.bytes));
 }
 
 }  // namespace
 
-class KvStore::Impl {
- public:
-  using Family = rocksdb::ColumnFamilyHandle;
-
-  Impl(const KvStoreOptions& options) : path(options.path), read_only(options.read_only) {}
-  ~Impl() {
-    for (Family* family : families) {
-      if (db != nullptr) Ignore(db->DestroyColumnFamilyHandle(family));
-    }
-    if (db != nullptr) Ignore(db->Close());
-  }
-  Impl(const Impl&) = delete;
-  Impl& operator=(const Impl&) = delete;
-
-  /// A cache that can't write its last values has lost only time, and a destructor can't report.
-  static void Ignore(const rocksdb::Status& status) { status.PermitUncheckedError(); }
-
-  Status OpenFamilies(int64_t write_buffer_bytes);
-  Status ReadNextNumbers();
-  Status Error(const rocksdb::Status& status) const { return RocksError(status, path); }
-  Status CheckWritable() const;
-
-  /// 0: not there.
-  Result<uint64_t> Find(const std::string& index_key) const;
-  Result<rocksdb::PinnableSlice> Read(Family* family, uint64_t number) const;
-  Status Put(Family* family, uint64_t* next, const std::string& index_key,
-             const std::string& value);
-  Status Drop(Family* family, const std::string& index_key);
-  /// Index entries with this prefix: key and number.
-  Result<std::vector<std::pair<std::string, uint64_t>>> Scan(const std::string& prefix) const;
-
-  const std::string path;
-  const bool read_only;
-  std::unique_ptr<rocksdb::DB> db;
-  std::vector<Family*> families;  ///< index, blocks, checkpoints; freed before db.
-  Family* index() const { return families[0]; }
-  Family* blocks() const { return families[1]; }
-  Family* checkpoints() const { return families[2]; }
-
-  std::mutex put_mutex;  ///< Guards the numbers, and check-then-put.
-  uint64_t next_block = 1;
-  uint64_t next_checkpoint = 1;
-};
-
-Status KvStore::Impl::OpenFamilies(int64_t write_buffer_bytes) {
-  const std::vector<rocksdb::ColumnFamilyDescriptor> wanted = {
-      {rocksdb::kDefaultColumnFamilyName, IndexFamily()},
-      {kBlocksFamily, ValueFamily(write_buffer_bytes)},
-      {kCheckpointsFamily, ValueFamily(write_buffer_bytes)}};
-  const std::string directory = KvDatabasePath(path);
-  rocksdb::DB* opened = nullptr;
-  const rocksdb::Status status =
-      read_only
-          ? rocksdb::DB::OpenForReadOnly(StoreOptions(), directory, wanted, &families, &opened)
-          : rocksdb::DB::Open(StoreOptions(), directory, wanted, &families, &opened);
-  if (!status.ok()) return Error(status);
-  db.reset(opened);
-  return ReadNextNumbers();
-}
-
-Status KvStore::Impl::ReadNextNumbers() {
-  for (auto [family, next] :
-       {std::pair(blocks(), &next_block), {checkpoints(), &next_checkpoint}}) {
-    const std::unique_ptr<rocksdb::Iterator> last(db->NewIterator(ReadValues(), family));
-    last->SeekToLast();
-    if (!last->status().ok()) return Error(last->status());
-    if (last->Valid()) *next = KeyNumber(last->key()) + 1;
-  }
+Status KvStore::Impl::Open(bool* dropped) {
+  ASSIGN_OR_RETURN(database, KvDatabase::Open(options, dropped));
+  ASSIGN_OR_RETURN(const uint64_t block, database->LastNumber(KvFamily::kBlocks));
+  ASSIGN_OR_RETURN(const uint64_t row, database->LastNumber(KvFamily::kRows));
+  ASSIGN_OR_RETURN(const uint64_t checkpoint, database->LastNumber(KvFamily::kCheckpoints));
+  next_block = std::max(block, row) + 1;
+  next_checkpoint = checkpoint + 1;
+  reader = std::make_unique<UnitReader>(database.get(), std::max(1, options.reader_threads));
+  reader->on_block_used = [this](const BlockKey& key) { NoteUse(key); };
   return OkStatus();
 }
 
 Status KvStore::Impl::CheckWritable() const {
-  if (!read_only) return OkStatus();
-  return FailedPreconditionError("KV store '" + path + "' is open read-only; open it for writing");
+  if (!options.read_only) return OkStatus();
+  return FailedPreconditionError("KV store '" + options.path +
+                                 "' is open read-only; open it for writing");
 }
 
-Result<uint64_t> KvStore::Impl::Find(const std::string& index_key) const {
-  rocksdb::PinnableSlice number;
-  const rocksdb::Status status = db->Get(rocksdb::ReadOptions(), index(), index_key, &number);
-  if (status.IsNotFound()) return uint64_t{0};
-  if (!status.ok()) return Error(status);
-  return KeyNumber(number);
+int64_t KvStore::Impl::NowMs() const {
+  if (options.now_ms) return options.now_ms();
+  return std::chrono::duration_cast<std::chrono::milliseconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
 }
 
-Result<rocksdb::PinnableSlice> KvStore::Impl::Read(Family* family, uint64_t number) const {
-  rocksdb::PinnableSlice value;
-  const rocksdb::Status status = db->Get(ReadValues(), family, NumberKey(number), &value);
-  if (status.IsNotFound()) {
-    return DataLossError("KV store '" + path + "': value " + std::to_string(number) +
-                         " is indexed but missing; it will be recomputed");
-  }
-  if (!status.ok()) return Error(status);
-  return value;
+Result<std::optional<BlockEntry>> KvStore::Impl::FindBlock(const BlockKey& key) const {
+  ASSIGN_OR_RETURN(const auto value, database->Get(KvFamily::kIndex, BlockIndexKey(key)));
+  if (!value.has_value()) return std::optional<BlockEntry>();
+  auto entry = DecodeBlockEntry(*value);
+  if (!entry.has_value()) return DataLossError(BlockName(key) + ": its index entry is damaged");
+  return entry;
 }
 
-Status KvStore::Impl::Put(Family* family, uint64_t* next, const std::string& index_key,
-                          const std::string& value) {
-  const std::lock_guard lock(put_mutex);
-  ASSIGN_OR_RETURN(const uint64_t found, Find(index_key));
-  if (found != 0) return OkStatus();
-  rocksdb::WriteBatch batch;
-  rocksdb::Status status = batch.Put(index(), index_key, NumberKey(*next));
-  if (status.ok()) status = batch.Put(family, NumberKey(*next), value);
-  rocksdb::WriteOptions options;
-  options.disableWAL = true;
-  if (status.ok()) status = db->Write(options, &batch);
-  if (!status.ok()) return Error(status);
-  ++*next;
-  return OkStatus();
+Result<std::optional<NumberedCheckpoint>> KvStore::Impl::FindCheckpoint(
+    const CheckpointEntry& name) const {
+  const std::string index_key = CheckpointIndexKey(name);
+  ASSIGN_OR_RETURN(const auto value, database->Get(KvFamily::kIndex, index_key));
+  if (!value.has_value()) return std::optional<NumberedCheckpoint>();
+  // A damaged entry finds nothing, and is overwritten by the next one of its name.
+  return DecodeCheckpointEntry(index_key, *value);
 }
 
-Status KvStore::Impl::Drop(Family* family, const std::string& index_key) {
-  const std::lock_guard lock(put_mutex);
-  ASSIGN_OR_RETURN(const uint64_t number, Find(index_key));
-  if (number == 0) return OkStatus();
-  rocksdb::WriteBatch batch;
-  rocksdb::Status status = batch.Delete(index(), index_key);
-  if (status.ok()) status = batch.Delete(family, NumberKey(number));
-  rocksdb::WriteOptions options;
-  options.disableWAL = true;
-  if (status.ok()) status = db->Write(options, &batch);
-  return status.ok() ? OkStatus() : Error(status);
+Result<const BlockShape*> KvStore::Impl::FindShape(const std::array<uint8_t, 16>& hash) {
+  const std::lock_guard lock(shape_mutex);
+  const auto known = shapes.find(hash);
+  if (known != shapes.end()) return &known->second;
+  ASSIGN_OR_RETURN(const auto value, database->Get(KvFamily::kIndex, ShapeIndexKey(hash)));
+  if (!value.has_value()) return DataLossError("the shape that the block names is not stored");
+  ASSIGN_OR_RETURN(BlockShape shape, DecodeShape(*value));
+  if (shape.hash() != hash) return DataLossError("stored shape: its hash differs");
+  return &shapes.emplace(hash, std::move(shape)).first->second;
 }
 
-Result<std::vector<std::pair<std::string, uint64_t>>> KvStore::Impl::Scan(
-    const std::string& prefix) const {
-  std::vector<std::pair<std::string, uint64_t>> entries;
-  const std::unique_ptr<rocksdb::Iterator> entry(db->NewIterator(rocksdb::ReadOptions(), index()));
-  for (entry->Seek(prefix); entry->Valid() && entry->key().starts_with(prefix); entry->Next()) {
-    entries.emplace_back(entry->key().ToString(), KeyNumber(entry->value()));
-  }
-  if (!entry->status().ok()) return Error(entry->status());
-  return entries;
+Result<std::string> KvStore::Impl::ReadValue(KvFamily family, const std::string& key) const {
+  ASSIGN_OR_RETURN(auto value, database->Get(family, key));
+  if (value.has_value()) return std::move(*value);
+  return DataLossError("KV store '" + options.path + "': value " +
+                       std::to_string(NumberInKey(key)) +
+                       " is indexed but missing; it will be recomputed");
 }
 
 KvStore::KvStore(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 KvStore::~KvStore() = default;
 
 Result<std::unique_ptr<KvStore>> KvStore::Open(const KvStoreOptions& options, bool* dropped) {
+  bool older = false;
   if (dropped != nullptr) *dropped = false;
-  ASSIGN_OR_RETURN(const bool older, PrepareKvDirectory(options.path, options.read_only));
   auto impl = std::make_unique<Impl>(options);
-  RETURN_IF_ERROR(impl->OpenFamilies(options.write_buffer_bytes));
+  RETURN_IF_ERROR(impl->Open(&older));
   if (dropped != nullptr) *dropped = older;
   return std::unique_ptr<KvStore>(new KvStore(std::move(impl)));
 }
 
+Status KvStore::Remove(const std::string& path) { return KvDatabase::Remove(path); }
+
 Status KvStore::PutBlock(const BlockKey& key, std::span<const int32_t> tokens,
-                         std::span<const StoredStream> streams, std::span<const std::byte> bytes) {
+                         const BlockShape& shape, std::span<const std::byte> bytes) {
   RETURN_IF_ERROR(impl_->CheckWritable());
-  RETURN_IF_ERROR(CheckBlock(tokens, streams, bytes.size()));
-  const std::string index_key = Tagged(kBlockTag, key);
-  ASSIGN_OR_RETURN(const uint64_t found, impl_->Find(index_key));
-  if (found != 0) return OkStatus();
-  const std::string value = EncodeBlock(key, tokens, streams, bytes);
-  return impl_->Put(impl_->blocks(), &impl_->next_block, index_key, value);
+  RETURN_IF_ERROR(CheckBlock(tokens, shape, bytes.size()));
+  if (HasBlock(key)) return OkStatus();
+  // Encoded outside the lock; the keys wait for the number.
+  std::vector<KvWrite> writes(1);
+  std::vector<int32_t> units;
+  int64_t stored_bytes = 0;
+  for (int32_t unit = 0; unit < shape.units(); ++unit) {
+    const BlockExtent extent = shape.extent(unit);
+    if (unit != 0 && extent.bytes == 0) continue;
+    units.push_back(unit);
+    writes.push_back({unit == 0 ? KvFamily::kBlocks : KvFamily::kRows, "",
+                      EncodeUnit(key, tokens, shape, unit, Part(bytes, extent))});
+    stored_bytes += std::ssize(*writes.back().value);
+  }
+  const std::lock_guard lock(impl_->write_mutex);
+  ASSIGN_OR_RETURN(const auto found, impl_->FindBlock(key));
+  if (found.has_value()) return OkStatus();
+  const uint64_t number = impl_->next_block;
+  const int64_t now = impl_->NowMs();
+  writes[0] = {KvFamily::kIndex, BlockIndexKey(key),
+               EncodeBlockEntry({number, stored_bytes, now, now})};
+  for (size_t i = 0; i < units.size(); ++i) {
+    writes[i + 1].key = units[i] == 0 ? NumberKey(number) : RowKey(number, units[i]);
+  }
+  if (!impl_->FindShape(shape.hash()).ok()) {
+    writes.push_back({KvFamily::kIndex, ShapeIndexKey(shape.hash()), EncodeShape(shape)});
+  }
+  writes.push_back({KvFamily::kIndex, TombstoneIndexKey(key), std::nullopt});
+  RETURN_IF_ERROR(impl_->database->Apply(writes));
+  ++impl_->next_block;
+  impl_->payload_bytes_put += std::ssize(bytes);
+  return OkStatus();
 }
 
-Result<StoredBlock> KvStore::GetBlock(const BlockKey& key,
-                                      std::span<const int32_t> expected_tokens) {
-  ASSIGN_OR_RETURN(const uint64_t number, impl_->Find(Tagged(kBlockTag, key)));
-  if (number == 0) return NotFoundError("KV block " + BlockKeyHex(key) + " is not stored");
-  ASSIGN_OR_RETURN(const rocksdb::PinnableSlice value, impl_->Read(impl_->blocks(), number));
-  auto block = DecodeBlock({value.data(), value.size()}, key);
-  if (!block.ok()) return block.status().WithContext("KV block " + BlockKeyHex(key));
-  if (!std::equal(block->tokens.begin(), block->tokens.end(), expected_tokens.begin(),
-                  expected_tokens.end())) {
-    return DataLossError("KV block " + BlockKeyHex(key) +
-                         " holds other token ids than expected; recompute it");
-  }
+Result<StoredBlock> KvStore::GetBlock(const BlockKey& key, std::span<const int32_t> tokens) {
+  ASSIGN_OR_RETURN(const auto entry, impl_->FindBlock(key));
+  if (!entry.has_value()) return NotStored(key);
+  ASSIGN_OR_RETURN(const std::string value,
+                   impl_->ReadValue(KvFamily::kBlocks, NumberKey(entry->number)));
+  auto head = DecodeResident(value, key);
+  if (!head.ok()) return head.status().WithContext(BlockName(key));
+  ASSIGN_OR_RETURN(const BlockShape* shape, impl_->FindShape(head->shape));
+  StoredBlock block;
+  ASSIGN_OR_RETURN(block.bytes, LoadBlock(key, tokens, *shape));
+  block.tokens = std::move(head->tokens);
+  block.streams.assign(shape->streams().begin(), shape->streams().end());
   return block;
 }
 
 Result<std::vector<std::byte>> KvStore::LoadBlock(const BlockKey& key,
-                                                  std::span<const int32_t> expected_tokens,
-                                                  std::span<const StoredStream> expected_streams,
-                                                  int64_t payload_bytes) {
-  ASSIGN_OR_RETURN(const uint64_t number, impl_->Find(Tagged(kBlockTag, key)));
-  if (number == 0) return NotFoundError("KV block " + BlockKeyHex(key) + " is not stored");
-  ASSIGN_OR_RETURN(const rocksdb::PinnableSlice value, impl_->Read(impl_->blocks(), number));
-  auto payload =
-      LoadBlockPayload({value.data(), value.size()}, key,
-                       {expected_tokens, expected_streams, static_cast<uint64_t>(payload_bytes)});
-  if (!payload.ok()) return payload.status().WithContext("KV block " + BlockKeyHex(key));
-  return payload;
+                                                  std::span<const int32_t> tokens,
+                                                  const BlockShape& shape) {
+  std::vector<std::byte> bytes(static_cast<size_t>(shape.block_bytes()));
+  std::vector<UnitRead> reads;
+  for (int32_t unit = 0; unit < shape.units(); ++unit) {
+    const BlockExtent extent = shape.extent(unit);
+    if (unit != 0 && extent.bytes == 0) continue;
+    UnitRead read;
+    read.key = key;
+    read.unit = unit;
+    read.out = std::span(bytes).subspan(static_cast<size_t>(extent.offset),
+                                        static_cast<size_t>(extent.bytes));
+    read.tokens = tokens;
+    reads.push_back(std::move(read));
+  }
+  RETURN_IF_ERROR(LoadUnits(reads, shape));
+  return bytes;
+}
+
+Status KvStore::LoadUnits(std::span<UnitRead> reads, const BlockShape& shape,
+                          std::optional<std::chrono::steady_clock::time_point> deadline) {
+  return impl_->reader->Load(reads, shape, deadline);
+}
+
+std::unique_ptr<UnitLoad> KvStore::StartUnits(std::vector<UnitRead> reads, const BlockShape& shape,
+                                              UnitPriority priority, UnitsDone done) {
+  return impl_->reader->Start(std::move(reads), shape, priority, std::move(done));
 }
 
 bool KvStore::HasBlock(const BlockKey& key) {
-  const auto number = impl_->Find(Tagged(kBlockTag, key));
-  return number.ok() && *number != 0;
-}
-
-Status KvStore::DropBlock(const BlockKey& key) {
-  RETURN_IF_ERROR(impl_->CheckWritable());
-  return impl_->Drop(impl_->blocks(), Tagged(kBlockTag, key));
+  const auto entry = impl_->FindBlock(key);
+  return entry.ok() && entry->has_value();
 }
 
 Status KvStore::PutCheckpoint(const BlockKey& parent, const StoredCheckpoint& checkpoint) {
   RETURN_IF_ERROR(impl_->CheckWritable());
   RETURN_IF_ERROR(CheckCheckpoint(checkpoint));
-  return impl_->Put(impl_->checkpoints(), &impl_->next_checkpoint,
-                    CheckpointKey(parent, checkpoint.tail_tokens),
-                    EncodeCheckpoint(parent, checkpoint));
+  NumberedCheckpoint stored;
+  stored.entry = CheckpointName(parent, checkpoint.tail_tokens);
+  const std::string index_key = CheckpointIndexKey(stored.entry);
+  const std::lock_guard lock(impl_->write_mutex);
+  ASSIGN_OR_RETURN(const auto found, impl_->FindCheckpoint(stored.entry));
+  std::vector<KvWrite> writes;
+  if (found.has_value()) {
+    if ((found->entry.kinds | checkpoint.kinds) == found->entry.kinds) return OkStatus();
+    stored = *found;
+    stored.entry.kinds |= checkpoint.kinds;
+  } else {
+    std::string value = EncodeCheckpoint(parent, checkpoint);
+    stored.number = impl_->next_checkpoint;
+    stored.entry.position = checkpoint.position;
+    stored.entry.kinds = checkpoint.kinds;
+    stored.entry.created_ms = impl_->NowMs();
+    stored.entry.bytes = std::ssize(value);
+    writes.push_back({KvFamily::kCheckpoints, NumberKey(stored.number), std::move(value)});
+  }
+  writes.push_back({KvFamily::kIndex, index_key, EncodeCheckpointEntry(stored)});
+  RETURN_IF_ERROR(impl_->database->Apply(writes));
+  if (found.has_value()) return OkStatus();
+  ++impl_->next_checkpoint;
+  impl_->payload_bytes_put += std::ssize(checkpoint.state);
+  return OkStatus();
 }
 
 Result<std::vector<StoredCheckpoint>> KvStore::FindCheckpoints(const BlockKey& parent,
                                                                std::span<const int32_t> tail,
                                                                int64_t* damaged) {
   if (damaged != nullptr) *damaged = 0;
-  const std::string prefix = Tagged(kCheckpointTag, parent);
-  ASSIGN_OR_RETURN(const auto entries, impl_->Scan(prefix));
+  ASSIGN_OR_RETURN(std::vector<CheckpointEntry> entries, ListCheckpoints({&parent, 1}));
+  std::reverse(entries.begin(), entries.end());
   std::vector<StoredCheckpoint> found;
-  for (auto entry = entries.rbegin(); entry != entries.rend(); ++entry) {
-    const auto& [index_key, number] = *entry;
-    if (index_key.size() != kCheckpointKeyBytes) continue;
-    uint32_t length = 0;
-    for (size_t i = 0; i < sizeof(length); ++i) {
-      length = length << 8 | static_cast<uint8_t>(index_key[prefix.size() + i]);
-    }
-    if (length > tail.size() || index_key != CheckpointKey(parent, tail.first(length))) continue;
-    auto value = impl_->Read(impl_->checkpoints(), number);
-    auto checkpoint = value.ok() ? DecodeCheckpoint({value->data(), value->size()}, parent)
-                                 : Result<StoredCheckpoint>(value.status());
+  for (const CheckpointEntry& entry : entries) {
+    const size_t length = entry.tail_length;
+    if (length > tail.size()) continue;
+    const CheckpointEntry name = CheckpointName(parent, tail.first(length));
+    if (name.tail_hash != entry.tail_hash) continue;
+    ASSIGN_OR_RETURN(const auto stored, impl_->FindCheckpoint(entry));
+    if (!stored.has_value()) continue;  // dropped since
+    const auto value = impl_->ReadValue(KvFamily::kCheckpoints, NumberKey(stored->number));
+    auto checkpoint =
+        value.ok() ? DecodeCheckpoint(*value, parent) : Result<StoredCheckpoint>(value.status());
     const bool good = checkpoint.ok() &&
                       std::equal(checkpoint->tail_tokens.begin(), checkpoint->tail_tokens.end(),
-                                 tail.begin(), tail.begin() + length);
+                                 tail.begin(), tail.begin() + static_cast<int64_t>(length));
     if (good) {
+      checkpoint->kinds = stored->entry.kinds;
+      checkpoint->created_ms = stored->entry.created_ms;
       found.push_back(std::move(*checkpoint));
       continue;
     }
@@ -363,59 +244,61 @@ Result<std::vector<StoredCheckpoint>> KvStore::FindCheckpoints(const BlockKey& p
       return checkpoint.status();
     }
     if (damaged != nullptr) ++*damaged;
-    if (!impl_->read_only) RETURN_IF_ERROR(impl_->Drop(impl_->checkpoints(), index_key));
+    if (!impl_->options.read_only) RETURN_IF_ERROR(impl_->DropEntries({&entry, 1}));
   }
   return found;
 }
 
-Status KvStore::DropCheckpoint(const BlockKey& parent, std::span<const int32_t> tail) {
-  RETURN_IF_ERROR(impl_->CheckWritable());
-  return impl_->Drop(impl_->checkpoints(), CheckpointKey(parent, tail));
-}
-
-Status KvStore::Flush() {
-  if (impl_->read_only) return OkStatus();
-  rocksdb::FlushOptions options;
-  options.wait = true;
-  const rocksdb::Status status = impl_->db->Flush(options, impl_->families);
-  return status.ok() ? OkStatus() : impl_->Error(status);
-}
-
-Result<KvStoreReport> KvStore::Verify() {
-  KvStoreReport report;
-  ASSIGN_OR_RETURN(const auto entries, impl_->Scan(""));
-  for (const auto& [index_key, number] : entries) {
-    const bool is_block = index_key.size() == 1 + sizeof(BlockKey) && index_key[0] == kBlockTag;
-    const bool is_checkpoint =
-        index_key.size() == kCheckpointKeyBytes && index_key[0] == kCheckpointTag;
-    if (!is_block && !is_checkpoint) {
-      report.problems.push_back("index entry of unknown shape, " +
-                                std::to_string(index_key.size()) + " bytes");
-      continue;
-    }
-    BlockKey key;
-    std::copy_n(index_key.begin() + 1, key.size(), key.begin());
-    const auto value = impl_->Read(is_block ? impl_->blocks() : impl_->checkpoints(), number);
-    Status status = value.status();
-    if (!value.ok()) {
-      ASSIGN_OR_RETURN(const uint64_t now, impl_->Find(index_key));
-      if (now != number) continue;  // dropped while this walk went on
-    }
-    if (value.ok()) {
-      const std::string_view bytes(value->data(), value->size());
-      status = is_block ? DecodeBlock(bytes, key).status() : DecodeCheckpoint(bytes, key).status();
-      (is_block ? report.block_bytes : report.checkpoint_bytes) +=
-          static_cast<int64_t>(bytes.size());
-    }
-    ++(is_block ? report.blocks : report.checkpoints);
-    if (!status.ok()) {
-      report.problems.push_back((is_block ? "block " : "checkpoint after ") + BlockKeyHex(key) +
-                                ": " + status.message());
-    }
+Result<std::vector<CheckpointEntry>> KvStore::ListCheckpoints(std::span<const BlockKey> parents) {
+  std::vector<CheckpointEntry> entries;
+  for (const BlockKey& parent : parents) {
+    RETURN_IF_ERROR(impl_->database->Scan(KvFamily::kIndex, CheckpointIndexPrefix(parent),
+                                          [&](std::string_view key, std::string_view value) {
+                                            const auto found = DecodeCheckpointEntry(key, value);
+                                            if (found.has_value()) entries.push_back(found->entry);
+                                            return true;
+                                          }));
   }
-  return report;
+  std::stable_sort(entries.begin(), entries.end(),
+                   [](const auto& a, const auto& b) { return a.position < b.position; });
+  return entries;
 }
 
-Result<int64_t> KvStore::BytesOnDisk() { return KvBytesOnDisk(impl_->path); }
+Result<std::vector<CheckpointEntry>> KvStore::ListAllCheckpoints() {
+  std::vector<CheckpointEntry> entries;
+  RETURN_IF_ERROR(impl_->database->Scan(KvFamily::kIndex, std::string(1, kCheckpointTag),
+                                        [&](std::string_view key, std::string_view value) {
+                                          const auto found = DecodeCheckpointEntry(key, value);
+                                          if (found.has_value()) entries.push_back(found->entry);
+                                          return true;
+                                        }));
+  return entries;
+}
+
+Status KvStore::SetCheckpointKinds(const BlockKey& parent, std::span<const int32_t> tail,
+                                   uint32_t kinds) {
+  RETURN_IF_ERROR(impl_->CheckWritable());
+  const CheckpointEntry name = CheckpointName(parent, tail);
+  const std::lock_guard lock(impl_->write_mutex);
+  ASSIGN_OR_RETURN(auto found, impl_->FindCheckpoint(name));
+  if (!found.has_value()) {
+    return NotFoundError("no checkpoint after block " + BlockKeyHex(parent) + " and " +
+                         std::to_string(tail.size()) + " more tokens is stored");
+  }
+  if (found->entry.kinds == kinds) return OkStatus();
+  found->entry.kinds = kinds;
+  const KvWrite write = {KvFamily::kIndex, CheckpointIndexKey(name), EncodeCheckpointEntry(*found)};
+  return impl_->database->Apply({&write, 1});
+}
+
+Status KvStore::DropCheckpoint(const BlockKey& parent, std::span<const int32_t> tail) {
+  const CheckpointEntry name = CheckpointName(parent, tail);
+  return DropCheckpoints({&name, 1});
+}
+
+Status KvStore::DropCheckpoints(std::span<const CheckpointEntry> entries) {
+  RETURN_IF_ERROR(impl_->CheckWritable());
+  return impl_->DropEntries(entries);
+}
 
 }  // namespace baleen

@@ -70,7 +70,7 @@ int ChangeValues(const std::string& data_dir, const std::string& family_name,
   rocksdb::DB* opened = nullptr;
   std::vector<rocksdb::ColumnFamilyHandle*> families;
   std::vector<rocksdb::ColumnFamilyDescriptor> wanted;
-  for (const char* name : {"default", "blocks", "checkpoints"}) {
+  for (const char* name : {"default", "blocks", "rows", "checkpoints"}) {
     wanted.emplace_back(name, rocksdb::ColumnFamilyOptions());
   }
   REQUIRE(rocksdb::DB::Open({}, data_dir + "/kv/db", wanted, &families, &opened).ok());
@@ -200,7 +200,7 @@ TEST_CASE("ResumeAfterLossOfABlockSaysWhich") {
   const std::string data_dir = stored.Copy("dropped");
   stored.WithBlock(data_dir, 4, [](KvStore& store, const BlockKey& key, auto) {
     REQUIRE(store.HasBlock(key));
-    REQUIRE_OK(store.DropBlock(key));
+    REQUIRE_OK(store.DropBlocks({&key, 1}, DropReason::kRequested));
   });
   const auto reuse = stored.ResumeAndCompare(data_dir);
   CAPTURE(reuse.dump());
@@ -298,8 +298,9 @@ TEST_CASE("AnAlteredRowWithARightChecksumGivesOtherLogits") {
         block.bytes[static_cast<size_t>(stream.offset + i)] ^= std::byte{0x80};
       }
     }
-    REQUIRE_OK(store.DropBlock(key));
-    REQUIRE_OK(store.PutBlock(key, block.tokens, block.streams, block.bytes));
+    const BlockShape shape = Must(BlockShape::Make(block.streams, std::ssize(block.bytes)));
+    REQUIRE_OK(store.DropBlocks({&key, 1}, DropReason::kRequested));
+    REQUIRE_OK(store.PutBlock(key, block.tokens, shape, block.bytes));
   });
   const auto runtime = OpenRuntime(Options(data_dir));
   RequireTurn(*runtime, 50);

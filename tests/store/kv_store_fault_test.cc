@@ -27,7 +27,7 @@ void ChangeValues(const std::string& path, const std::string& family_name,
   rocksdb::DB* opened = nullptr;
   std::vector<rocksdb::ColumnFamilyHandle*> families;
   std::vector<rocksdb::ColumnFamilyDescriptor> wanted;
-  for (const char* name : {"default", "blocks", "checkpoints"}) {
+  for (const char* name : {"default", "blocks", "rows", "checkpoints"}) {
     wanted.emplace_back(name, rocksdb::ColumnFamilyOptions());
   }
   REQUIRE(rocksdb::DB::Open({}, path + "/db", wanted, &families, &opened).ok());
@@ -53,7 +53,7 @@ TEST_CASE("KvStoreDetectsDamagedBlockAndTakesItsRecomputation") {
   const StoredBlock block = SampleBlock(1, 64 << 10);
   const BlockKey key = NextBlockKey({}, block.tokens, kSampleScope);
   const auto put = [&](KvStore& store) {
-    REQUIRE_OK(store.PutBlock(key, block.tokens, block.streams, block.bytes));
+    REQUIRE_OK(store.PutBlock(key, block.tokens, ShapeOf(block), block.bytes));
   };
   put(*OpenStore(path));
   ChangeValues(path, "blocks", [](std::string& value) { value[value.size() / 2] ^= 4; });
@@ -62,7 +62,8 @@ TEST_CASE("KvStoreDetectsDamagedBlockAndTakesItsRecomputation") {
   REQUIRE_ERROR(store->GetBlock(key, block.tokens), StatusCode::kDataLoss, "checksum");
   put(*store);
   REQUIRE_ERROR(store->GetBlock(key, block.tokens), StatusCode::kDataLoss, "checksum");
-  REQUIRE_OK(store->DropBlock(key));
+  REQUIRE_OK(store->DropBlocks({&key, 1}, DropReason::kDamaged));
+  REQUIRE(store->MissReason(key).find("damaged") != std::string::npos);
   put(*store);
   REQUIRE(Must(store->GetBlock(key, block.tokens)).bytes == block.bytes);
   REQUIRE(Must(store->Verify()).problems.empty());
@@ -92,13 +93,26 @@ TEST_CASE("KvStoreSurvivesDamagedIndexAndFiles") {
   const BlockKey key = NextBlockKey({}, block.tokens, kSampleScope);
   const auto fresh = [&] {
     std::filesystem::remove_all(path);
-    REQUIRE_OK(OpenStore(path)->PutBlock(key, block.tokens, block.streams, block.bytes));
+    REQUIRE_OK(OpenStore(path)->PutBlock(key, block.tokens, ShapeOf(block), block.bytes));
   };
   fresh();
-  ChangeValues(path, "default", [](std::string& value) { value = "12345678"; });
+  ChangeValues(path, "default", [](std::string& value) {
+    if (value.size() == 32) value[0] = 99;
+  });
   REQUIRE_ERROR(OpenStore(path)->GetBlock(key, block.tokens), StatusCode::kDataLoss, "missing");
   ChangeValues(path, "default", [](std::string& value) { value = "x"; });
-  REQUIRE_ERROR(OpenStore(path)->GetBlock(key, block.tokens), StatusCode::kNotFound, "not stored");
+  REQUIRE_ERROR(OpenStore(path)->GetBlock(key, block.tokens), StatusCode::kDataLoss,
+                "index entry is damaged");
+  REQUIRE(Must(OpenStore(path)->Verify()).problems.size() == 2);  // The block, and its shape.
+  {
+    // What is left of it goes, and the recomputation is taken.
+    auto store = OpenStore(path);
+    REQUIRE_FALSE(store->HasBlock(key));
+    REQUIRE_OK(store->DropBlocks({&key, 1}, DropReason::kDamaged));
+    REQUIRE_OK(store->PutBlock(key, block.tokens, ShapeOf(block), block.bytes));
+    REQUIRE_OK(store->GetBlock(key, block.tokens));
+    REQUIRE(Must(store->Verify()).problems.empty());
+  }
   // Every file of the database in turn, damaged in its middle or cut: an error or a clean miss.
   for (const bool cut : {false, true}) {
     fresh();
@@ -163,7 +177,7 @@ TEST_CASE("KvStoreOnAFullDiskSaysSoAndReopens") {
     for (int i = 0; i < 100 && status.ok(); ++i) {
       const StoredBlock block = SampleBlock(i, 200'000);
       status = store->PutBlock(NextBlockKey({}, block.tokens, kSampleScope), block.tokens,
-                               block.streams, block.bytes);
+                               ShapeOf(block), block.bytes);
       if (status.ok()) status = store->Flush();
       if (status.ok()) kept.push_back(block);
     }
@@ -180,8 +194,8 @@ TEST_CASE("KvStoreOnAFullDiskSaysSoAndReopens") {
     REQUIRE_OK(store->GetBlock(NextBlockKey({}, block.tokens, kSampleScope), block.tokens));
   }
   const StoredBlock more = SampleBlock(1000, 200'000);
-  REQUIRE_OK(store->PutBlock(NextBlockKey({}, more.tokens, kSampleScope), more.tokens, more.streams,
-                             more.bytes));
+  REQUIRE_OK(store->PutBlock(NextBlockKey({}, more.tokens, kSampleScope), more.tokens,
+                             ShapeOf(more), more.bytes));
   REQUIRE_OK(store->Flush());
   REQUIRE(Must(store->Verify()).problems.empty());
 }

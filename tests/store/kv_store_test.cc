@@ -21,8 +21,12 @@ BlockKey KeyOf(const StoredBlock& block) { return NextBlockKey({}, block.tokens,
 
 BlockKey Put(KvStore& store, const StoredBlock& block) {
   const BlockKey key = KeyOf(block);
-  REQUIRE_OK(store.PutBlock(key, block.tokens, block.streams, block.bytes));
+  REQUIRE_OK(store.PutBlock(key, block.tokens, ShapeOf(block), block.bytes));
   return key;
+}
+
+Status Drop(KvStore& store, const BlockKey& key) {
+  return store.DropBlocks({&key, 1}, DropReason::kRequested);
 }
 
 }  // namespace
@@ -39,8 +43,7 @@ TEST_CASE("KvStoreRoundTripsBlocksBeforeAndAfterReopen") {
     REQUIRE(read.tokens == block.tokens);
     REQUIRE(read.streams.size() == block.streams.size());
     REQUIRE(read.streams[1].offset == block.streams[1].offset);
-    const auto size = static_cast<int64_t>(block.bytes.size());
-    REQUIRE(Must(store.LoadBlock(key, block.tokens, block.streams, size)) == block.bytes);
+    REQUIRE(Must(store.LoadBlock(key, block.tokens, ShapeOf(block))) == block.bytes);
   };
   {
     auto store = OpenStore(path);
@@ -66,19 +69,20 @@ TEST_CASE("LoadBlockRefusesAnotherShape") {
   auto store = OpenStore(temp.File("kv"));
   const StoredBlock block = SampleBlock(1, 1024);
   const BlockKey key = Put(*store, block);
-  REQUIRE_OK(store->LoadBlock(key, block.tokens, block.streams, 1024));
+  const BlockShape shape = ShapeOf(block);
+  REQUIRE_OK(store->LoadBlock(key, block.tokens, shape));
   auto streams = block.streams;
-  streams[0].row_bytes += 1;
-  REQUIRE_ERROR(store->LoadBlock(key, block.tokens, streams, 1024), StatusCode::kDataLoss,
-                "others than expected");
+  streams[0].name += "x";
+  REQUIRE_ERROR(store->LoadBlock(key, block.tokens, Must(BlockShape::Make(streams, 1024))),
+                StatusCode::kDataLoss, "another shape");
   std::vector<int32_t> others = block.tokens;
   others[0] ^= 1;
-  REQUIRE_ERROR(store->LoadBlock(key, others, block.streams, 1024), StatusCode::kDataLoss,
-                "others than expected");
-  REQUIRE_ERROR(store->LoadBlock(key, block.tokens, block.streams, 1000), StatusCode::kDataLoss,
-                "others than expected");
-  REQUIRE_ERROR(store->LoadBlock(BlockKey{}, block.tokens, block.streams, 1024),
-                StatusCode::kNotFound, "not stored");
+  REQUIRE_ERROR(store->LoadBlock(key, others, shape), StatusCode::kDataLoss, "other token ids");
+  streams = {block.streams[0]};
+  REQUIRE_ERROR(store->LoadBlock(key, block.tokens, Must(BlockShape::Make(streams, 1024))),
+                StatusCode::kDataLoss, "another shape");
+  REQUIRE_ERROR(store->LoadBlock(BlockKey{}, block.tokens, shape), StatusCode::kNotFound,
+                "not stored");
 }
 
 TEST_CASE("KvStoreWritesAKeyOnceUntilDropped") {
@@ -88,12 +92,12 @@ TEST_CASE("KvStoreWritesAKeyOnceUntilDropped") {
   const BlockKey key = Put(*store, block);
   StoredBlock changed = block;
   changed.bytes[0] ^= std::byte{1};
-  REQUIRE_OK(store->PutBlock(key, changed.tokens, changed.streams, changed.bytes));
+  REQUIRE_OK(store->PutBlock(key, changed.tokens, ShapeOf(changed), changed.bytes));
   REQUIRE(Must(store->GetBlock(key, block.tokens)).bytes == block.bytes);
-  REQUIRE_OK(store->DropBlock(key));
-  REQUIRE_OK(store->DropBlock(key));
+  REQUIRE_OK(Drop(*store, key));
+  REQUIRE_OK(Drop(*store, key));
   REQUIRE_FALSE(store->HasBlock(key));
-  REQUIRE_OK(store->PutBlock(key, changed.tokens, changed.streams, changed.bytes));
+  REQUIRE_OK(store->PutBlock(key, changed.tokens, ShapeOf(changed), changed.bytes));
   REQUIRE(Must(store->GetBlock(key, block.tokens)).bytes == changed.bytes);
   REQUIRE(Must(store->Verify()).blocks == 1);
 }
@@ -138,9 +142,12 @@ TEST_CASE("KvStoreRefusesBlocksItCouldNotReadBack") {
   const TempDirectory temp;
   auto store = OpenStore(temp.File("kv"));
   const StoredBlock block = SampleBlock(1, 1024);
-  const std::vector<StoredStream> outside = {{"a", 1025, 1, 0}};
-  REQUIRE_ERROR(store->PutBlock(KeyOf(block), block.tokens, outside, block.bytes),
-                StatusCode::kInvalidArgument, "outside the payload");
+  REQUIRE_ERROR(
+      store->PutBlock(KeyOf(block), block.tokens, ShapeOf(SampleBlock(1, 512)), block.bytes),
+      StatusCode::kInvalidArgument, "its shape's 512");
+  const std::vector<int32_t> many(kBlockTokensMax + 1);
+  REQUIRE_ERROR(store->PutBlock(KeyOf(block), many, ShapeOf(block), block.bytes),
+                StatusCode::kInvalidArgument, "at most 65536 tokens");
   StoredCheckpoint bad = SampleCheckpoint(0, 5);
   bad.position = 4;
   REQUIRE_ERROR(store->PutCheckpoint({}, bad), StatusCode::kInvalidArgument, "position");
@@ -153,16 +160,16 @@ TEST_CASE("KvStoreDropsOlderFormatAndRefusesNewer") {
   const BlockKey key = KeyOf(block);
   Put(*OpenStore(path), block);
   const auto stamp = [&](const std::string& text) { std::ofstream(path + "/FORMAT") << text; };
-  stamp("baleen kv 2\n");
+  stamp("baleen kv 3\n");
   REQUIRE_ERROR(KvStore::Open({.path = path}, nullptr), StatusCode::kFailedPrecondition,
                 "newer build");
-  for (const std::string text : {"", "baleen kv 1", "baleen kv x\n", "rocks 1\n"}) {
+  for (const std::string text : {"", "baleen kv 2", "baleen kv x\n", "rocks 1\n"}) {
     stamp(text);
     REQUIRE_ERROR(KvStore::Open({.path = path}, nullptr), StatusCode::kDataLoss, "FORMAT");
   }
-  stamp("baleen kv 1\n");
+  stamp("baleen kv 2\n");
   REQUIRE(OpenStore(path)->HasBlock(key));
-  stamp("baleen kv 0\n");
+  stamp("baleen kv 1\n");
   REQUIRE_ERROR(KvStore::Open({.path = path, .read_only = true}, nullptr),
                 StatusCode::kFailedPrecondition, "older format");
   bool dropped = false;
@@ -188,9 +195,9 @@ TEST_CASE("KvStoreReadOnlyReadsAndRefusesWrites") {
   const BlockKey key = Put(*OpenStore(path), block);
   auto store = Must(KvStore::Open({.path = path, .read_only = true}, nullptr));
   REQUIRE(Must(store->GetBlock(key, block.tokens)).bytes == block.bytes);
-  REQUIRE_ERROR(store->PutBlock(key, block.tokens, block.streams, block.bytes),
+  REQUIRE_ERROR(store->PutBlock(key, block.tokens, ShapeOf(block), block.bytes),
                 StatusCode::kFailedPrecondition, "read-only");
-  REQUIRE_ERROR(store->DropBlock(key), StatusCode::kFailedPrecondition, "read-only");
+  REQUIRE_ERROR(Drop(*store, key), StatusCode::kFailedPrecondition, "read-only");
   REQUIRE_OK(store->Flush());
 }
 
@@ -206,9 +213,8 @@ TEST_CASE("KvStoreOverheadOnDiskIsAtMostATenthOfThePayload") {
       for (int64_t i = 0; i < count; ++i) {
         StoredBlock block = SampleBlock(i, block_bytes);
         // As many streams as such a block has: 5 planes a layer, 4 or 43 layers.
-        const StoredStream stream = block.streams[0];
         while (block.streams.size() < (block_bytes < 100'000 ? 20U : 215U)) {
-          block.streams.push_back(stream);
+          block.streams.push_back({"L" + std::to_string(block.streams.size()), 0, 0, 0});
         }
         Put(*store, block);
         payload += static_cast<int64_t>(block.bytes.size());
@@ -238,7 +244,7 @@ TEST_CASE("KvStoreTakesPutsGetsAndFlushesFromManyThreads") {
           // Threads overlap in half of the keys.
           const StoredBlock block = SampleBlock(i + (thread / 2) * 20, 20'000);
           const BlockKey key = KeyOf(block);
-          Status status = store->PutBlock(key, block.tokens, block.streams, block.bytes);
+          Status status = store->PutBlock(key, block.tokens, ShapeOf(block), block.bytes);
           if (status.ok() && i % 10 == thread) status = store->Flush();
           const auto read = store->GetBlock(key, block.tokens);
           if (status.ok()) status = read.status();

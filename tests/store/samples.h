@@ -32,20 +32,48 @@ inline EventRecord SampleEvent(const std::string& session, int64_t seq) {
   return event;
 }
 
-/// `bytes` payload bytes in two streams, with pseudo-random contents from `number`.
+/// `bytes` bytes, rounded down to 512, in two streams of unit 0, with pseudo-random contents from
+/// `number`.
 inline StoredBlock SampleBlock(int64_t number, int64_t bytes) {
   StoredBlock block;
   for (int32_t i = 0; i < 256; ++i) {
     block.tokens.push_back(static_cast<int32_t>((number * 256 + i) % 129280));
   }
   block.streams = {{"L0.kv.codes", bytes / 512, 256, 0},
-                   {"L0.index.codes", bytes / 512, 256, bytes / 2}};
+                   {"L0.index.codes", bytes / 512, 256, bytes / 512 * 256}};
   uint64_t state = static_cast<uint64_t>(number) * 0x9e3779b97f4a7c15 + 1;
-  for (int64_t i = 0; i < bytes; ++i) {
+  for (int64_t i = 0; i < bytes / 512 * 512; ++i) {
     state = state * 6364136223846793005 + 1442695040888963407;
     block.bytes.push_back(static_cast<std::byte>(state >> 56));
   }
   return block;
+}
+
+/// The same in four units, of which 2 and 3 have one size; `bytes` of which half in unit 0.
+inline StoredBlock SampleUnitBlock(int64_t number, int64_t bytes) {
+  StoredBlock block = SampleBlock(number, bytes);
+  const int64_t rows = 16;
+  const int64_t row_bytes = bytes / 16 / rows;
+  block.streams.clear();
+  int64_t offset = 0;
+  const auto add = [&](const std::string& name, int32_t unit, int64_t count) {
+    block.streams.push_back({name, row_bytes, count, offset, unit});
+    offset += row_bytes * count;
+  };
+  add("L0.index.codes", 0, 4 * rows);
+  add("L1.kv.codes", 0, 4 * rows);
+  for (int32_t unit = 1; unit <= 3; ++unit) {
+    const std::string layer = "L" + std::to_string(unit + 1);
+    add(layer + ".kv.codes", unit, unit == 1 ? 2 * rows : rows);
+    add(layer + ".kv.rope", unit, unit == 1 ? 2 * rows : rows);
+  }
+  block.bytes.resize(static_cast<size_t>(offset));
+  return block;
+}
+
+inline BlockShape ShapeOf(const StoredBlock& block) {
+  auto shape = BlockShape::Make(block.streams, static_cast<int64_t>(block.bytes.size()));
+  return shape.ok() ? std::move(shape).value() : BlockShape();
 }
 
 inline StoredCheckpoint SampleCheckpoint(int64_t number, int tail = 0) {

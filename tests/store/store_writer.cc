@@ -84,7 +84,7 @@ Status WriteBlocks(const std::string& path, int64_t count) {
   for (int64_t i = 0; i < report.blocks + count; ++i) {
     const auto block = baleen::SampleBlock(i, 96 << 10);
     parent = baleen::NextBlockKey(parent, block.tokens, baleen::kSampleScope);
-    RETURN_IF_ERROR(store->PutBlock(parent, block.tokens, block.streams, block.bytes));
+    RETURN_IF_ERROR(store->PutBlock(parent, block.tokens, baleen::ShapeOf(block), block.bytes));
     if (i % 4 != 3) continue;
     RETURN_IF_ERROR(store->PutCheckpoint(parent, baleen::SampleCheckpoint(i)));
     RETURN_IF_ERROR(store->Flush());
