@@ -53,6 +53,13 @@ FaultyDisk::FaultyDisk(std::string folder) : folder_(Normal(folder)) {
   durable_names_ = names_;
 }
 
+void FaultyDisk::Keep(const std::string& path) {
+  const std::lock_guard lock(mutex_);
+  File& file = *FileAt(Normal(path));
+  file.durable = ReadFile(path);
+  file.pending.clear();
+}
+
 void FaultyDisk::FailAt(int64_t number, Fault fault, bool lasting) {
   const std::lock_guard lock(mutex_);
   fail_at_ = static_cast<int64_t>(log_.size()) + number;

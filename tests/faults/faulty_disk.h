@@ -49,6 +49,8 @@ class FaultyDisk {
   /// What is in `folder` now is durable.
   explicit FaultyDisk(std::string folder);
 
+  /// `path` as it is now is durable: a file that was written and synced past the wrappers.
+  void Keep(const std::string& path);
   /// The `number`-th operation from now on, from 0, gets `fault`; `lasting`: and all after it. A
   /// fault that doesn't apply to the operation is none.
   void FailAt(int64_t number, Fault fault, bool lasting = false);

@@ -121,19 +121,13 @@ class Harness:
                     text = "tools " + text
                 turn = client.start(name, text, source.randint(8, 40))
                 story.accepted = turn.name
-                while not self.turn_over(client, name):
-                    pass
+                d.wait_idle(client, name)
         except d.Lost:
             pass
         except Exception as error:  # told to the main thread
             self.failures.put(f"{name}: {error!r}")
         if watcher.is_alive():
             watcher.join()
-
-    @staticmethod
-    def turn_over(client, name):
-        time.sleep(0.002)
-        return client.get(name).open_turn == ""
 
     @staticmethod
     def listen(daemon, name, story):
@@ -211,12 +205,10 @@ class Harness:
                     continue
             self.check_told(client, name, story)
         for name in sorted(self.stories):
-            while not self.turn_over(client, name):
-                pass
+            d.wait_idle(client, name)
             client.start(name, self.text(self.random, 2, 6), CHECK_TOKENS)
         for name in sorted(self.stories):
-            while not self.turn_over(client, name):
-                pass
+            d.wait_idle(client, name)
             ids, hashes = client.tokens(name)
             answer = self.twin.check(name, ids, hashes)
             if not answer.startswith("same "):

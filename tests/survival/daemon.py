@@ -2,7 +2,6 @@
 
 Used by crash_test.py and soak.py.
 """
-import hashlib
 import json
 import os
 import pathlib
@@ -105,6 +104,12 @@ class Daemon:
     def kill(self):
         """At once, wherever it is."""
         self.command("kill")
+        self.answer(PATIENCE_S)
+        self.close()
+
+    def stop(self):
+        """As a service manager would, with SIGTERM."""
+        self.command("stop")
         self.answer(PATIENCE_S)
         self.close()
 
@@ -256,8 +261,10 @@ def item_texts(events, ids, twin):
     return texts
 
 
-def digest(text):
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+def wait_idle(client, name):
+    """Until the session's turn is over."""
+    while client.get(name).open_turn:
+        time.sleep(0.002)
 
 
 def clean_environment():

@@ -8,6 +8,7 @@
 //              argument lies between. Answers "killed OFFSET inside".
 //              "refused": this process may not trace.
 //   cancel     gives up waiting. Answers "cancelled".
+//   stop       sends SIGTERM and waits for the end.
 //   kill       kills at once. Answers "killed".
 //
 // "ended STATUS" tells of a program that ended by itself. End of input kills it. The program is not
@@ -279,6 +280,13 @@ class Killer {
     Say("killed");
   }
 
+  void Stop() {
+    kill(pid_, SIGTERM);
+    int status = 0;
+    waitpid(pid_, &status, 0);
+    SayEnded(status);
+  }
+
   /// Says so if the program has ended.
   bool Ended() {
     int status = 0;
@@ -333,9 +341,16 @@ int main(int argc, char** argv) {
   }
   Killer killer(pid);
   std::string line;
-  for (int c = 0; (c = std::getchar()) != EOF;) {
+  while (true) {
+    pollfd input = {STDIN_FILENO, POLLIN, 0};
+    if (poll(&input, 1, 20) == 0) {
+      if (killer.Ended()) return 0;
+      continue;
+    }
+    char c = 0;
+    if (read(STDIN_FILENO, &c, 1) != 1) break;
     if (c != '\n') {
-      line.push_back(static_cast<char>(c));
+      line.push_back(c);
       continue;
     }
     std::istringstream words(line);
@@ -349,6 +364,9 @@ int main(int argc, char** argv) {
     } else if (command == "cancel") {
       if (killer.Ended()) return 0;
       Say("cancelled");
+    } else if (command == "stop") {
+      killer.Stop();
+      return 0;
     } else {
       killer.Kill();
       return 0;
