@@ -3,12 +3,13 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/integer_math.h"
 #include "model/forward.h"
 
 namespace baleen {
 
-void ForwardPass::Attention(KvCacheState& cache, LayerKv& kv, const AttentionWeights& w,
-                            const Piece& piece) {
+Status ForwardPass::Attention(KvCacheState& cache, LayerKv& kv, const AttentionWeights& w,
+                              const Piece& piece) {
   const bool compressed = kv.kind != LayerKind::kWindow;
   const std::vector<float>& frequencies = compressed ? compress_frequencies_ : window_frequencies_;
   ProjectQueries(w, frequencies, piece);
@@ -38,14 +39,59 @@ void ForwardPass::Attention(KvCacheState& cache, LayerKv& kv, const AttentionWei
     for (int64_t t = 0; t < piece.count(); ++t) {
       a_.visible[static_cast<size_t>(t)] = (piece.position + t + 1) / ratio;
     }
-    params.entries = KvCacheState::Paged(kv.entries, piece.end() / ratio);
-    if (kv.kind == LayerKind::kCsa && SelectEntries(kv.index_keys, w.indexer, piece)) {
-      params.selected = a_.selected.data();
-      params.topk = config_.index_topk;
+    if (kv.kind == LayerKind::kCsa) {
+      if (SelectEntries(kv.index_keys, w.indexer, piece)) {
+        params.selected = a_.selected.data();
+        params.topk = config_.index_topk;
+      }
+      RETURN_IF_ERROR(ObtainEntries(cache, kv, params.selected, piece));
     }
+    params.entries = KvCacheState::Paged(kv.entries, piece.end() / ratio);
   }
   backend_.SparseAttention(params);
   ProjectOutput(w, frequencies, piece);
+  return OkStatus();
+}
+
+Status ForwardPass::ObtainEntries(KvCacheState& cache, LayerKv& kv, const int32_t* selected,
+                                  const Piece& piece) {
+  // The blocks below `limit` that tokens [first, piece.count()) attend to, ascending.
+  const auto blocks_from = [&](int64_t first, int64_t limit) {
+    std::vector<int32_t> blocks;
+    if (selected == nullptr) {
+      for (int64_t i = 0; i < limit; ++i) blocks.push_back(static_cast<int32_t>(i));
+      return blocks;
+    }
+    const auto rows = static_cast<int32_t>(kv.entries.rows_per_block);
+    for (int64_t i = first * config_.index_topk; i < piece.count() * config_.index_topk; ++i) {
+      if (selected[i] < 0 || selected[i] / rows >= limit) continue;
+      const int32_t block = selected[i] / rows;
+      if (blocks.empty() || blocks.back() != block) blocks.push_back(block);
+    }
+    std::sort(blocks.begin(), blocks.end());
+    blocks.erase(std::unique(blocks.begin(), blocks.end()), blocks.end());
+    return blocks;
+  };
+  // With the block that this piece may seal, so that the note doesn't depend on the chunking.
+  kv.selected_blocks = blocks_from(piece.count() - 1, piece.end() / kBlockTokens);
+  cache.RefreshTables(kv.entries);
+  if (kv.entries.absent == 0) return OkStatus();
+
+  std::vector<KvUnitRef> absent;
+  const int64_t touched = CeilDivide(piece.end(), kBlockTokens);
+  for (const int32_t index : blocks_from(0, std::min(touched, std::ssize(cache.blocks())))) {
+    const std::shared_ptr<KvBlock>& block = cache.blocks()[static_cast<size_t>(index)];
+    if (!block->present(kv.entries.unit)) absent.push_back({block, index, kv.entries.unit});
+  }
+  if (!absent.empty()) {
+    if (cache.row_source() == nullptr) {
+      return InternalError("forward pass: " + std::to_string(absent.size()) +
+                           " units of rows are absent and the cache has no row source");
+    }
+    RETURN_IF_ERROR(cache.row_source()->Fetch(absent));
+  }
+  cache.RefreshTables(kv.entries);
+  return OkStatus();
 }
 
 void ForwardPass::ProjectQueries(const AttentionWeights& w, const std::vector<float>& frequencies,

@@ -113,11 +113,13 @@ int64_t ForwardPass::Compress(const CompressorWeights& w, CompressorState& state
 
 void ForwardPass::AppendEntries(KvCacheState& cache, LayerKv& kv, const AttentionWeights& w,
                                 const Piece& piece) {
+  // In a replay the rows are there already, and exact; the first ones computed here are not.
+  const bool store = !cache.replaying();
   // A piece stays inside a block, so that its entries are consecutive rows of the open one.
   const int64_t row = piece.position / kv.compressor.ratio % kv.entries.rows_per_block;
   if (kv.kind == LayerKind::kCsa) {
     const int64_t keys = Compress(w.indexer.compressor, kv.index_compressor, piece);
-    if (keys > 0) {
+    if (keys > 0 && store) {
       backend_.StoreIndexKeys({.x = a_.pooled.data(),
                                .rows = keys,
                                .dim = config_.index_dim,
@@ -126,7 +128,7 @@ void ForwardPass::AppendEntries(KvCacheState& cache, LayerKv& kv, const Attentio
     }
   }
   const int64_t entries = Compress(w.compressor, kv.compressor, piece);
-  if (entries == 0) return;
+  if (entries == 0 || !store) return;
   backend_.StoreEntries({.x = a_.pooled.data(),
                          .rows = entries,
                          .dim = config_.head_dim,

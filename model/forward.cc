@@ -16,7 +16,8 @@ ForwardPass::ForwardPass(const ModelConfig& config, const ModelWeights& weights,
       format_(format),
       window_frequencies_(InverseFrequencies(WindowRope(config))),
       compress_frequencies_(InverseFrequencies(CompressRope(config))),
-      a_(config, format) {}
+      a_(config, format),
+      undo_(static_cast<size_t>(config.layers)) {}
 
 Status ForwardPass::Run(KvCacheState& cache, std::span<const int32_t> tokens, LogitsWanted wanted,
                         std::vector<float>* logits) {
@@ -29,7 +30,7 @@ Status ForwardPass::Run(KvCacheState& cache, std::span<const int32_t> tokens, Lo
     const int64_t count = std::min({total - done, kPieceTokens, to_border});
     const Piece piece = {cache.position(),
                          tokens.subspan(static_cast<size_t>(done), static_cast<size_t>(count))};
-    RunPiece(cache, piece);
+    RETURN_IF_ERROR(RunPiece(cache, piece));
     if (wanted == LogitsWanted::kAll) {
       Head(0, count, logits->data() + done * config_.vocab);
     } else if (wanted == LogitsWanted::kLast && done + count == total) {
@@ -48,14 +49,22 @@ Status ForwardPass::Run(KvCacheState& cache, std::span<const int32_t> tokens, Lo
                        " are not finite; the weights or the cached rows are damaged");
 }
 
-void ForwardPass::RunPiece(KvCacheState& cache, const Piece& piece) {
+Status ForwardPass::RunPiece(KvCacheState& cache, const Piece& piece) {
   const int64_t tokens = piece.count();
+  const bool lazy = cache.lazy();
   Embed(piece);
   for (size_t l = 0; l < weights_.layers.size(); ++l) {
     const LayerWeights& layer = weights_.layers[l];
     Collapse(layer.attn_hc, tokens);
     Norm(layer.attn_norm.data(), a_.collapsed.data(), tokens, config_.hidden);
-    Attention(cache, cache.layers()[l], layer.attn, piece);
+    if (lazy) undo_[l].Save(cache.layers()[l]);
+    const Status status = Attention(cache, cache.layers()[l], layer.attn, piece);
+    if (!status.ok()) {
+      for (size_t changed = 0; changed <= l; ++changed) {
+        undo_[changed].Restore(cache.layers()[changed]);
+      }
+      return status;
+    }
     Expand(tokens);
 
     Collapse(layer.ffn_hc, tokens);
@@ -63,6 +72,7 @@ void ForwardPass::RunPiece(KvCacheState& cache, const Piece& piece) {
     Moe(layer.ffn, piece);
     Expand(tokens);
   }
+  return OkStatus();
 }
 
 void ForwardPass::Embed(const Piece& piece) {

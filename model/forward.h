@@ -36,13 +36,15 @@ class ForwardPass {
               kernels::RowFormat format);
 
   /// See Model::Forward. Requires: tokens and length already checked.
-  /// Errors: INTERNAL if logits are not finite; the cache then holds the tokens all the same.
+  /// Errors: INTERNAL if logits are not finite; the cache then holds the tokens all the same. Those
+  /// of the row source: the piece is undone.
   Status Run(KvCacheState& cache, std::span<const int32_t> tokens, LogitsWanted wanted,
              std::vector<float>* logits);
 
  private:
   // forward.cc
-  void RunPiece(KvCacheState& cache, const Piece& piece);
+  /// On an error the cache is as before.
+  Status RunPiece(KvCacheState& cache, const Piece& piece);
   void Embed(const Piece& piece);
   void Head(int64_t first, int64_t count, float* logits);
 
@@ -55,13 +57,17 @@ class ForwardPass {
                   float* comb);
 
   // attention.cc: reads and normalises activations.collapsed, writes activations.sublayer.
-  void Attention(KvCacheState& cache, LayerKv& kv, const AttentionWeights& w, const Piece& piece);
+  // Fails when rows can't be had; the layer has changed by then.
+  Status Attention(KvCacheState& cache, LayerKv& kv, const AttentionWeights& w, const Piece& piece);
   void ProjectQueries(const AttentionWeights& w, const std::vector<float>& frequencies,
                       const Piece& piece);
   void ExtendWindow(LayerKv& kv, const AttentionWeights& w, const std::vector<float>& frequencies,
                     const Piece& piece);
   void ProjectOutput(const AttentionWeights& w, const std::vector<float>& frequencies,
                      const Piece& piece);
+  /// Notes which blocks hold the entries that the piece attends to, and gets those that are absent.
+  Status ObtainEntries(KvCacheState& cache, LayerKv& kv, const int32_t* selected,
+                       const Piece& piece);
   /// Fills activations.selected; false if every token may see all its visible entries anyway.
   bool SelectEntries(const BlockRows& index_keys, const IndexerWeights& w, const Piece& piece);
 
@@ -89,6 +95,7 @@ class ForwardPass {
   std::vector<float> window_frequencies_;    ///< [rope_dim/2]
   std::vector<float> compress_frequencies_;  ///< [rope_dim/2]
   Activations a_;
+  std::vector<LayerUndo> undo_;  ///< [layers], used over lazy caches only.
 };
 
 }  // namespace baleen

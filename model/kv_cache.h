@@ -2,8 +2,9 @@
 //
 // A list of shared immutable blocks of kBlockTokens tokens each, plus a private tail: rows since
 // the last block border, the sliding-window ring, compressor partials. Kernels read rows through a
-// block table. Forks share blocks; only the tail is copied. Knows no files and no sessions: the
-// runtime stores blocks and checkpoints.
+// block table. Forks share blocks; only the tail is copied. Blocks may lack units
+// (model/kv_block.h), which a step then gets from the row source. Knows no files and no sessions:
+// the runtime stores blocks and checkpoints.
 #pragma once
 
 #include <cstddef>
@@ -16,42 +17,15 @@
 
 #include "kernels/backend.h"
 #include "model/config.h"
+#include "model/kv_block.h"
 #include "tools_sdk/status.h"
 
 namespace baleen {
 
-/// Tokens per block; a multiple of 128 = lcm(4, 128), so that a block ends on a border of every
-/// compressor.
-inline constexpr int64_t kBlockTokens = 256;
-
-/// One plane of rows inside a block, e.g. the E4M3 codes of layer 2's entries.
-struct KvStream {
-  std::string name;  ///< "L2.kv.codes", "L2.index.scales", ...
-  int64_t layer = 0;
-  int64_t row_bytes = 0;
-  int64_t rows = 0;    ///< Rows per block.
-  int64_t offset = 0;  ///< Byte offset in a block; multiple of 64.
-};
-
-/// Where every plane of a block lives. Derived from config and row format alone.
-struct KvLayout {
-  kernels::RowFormat format = kernels::RowFormat::kPacked;
-  std::vector<KvStream> streams;
-  int64_t block_bytes = 0;    ///< With alignment padding.
-  int64_t payload_bytes = 0;  ///< Without.
-
-  static KvLayout Make(const ModelConfig& config, kernels::RowFormat format);
-};
-
-/// kBlockTokens tokens of sealed rows. Immutable after construction.
-/// shared_ptr owners: the sequences that share the prefix, and the store while it writes.
-class KvBlock {
- public:
-  explicit KvBlock(std::vector<std::byte> bytes) : bytes_(std::move(bytes)) {}
-  std::span<const std::byte> bytes() const { return bytes_; }
-
- private:
-  std::vector<std::byte> bytes_;
+/// Which absent units of a cache are asked for.
+enum class KvUnits {
+  kSelected,  ///< Those that the newest token's selection points at: likely the next one's too.
+  kAll,
 };
 
 class KvCacheState;  // model/kv_cache_state.h: what the forward pass reads and writes.
@@ -70,7 +44,7 @@ class KvCache {
   const KvLayout& layout() const;
 
   /// Sealed blocks, oldest first: tokens()/kBlockTokens of them.
-  std::span<const std::shared_ptr<const KvBlock>> blocks() const;
+  std::span<const std::shared_ptr<KvBlock>> blocks() const;
 
   /// Everything but the sealed blocks: window ring, compressor partials, rows of the open block.
   /// Self-describing, little-endian, no checksum (the store adds one).
@@ -79,11 +53,28 @@ class KvCache {
   /// The cache at the position of `checkpoint`, over `blocks` (exactly position/kBlockTokens of
   /// them). Errors: DATA_LOSS for bytes that don't decode, or a shape that isn't this model's.
   static Result<KvCache> Restore(const ModelConfig& config, kernels::RowFormat format,
-                                 std::vector<std::shared_ptr<const KvBlock>> blocks,
+                                 std::vector<std::shared_ptr<KvBlock>> blocks,
                                  std::string_view checkpoint);
+
+  /// A cache at `position` over blocks that reach beyond it: the tokens from there to the blocks'
+  /// end are computed again, over the stored rows, which stay as they are. Once that is done the
+  /// cache is exact to the bit if ReplayTokens(config) tokens or more were replayed.
+  /// Requires: position a multiple of 4, at most blocks.size() * kBlockTokens.
+  /// Source: spec section 5.3 ("zero SWA caching").
+  static KvCache Replay(const ModelConfig& config, kernels::RowFormat format,
+                        std::vector<std::shared_ptr<KvBlock>> blocks, int64_t position);
+  /// window x layers: what a token's window rows depend on in all layers, besides stored rows.
+  static int64_t ReplayTokens(const ModelConfig& config);
+  /// Still inside a replay: can't be saved as a checkpoint.
+  bool replaying() const;
 
   /// A second timeline over the same blocks. Cost: copies the private tail.
   KvCache Fork() const;
+
+  /// Asked for absent units from now on; forks inherit it. Borrows: while a forward pass runs.
+  void set_row_source(KvRowSource* source);
+  /// Absent units of the sealed blocks, by block and unit.
+  std::vector<KvUnitRef> AbsentUnits(KvUnits which) const;
 
   KvCacheState& state() { return *state_; }
   const KvCacheState& state() const { return *state_; }

@@ -37,9 +37,12 @@ struct CompressorState {
 /// Where one kind of row of one layer lives: in every sealed block and in the open one.
 struct BlockRows {
   RowShape shape;
-  PlaneOffsets offsets;                    ///< In a block.
-  int64_t rows_per_block = 0;              ///< 0: the layer has no such rows.
-  std::vector<kernels::RowPlanes> tables;  ///< [sealed blocks + 1], the last is the open block.
+  int32_t unit = 0;
+  PlaneOffsets offsets;        ///< In the unit.
+  int64_t rows_per_block = 0;  ///< 0: the layer has no such rows.
+  /// [sealed blocks + 1], the last is the open block. Null planes: absent when last looked at.
+  std::vector<kernels::RowPlanes> tables;
+  int64_t absent = 0;  ///< Tables with null planes.
 };
 
 struct LayerKv {
@@ -49,6 +52,19 @@ struct LayerKv {
   BlockRows index_keys;              ///< CSA.
   CompressorState compressor;        ///< CSA, HCA.
   CompressorState index_compressor;  ///< CSA.
+  /// CSA: the sealed blocks whose entries the newest token attended to, ascending.
+  std::vector<int32_t> selected_blocks;
+};
+
+/// What a step changes in a layer and can't be read back from the tokens.
+struct LayerUndo {
+  RowBuffer window;
+  CompressorState compressor;
+  CompressorState index_compressor;
+  std::vector<int32_t> selected_blocks;
+
+  void Save(const LayerKv& layer);
+  void Restore(LayerKv& layer) const;
 };
 
 /// Threads: one at a time.
@@ -63,39 +79,55 @@ class KvCacheState {
   const ModelConfig& config() const { return config_; }
   const KvLayout& layout() const { return *layout_; }
   int64_t position() const { return position_; }
-  std::span<const std::shared_ptr<const KvBlock>> blocks() const { return blocks_; }
+  std::span<const std::shared_ptr<KvBlock>> blocks() const { return blocks_; }
   std::vector<LayerKv>& layers() { return layers_; }
   const std::vector<LayerKv>& layers() const { return layers_; }
 
   /// Rows of the block being filled. `row` counts from the block's start.
   kernels::MutableRowPlanes OpenRows(const BlockRows& rows, int64_t row) {
-    return MutablePlanesAt(open_.data(), rows.offsets, rows.shape, row);
+    return MutablePlanesAt(open_[static_cast<size_t>(rows.unit)].data(), rows.offsets, rows.shape,
+                           row);
   }
   /// The first `rows` rows of the sequence, behind the block table.
   static kernels::PagedRows Paged(const BlockRows& rows, int64_t count);
 
-  std::span<const std::byte> open_block() const { return open_; }
-  std::span<std::byte> mutable_open_block() { return open_; }
+  /// One unit of the block being filled.
+  std::span<const std::byte> open_unit(int32_t unit) const {
+    return open_[static_cast<size_t>(unit)];
+  }
+  std::span<std::byte> mutable_open_unit(int32_t unit) { return open_[static_cast<size_t>(unit)]; }
+
+  /// The rows of the tokens from position() on are sealed already: compute, but store nothing.
+  bool replaying() const { return position_ < std::ssize(blocks_) * kBlockTokens; }
+
+  void set_row_source(KvRowSource* source) { row_source_ = source; }
+  KvRowSource* row_source() const { return row_source_; }
+  /// Whether a step may find units absent, so that it must be prepared to be undone.
+  bool lazy() const;
+  /// Looks at the units that were absent, and enters those that came into the tables.
+  void RefreshTables(BlockRows& rows);
 
   /// Counts `tokens` as held; seals the open block on reaching its end.
   /// Requires: no block border strictly inside the step.
   void Advance(int64_t tokens);
 
-  /// For Restore: puts the state at `position` over `blocks`.
-  /// Requires: blocks of layout().block_bytes each, position / kBlockTokens of them.
-  void Adopt(std::vector<std::shared_ptr<const KvBlock>> blocks, int64_t position);
+  /// Puts the state at `position` over `blocks`.
+  /// Requires: blocks of this layout; position / kBlockTokens of them, or more for a replay.
+  void Adopt(std::vector<std::shared_ptr<KvBlock>> blocks, int64_t position);
 
  private:
   KvCacheState(const KvCacheState&) = default;
+  void OpenBlock();
   void RebuildTables();
   void PushOpenTables();
 
   ModelConfig config_;
   std::shared_ptr<const KvLayout> layout_;  ///< Owners: this state and its forks.
   int64_t position_ = 0;
-  std::vector<std::shared_ptr<const KvBlock>> blocks_;  ///< Owners: see KvBlock.
-  std::vector<std::byte> open_;                         ///< [layout.block_bytes]
-  std::vector<LayerKv> layers_;                         ///< [config.layers]
+  std::vector<std::shared_ptr<KvBlock>> blocks_;  ///< Owners: see KvBlock.
+  std::vector<KvBlock::Bytes> open_;              ///< [layout.units], each of its unit's bytes.
+  std::vector<LayerKv> layers_;                   ///< [config.layers]
+  KvRowSource* row_source_ = nullptr;
 };
 
 }  // namespace baleen

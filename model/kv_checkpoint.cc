@@ -23,6 +23,7 @@ enum class Section : uint32_t {
   kIndexPreviousGate = 9,
   kIndexPendingValue = 10,
   kIndexPendingGate = 11,
+  kSelection = 12,
 };
 
 uint32_t KindCode(LayerKind kind) {
@@ -37,7 +38,7 @@ uint32_t KindCode(LayerKind kind) {
 uint32_t SectionCount(LayerKind kind) {
   switch (kind) {
     case LayerKind::kWindow: return 1;
-    case LayerKind::kCsa: return 11;
+    case LayerKind::kCsa: return 12;
     case LayerKind::kHca: return 4;
   }
   return 0;
@@ -100,8 +101,8 @@ void PutOpenRows(Writer& writer, Section id, const KvCacheState& state, const Bl
   for (int p = 0; p < kRowPlanes; ++p) {
     if (rows.offsets.offset[p] < 0) continue;
     writer.PutBytes(
-        state.open_block().subspan(static_cast<size_t>(rows.offsets.offset[p]),
-                                   static_cast<size_t>(count * rows.shape.plane_bytes[p])));
+        state.open_unit(rows.unit).subspan(static_cast<size_t>(rows.offsets.offset[p]),
+                                           static_cast<size_t>(count * rows.shape.plane_bytes[p])));
   }
 }
 
@@ -150,6 +151,30 @@ class Reader {
     return OkStatus();
   }
 
+  /// Ascending numbers of blocks below `blocks`.
+  Status Selection(int64_t blocks, std::vector<int32_t>* out) {
+    RETURN_IF_ERROR(Expect("section 12", static_cast<uint32_t>(Section::kSelection)));
+    uint64_t bytes = 0;
+    RETURN_IF_ERROR(Get("length of section 12", &bytes));
+    const auto limit = static_cast<uint64_t>(blocks) * sizeof(int32_t);
+    if (bytes > limit || bytes % sizeof(int32_t) != 0) {
+      return Mismatch("length of section 12", "at most " + std::to_string(limit) + " in fours",
+                      std::to_string(bytes));
+    }
+    if (rest_.size() < bytes) return Truncated("section 12", bytes);
+    out->resize(bytes / sizeof(int32_t));
+    Take(std::as_writable_bytes(std::span(*out)));
+    int64_t next = 0;
+    for (const int32_t block : *out) {
+      if (block < next || block >= blocks) {
+        return Mismatch("selection", "ascending blocks below " + std::to_string(blocks),
+                        std::to_string(block));
+      }
+      next = block + 1;
+    }
+    return OkStatus();
+  }
+
   Status End() const {
     if (rest_.empty()) return OkStatus();
     return Mismatch("end of checkpoint", "no more bytes", std::to_string(rest_.size()) + " bytes");
@@ -185,9 +210,9 @@ Status ReadOpenRows(Reader& reader, Section id, KvCacheState& state, const Block
   RETURN_IF_ERROR(reader.BeginSection(id, static_cast<size_t>(count * rows.shape.RowBytes())));
   for (int p = 0; p < kRowPlanes; ++p) {
     if (rows.offsets.offset[p] < 0) continue;
-    reader.Take(
-        state.mutable_open_block().subspan(static_cast<size_t>(rows.offsets.offset[p]),
-                                           static_cast<size_t>(count * rows.shape.plane_bytes[p])));
+    reader.Take(state.mutable_open_unit(rows.unit).subspan(
+        static_cast<size_t>(rows.offsets.offset[p]),
+        static_cast<size_t>(count * rows.shape.plane_bytes[p])));
   }
   return OkStatus();
 }
@@ -235,7 +260,8 @@ Status ReadLayer(Reader& reader, KvCacheState& state, LayerKv& layer) {
   RETURN_IF_ERROR(ReadCompressor(reader, kMainSections, state.position(), layer.compressor));
   if (layer.kind == LayerKind::kHca) return OkStatus();
   RETURN_IF_ERROR(ReadOpenRows(reader, Section::kIndexKeys, state, layer.index_keys));
-  return ReadCompressor(reader, kIndexSections, state.position(), layer.index_compressor);
+  RETURN_IF_ERROR(ReadCompressor(reader, kIndexSections, state.position(), layer.index_compressor));
+  return reader.Selection(state.position() / kBlockTokens, &layer.selected_blocks);
 }
 
 Status ReadHeader(Reader& reader, const ModelConfig& config, kernels::RowFormat format,
@@ -259,8 +285,8 @@ Status ReadHeader(Reader& reader, const ModelConfig& config, kernels::RowFormat 
   return OkStatus();
 }
 
-Status CheckBlocks(const std::vector<std::shared_ptr<const KvBlock>>& blocks, int64_t position,
-                   int64_t block_bytes) {
+Status CheckBlocks(const std::vector<std::shared_ptr<KvBlock>>& blocks, int64_t position,
+                   const KvLayout& layout) {
   const auto expected = static_cast<size_t>(position / kBlockTokens);
   if (blocks.size() != expected) {
     return DataLossError("KV checkpoint at position " + std::to_string(position) + ": expected " +
@@ -268,11 +294,21 @@ Status CheckBlocks(const std::vector<std::shared_ptr<const KvBlock>>& blocks, in
                          std::to_string(blocks.size()) + "; load exactly the sealed blocks");
   }
   for (size_t i = 0; i < blocks.size(); ++i) {
-    const size_t found = blocks[i] == nullptr ? 0 : blocks[i]->bytes().size();
-    if (blocks[i] != nullptr && found == static_cast<size_t>(block_bytes)) continue;
-    return DataLossError("KV block " + std::to_string(i) + ": expected " +
-                         std::to_string(block_bytes) + " bytes, found " + std::to_string(found) +
-                         "; recompute this span from its tokens");
+    const std::string where = "KV block " + std::to_string(i) + ": expected ";
+    const auto units = blocks[i] == nullptr ? 0 : static_cast<size_t>(blocks[i]->units());
+    if (units != layout.units.size()) {
+      return DataLossError(where + std::to_string(layout.units.size()) + " units, found " +
+                           std::to_string(units) + "; recompute this span from its tokens");
+    }
+    for (size_t u = 0; u < units; ++u) {
+      const auto unit = static_cast<int32_t>(u);
+      if (!blocks[i]->present(unit) && u > 0) continue;
+      const size_t found = blocks[i]->present(unit) ? blocks[i]->unit(unit).size() : 0;
+      if (found == static_cast<size_t>(layout.units[u].bytes)) continue;
+      return DataLossError(where + std::to_string(layout.units[u].bytes) + " bytes in unit " +
+                           std::to_string(u) + ", found " + std::to_string(found) +
+                           "; recompute this span from its tokens");
+    }
   }
   return OkStatus();
 }
@@ -301,18 +337,21 @@ std::string SaveKvCheckpoint(const KvCacheState& state) {
     if (layer.kind == LayerKind::kHca) continue;
     PutOpenRows(writer, Section::kIndexKeys, state, layer.index_keys);
     PutCompressor(writer, kIndexSections, layer.index_compressor);
+    writer.BeginSection(Section::kSelection, layer.selected_blocks.size() * sizeof(int32_t));
+    writer.PutBytes(std::as_bytes(std::span(layer.selected_blocks)));
   }
   return writer.Take();
 }
 
-Result<std::unique_ptr<KvCacheState>> LoadKvCheckpoint(
-    const ModelConfig& config, kernels::RowFormat format,
-    std::vector<std::shared_ptr<const KvBlock>> blocks, std::string_view checkpoint) {
+Result<std::unique_ptr<KvCacheState>> LoadKvCheckpoint(const ModelConfig& config,
+                                                       kernels::RowFormat format,
+                                                       std::vector<std::shared_ptr<KvBlock>> blocks,
+                                                       std::string_view checkpoint) {
   Reader reader(checkpoint);
   int64_t position = 0;
   RETURN_IF_ERROR(ReadHeader(reader, config, format, &position));
   auto state = std::make_unique<KvCacheState>(config, format);
-  RETURN_IF_ERROR(CheckBlocks(blocks, position, state->layout().block_bytes));
+  RETURN_IF_ERROR(CheckBlocks(blocks, position, state->layout()));
   state->Adopt(std::move(blocks), position);
   for (size_t l = 0; l < state->layers().size(); ++l) {
     const Status status = ReadLayer(reader, *state, state->layers()[l]);

@@ -166,9 +166,13 @@ const kernels::Backend& Model::backend() const { return *impl_->backend_; }
 
 KvCache Model::NewCache() const { return KvCache(impl_->config_, row_format()); }
 
-Result<KvCache> Model::RestoreCache(std::vector<std::shared_ptr<const KvBlock>> blocks,
+Result<KvCache> Model::RestoreCache(std::vector<std::shared_ptr<KvBlock>> blocks,
                                     std::string_view checkpoint) const {
   return KvCache::Restore(impl_->config_, row_format(), std::move(blocks), checkpoint);
+}
+
+KvCache Model::ReplayCache(std::vector<std::shared_ptr<KvBlock>> blocks, int64_t position) const {
+  return KvCache::Replay(impl_->config_, row_format(), std::move(blocks), position);
 }
 
 Status Model::Forward(KvCache& cache, std::span<const int32_t> tokens, LogitsWanted wanted,

@@ -69,15 +69,18 @@ class Model {
   const kernels::Backend& backend() const;
 
   KvCache NewCache() const;
-  Result<KvCache> RestoreCache(std::vector<std::shared_ptr<const KvBlock>> blocks,
+  Result<KvCache> RestoreCache(std::vector<std::shared_ptr<KvBlock>> blocks,
                                std::string_view checkpoint) const;
+  /// See KvCache::Replay.
+  KvCache ReplayCache(std::vector<std::shared_ptr<KvBlock>> blocks, int64_t position) const;
 
   /// Appends `tokens` to `cache`. Any split of the same tokens into calls gives the same bits.
   /// Shapes: logits [vocab] (kLast) or [tokens, vocab] (kAll), fp32; resized.
   /// Errors: INVALID_ARGUMENT for a token id outside the vocabulary, a call whose logits would take
   /// over 4 GiB, or a cache of another model or mode; OUT_OF_RANGE beyond positions_max: in these
   /// cases the cache is unchanged. INTERNAL if logits are not finite: the cache then holds the
-  /// tokens and is of no use.
+  /// tokens and is of no use. If units are absent, what the row source answers: the cache then
+  /// holds the first cache.tokens() - before of the tokens, and a call with the rest goes on.
   Status Forward(KvCache& cache, std::span<const int32_t> tokens, LogitsWanted wanted,
                  std::vector<float>* logits);
 

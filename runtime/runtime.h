@@ -26,7 +26,17 @@ struct RuntimeOptions {
   bool map_weights = true;             ///< false: read the files instead (`--no-mmap`).
   int64_t prefill_chunk_tokens = 512;  ///< Per engine tick; longer delays other sequences.
   int64_t checkpoint_interval_tokens = 4096;
+  /// Which positions get a checkpoint of the KV cache: "periodic", "full" (every 128 tokens) or
+  /// "zero" (none: a resume computes window x layers tokens again over the stored rows).
+  std::string checkpoint_policy = "periodic";
   int64_t resident_sequences_max = 8;  ///< Live KV caches; the least recently used goes first.
+  /// Sealed blocks of KV that may be in RAM, live or kept for the next resume or fork. Live
+  /// sequences that turns work on may exceed it.
+  int64_t kv_ram_bytes = int64_t{4} << 30;
+  /// A resume begins with what every step reads; other rows come when they are selected, and
+  /// behind.
+  bool lazy_resume = true;
+  int64_t row_wait_ms = 100;  ///< How long a step waits for rows before other sequences go first.
   int tool_threads = 2;
   int64_t tool_wait_ms_max = 10 * 60 * 1000;  ///< For a host tool whose host is away.
   int64_t running_turns_max = 64;

@@ -40,13 +40,7 @@ void MakeParents(const std::string& data_dir) {
                                       ignored);
 }
 
-void RuntimeFlags::AddTo(CLI::App& app) {
-  app.add_option("--server", server,
-                 "Address of a daemon (unix:PATH or HOST:PORT); default: " + DefaultAddress() +
-                     " if it answers");
-  app.add_option("--data-dir", data_dir,
-                 "Open this data directory in this process; default: " + DefaultDataDir());
-  app.add_option("--model", options.model_path, "Checkpoint folder, when opened in this process");
+void AddEngineOptions(CLI::App& app, RuntimeOptions& options) {
   app.add_option("--mode", options.mode,
                  "Arithmetic: native, or pure (no quantisation round trips)")
       ->check(CLI::IsMember({"native", "pure"}));
@@ -54,7 +48,33 @@ void RuntimeFlags::AddTo(CLI::App& app) {
   app.add_option("--checkpoint-interval", options.checkpoint_interval_tokens,
                  "Tokens between checkpoints of the KV cache")
       ->capture_default_str();
-  app.add_flag("--no-mmap", no_mmap, "Read the weights instead of mapping the files");
+  app.add_option(
+         "--checkpoint-policy", options.checkpoint_policy,
+         "Where checkpoints are: periodic (and at turns and forks), full (every 128 tokens), "
+         "zero (none: a resume computes window x layers tokens again)")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"periodic", "full", "zero"}));
+  app.add_option("--kv-ram-bytes", options.kv_ram_bytes,
+                 "Sealed KV that may stay in RAM, e.g. 4GiB; more only for running turns")
+      ->capture_default_str()
+      ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false));
+  app.add_flag(
+      "--lazy,!--no-lazy", options.lazy_resume,
+      "Resume with what every step reads, and read other rows when selected (the default)");
+  app.add_option("--row-wait-ms", options.row_wait_ms,
+                 "How long a step waits for rows from the disk before other sequences go first")
+      ->capture_default_str();
+  app.add_flag("!--no-mmap", options.map_weights, "Read the weights instead of mapping the files");
+}
+
+void RuntimeFlags::AddTo(CLI::App& app) {
+  app.add_option("--server", server,
+                 "Address of a daemon (unix:PATH or HOST:PORT); default: " + DefaultAddress() +
+                     " if it answers");
+  app.add_option("--data-dir", data_dir,
+                 "Open this data directory in this process; default: " + DefaultDataDir());
+  app.add_option("--model", options.model_path, "Checkpoint folder, when opened in this process");
+  AddEngineOptions(app, options);
 }
 
 Result<std::unique_ptr<Runtime>> OpenRuntime(RuntimeFlags flags) {
@@ -73,7 +93,6 @@ Result<std::unique_ptr<Runtime>> OpenRuntime(RuntimeFlags flags) {
   }
 #endif
   flags.options.data_dir = flags.data_dir.empty() ? DefaultDataDir() : flags.data_dir;
-  flags.options.map_weights = !flags.no_mmap;
   if (flags.options.model_path.empty()) {
     return InvalidArgumentError(
         "no daemon answers at " + DefaultAddress() +

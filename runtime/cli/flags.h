@@ -20,12 +20,14 @@ std::string DefaultAddress();
 /// Makes the folders above a data directory, which itself is made (0700) when it is opened.
 void MakeParents(const std::string& data_dir);
 
+/// The options of a runtime that is opened in this process, but for where its files are.
+void AddEngineOptions(CLI::App& app, RuntimeOptions& options);
+
 /// Where sessions are: a daemon, or a data directory opened in this process.
 struct RuntimeFlags {
   std::string server;    ///< --server: force a daemon at this address.
   std::string data_dir;  ///< --data-dir: force this folder, in process.
   RuntimeOptions options;
-  bool no_mmap = false;
 
   void AddTo(CLI::App& app);
 };

@@ -23,7 +23,6 @@ namespace {
 struct ServeFlags {
   RuntimeOptions options;
   std::string listen;
-  bool no_mmap = false;
   bool json = false;
 };
 
@@ -40,7 +39,6 @@ int Serve(ServeFlags flags) {
 
   if (flags.options.data_dir.empty()) flags.options.data_dir = DefaultDataDir();
   if (flags.listen.empty()) flags.listen = DefaultAddress();
-  flags.options.map_weights = !flags.no_mmap;
   MakeParents(flags.options.data_dir);
   log->info("opening {} with model {}", flags.options.data_dir, flags.options.model_path);
   auto runtime = Runtime::Open(flags.options);
@@ -70,15 +68,7 @@ void AddServe(CLI::App& app, int* exit_code) {
   command->add_option("--model", flags->options.model_path, "Checkpoint folder")->required();
   command->add_option("--listen", flags->listen,
                       "unix:PATH, or a loopback HOST:PORT; default: " + DefaultAddress());
-  command->add_option("--mode", flags->options.mode, "Arithmetic: native or pure")
-      ->check(CLI::IsMember({"native", "pure"}));
-  command->add_option("--threads", flags->options.threads,
-                      "Threads of the engine; 0: one per core");
-  command
-      ->add_option("--checkpoint-interval", flags->options.checkpoint_interval_tokens,
-                   "Tokens between checkpoints of the KV cache")
-      ->capture_default_str();
-  command->add_flag("--no-mmap", flags->no_mmap, "Read the weights instead of mapping the files");
+  AddEngineOptions(*command, flags->options);
   command->add_flag("--json", flags->json, "Errors as JSON");
   command->callback([flags, exit_code] { *exit_code = Serve(*flags); });
 }

@@ -10,51 +10,78 @@
 #include <string>
 #include <vector>
 
-#include "model/model.h"
-#include "runtime/store/kv_store.h"
-#include "runtime/work_queue.h"
+#include "runtime/engine/kv_tiers.h"
 #include "tools_sdk/status.h"
 
 namespace baleen {
 
-/// Where a sequence's KV is kept, and under which keys.
-/// Borrows: store, storage queue and model, for the life of the engine.
-struct KvHome {
-  Model* model = nullptr;
-  KvStore* store = nullptr;      ///< Null: nothing is persisted (tools that only compute).
-  WorkQueue* storage = nullptr;  ///< The KV thread's queue.
-  KvScope scope;
-};
+/// The key of each whole block of `tokens`.
+std::vector<BlockKey> BlockKeys(std::span<const int32_t> tokens, const KvScope& scope);
 
-/// How blocks of `layout` are stored.
-BlockShape StoredShape(const KvLayout& layout);
+/// What steps of a sequence met besides arithmetic; for the turn's report.
+struct StepReport {
+  RowWaits waits;
+  int64_t tokens_repaired = 0;       ///< Recomputed because a unit was damaged or missing.
+  std::vector<std::string> reasons;  ///< Why.
+};
 
 class LiveSequence {
  public:
-  explicit LiveSequence(const KvHome& home);
-  /// Continues from a restored cache; `tokens` are those that it holds, `keys` of its blocks.
-  LiveSequence(const KvHome& home, KvCache cache, std::vector<int32_t> tokens,
+  /// An empty one. Borrows: tiers, for its life.
+  explicit LiveSequence(KvTiers& tiers);
+  /// Continues from a restored cache. `tokens` are those that it holds, or that its blocks hold if
+  /// that is more (a replay); `keys` of its blocks.
+  LiveSequence(KvTiers& tiers, KvCache cache, std::vector<int32_t> tokens,
                std::vector<BlockKey> keys);
+  ~LiveSequence();
+  LiveSequence(const LiveSequence&) = delete;
+  LiveSequence& operator=(const LiveSequence&) = delete;
 
-  /// Runs the model over `tokens`, then hands newly sealed blocks to the KV thread.
+  /// Another timeline over the same blocks. Cost: copies the private tail.
+  std::unique_ptr<LiveSequence> Fork() const;
+
+  /// Whether this can become `tokens` by appending.
+  bool IsPrefixOf(std::span<const int32_t> tokens) const;
+
+  /// Runs the model over `tokens`, then hands newly sealed blocks to the KV thread. Units that
+  /// can't be read are computed again.
+  /// Errors: DEADLINE_EXCEEDED when rows came late (KvTiers::loader says which): append what lies
+  /// behind position() once more. Those of the forward pass.
   Status Append(std::span<const int32_t> tokens, LogitsWanted wanted, std::vector<float>* logits);
 
-  /// Stores what a resume at the current position needs, and makes it and its blocks durable. A
-  /// position that has its checkpoint already is left alone.
-  void Checkpoint();
+  /// Stores what a resume at the current position needs, unless the policy is kZero, and makes it
+  /// and the blocks durable. `kinds`: CheckpointKind bits. What is stored already is left alone.
+  void Checkpoint(uint32_t kinds);
 
-  const std::vector<int32_t>& tokens() const { return tokens_; }
+  /// Starts reading what is absent, behind the steps.
+  void StreamRows();
+  /// Reads what is absent. Errors: DEADLINE_EXCEEDED: not all has come yet, call again; those of
+  /// the forward pass during a repair.
+  Status FetchRows();
+
+  int64_t position() const { return cache_.tokens(); }
+  /// The tokens up to position().
+  std::span<const int32_t> tokens() const {
+    return std::span(tokens_).first(static_cast<size_t>(position()));
+  }
   const KvCache& cache() const { return cache_; }
   const std::vector<BlockKey>& keys() const { return keys_; }
+  StepReport TakeReport() { return std::exchange(report_, {}); }
 
  private:
   void PersistSealedBlocks();
+  void StoreCheckpoint(uint32_t kinds);
+  /// Computes the blocks of units that can't be read again, and fills the units.
+  Status Repair(std::vector<UnitFailure> failures);
 
-  KvHome home_;
+  KvTiers& tiers_;
   KvCache cache_;
   std::vector<int32_t> tokens_;
   std::vector<BlockKey> keys_;       ///< One per sealed block.
   int64_t checkpoint_position_ = 0;  ///< Of the newest stored checkpoint; 0 needs none.
+  uint32_t checkpoint_kinds_ = 0;    ///< Its kinds, as far as known.
+  int64_t durable_blocks_ = 0;       ///< Blocks that a flush was asked for.
+  StepReport report_;
 };
 
 }  // namespace baleen

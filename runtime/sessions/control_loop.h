@@ -85,6 +85,7 @@ class ControlLoop final : public EngineListener {
   // EngineListener, on the engine thread.
   void OnProgress(uint64_t job, int64_t tokens_done, int64_t tokens_total) override;
   void OnSynced(uint64_t job, const ReuseReport& report) override;
+  void OnWaiting(uint64_t job, int64_t rows) override;
   void OnToken(uint64_t job, int64_t position, int32_t id, uint64_t hash) override;
   void OnDone(uint64_t job, JobEnd end, const Status& status) override;
 

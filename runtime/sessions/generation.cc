@@ -195,6 +195,15 @@ void ControlLoop::OnSynced(uint64_t job, const ReuseReport& report) {
   });
 }
 
+void ControlLoop::OnWaiting(uint64_t job, int64_t rows) {
+  Post([this, job, rows] {
+    if (SessionRun* session = FindJob(job)) {
+      PublishLive(*session, event_kind::kWaiting,
+                  WaitingToJson("DISK", std::to_string(rows) + " units of stored rows"));
+    }
+  });
+}
+
 void ControlLoop::OnToken(uint64_t job, int64_t position, int32_t id, uint64_t hash) {
   static_cast<void>(position);  // implied: tokens of a job arrive in order
   mailbox_.WaitBelow();

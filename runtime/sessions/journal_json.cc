@@ -151,10 +151,21 @@ Result<ToolSpec> ToolSpecFromJson(const Json& json) {
 }
 
 Json ReuseToJson(const ReuseReport& reuse) {
-  return {{"reused_ram", reuse.reused_ram}, {"reused_disk", reuse.reused_disk},
-          {"recomputed", reuse.recomputed}, {"prefilled", reuse.prefilled},
-          {"bytes_read", reuse.bytes_read}, {"restore_ms", reuse.restore_ms},
-          {"prefill_ms", reuse.prefill_ms}, {"reasons", reuse.reasons}};
+  return {{"reused_ram", reuse.reused_ram},
+          {"reused_disk", reuse.reused_disk},
+          {"recomputed", reuse.recomputed},
+          {"prefilled", reuse.prefilled},
+          {"bytes_read", reuse.bytes_read},
+          {"restore_ms", reuse.restore_ms},
+          {"prefill_ms", reuse.prefill_ms},
+          {"rows",
+           {{"units", reuse.rows.units},
+            {"bytes", reuse.rows.bytes},
+            {"waits", reuse.rows.waits},
+            {"late", reuse.rows.late},
+            {"wait_ms", reuse.rows.wait_ms}}},
+          {"parked", reuse.parked},
+          {"reasons", reuse.reasons}};
 }
 
 Status ReadReuse(Reader& parent, ReuseReport* reuse) {
@@ -168,6 +179,16 @@ Status ReadReuse(Reader& parent, ReuseReport* reuse) {
   reader.Get("bytes_read", &reuse->bytes_read);
   reader.Get("restore_ms", &reuse->restore_ms);
   reader.Get("prefill_ms", &reuse->prefill_ms);
+  reader.Get("parked", &reuse->parked);
+  if (const Json* json_rows = reader.Find("rows")) {
+    Reader rows(*json_rows, "reuse.rows");
+    rows.Get("units", &reuse->rows.units);
+    rows.Get("bytes", &reuse->rows.bytes);
+    rows.Get("waits", &reuse->rows.waits);
+    rows.Get("late", &reuse->rows.late);
+    rows.Get("wait_ms", &reuse->rows.wait_ms);
+    RETURN_IF_ERROR(rows.status());
+  }
   if (const Json* reasons = reader.Array("reasons")) {
     for (const Json& reason : *reasons) {
       if (reason.is_string()) reuse->reasons.push_back(reason.get<std::string>());

@@ -193,12 +193,19 @@ Result<std::unique_ptr<Runtime>> LocalRuntime::Open(const RuntimeOptions& option
   home.store = runtime->kv_.get();
   home.storage = &runtime->kv_worker_->queue();
   home.scope = {runtime->model_->fingerprint(), runtime->model_->arithmetic_id(), "default"};
+  KvTierOptions tiers;
+  tiers.ram_bytes = options.kv_ram_bytes;
+  tiers.lazy = options.lazy_resume;
+  tiers.row_wait = std::chrono::milliseconds(options.row_wait_ms);
+  tiers.policy = options.checkpoint_policy == "full"   ? CheckpointPolicy::kFull
+                 : options.checkpoint_policy == "zero" ? CheckpointPolicy::kZero
+                                                       : CheckpointPolicy::kPeriodic;
   EngineOptions engine;
   engine.prefill_chunk_tokens = options.prefill_chunk_tokens;
   engine.checkpoint_interval_tokens = options.checkpoint_interval_tokens;
   engine.resident_sequences_max = options.resident_sequences_max;
   engine.jobs_max = options.running_turns_max;
-  runtime->engine_ = std::make_unique<Engine>(home, engine, runtime->control_.get());
+  runtime->engine_ = std::make_unique<Engine>(home, tiers, engine, runtime->control_.get());
   runtime->control_->AttachEngine(runtime->engine_.get());
   runtime->control_thread_ = std::thread([control = runtime->control_.get()] { control->Run(); });
   Status recovered;
@@ -335,7 +342,13 @@ Status RuntimeOptions::Validate() const {
     return bad("mode", "'native' or 'pure', got '" + mode + "'");
   if (prefill_chunk_tokens < 1) return bad("prefill_chunk_tokens", "at least 1");
   if (checkpoint_interval_tokens < 1) return bad("checkpoint_interval_tokens", "at least 1");
+  if (checkpoint_policy != "periodic" && checkpoint_policy != "full" &&
+      checkpoint_policy != "zero") {
+    return bad("checkpoint_policy", "periodic, full or zero, got '" + checkpoint_policy + "'");
+  }
   if (resident_sequences_max < 1) return bad("resident_sequences_max", "at least 1");
+  if (kv_ram_bytes < 0) return bad("kv_ram_bytes", "at least 0");
+  if (row_wait_ms < 0) return bad("row_wait_ms", "at least 0");
   if (tool_threads < 1) return bad("tool_threads", "at least 1");
   if (running_turns_max < 1) return bad("running_turns_max", "at least 1");
   return OkStatus();

@@ -34,9 +34,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* input, size_t size) {
   if (size < 2) return 0;
   const baleen::ModelConfig config = Config();
   const RowFormat format = (input[0] & 1) != 0 ? RowFormat::kPacked : RowFormat::kFloat;
-  const auto block_bytes = static_cast<size_t>(KvLayout::Make(config, format).block_bytes);
-  std::vector<std::shared_ptr<const KvBlock>> blocks(
-      input[1] % 4, std::make_shared<const KvBlock>(std::vector<std::byte>(block_bytes)));
+  const KvLayout layout = KvLayout::Make(config, format);
+  KvBlock::Bytes resident(static_cast<size_t>(layout.units.front().bytes));
+  const std::vector<std::shared_ptr<KvBlock>> blocks(
+      input[1] % 4, std::make_shared<KvBlock>(baleen::KvBlockId{}, resident, layout.units.size()));
   std::string bytes(reinterpret_cast<const char*>(input + 2), size - 2);
   if ((input[0] & 2) != 0) {
     // From a good one: the input is laid over it, so that the search starts behind the header.

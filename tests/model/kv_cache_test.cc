@@ -62,34 +62,46 @@ TEST_CASE("StreamsAreAlignedInOrderAndDisjoint") {
        {MixedConfig(), OddConfig(), ReleasedConfig(LayerKind::kHca, 3)}) {
     for (const RowFormat format : {RowFormat::kPacked, RowFormat::kFloat}) {
       const KvLayout layout = KvLayout::Make(config, format);
-      int64_t end = 0;
+      std::vector<int64_t> ends(layout.units.size());
       int64_t payload = 0;
-      int64_t layer = 0;
+      int32_t unit = 0;
       std::set<std::string> names;
       for (const KvStream& stream : layout.streams) {
+        CHECK(stream.unit >= unit);
+        unit = stream.unit;
+        int64_t& end = ends[static_cast<size_t>(unit)];
         CHECK(stream.offset % 64 == 0);
         CHECK(stream.offset >= end);
         CHECK(stream.offset < end + 64);
-        CHECK(stream.layer >= layer);
         CHECK(stream.rows == kBlockTokens / config.Ratio(stream.layer));
         CHECK(names.insert(stream.name).second);
-        layer = stream.layer;
         end = stream.offset + stream.rows * stream.row_bytes;
         payload += stream.rows * stream.row_bytes;
       }
       CHECK(layout.payload_bytes == payload);
-      CHECK(layout.block_bytes >= end);
-      CHECK(layout.block_bytes < end + 64);
+      int64_t offset = 0;
+      for (size_t u = 0; u < ends.size(); ++u) {
+        CHECK(layout.units[u].bytes % 64 == 0);
+        CHECK(layout.units[u].bytes >= ends[u]);
+        CHECK(layout.units[u].bytes < ends[u] + 64);
+        CHECK(layout.units[u].offset == offset);
+        offset += layout.units[u].bytes;
+      }
+      CHECK(layout.block_bytes == offset);
     }
   }
   const KvLayout layout = KvLayout::Make(MixedConfig(), RowFormat::kPacked);
   REQUIRE(layout.streams.size() == 13);
-  CHECK(layout.streams[0].name == "L2.kv.codes");
-  CHECK(layout.streams[1].name == "L2.kv.scales");
-  CHECK(layout.streams[2].name == "L2.kv.rope");
-  CHECK(layout.streams[3].name == "L2.index.codes");
-  CHECK(layout.streams[4].name == "L2.index.scales");
-  CHECK(layout.streams[5].name == "L3.kv.codes");
+  REQUIRE(layout.units.size() == 3);
+  CHECK(layout.streams[0].name == "L2.index.codes");
+  CHECK(layout.streams[1].name == "L2.index.scales");
+  CHECK(layout.streams[2].name == "L3.kv.codes");
+  CHECK(layout.streams[6].unit == 0);
+  CHECK(layout.streams[7].name == "L2.kv.codes");
+  CHECK(layout.streams[9].name == "L2.kv.rope");
+  CHECK(layout.streams[9].unit == 1);
+  CHECK(layout.streams[12].name == "L4.kv.rope");
+  CHECK(layout.streams[12].unit == 2);
 }
 
 TEST_CASE("ResumingAtEveryPositionGivesTheNextLogitsBitForBit") {
@@ -103,8 +115,8 @@ TEST_CASE("ResumingAtEveryPositionGivesTheNextLogitsBitForBit") {
       for (int64_t t = 0; t <= 300; ++t) {
         INFO("position " << t);
         const std::string checkpoint = cache.SaveCheckpoint();
-        const std::vector<std::shared_ptr<const KvBlock>> blocks(cache.blocks().begin(),
-                                                                 cache.blocks().end());
+        const std::vector<std::shared_ptr<KvBlock>> blocks(cache.blocks().begin(),
+                                                           cache.blocks().end());
         Result<KvCache> restored = model->RestoreCache(blocks, checkpoint);
         INFO(restored.status().ToString());
         REQUIRE(restored.ok());
@@ -129,8 +141,9 @@ TEST_CASE("CheckpointsHoldNoMoreThanTheNextTokenNeeds") {
   const size_t window = 5 * 15 * 41;
   const size_t previous = 2 * 4 * (32 + 16) * 2 * 4;
   const size_t header = 8 * 4 + 8;
-  const size_t section_headers = 5 * 8 + (2 * 1 + 2 * 11 + 1 * 4) * 12;
-  CHECK(cache.SaveCheckpoint().size() == window + previous + header + section_headers);
+  const size_t section_headers = 5 * 8 + (2 * 1 + 2 * 12 + 1 * 4) * 12;
+  const size_t selection = 2 * 4;  // the one sealed block, in each CSA layer
+  CHECK(cache.SaveCheckpoint().size() == window + previous + selection + header + section_headers);
 }
 
 TEST_CASE("ForksGoTheirOwnWays") {
@@ -196,8 +209,7 @@ TEST_CASE("RestoreNamesWhatDoesNotFit") {
   KvCache cache = model->NewCache();
   Run(*model, cache, RandomTokens(config, 260), LogitsWanted::kNone);
   const std::string checkpoint = cache.SaveCheckpoint();
-  const std::vector<std::shared_ptr<const KvBlock>> blocks(cache.blocks().begin(),
-                                                           cache.blocks().end());
+  const std::vector<std::shared_ptr<KvBlock>> blocks(cache.blocks().begin(), cache.blocks().end());
   const auto message = [&](const ModelConfig& c, RowFormat format, const auto& with,
                            std::string_view bytes) {
     const Result<KvCache> result = KvCache::Restore(c, format, with, bytes);
@@ -205,10 +217,10 @@ TEST_CASE("RestoreNamesWhatDoesNotFit") {
     return result.status().message();
   };
   using Catch::Matchers::Contains;
-  const std::vector<std::shared_ptr<const KvBlock>> none;
-  const std::vector<std::shared_ptr<const KvBlock>> null = {nullptr};
-  const std::vector<std::shared_ptr<const KvBlock>> small = {
-      std::make_shared<const KvBlock>(std::vector<std::byte>(64))};
+  const std::vector<std::shared_ptr<KvBlock>> none;
+  const std::vector<std::shared_ptr<KvBlock>> null = {nullptr};
+  const std::vector<std::shared_ptr<KvBlock>> small = {
+      std::make_shared<KvBlock>(std::vector<KvBlock::Bytes>(3, KvBlock::Bytes(64)))};
   CHECK_THAT(message(config, RowFormat::kPacked, none, checkpoint), Contains("blocks"));
   CHECK_THAT(message(config, RowFormat::kPacked, null, checkpoint), Contains("block 0"));
   CHECK_THAT(message(config, RowFormat::kPacked, small, checkpoint), Contains("block 0"));

@@ -133,7 +133,8 @@ inline std::span<const int32_t> Slice(const std::vector<int32_t>& tokens, int64_
 inline std::string BlockBytes(const KvCache& cache) {
   std::string bytes;
   for (const auto& block : cache.blocks()) {
-    bytes.append(reinterpret_cast<const char*>(block->bytes().data()), block->bytes().size());
+    const KvBlock::Bytes all = block->Gather();
+    bytes.append(reinterpret_cast<const char*>(all.data()), all.size());
   }
   return bytes;
 }

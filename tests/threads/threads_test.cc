@@ -42,6 +42,8 @@ RuntimeOptions Options(const std::string& data_dir) {
   options.prefill_chunk_tokens = 32;
   options.checkpoint_interval_tokens = 256;
   options.resident_sequences_max = 2;  // fewer than sessions: they evict each other
+  options.kv_ram_bytes = 1 << 16;      // and their blocks don't all stay
+  options.row_wait_ms = 1;
   return options;
 }
 

@@ -1,0 +1,59 @@
+// What the benches share: scratch folders, medians, cold files, raw limits.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "tools_sdk/status.h"
+
+namespace CLI {
+class App;
+}
+
+namespace baleen::cli {
+
+using Json = nlohmann::ordered_json;
+using SteadyTime = std::chrono::steady_clock::time_point;
+
+double MsSince(SteadyTime start);
+
+/// A folder below the temporary directory that goes with the object.
+class ScratchFolder {
+ public:
+  ScratchFolder();
+  ~ScratchFolder();
+  ScratchFolder(const ScratchFolder&) = delete;
+  ScratchFolder& operator=(const ScratchFolder&) = delete;
+
+  Status status() const;
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+  bool made_ = false;
+};
+
+struct Spread {
+  double low = 0;
+  double median = 0;
+  double high = 0;
+};
+
+/// Requires: not empty.
+Spread Summarise(std::vector<double> values);
+Json ToJson(const Spread& spread);
+
+/// Drops the files below `folder` from the page cache, so that the next read goes to the disk.
+void ForgetFiles(const std::string& folder);
+/// Reads every file below `folder`; returns the bytes.
+int64_t ReadFiles(const std::string& folder, std::vector<char>* buffer);
+/// Milliseconds of appending `bytes` to a file in `folder` and syncing it.
+Result<double> SyncedAppendMs(const std::string& folder, int64_t bytes);
+
+/// Adds `resume`, `fork` and `writes`: what needs an engine and a model.
+void AddEngineBenches(CLI::App& bench, int* exit_code);
+
+}  // namespace baleen::cli
