@@ -93,19 +93,23 @@ std::string EncodeBlockEntry(const BlockEntry& entry) {
   std::string value;
   Append<uint64_t>(value, entry.number);
   Append<int64_t>(value, entry.bytes);
+  Append<int64_t>(value, entry.resident_bytes);
   Append<int64_t>(value, entry.created_ms);
   Append<int64_t>(value, entry.used_ms);
   return value;
 }
 
 std::optional<BlockEntry> DecodeBlockEntry(std::string_view value) {
-  if (value.size() != 32) return std::nullopt;
+  if (value.size() != 40) return std::nullopt;
   BlockEntry entry;
   entry.number = At<uint64_t>(value, 0);
   entry.bytes = At<int64_t>(value, 8);
-  entry.created_ms = At<int64_t>(value, 16);
-  entry.used_ms = At<int64_t>(value, 24);
-  if (entry.number == 0 || entry.bytes < 0) return std::nullopt;
+  entry.resident_bytes = At<int64_t>(value, 16);
+  entry.created_ms = At<int64_t>(value, 24);
+  entry.used_ms = At<int64_t>(value, 32);
+  if (entry.number == 0 || entry.resident_bytes < 0 || entry.bytes < entry.resident_bytes) {
+    return std::nullopt;
+  }
   return entry;
 }
 

@@ -15,8 +15,9 @@ namespace baleen {
 
 // On-disk, part of kKvFormatVersion. Numbers in keys are big-endian, so that they sort; in values
 // little-endian. RocksDB's own checksums are verified for the index, so entries carry none.
-//   'b' key [32]                                -> u64 number, u64 bytes, i64 created, i64 used
-//   'c' parent [32], u32 tail length, hash [16] -> u64 number, u64 bytes, i64 created,
+//   'b' key [32]                                -> u64 number, i64 bytes, i64 of unit 0,
+//                                                  i64 created, i64 used
+//   'c' parent [32], u32 tail length, hash [16] -> u64 number, i64 bytes, i64 created,
 //                                                  i64 position, u32 kinds
 //   's' hash [16]                               -> EncodeShape
 //   't' key [32]                                -> i64 time, i64 detail, u8 reason
@@ -27,7 +28,8 @@ inline constexpr char kTombstoneTag = 't';
 
 struct BlockEntry {
   uint64_t number = 0;
-  int64_t bytes = 0;
+  int64_t bytes = 0;           ///< Stored, all units.
+  int64_t resident_bytes = 0;  ///< Of them, unit 0.
   int64_t created_ms = 0;
   int64_t used_ms = 0;
 };

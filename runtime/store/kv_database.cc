@@ -4,15 +4,19 @@
 #include <rocksdb/filter_policy.h>
 #include <rocksdb/listener.h>
 #include <rocksdb/table.h>
+#include <rocksdb/utilities/checkpoint.h>
 #include <rocksdb/write_batch.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
+#include <mutex>
 #include <utility>
 
 #include "runtime/store/index_codec.h"
 #include "runtime/store/kv_file_system.h"
 #include "runtime/store/kv_files.h"
+#include "runtime/store/kv_reclaim.h"
 
 namespace baleen {
 namespace {
@@ -44,8 +48,10 @@ class WriteCounter : public rocksdb::EventListener {
   std::atomic<int64_t> bytes_{0};
 };
 
-rocksdb::ColumnFamilyOptions ValueFamily(int64_t write_buffer_bytes) {
+rocksdb::ColumnFamilyOptions ValueFamily(int64_t write_buffer_bytes,
+                                         std::shared_ptr<LiveFilterFactory> filter) {
   rocksdb::ColumnFamilyOptions options;
+  options.compaction_filter_factory = std::move(filter);
   options.compression =
       rocksdb::kNoCompression;  // Measured: gains 1.1x, decodes slower than disks read.
   options.write_buffer_size = static_cast<size_t>(write_buffer_bytes);
@@ -153,17 +159,21 @@ class KvDatabase::Impl {
   const bool read_only;
   /// Owners: RocksDB and this.
   std::shared_ptr<WriteCounter> written = std::make_shared<WriteCounter>();
+  /// Of the value families. Owners: RocksDB and this.
+  std::vector<std::shared_ptr<LiveFilterFactory>> filters;
+  std::mutex reclaim_mutex;           ///< One at a time.
   std::unique_ptr<rocksdb::Env> env;  ///< Null: the machine's.
   std::unique_ptr<rocksdb::DB> db;
   std::vector<Family*> families;  ///< In the order of KvFamily; freed before db.
 };
 
 Status KvDatabase::Impl::Open(const KvStoreOptions& options) {
-  const std::vector<rocksdb::ColumnFamilyDescriptor> wanted = {
-      {rocksdb::kDefaultColumnFamilyName, IndexFamily()},
-      {kBlocksFamily, ValueFamily(options.write_buffer_bytes)},
-      {kRowsFamily, ValueFamily(options.write_buffer_bytes)},
-      {kCheckpointsFamily, ValueFamily(options.write_buffer_bytes)}};
+  std::vector<rocksdb::ColumnFamilyDescriptor> wanted = {
+      {rocksdb::kDefaultColumnFamilyName, IndexFamily()}};
+  for (const char* name : {kBlocksFamily, kRowsFamily, kCheckpointsFamily}) {
+    filters.push_back(std::make_shared<LiveFilterFactory>());
+    wanted.emplace_back(name, ValueFamily(options.write_buffer_bytes, filters.back()));
+  }
   rocksdb::DBOptions db_options = StoreOptions();
   db_options.listeners = {written};
   if (options.file_system != nullptr) {
@@ -277,6 +287,40 @@ Status KvDatabase::Flush() {
   options.wait = true;
   const rocksdb::Status status = impl_->db->Flush(options, impl_->families);
   return status.ok() ? OkStatus() : impl_->Error(status);
+}
+
+Result<ReclaimStep> KvDatabase::ReclaimOnce(KvFamily family,
+                                            std::shared_ptr<const LiveNumbers> live,
+                                            const ReclaimLimits& limits) {
+  const std::lock_guard lock(impl_->reclaim_mutex);
+  LiveFilterFactory& filter = *impl_->filters[static_cast<size_t>(family) - 1];
+  filter.SetLive(live);
+  ReclaimStep step;
+  const auto status = baleen::ReclaimOnce(*impl_->db, impl_->family(family), *live, limits, &step);
+  filter.SetLive(nullptr);
+  if (!status.ok()) return impl_->Error(status);
+  return step;
+}
+
+Status KvDatabase::CompactIndex() {
+  const rocksdb::CompactRangeOptions options;
+  const auto status =
+      impl_->db->CompactRange(options, impl_->family(KvFamily::kIndex), nullptr, nullptr);
+  return status.ok() ? OkStatus() : impl_->Error(status);
+}
+
+Status KvDatabase::Backup(const std::string& path) {
+  if (access(path.c_str(), F_OK) == 0) {
+    return AlreadyExistsError("backup '" + path + "' exists; name a directory that doesn't");
+  }
+  // The directory is made by the same rules as a store's own; RocksDB wants to make the database.
+  RETURN_IF_ERROR(PrepareKvDirectory(path, /*read_only=*/false).status());
+  rocksdb::Checkpoint* made = nullptr;
+  auto status = rocksdb::Checkpoint::Create(impl_->db.get(), &made);
+  const std::unique_ptr<rocksdb::Checkpoint> checkpoint(made);
+  // Limit 0: whatever is in memory is flushed first, for there is no log that could hold it.
+  if (status.ok()) status = checkpoint->CreateCheckpoint(KvDatabasePath(path), 0);
+  return status.ok() ? OkStatus() : RocksError(status, path);
 }
 
 Result<int64_t> KvDatabase::BytesOnDisk() const { return KvBytesOnDisk(impl_->path); }

@@ -12,9 +12,11 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "runtime/store/kv_store.h"
+#include "runtime/store/live_numbers.h"
 #include "tools_sdk/status.h"
 
 namespace baleen {
@@ -30,6 +32,19 @@ struct KvWrite {
   KvFamily family = KvFamily::kIndex;
   std::string key;
   std::optional<std::string> value;  ///< Nothing: delete.
+};
+
+struct ReclaimLimits {
+  double dead_fraction_min = 0.5;
+  bool join_small_files = false;
+};
+
+struct ReclaimStep {
+  bool done = true;  ///< Nothing was left to do.
+  int64_t bytes_freed = 0;
+  /// Numbers of a damaged file, which was left alone; 0: none.
+  uint64_t damaged_first = 0;
+  uint64_t damaged_last = 0;
 };
 
 /// Threads: all methods from any thread.
@@ -59,6 +74,16 @@ class KvDatabase {
   Status Apply(std::span<const KvWrite> writes);
   /// Of all families at once, so that the index never names a value that isn't there.
   Status Flush();
+
+  /// Rewrites the file of a value family with the largest part dead, or joins a run of small ones.
+  /// Values that `live` doesn't contain vanish; the index must not name them, not even after a
+  /// crash. Others read and write meanwhile. One at a time.
+  Result<ReclaimStep> ReclaimOnce(KvFamily family, std::shared_ptr<const LiveNumbers> live,
+                                  const ReclaimLimits& limits);
+  /// Rewrites the index.
+  Status CompactIndex();
+  /// A copy at `path`, which must not exist, made of hard links where the file system has them.
+  Status Backup(const std::string& path);
 
   Result<int64_t> BytesOnDisk() const;
   /// By flushes and merges since Open.

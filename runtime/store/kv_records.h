@@ -135,6 +135,20 @@ enum class DropReason : uint8_t {
   kRequested = 4,  ///< Somebody asked for it.
 };
 
+/// The instant at which a sweep began; made by KvStore::BeginSweep.
+struct SweepStart {
+  uint64_t sweep = 0;
+  uint64_t number = 0;  ///< Blocks put since have this number or a higher one.
+  int64_t time_ms = 0;
+};
+
+struct ReclaimReport {
+  int64_t files = 0;  ///< Rewritten or deleted.
+  int64_t bytes_freed = 0;
+  int64_t blocks_damaged = 0;  ///< Dropped, for they lay in a damaged file.
+  bool more = false;           ///< files_max was reached.
+};
+
 struct KvStoreReport {
   int64_t blocks = 0;
   int64_t block_bytes = 0;

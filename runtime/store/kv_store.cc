@@ -101,6 +101,7 @@ Status KvStore::PutBlock(const BlockKey& key, std::span<const int32_t> tokens,
                          const BlockShape& shape, std::span<const std::byte> bytes) {
   RETURN_IF_ERROR(impl_->CheckWritable());
   RETURN_IF_ERROR(CheckBlock(tokens, shape, bytes.size()));
+  impl_->NoteUse(key);  // Before the look-up: a sweep under way must see it.
   if (HasBlock(key)) return OkStatus();
   // Encoded outside the lock; the keys wait for the number.
   std::vector<KvWrite> writes(1);
@@ -120,7 +121,7 @@ Status KvStore::PutBlock(const BlockKey& key, std::span<const int32_t> tokens,
   const uint64_t number = impl_->next_block;
   const int64_t now = impl_->NowMs();
   writes[0] = {KvFamily::kIndex, BlockIndexKey(key),
-               EncodeBlockEntry({number, stored_bytes, now, now})};
+               EncodeBlockEntry({number, stored_bytes, std::ssize(*writes[1].value), now, now})};
   for (size_t i = 0; i < units.size(); ++i) {
     writes[i + 1].key = units[i] == 0 ? NumberKey(number) : RowKey(number, units[i]);
   }

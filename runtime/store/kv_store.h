@@ -107,6 +107,12 @@ class KvStore {
   /// Removes blocks, and notes why for MissReason. Their space is freed by Reclaim. A damaged block
   /// must be dropped before its recomputation can be stored.
   Status DropBlocks(std::span<const BlockKey> keys, DropReason reason, int64_t detail = 0);
+  /// A sweep that begins now drops only what nobody uses from now on.
+  SweepStart BeginSweep();
+  /// DropBlocks, but for those that were put or read since `start`; returns how many went. Holds up
+  /// puts for at most one small batch. Errors: ABORTED (too much was used meanwhile: begin anew).
+  Result<int64_t> SweepBlocks(std::span<const BlockKey> keys, const SweepStart& start,
+                              DropReason reason, int64_t detail);
   /// Why a block isn't there, in words; "never stored" for one that the store doesn't know of.
   std::string MissReason(const BlockKey& key);
 
@@ -138,8 +144,15 @@ class KvStore {
   Result<KvStoreReport> Verify();
   /// All blocks, by number.
   Result<std::vector<BlockUsage>> ListBlocks();
-  /// The number that the next block will get: what is put from now on has it or a higher one.
-  uint64_t NextNumber();
+  /// Gives back the space of dropped blocks and checkpoints, file by file, those first of which at
+  /// least `dead_fraction_min` is dead; at most `files_max`. Reads and writes go on meanwhile.
+  /// Blocks in files that turn out damaged are dropped. Cost: rewrites what lives in those files.
+  Result<ReclaimReport> Reclaim(double dead_fraction_min, int64_t files_max);
+  /// All of Reclaim down to the last twentieth; joins small files; rewrites the index.
+  Result<ReclaimReport> Compact();
+  /// A copy of the store as it is now, at `directory`, which must not exist (its parent must), by
+  /// hard links where the file system has them. Errors: ALREADY_EXISTS; as Flush.
+  Status Backup(const std::string& directory);
   /// Live bytes on disk, all overheads included.
   Result<int64_t> BytesOnDisk();
   Result<KvStoreCounters> Counters();

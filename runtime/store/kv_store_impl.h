@@ -43,6 +43,19 @@ class KvStore::Impl {
   Status AddTombstone(const BlockKey& key, const Tombstone& tombstone,
                       std::vector<KvWrite>& writes);
   Status DropEntries(std::span<const CheckpointEntry> entries);
+  /// Deletes blocks from the index with their reason, in one write; returns how many there were.
+  /// Requires: write_mutex held.
+  Result<int64_t> DropPart(std::span<const BlockKey> keys, const Tombstone& tombstone);
+
+  struct LiveSets {
+    std::shared_ptr<const LiveNumbers> blocks;  ///< Owners: this and the database's filters.
+    std::shared_ptr<const LiveNumbers> rows;
+    std::shared_ptr<const LiveNumbers> checkpoints;
+  };
+  Result<LiveSets> ListLive();
+  /// Drops what the index names in a damaged file; returns how many.
+  Result<int64_t> DropDamaged(KvFamily family, uint64_t first, uint64_t last);
+  Result<ReclaimReport> ReclaimFiles(const ReclaimLimits& limits, int64_t files_max);
   Status VerifyBlock(const BlockKey& key, const BlockEntry& entry);
 
   const KvStoreOptions options;
@@ -58,9 +71,15 @@ class KvStore::Impl {
   std::mutex shape_mutex;
   std::map<std::array<uint8_t, 16>, BlockShape> shapes;  // guarded by shape_mutex; never erased
 
+  struct Use {
+    int64_t ms = 0;       ///< When it was last put on the list to be written.
+    uint64_t sweeps = 0;  ///< How many sweeps had begun at the last use.
+  };
   std::mutex use_mutex;
-  std::map<BlockKey, int64_t> noted_uses;  // guarded by use_mutex; when noted last
-  std::vector<BlockKey> new_uses;          // guarded by use_mutex; not yet written
+  std::map<BlockKey, Use> noted_uses;  // guarded by use_mutex
+  std::vector<BlockKey> new_uses;      // guarded by use_mutex; not yet written
+  uint64_t sweeps = 0;                 // guarded by use_mutex
+  uint64_t sweeps_forgotten = 0;       // guarded by use_mutex; when noted_uses was last cleared
 
   std::atomic<int64_t> payload_bytes_put{0};
 };

@@ -33,10 +33,14 @@ std::string UtcTime(int64_t ms) {
 void KvStore::Impl::NoteUse(const BlockKey& key) {
   const int64_t now = NowMs();
   const std::lock_guard lock(use_mutex);
-  if (noted_uses.size() >= kNotedUsesMax) noted_uses.clear();
-  int64_t& noted = noted_uses[key];
-  if (noted != 0 && now < noted + kUseGranularityMs) return;
-  noted = now;
+  if (noted_uses.size() >= kNotedUsesMax) {
+    noted_uses.clear();
+    sweeps_forgotten = sweeps;
+  }
+  Use& noted = noted_uses[key];
+  noted.sweeps = sweeps;
+  if (noted.ms != 0 && now < noted.ms + kUseGranularityMs) return;
+  noted.ms = now;
   if (new_uses.size() < kNotedUsesMax) new_uses.push_back(key);
 }
 
@@ -95,6 +99,22 @@ Status KvStore::Impl::DropEntries(std::span<const CheckpointEntry> entries) {
   return database->Apply(writes);
 }
 
+Result<int64_t> KvStore::Impl::DropPart(std::span<const BlockKey> keys,
+                                        const Tombstone& tombstone) {
+  int64_t dropped = 0;
+  std::vector<KvWrite> writes;
+  for (const BlockKey& key : keys) {
+    // Whatever lies there goes, even an entry that doesn't decode.
+    ASSIGN_OR_RETURN(const auto entry, database->Get(KvFamily::kIndex, BlockIndexKey(key)));
+    if (!entry.has_value()) continue;
+    ++dropped;
+    writes.push_back({KvFamily::kIndex, BlockIndexKey(key), std::nullopt});
+    RETURN_IF_ERROR(AddTombstone(key, tombstone, writes));
+  }
+  RETURN_IF_ERROR(database->Apply(writes));
+  return dropped;
+}
+
 Status KvStore::DropBlocks(std::span<const BlockKey> keys, DropReason reason, int64_t detail) {
   RETURN_IF_ERROR(impl_->CheckWritable());
   const Tombstone tombstone = {impl_->NowMs(), detail, reason};
@@ -102,18 +122,39 @@ Status KvStore::DropBlocks(std::span<const BlockKey> keys, DropReason reason, in
     const auto part = keys.first(std::min(keys.size(), kDropsPerWrite));
     keys = keys.subspan(part.size());
     const std::lock_guard lock(impl_->write_mutex);
-    std::vector<KvWrite> writes;
-    for (const BlockKey& key : part) {
-      // Whatever lies there goes, even an entry that doesn't decode.
-      ASSIGN_OR_RETURN(const auto entry,
-                       impl_->database->Get(KvFamily::kIndex, BlockIndexKey(key)));
-      if (!entry.has_value()) continue;
-      writes.push_back({KvFamily::kIndex, BlockIndexKey(key), std::nullopt});
-      RETURN_IF_ERROR(impl_->AddTombstone(key, tombstone, writes));
-    }
-    RETURN_IF_ERROR(impl_->database->Apply(writes));
+    RETURN_IF_ERROR(impl_->DropPart(part, tombstone).status());
   }
   return OkStatus();
+}
+
+SweepStart KvStore::BeginSweep() {
+  const std::scoped_lock lock(impl_->write_mutex, impl_->use_mutex);
+  return {++impl_->sweeps, impl_->next_block, impl_->NowMs()};
+}
+
+Result<int64_t> KvStore::SweepBlocks(std::span<const BlockKey> keys, const SweepStart& start,
+                                     DropReason reason, int64_t detail) {
+  RETURN_IF_ERROR(impl_->CheckWritable());
+  const Tombstone tombstone = {impl_->NowMs(), detail, reason};
+  int64_t dropped = 0;
+  while (!keys.empty()) {
+    const auto part = keys.first(std::min(keys.size(), kDropsPerWrite));
+    keys = keys.subspan(part.size());
+    // Both until the write is done: nobody may begin to use a block in between.
+    const std::scoped_lock lock(impl_->write_mutex, impl_->use_mutex);
+    if (impl_->sweeps_forgotten >= start.sweep) {
+      return AbortedError("too many blocks were used during the sweep; begin another");
+    }
+    std::vector<BlockKey> unused;
+    for (const BlockKey& key : part) {
+      const auto noted = impl_->noted_uses.find(key);
+      if (noted != impl_->noted_uses.end() && noted->second.sweeps >= start.sweep) continue;
+      unused.push_back(key);
+    }
+    ASSIGN_OR_RETURN(const int64_t gone, impl_->DropPart(unused, tombstone));
+    dropped += gone;
+  }
+  return dropped;
 }
 
 std::string KvStore::MissReason(const BlockKey& key) {
@@ -223,17 +264,12 @@ Result<std::vector<BlockUsage>> KvStore::ListBlocks() {
     for (BlockUsage& block : blocks) {
       const auto noted = impl_->noted_uses.find(block.key);
       if (noted == impl_->noted_uses.end()) continue;
-      block.used_ms = std::max(block.used_ms, noted->second);
+      block.used_ms = std::max(block.used_ms, noted->second.ms);
     }
   }
   std::sort(blocks.begin(), blocks.end(),
             [](const BlockUsage& a, const BlockUsage& b) { return a.number < b.number; });
   return blocks;
-}
-
-uint64_t KvStore::NextNumber() {
-  const std::lock_guard lock(impl_->write_mutex);
-  return impl_->next_block;
 }
 
 Result<int64_t> KvStore::BytesOnDisk() { return impl_->database->BytesOnDisk(); }

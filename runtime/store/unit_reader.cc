@@ -289,12 +289,15 @@ void UnitReader::ReadPlaces(UnitBatch& batch, std::span<const UnitPlace> places)
 
 void UnitReader::Take(const Status& status, const std::string_view* value, const BlockShape& shape,
                       UnitRead& read) {
-  read.status = status;
   if (value != nullptr) {
     read.status = LoadUnit(*value, read.key, read.tokens, shape, read.unit, read.out);
-  } else if (status.ok()) {
-    read.status = DataLossError("value " + std::to_string(read.number) +
-                                " is indexed but missing; recompute it");
+  } else {
+    read.status = CheckUnit(shape, read.unit, read.out.size());
+    if (read.status.ok()) read.status = status;
+    if (read.status.ok()) {
+      read.status = DataLossError("value " + std::to_string(read.number) +
+                                  " is indexed but missing; recompute it");
+    }
   }
   if (read.status.ok()) {
     ++counts_.units;

@@ -94,6 +94,26 @@ Status KvDatabase::Apply(std::span<const KvWrite> writes) {
 }
 
 Status KvDatabase::Flush() { return OkStatus(); }
+
+Result<ReclaimStep> KvDatabase::ReclaimOnce(KvFamily family,
+                                            std::shared_ptr<const LiveNumbers> live,
+                                            const ReclaimLimits& /*limits*/) {
+  const std::lock_guard lock(impl_->values->mutex);
+  std::erase_if(impl_->family(family),
+                [&](const auto& entry) { return !live->Contains(NumberInKey(entry.first)); });
+  return ReclaimStep{};
+}
+
+Status KvDatabase::CompactIndex() { return OkStatus(); }
+
+Status KvDatabase::Backup(const std::string& path) {
+  if (Registry().Has(path)) return AlreadyExistsError("backup '" + path + "' exists");
+  const auto copy = Registry().Open(path);
+  const std::scoped_lock lock(copy->mutex, impl_->values->mutex);
+  for (int i = 0; i < kKvFamilies; ++i) copy->families[i] = impl_->values->families[i];
+  return OkStatus();
+}
+
 Result<int64_t> KvDatabase::BytesOnDisk() const { return int64_t{0}; }
 int64_t KvDatabase::FileBytesWritten() const { return 0; }
 
