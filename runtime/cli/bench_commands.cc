@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "runtime/cli/bench_measure.h"
+#include "runtime/cli/bench_store.h"
 #include "runtime/cli/flags.h"
 
 #ifdef BALEEN_WITH_GRPC
@@ -78,6 +79,7 @@ void AddBench(CLI::App& app, int* exit_code) {
   CLI::App* bench = app.add_subcommand("bench", "Timings beside the limit of this machine");
   bench->require_subcommand(1);
   AddEngineBenches(*bench, exit_code);
+  AddStoreBenches(*bench, exit_code);
 
   auto idle_flags = std::make_shared<IdleFlags>();  // owners: the callback
   CLI::App* idle = bench->add_subcommand("idle", "CPU time of a server that nobody asks anything");

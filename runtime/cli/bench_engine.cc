@@ -9,6 +9,7 @@
 
 #include "model/model.h"
 #include "runtime/cli/bench_measure.h"
+#include "runtime/cli/bench_store.h"
 #include "runtime/cli/flags.h"
 #include "runtime/engine/kv_restore.h"
 #include "runtime/engine/live_sequence.h"
@@ -22,6 +23,7 @@ using std::chrono::steady_clock;
 
 struct EngineBenchFlags {
   std::string model;
+  std::string shape;  ///< Instead of a model: synthetic rows.
   int64_t tokens = 20000;
   int repeats = 5;
   std::string csv;
@@ -395,18 +397,39 @@ void AddEngineBenches(CLI::App& app, int* exit_code) {
     auto flags = std::make_shared<EngineBenchFlags>();  // owners: the callback
     flags->repeats = bench.repeats;
     CLI::App* command = app.add_subcommand(bench.name, bench.description);
-    command->add_option("--model", flags->model, "Checkpoint folder")->required();
+    const bool resume = std::string_view(bench.name) == "resume";
+    CLI::Option* model = command->add_option("--model", flags->model, "Checkpoint folder");
+    if (resume) {
+      command
+          ->add_option("--shape", flags->shape,
+                       "Instead of a model: reads of the store alone, at that model's row sizes")
+          ->check(CLI::IsMember({"flash"}))
+          ->excludes(model);
+    } else {
+      model->required();
+    }
     command->add_option("--tokens", flags->tokens)
         ->capture_default_str()
         ->check(CLI::Range(int64_t{256}, int64_t{1} << 21));
     command->add_option("--repeats", flags->repeats)
         ->capture_default_str()
         ->check(CLI::Range(1, 1000));
-    if (std::string_view(bench.name) == "resume") {
+    if (resume) {
       command->add_option("--csv", flags->csv, "Write times by length to this file, for a plot");
     }
     command->add_flag("--json", flags->json);
-    command->callback([&bench, flags, exit_code] { *exit_code = RunBench(bench, *flags); });
+    command->callback([&bench, flags, exit_code] {
+      if (!flags->shape.empty()) {
+        StoreBenchFlags store;
+        store.tokens = flags->tokens;
+        store.repeats = flags->repeats;
+        store.json = flags->json;
+        *exit_code = RunStoreResume(store);
+        return;
+      }
+      if (flags->model.empty()) throw CLI::RequiredError("--model or --shape");
+      *exit_code = RunBench(bench, *flags);
+    });
   }
 }
 
