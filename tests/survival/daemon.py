@@ -264,7 +264,7 @@ def item_texts(events, ids, twin):
 def wait_idle(client, name):
     """Until the session's turn is over."""
     while client.get(name).open_turn:
-        time.sleep(0.002)
+        time.sleep(0.01)
 
 
 def clean_environment():
