@@ -19,7 +19,7 @@ namespace baleen::training {
 /// Of the matrix products; everything else is fp32.
 enum class Arithmetic {
   kFloat32,
-  kBfloat16,  ///< Operands rounded to bf16, fp32 sums. Where the processor lacks it: as kFloat32.
+  kBfloat16,  ///< Operands rounded to bf16, fp32 sums. Without AVX512-BF16: as kFloat32.
 };
 
 /// How the indexer of CSA layers takes part.
@@ -30,8 +30,10 @@ enum class IndexerStage {
 };
 
 struct GraphOptions {
-  int64_t window = 0;     ///< 1 to the config's, which 0 stands for; includes the current token.
-  bool quantise = false;  ///< Round trips of KV rows, index queries and keys, as in native mode.
+  int64_t window = 0;  ///< 1 to the config's, which 0 stands for; includes the current token.
+  /// Round trips of KV rows, index queries and keys, as in native mode; straight through. With an
+  /// indexer its width must be a power of two.
+  bool quantise = false;
   IndexerStage indexer = IndexerStage::kOff;
   float balance_weight = 0;   ///< Sequence balance loss of score-routed layers.
   float index_kl_weight = 0;  ///< Takes no part with kOff.
@@ -76,8 +78,8 @@ struct Evaluation {
 /// ActivationBytes of the largest batch.
 class Graph {
  public:
-  /// Errors: INVALID_ARGUMENT: a config that fails Validate, more than one draft block, an indexer
-  /// width that isn't a power of two.
+  /// Errors: INVALID_ARGUMENT: a config that fails Validate, more than one draft block, more than
+  /// 64 Sinkhorn iterations.
   static Result<std::unique_ptr<Graph>> Make(const ModelConfig& config,
                                              Arithmetic arithmetic = Arithmetic::kFloat32);
   virtual ~Graph() = default;
