@@ -101,6 +101,21 @@ class Runtime {
   virtual Result<std::vector<SessionView>> ListSessions(int64_t page_size,
                                                         const std::string& page_token,
                                                         std::string* next_page_token) = 0;
+  /// A new session that shares the origin's history up to a point; nothing is copied, and the
+  /// origin may be running. Errors: NOT_FOUND/SESSION_UNKNOWN, NOT_FOUND/POINT_UNKNOWN (turn,
+  /// timeline), OUT_OF_RANGE/POINT_UNKNOWN (tokens), FAILED_PRECONDITION/SESSION_BUSY (at a running
+  /// turn), ALREADY_EXISTS/SESSION_EXISTS, ABORTED/HEAD_MOVED.
+  virtual Result<SessionView> ForkSession(const ForkRequest& request) = 0;
+  /// Moves an idle session back to a point, or to a timeline that it left. Watchers are told by a
+  /// `timeline` event. Errors: as ForkSession; FAILED_PRECONDITION/SESSION_BUSY while a turn runs,
+  /// FAILED_PRECONDITION/NOTHING_TO_UNDO.
+  virtual Result<RewindView> RewindSession(const RewindRequest& request) = 0;
+  /// Removes an idle session for good; what forks share stays theirs. Watchers end with
+  /// NOT_FOUND/SESSION_UNKNOWN. Errors: NOT_FOUND/SESSION_UNKNOWN,
+  /// FAILED_PRECONDITION/SESSION_BUSY, FAILED_PRECONDITION/SESSION_PINNED, ABORTED/HEAD_MOVED.
+  virtual Result<DeleteView> DeleteSession(const DeleteRequest& request) = 0;
+  /// A pinned session is never deleted, and its KV never evicted.
+  virtual Result<SessionView> PinSession(const std::string& session, bool pinned) = 0;
   /// Answers when the turn is accepted and synced. Errors: NOT_FOUND/SESSION_UNKNOWN,
   /// FAILED_PRECONDITION/SESSION_BUSY, ABORTED/HEAD_MOVED, RESOURCE_EXHAUSTED.
   virtual Result<TurnView> StartTurn(const StartTurnRequest& request) = 0;
@@ -113,6 +128,8 @@ class Runtime {
                                     int64_t timeout_ms) = 0;
 
   /// Borrows: subscriber, until the subscription is gone.
+  /// A cursor of a timeline that the session has left is good: the first event is then a `timeline`
+  /// event, unless the current timeline shares what the cursor saw.
   /// Errors: NOT_FOUND, INVALID_ARGUMENT (a cursor of another session),
   /// OUT_OF_RANGE/CURSOR_EXPIRED.
   virtual Result<std::unique_ptr<Subscription>> Watch(const WatchOptions& options,

@@ -46,6 +46,9 @@ struct SessionView {
   int64_t updated_ms = 0;
   std::string head_cursor;  ///< Cursor of the newest durable event.
   std::string open_turn;    ///< Id of the running turn, or empty.
+  bool pinned = false;
+  int64_t timeline = 1;  ///< Number of the current timeline; a rewind begins the next.
+  std::string parent;    ///< Session that it was forked from, while that exists; else empty.
 };
 
 struct CreateSessionRequest {
@@ -62,6 +65,59 @@ struct StartTurnRequest {
   bool trace_logits = false;  ///< Journal a hash of the logits behind every sampled token.
   std::string expected_head;  ///< Optional cursor: ABORTED/HEAD_MOVED if the session moved on.
   std::string request_id;
+};
+
+/// A place in a session's history: at most one of `turn` and `tokens`; neither: the head, which for
+/// a running session is where its running turn began.
+struct HistoryPoint {
+  std::string turn;               ///< Right after this turn, which has ended.
+  std::optional<int64_t> tokens;  ///< Exactly so many tokens of the context. Inside a turn, what it
+                                  ///< had written of an item stays in the context, and the turn
+                                  ///< counts as cancelled there.
+  int64_t timeline = 0;           ///< On this timeline of the session; 0: the current one.
+};
+
+struct ForkRequest {
+  std::string session;
+  HistoryPoint at;
+  std::string fork;           ///< Wanted id of the new session; empty: one is made.
+  std::string title;          ///< Empty: as the origin's.
+  std::string expected_head;  ///< Optional cursor: ABORTED/HEAD_MOVED if the origin moved on.
+  std::string request_id;     ///< Optional; a repeat gets the first answer.
+};
+
+struct RewindRequest {
+  std::string session;
+  HistoryPoint to;             ///< With a timeline alone: that timeline, as it was left.
+  bool undo = false;           ///< Instead: the timeline that the current one took over from.
+  bool validate_only = false;  ///< Answers what would be, and changes nothing.
+  std::string expected_head;
+  std::string request_id;
+};
+
+/// What a rewind did, or would do. Nothing is lost: the timeline that was left can be returned to.
+struct RewindView {
+  SessionView session;
+  int64_t kept_seq = 0;     ///< The newest event that both timelines have.
+  int64_t left_tokens = 0;  ///< Length of the context that was left.
+  int64_t left_turns = 0;
+  int64_t left_timeline = 0;
+};
+
+struct DeleteRequest {
+  std::string session;
+  bool validate_only = false;
+  std::string expected_head;
+  std::string request_id;
+};
+
+/// What a delete removed, or would remove.
+struct DeleteView {
+  std::string session;
+  int64_t tokens = 0;  ///< Of the current timeline.
+  int64_t turns = 0;
+  int64_t timelines = 0;
+  int64_t forks = 0;  ///< Sessions that are based on it and keep what they share.
 };
 
 enum class TurnState { kRunning, kSucceeded, kFailed, kCancelled };
@@ -81,8 +137,11 @@ struct TurnView {
 };
 
 /// One event of a session. Durable events have seq > 0 and a payload as journalled.
-/// Kinds, durable: session_created, turn_started, generate, generated, tool_calls, tool_results,
-/// turn_finished. Live: progress, delta, waiting.
+/// Kinds, durable: session_created, session_forked, session_rewound, turn_started, generate,
+/// generated, tool_calls, tool_results, turn_finished. Live: progress, delta, snapshot, waiting.
+/// One more tells of the stream itself: `timeline` (payload {"timeline", "kept_seq"}, seq =
+/// kept_seq). The session moved to another timeline: what was sent with a higher seq is no longer
+/// part of it; the events after kept_seq follow.
 struct Event {
   std::string session;
   std::string turn;

@@ -57,6 +57,15 @@ class TurnEnd final : public EventSubscriber {
   std::optional<Status> end_;
 };
 
+Status CheckPoint(const HistoryPoint& point) {
+  if (point.turn.empty() || !point.tokens.has_value()) return OkStatus();
+  return InvalidArgumentError("a point is a turn or a number of tokens: expected one, got both",
+                              wire::kBadField);
+}
+Status CheckPointOf(const ForkRequest& request) { return CheckPoint(request.at); }
+Status CheckPointOf(const RewindRequest& request) { return CheckPoint(request.to); }
+Status CheckPointOf(const DeleteRequest& /*request*/) { return OkStatus(); }
+
 class RemoteRuntime final : public Runtime {
  public:
   // The channel is gRPC's own handle type: shared by this object and by each stream it opens.
@@ -107,6 +116,29 @@ class RemoteRuntime final : public Runtime {
     }
     if (next_page_token != nullptr) *next_page_token = response.next_page_token();
     return out;
+  }
+
+  Result<SessionView> ForkSession(const ForkRequest& request) override {
+    return Change<v1::ForkSessionRequest, v1::Session>(request, &v1::Sessions::Stub::ForkSession);
+  }
+
+  Result<RewindView> RewindSession(const RewindRequest& request) override {
+    return Change<v1::RewindSessionRequest, v1::RewindSessionResponse>(
+        request, &v1::Sessions::Stub::RewindSession);
+  }
+
+  Result<DeleteView> DeleteSession(const DeleteRequest& request) override {
+    return Change<v1::DeleteSessionRequest, v1::DeleteSessionResponse>(
+        request, &v1::Sessions::Stub::DeleteSession);
+  }
+
+  Result<SessionView> PinSession(const std::string& session, bool pinned) override {
+    v1::PinSessionRequest wire;
+    wire.set_name(wire::SessionName(session));
+    wire.set_pinned(pinned);
+    v1::Session response;
+    RETURN_IF_ERROR(Call(sessions_.get(), &v1::Sessions::Stub::PinSession, wire, &response));
+    return wire::FromWire(response);
   }
 
   Result<TurnView> StartTurn(const StartTurnRequest& request) override {
@@ -207,6 +239,18 @@ class RemoteRuntime final : public Runtime {
   }
 
  private:
+  template <typename Message, typename Response, typename Request, typename Method>
+  auto Change(const Request& request, Method method)
+      -> decltype(wire::FromWire(std::declval<const Response&>())) {
+    // A point that is both can't be said on the wire: what is set last would win.
+    RETURN_IF_ERROR(CheckPointOf(request));
+    Message wire;
+    wire::ToWire(request, &wire);
+    Response response;
+    RETURN_IF_ERROR(Call(sessions_.get(), method, wire, &response));
+    return wire::FromWire(response);
+  }
+
   template <typename Stub, typename Method, typename Request, typename Response>
   Status Call(Stub* stub, Method method, const Request& request, Response* response,
               int64_t call_ms_max = 0) const {

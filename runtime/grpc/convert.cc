@@ -151,6 +151,9 @@ void ToWire(const SessionView& view, v1::Session* out) {
   SetTime(view.updated_ms, out->mutable_update_time());
   out->set_head_cursor(ReplaceInvalidUtf8(view.head_cursor));
   out->set_open_turn(TurnNameOf(view.session, view.open_turn));
+  out->set_pinned(view.pinned);
+  out->set_timeline(view.timeline);
+  if (!view.parent.empty()) out->set_parent(SessionName(view.parent));
 }
 
 Result<SessionView> FromWire(const v1::Session& session) {
@@ -169,6 +172,11 @@ Result<SessionView> FromWire(const v1::Session& session) {
   if (!session.open_turn().empty()) {
     ASSIGN_OR_RETURN(TurnName open, ParseTurnName(session.open_turn(), "session.open_turn"));
     out.open_turn = std::move(open.turn);
+  }
+  out.pinned = session.pinned();
+  out.timeline = session.timeline();
+  if (!session.parent().empty()) {
+    ASSIGN_OR_RETURN(out.parent, ParseSessionName(session.parent(), "session.parent"));
   }
   return out;
 }

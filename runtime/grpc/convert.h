@@ -27,6 +27,19 @@ v1::Session::State ToWire(SessionState state);
 void ToWire(const SessionView& view, v1::Session* out);
 Result<SessionView> FromWire(const v1::Session& session);
 
+void ToWire(const ForkRequest& request, v1::ForkSessionRequest* out);
+Result<ForkRequest> FromWire(const v1::ForkSessionRequest& request);
+
+void ToWire(const RewindRequest& request, v1::RewindSessionRequest* out);
+Result<RewindRequest> FromWire(const v1::RewindSessionRequest& request);
+void ToWire(const RewindView& view, v1::RewindSessionResponse* out);
+Result<RewindView> FromWire(const v1::RewindSessionResponse& response);
+
+void ToWire(const DeleteRequest& request, v1::DeleteSessionRequest* out);
+Result<DeleteRequest> FromWire(const v1::DeleteSessionRequest& request);
+void ToWire(const DeleteView& view, v1::DeleteSessionResponse* out);
+Result<DeleteView> FromWire(const v1::DeleteSessionResponse& response);
+
 void ToWire(const StartTurnRequest& request, v1::StartTurnRequest* out);
 Result<StartTurnRequest> FromWire(const v1::StartTurnRequest& request);
 

@@ -112,6 +112,30 @@ class SessionsService final : public v1::Sessions::CallbackService {
     });
   }
 
+  Reactor* ForkSession(Context* context, const v1::ForkSessionRequest* request,
+                       v1::Session* response) override {
+    return Change(context, request, response, &Runtime::ForkSession);
+  }
+
+  Reactor* RewindSession(Context* context, const v1::RewindSessionRequest* request,
+                         v1::RewindSessionResponse* response) override {
+    return Change(context, request, response, &Runtime::RewindSession);
+  }
+
+  Reactor* DeleteSession(Context* context, const v1::DeleteSessionRequest* request,
+                         v1::DeleteSessionResponse* response) override {
+    return Change(context, request, response, &Runtime::DeleteSession);
+  }
+
+  Reactor* PinSession(Context* context, const v1::PinSessionRequest* request,
+                      v1::Session* response) override {
+    return Answer(service_, context, [this, request, response]() -> Status {
+      RETURN_IF_ERROR(CheckAccepting(service_));
+      ASSIGN_OR_RETURN(const std::string id, wire::ParseSessionName(request->name(), "name"));
+      return Reply(service_.runtime->PinSession(id, request->pinned()), response);
+    });
+  }
+
   Reactor* VerifySession(Context* context, const v1::VerifySessionRequest* request,
                          v1::VerifySessionResponse* response) override {
     return Answer(service_, context, [this, request, response]() -> Status {
@@ -147,6 +171,18 @@ class SessionsService final : public v1::Sessions::CallbackService {
   }
 
  private:
+  /// A call that changes a session's history.
+  template <typename Message, typename Response, typename Method>
+  Reactor* Change(Context* context, const Message* request, Response* response, Method method) {
+    return Answer(service_, context, [this, request, response, method]() -> Status {
+      RETURN_IF_ERROR(CheckAccepting(service_));
+      RETURN_IF_ERROR(CheckKey(request->request_id(), "request_id"));
+      RETURN_IF_ERROR(CheckKey(request->expected_head(), "expected_head"));
+      ASSIGN_OR_RETURN(const auto wanted, wire::FromWire(*request));
+      return Reply((service_.runtime->*method)(wanted), response);
+    });
+  }
+
   const ServiceContext service_;
   std::atomic<bool> verifying_ = false;
 };

@@ -72,27 +72,55 @@ void ControlLoop::After(int64_t delay_ms, std::function<void()> work) {
   timers_.emplace(parts_.clock->SteadyMs() + delay_ms, std::move(work));
 }
 
-Result<std::unique_ptr<SessionRun>> ControlLoop::ReadSession(const std::string& id) {
+Result<SessionRecord> ControlLoop::ReadRecord(const std::string& id) {
   RETURN_IF_ERROR(ValidateSessionId(id));
   auto record = parts_.journal_reader->GetSession(id);
-  if (!record.ok()) {
-    if (record.status().code() == StatusCode::kNotFound) {
-      return NotFoundError("session '" + id +
-                               "' does not exist; `baleen sessions list` shows those "
-                               "that do",
-                           "SESSION_UNKNOWN");
-    }
-    return std::move(record).status();
+  if (record.status().code() == StatusCode::kNotFound) {
+    return NotFoundError("session '" + id +
+                             "' does not exist; `baleen sessions list` shows those "
+                             "that do",
+                         "SESSION_UNKNOWN");
   }
-  auto run = std::make_unique<SessionRun>();
-  run->record = std::move(record).value();
-  ASSIGN_OR_RETURN(run->settings, SettingsFromJson(run->record.settings));
-  ASSIGN_OR_RETURN(TokenRun tokens, parts_.journal_reader->ReadTokens(id, 0, run->record.tokens));
-  run->tokens = std::move(tokens.ids);
-  if (auto last = parts_.journal_reader->LastEvent(id, event_kind::kTurnStarted); last.ok()) {
+  return record;
+}
+
+Status ControlLoop::ReadTimeline(SessionRun& session) {
+  const std::string id = session.record.id;
+  ASSIGN_OR_RETURN(session.record, ReadRecord(id));
+  session.tokens.clear();
+  session.tokens_loaded = false;
+  ASSIGN_OR_RETURN(session.turns, parts_.journal_reader->CountEvents(id, event_kind::kTurnStarted));
+  session.last_turn = 0;
+  ASSIGN_OR_RETURN(const auto timelines,
+                   parts_.journal_reader->ListTimelines(id, 0, kRowsPerReadMax));
+  for (const TimelineRecord& timeline : timelines) {
+    const auto last =
+        parts_.journal_reader->LastEvent(id, event_kind::kTurnStarted, timeline.number);
+    if (!last.ok()) continue;
     ASSIGN_OR_RETURN(const TurnStart start, TurnStartFromJson(last->payload));
-    run->turns = std::strtoll(start.turn.c_str() + 1, nullptr, 10);
+    session.last_turn =
+        std::max<int64_t>(session.last_turn, std::strtoll(start.turn.c_str() + 1, nullptr, 10));
   }
+  return OkStatus();
+}
+
+Status ControlLoop::LoadTokens(SessionRun& session) {
+  if (session.tokens_loaded) return OkStatus();
+  ASSIGN_OR_RETURN(TokenRun tokens,
+                   parts_.journal_reader->ReadTokens(session.record.id, 0, session.record.tokens));
+  session.tokens = std::move(tokens.ids);
+  session.tokens_loaded = true;
+  session.has_opening =
+      parts_.journal_reader->LastEvent(session.record.id, event_kind::kGenerate).ok();
+  return OkStatus();
+}
+
+Result<std::unique_ptr<SessionRun>> ControlLoop::ReadSession(const std::string& id) {
+  auto run = std::make_unique<SessionRun>();
+  run->record.id = id;
+  RETURN_IF_ERROR(ReadTimeline(*run));
+  ASSIGN_OR_RETURN(run->settings, SettingsFromJson(run->record.settings));
+  run->settings.title = run->record.title;
   if (!run->settings.workspace.empty()) {
     auto workspace = Workspace::Open(run->settings.workspace);
     // A workspace that is gone must not make the session unreadable: its tools say so when called.
@@ -154,7 +182,7 @@ void ControlLoop::UnloadIdleSessions() {
   std::erase_if(sessions_, [](const auto& entry) {
     const SessionRun& run = *entry.second;
     return run.state == SessionState::kIdle && run.turn == nullptr && run.watchers.empty() &&
-           run.hosts.empty() && !run.creating;
+           run.hosts.empty() && !run.creating && !run.changing;
   });
 }
 
@@ -176,14 +204,21 @@ EventRecord ControlLoop::NewEvent(SessionRun& session, const char* kind, std::st
   return event;
 }
 
+void ControlLoop::Write(std::shared_ptr<JournalBatch> batch, Durability durability,
+                        std::function<void(const Status&)> then) {
+  parts_.journal_worker->queue().Push(
+      [this, batch = std::move(batch), durability, then = std::move(then)] {
+        const Status status = parts_.journal_writer->Commit(*batch, durability);
+        Post([status, then] { then(status); });
+      });
+}
+
 void ControlLoop::Commit(SessionRun& session, JournalBatch batch, Durability durability,
                          std::function<void(const Status&)> then) {
   // Owners: the journal worker while it writes, then the answer on this thread.
   auto shared = std::make_shared<JournalBatch>(std::move(batch));
-  parts_.journal_worker->queue().Push(
-      [this, id = session.record.id, shared, durability, then = std::move(then)] {
-        const Status status = parts_.journal_writer->Commit(*shared, durability);
-        Post([this, id, shared, status, then] {
+  Write(shared, durability,
+        [this, id = session.record.id, shared, then = std::move(then)](const Status& status) {
           const auto found = sessions_.find(id);
           if (found == sessions_.end()) return;
           if (!status.ok()) {
@@ -193,7 +228,6 @@ void ControlLoop::Commit(SessionRun& session, JournalBatch batch, Durability dur
           }
           then(status);
         });
-      });
 }
 
 void ControlLoop::Break(SessionRun& session, const Status& status) {
@@ -213,30 +247,67 @@ SessionView ControlLoop::View(const SessionRun& session) const {
   view.session = session.record.id;
   view.settings = session.settings;
   view.state = session.state;
-  view.tokens = static_cast<int64_t>(session.tokens.size());
+  view.tokens = session.record.tokens;
   view.turns = session.turns;
   view.created_ms = session.record.created_ms;
   view.updated_ms = session.record.updated_ms;
-  view.head_cursor = MakeCursor(session.record.id, session.record.last_seq);
+  view.head_cursor = HeadCursor(session.record);
   if (session.turn != nullptr) view.open_turn = session.turn->view.turn;
+  view.pinned = session.record.pinned;
+  view.timeline = session.record.timeline;
+  view.parent = session.record.parent;
   return view;
+}
+
+SessionView ControlLoop::ViewOf(const SessionRecord& record) {
+  if (const auto found = sessions_.find(record.id); found != sessions_.end()) {
+    return View(*found->second);
+  }
+  SessionView view;
+  view.session = record.id;
+  // What can't be read is left out: one damaged session must not hide the others.
+  if (auto settings = SettingsFromJson(record.settings); settings.ok()) {
+    view.settings = std::move(settings).value();
+  }
+  view.settings.title = record.title;
+  view.tokens = record.tokens;
+  if (auto turns = parts_.journal_reader->CountEvents(record.id, event_kind::kTurnStarted);
+      turns.ok()) {
+    view.turns = *turns;
+  }
+  view.created_ms = record.created_ms;
+  view.updated_ms = record.updated_ms;
+  view.head_cursor = HeadCursor(record);
+  view.pinned = record.pinned;
+  view.timeline = record.timeline;
+  view.parent = record.parent;
+  return view;
+}
+
+Result<std::string> ControlLoop::EarlierAnswer(const std::string& request_id, const char* method) {
+  if (request_id.empty()) return NotFoundError("a request without an id is always the first");
+  return parts_.journal_reader->FindAnswer(request_id, method);
+}
+
+Result<std::string> ControlLoop::NewSessionId(const std::string& wanted) {
+  const std::string id = wanted.empty() ? RandomSessionId() : wanted;
+  RETURN_IF_ERROR(ValidateSessionId(id));
+  if (sessions_.count(id) != 0 || parts_.journal_reader->GetSession(id).ok()) {
+    return AlreadyExistsError(
+        "session '" + id + "' exists already; choose another id, or resume it", "SESSION_EXISTS");
+  }
+  return id;
 }
 
 void ControlLoop::CreateSession(const CreateSessionRequest& request,
                                 const Answer<SessionView>& answer) {
-  if (!request.request_id.empty()) {
-    if (auto earlier = parts_.journal_reader->FindAnswer(request.request_id, "CreateSession");
-        earlier.ok()) {
-      return GetSession(IdFromAnswer(*earlier), answer);
-    }
+  if (auto earlier = EarlierAnswer(request.request_id, "CreateSession"); earlier.ok()) {
+    return GetSession(IdFromAnswer(*earlier), answer);
   }
-  const std::string id = request.session.empty() ? RandomSessionId() : request.session;
-  if (Status status = ValidateSessionId(id); !status.ok()) return answer(status);
+  auto wanted = NewSessionId(request.session);
+  if (!wanted.ok()) return answer(wanted.status());
+  const std::string id = *wanted;
   if (Status status = CheckSettings(request.settings); !status.ok()) return answer(status);
-  if (sessions_.count(id) != 0 || parts_.journal_reader->GetSession(id).ok()) {
-    return answer(AlreadyExistsError(
-        "session '" + id + "' exists already; choose another id, or resume it", "SESSION_EXISTS"));
-  }
   auto run = std::make_unique<SessionRun>();
   run->settings = request.settings;
   run->record.id = id;
@@ -271,23 +342,7 @@ void ControlLoop::ListSessions(int64_t page_size, const std::string& after,
   auto records = parts_.journal_reader->ListSessions(after, page_size);
   if (!records.ok()) return answer(records.status());
   std::vector<SessionView> views;
-  for (const SessionRecord& record : *records) {
-    if (const auto found = sessions_.find(record.id); found != sessions_.end()) {
-      views.push_back(View(*found->second));
-      continue;
-    }
-    // Not loaded: a listing must not pull every session's tokens into memory.
-    SessionView view;
-    view.session = record.id;
-    if (auto settings = SettingsFromJson(record.settings); settings.ok()) {
-      view.settings = std::move(settings).value();
-    }
-    view.tokens = record.tokens;
-    view.created_ms = record.created_ms;
-    view.updated_ms = record.updated_ms;
-    view.head_cursor = MakeCursor(record.id, record.last_seq);
-    views.push_back(std::move(view));
-  }
+  for (const SessionRecord& record : *records) views.push_back(ViewOf(record));
   answer(std::move(views));
 }
 

@@ -3,7 +3,8 @@
 // Everything that happens to a session happens here, in order: requests from hosts, tokens from the
 // engine, answers from the journal, results of tools. Each arrives as a closure on the mailbox. The
 // agent decides, the loop performs. Split by verb: control_loop.cc (mailbox, commits, sessions),
-// turns.cc, generation.cc, tool_calls.cc, watching.cc, recovery.cc.
+// history.cc (fork, rewind, delete, pin), turns.cc, generation.cc, tool_calls.cc, watching.cc,
+// recovery.cc.
 #pragma once
 
 #include <cstdint>
@@ -18,6 +19,7 @@
 #include "runtime/clock.h"
 #include "runtime/engine/engine.h"
 #include "runtime/runtime.h"
+#include "runtime/sessions/cursor.h"
 #include "runtime/sessions/session_state.h"
 #include "runtime/store/journal.h"
 #include "runtime/worker.h"
@@ -61,6 +63,10 @@ class ControlLoop final : public EngineListener {
   void GetSession(const std::string& session, const Answer<SessionView>& answer);
   void ListSessions(int64_t page_size, const std::string& after,
                     const Answer<std::vector<SessionView>>& answer);
+  void ForkSession(const ForkRequest& request, const Answer<SessionView>& answer);
+  void RewindSession(const RewindRequest& request, const Answer<RewindView>& answer);
+  void DeleteSession(const DeleteRequest& request, const Answer<DeleteView>& answer);
+  void PinSession(const std::string& session, bool pinned, const Answer<SessionView>& answer);
   void StartTurn(const StartTurnRequest& request, const Answer<TurnView>& answer);
   void CancelTurn(const std::string& session, const std::string& turn,
                   const Answer<TurnView>& answer);
@@ -96,6 +102,10 @@ class ControlLoop final : public EngineListener {
   /// The session, loaded from the journal if need be.
   Result<SessionRun*> Load(const std::string& id);
   Result<std::unique_ptr<SessionRun>> ReadSession(const std::string& id);
+  Result<SessionRecord> ReadRecord(const std::string& id);
+  /// What of a run stems from the session's current timeline.
+  Status ReadTimeline(SessionRun& session);
+  Status LoadTokens(SessionRun& session);
   void UnloadIdleSessions();
   /// What the model of such a session is told of: built-ins if it has a workspace, host tools.
   Result<ToolSet> MakeToolSet(const SessionSettings& settings) const;
@@ -107,9 +117,40 @@ class ControlLoop final : public EngineListener {
   /// breaks the session.
   void Commit(SessionRun& session, JournalBatch batch, Durability durability,
               std::function<void(const Status&)> then);
+  /// Writes on the journal worker, then calls `then` here; touches no session.
+  void Write(std::shared_ptr<JournalBatch> batch, Durability durability,
+             std::function<void(const Status&)> then);
   void Break(SessionRun& session, const Status& status);
   SessionView View(const SessionRun& session) const;
+  /// `wanted`, if it is good and free; a random one if it is empty.
+  Result<std::string> NewSessionId(const std::string& wanted);
+  /// Of a session that may not be loaded: a listing must not load them all.
+  SessionView ViewOf(const SessionRecord& record);
+  /// The answer to an earlier request of that id; NOT_FOUND if it is the first.
+  Result<std::string> EarlierAnswer(const std::string& request_id, const char* method);
   void After(int64_t delay_ms, std::function<void()> work);
+
+  // history.cc
+  /// A point as the journal knows it, and the turn that it cuts through.
+  struct Cut {
+    TimelinePoint point;
+    std::string open_turn;
+  };
+  Result<Cut> Resolve(const SessionRun& session, const HistoryPoint& point);
+  Result<Cut> CutAtHead(const SessionRun& session, const TimelineRecord& timeline);
+  Result<Cut> CutAfterTurn(const SessionRun& session, const std::string& turn, int64_t timeline);
+  Result<Cut> CutAtTokens(const SessionRun& session, int64_t tokens,
+                          const TimelineRecord& timeline);
+  Result<TimelineRecord> FindTimeline(const SessionRun& session, int64_t number);
+  /// Errors: a turn runs, a change is on its way, or the head moved.
+  Status CheckIdle(const SessionRun& session) const;
+  Status CheckHead(const SessionRun& session, const std::string& expected) const;
+  /// The events with which a timeline begins that branches off at `cut`.
+  std::vector<EventRecord> BranchEvents(const std::string& session, const Cut& cut,
+                                        const char* kind) const;
+  Result<DeleteView> DeleteViewOf(const SessionRun& session);
+  void SwitchTimeline(SessionRun& session, JournalBatch batch, RewindView view,
+                      const Answer<RewindView>& answer);
 
   // turns.cc
   void Advance(SessionRun& session, const AgentEvent& event);
@@ -151,6 +192,11 @@ class ControlLoop final : public EngineListener {
   void PublishLive(SessionRun& session, const char* kind, std::string payload);
   void CatchUp(SessionRun& session, WatchState& watcher);
   void DropWatcher(SessionRun& session, uint64_t id, const Status& status);
+  /// The newest event up to `seen` that the session's current timeline has too.
+  /// Errors: OUT_OF_RANGE/CURSOR_EXPIRED.
+  Result<int64_t> KeptSeq(const SessionRun& session, const CursorPoint& seen);
+  /// All of a session's watchers go on with the current timeline, after event `kept_seq`.
+  void MoveWatchers(SessionRun& session, int64_t kept_seq);
 
   // recovery.cc
   Status RecoverSession(const std::string& id);

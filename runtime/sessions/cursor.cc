@@ -5,14 +5,25 @@
 namespace baleen {
 namespace {
 constexpr std::string_view kPrefix = "v1:";
+
+/// Decimal digits and nothing else.
+bool ParseNumber(std::string_view digits, int64_t* out) {
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), *out);
+  return error == std::errc() && end == digits.data() + digits.size() && *out >= 0;
+}
 }  // namespace
 
-std::string MakeCursor(std::string_view session, int64_t seq) {
-  return std::string(kPrefix) + std::string(session) + ":" + std::to_string(seq);
+std::string MakeCursor(std::string_view session, const CursorPoint& point) {
+  std::string cursor = std::string(kPrefix) + std::string(session) + ":";
+  if (point.timeline != 1) cursor += std::to_string(point.timeline) + ".";
+  return cursor + std::to_string(point.seq);
 }
 
-Result<int64_t> ParseCursor(std::string_view cursor, std::string_view session) {
-  if (cursor.empty()) return int64_t{0};
+std::string HeadCursor(const SessionRecord& record) {
+  return MakeCursor(record.id, {record.timeline, record.last_seq});
+}
+
+Result<CursorPoint> ParseCursor(std::string_view cursor, std::string_view session) {
   const auto malformed = [&] {
     return InvalidArgumentError(
         "'" + std::string(cursor.substr(0, 100)) +
@@ -28,11 +39,16 @@ Result<int64_t> ParseCursor(std::string_view cursor, std::string_view session) {
                                     std::string(session) + "'",
                                 "BAD_CURSOR");
   }
-  const std::string_view digits = cursor.substr(colon + 1);
-  int64_t seq = 0;
-  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), seq);
-  if (error != std::errc() || end != digits.data() + digits.size() || seq < 0) return malformed();
-  return seq;
+  CursorPoint point;
+  std::string_view digits = cursor.substr(colon + 1);
+  if (const size_t dot = digits.find('.'); dot != std::string_view::npos) {
+    if (!ParseNumber(digits.substr(0, dot), &point.timeline) || point.timeline < 2) {
+      return malformed();
+    }
+    digits = digits.substr(dot + 1);
+  }
+  if (!ParseNumber(digits, &point.seq)) return malformed();
+  return point;
 }
 
 Status ValidateSessionId(std::string_view id) {

@@ -28,20 +28,33 @@ ContextStart ContextStartFor(const SessionSettings& settings, const ToolSet& too
 
 struct PromptRequest {
   ContextStart start;
-  bool is_first = false;
+  /// The context so far, if it may end inside its opening (a cut can fall anywhere); else empty.
+  std::vector<int32_t> kept;
+  bool has_opening = false;
   bool needs_eos = false;
   std::vector<Message> append;
 };
 
+/// The context begins with an opening (system prompt, tools). One that a cut has shortened is
+/// completed, so that the model gets it whole; everything else that was cut is closed by an end.
 Result<std::vector<int32_t>> EncodePrompt(const SessionEncoder& encoder, const Tokenizer& tokenizer,
                                           const PromptRequest& request) {
-  std::vector<Segment> segments;
-  if (request.is_first) segments = encoder.Start(request.start);
-  for (Segment& segment :
-       encoder.UserTurn(request.append, request.start.thinking, request.needs_eos)) {
-    segments.push_back(std::move(segment));
+  if (!request.has_opening) {
+    std::vector<Segment> segments = encoder.Start(request.start);
+    ASSIGN_OR_RETURN(const std::vector<int32_t> opening, tokenizer.EncodeSegments(segments));
+    if (request.kept.size() < opening.size() &&
+        std::equal(request.kept.begin(), request.kept.end(), opening.begin())) {
+      for (Segment& segment :
+           encoder.UserTurn(request.append, request.start.thinking, /*needs_eos=*/false)) {
+        segments.push_back(std::move(segment));
+      }
+      ASSIGN_OR_RETURN(std::vector<int32_t> prompt, tokenizer.EncodeSegments(segments));
+      prompt.erase(prompt.begin(), prompt.begin() + static_cast<int64_t>(request.kept.size()));
+      return prompt;
+    }
   }
-  return tokenizer.EncodeSegments(segments);
+  return tokenizer.EncodeSegments(
+      encoder.UserTurn(request.append, request.start.thinking, request.needs_eos));
 }
 
 SamplingOptions SamplingFor(const TurnStart& start, const GenerateEffect& effect) {
@@ -69,8 +82,9 @@ void ControlLoop::BeginGeneration(SessionRun& session, const GenerateEffect& eff
   session.turn->generation->step = session.turn->step;
   PromptRequest request;
   request.start = ContextStartFor(session.settings, session.tools);
-  request.is_first = session.tokens.empty();
-  request.needs_eos = !request.is_first && session.tokens.back() != encoder_.ids().eos;
+  request.has_opening = session.has_opening;
+  if (!request.has_opening) request.kept = session.tokens;
+  request.needs_eos = !session.tokens.empty() && session.tokens.back() != encoder_.ids().eos;
   request.append = effect.append;
   // Half a million words take half a second: not on this thread.
   const bool queued =
@@ -118,6 +132,7 @@ void ControlLoop::JournalPrompt(SessionRun& session, const GenerateEffect& effec
   batch.tokens.push_back({session.record.id, begin, prompt, {}});
   session.tokens.insert(session.tokens.end(), prompt.begin(), prompt.end());
   session.record.tokens = end;
+  session.has_opening = true;
   Commit(session, std::move(batch), Durability::kKernel,
          [this, id = session.record.id, epoch = session.turn->epoch, effect, begin,
           end](const Status& status) {

@@ -386,6 +386,68 @@ std::string IdFromAnswer(std::string_view json) {
   return id;
 }
 
+std::string BranchOriginToJson(const BranchOrigin& origin) {
+  return Text({{"session", origin.session},
+               {"timeline", origin.timeline},
+               {"seq", origin.seq},
+               {"tokens", origin.tokens}});
+}
+
+Result<BranchOrigin> BranchOriginFromJson(std::string_view json) {
+  BranchOrigin origin;
+  Reader reader(json, "origin of a timeline");
+  reader.Get("session", &origin.session);
+  reader.Get("timeline", &origin.timeline);
+  reader.Get("seq", &origin.seq);
+  reader.Get("tokens", &origin.tokens);
+  RETURN_IF_ERROR(reader.status());
+  return origin;
+}
+
+std::string DeleteViewToJson(const DeleteView& view) {
+  return Text({{"session", view.session},
+               {"tokens", view.tokens},
+               {"turns", view.turns},
+               {"timelines", view.timelines},
+               {"forks", view.forks}});
+}
+
+Result<DeleteView> DeleteViewFromJson(std::string_view json) {
+  DeleteView view;
+  Reader reader(json, "answer to a delete");
+  reader.Get("session", &view.session);
+  reader.Get("tokens", &view.tokens);
+  reader.Get("turns", &view.turns);
+  reader.Get("timelines", &view.timelines);
+  reader.Get("forks", &view.forks);
+  RETURN_IF_ERROR(reader.status());
+  return view;
+}
+
+std::string RewindViewToJson(const RewindView& view) {
+  return Text({{"session", view.session.session},
+               {"kept_seq", view.kept_seq},
+               {"left_tokens", view.left_tokens},
+               {"left_turns", view.left_turns},
+               {"left_timeline", view.left_timeline}});
+}
+
+Result<RewindView> RewindViewFromJson(std::string_view json) {
+  RewindView view;
+  Reader reader(json, "answer to a rewind");
+  reader.Get("session", &view.session.session);
+  reader.Get("kept_seq", &view.kept_seq);
+  reader.Get("left_tokens", &view.left_tokens);
+  reader.Get("left_turns", &view.left_turns);
+  reader.Get("left_timeline", &view.left_timeline);
+  RETURN_IF_ERROR(reader.status());
+  return view;
+}
+
+std::string TimelineToJson(int64_t timeline, int64_t kept_seq) {
+  return Text({{"timeline", timeline}, {"kept_seq", kept_seq}});
+}
+
 std::string ProgressToJson(std::string_view phase, int64_t done, int64_t total, double rate,
                            double eta_s) {
   return Text({{"phase", phase},

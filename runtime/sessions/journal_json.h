@@ -19,6 +19,8 @@ namespace baleen {
 /// Kinds of durable events. Persisted: don't rename.
 namespace event_kind {
 inline constexpr char kSessionCreated[] = "session_created";
+inline constexpr char kSessionForked[] = "session_forked";
+inline constexpr char kSessionRewound[] = "session_rewound";
 inline constexpr char kTurnStarted[] = "turn_started";
 inline constexpr char kGenerate[] = "generate";
 inline constexpr char kGenerated[] = "generated";
@@ -30,6 +32,8 @@ inline constexpr char kProgress[] = "progress";
 inline constexpr char kDelta[] = "delta";
 inline constexpr char kSnapshot[] = "snapshot";
 inline constexpr char kWaiting[] = "waiting";
+// Of the stream itself.
+inline constexpr char kTimeline[] = "timeline";
 }  // namespace event_kind
 
 std::string SettingsToJson(const SessionSettings& settings);
@@ -82,6 +86,24 @@ Result<TurnView> TurnEndFromJson(std::string_view session, std::string_view json
 /// What a repeated request is answered with: the id that the first one made.
 std::string AnswerJson(std::string_view id);
 std::string IdFromAnswer(std::string_view json);
+
+/// Where a timeline branched off (kinds session_forked and session_rewound).
+struct BranchOrigin {
+  std::string session;
+  int64_t timeline = 1;
+  int64_t seq = 0;     ///< Its newest event that is shared.
+  int64_t tokens = 0;  ///< Its token ids that are shared.
+};
+std::string BranchOriginToJson(const BranchOrigin& origin);
+Result<BranchOrigin> BranchOriginFromJson(std::string_view json);
+
+/// The first answer to a delete, for its repeats.
+std::string DeleteViewToJson(const DeleteView& view);
+Result<DeleteView> DeleteViewFromJson(std::string_view json);
+std::string RewindViewToJson(const RewindView& view);
+Result<RewindView> RewindViewFromJson(std::string_view json);
+
+std::string TimelineToJson(int64_t timeline, int64_t kept_seq);
 
 // Live payloads.
 std::string ProgressToJson(std::string_view phase, int64_t done, int64_t total, double rate,

@@ -62,6 +62,18 @@ class LocalRuntime final : public Runtime {
   }
   Result<std::vector<SessionView>> ListSessions(int64_t page_size, const std::string& page_token,
                                                 std::string* next_page_token) override;
+  Result<SessionView> ForkSession(const ForkRequest& request) override {
+    return Ask<SessionView>([&](auto done) { control_->ForkSession(request, done); });
+  }
+  Result<RewindView> RewindSession(const RewindRequest& request) override {
+    return Ask<RewindView>([&](auto done) { control_->RewindSession(request, done); });
+  }
+  Result<DeleteView> DeleteSession(const DeleteRequest& request) override {
+    return Ask<DeleteView>([&](auto done) { control_->DeleteSession(request, done); });
+  }
+  Result<SessionView> PinSession(const std::string& session, bool pinned) override {
+    return Ask<SessionView>([&](auto done) { control_->PinSession(session, pinned, done); });
+  }
   Result<TurnView> StartTurn(const StartTurnRequest& request) override {
     return Ask<TurnView>([&](auto done) { control_->StartTurn(request, done); });
   }

@@ -79,11 +79,14 @@ void ControlLoop::RecoverTurn(SessionRun& session, const EventRecord& started) {
     session.broken = status.WithContext("the open turn of session '" + session.record.id +
                                         "' can't be continued");
   };
+  if (Status status = LoadTokens(session); !status.ok()) return broken(status);
   auto start = TurnStartFromJson(started.payload);
   if (!start.ok()) return broken(start.status());
   auto turn = MakeTurn(session, *start);
   if (!turn.ok()) return broken(turn.status());
   session.turn = std::move(turn).value();
+  session.turn->started_seq = started.seq;
+  session.turn->started_tokens = started.tokens;
   session.state = SessionState::kRunning;
   std::vector<EventRecord> events;
   int64_t seen = started.seq;

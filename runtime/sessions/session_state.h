@@ -63,6 +63,8 @@ struct ToolRunState {
 struct TurnRun {
   uint64_t epoch = 0;  ///< Distinguishes this run from late answers to an earlier one.
   TurnStart start;
+  int64_t started_seq = 0;     ///< Of its turn_started.
+  int64_t started_tokens = 0;  ///< Length of the context before it.
   TurnView view;
   std::unique_ptr<Agent> agent;
   int64_t step = 0;  ///< Effects performed so far.
@@ -77,7 +79,8 @@ struct WatchState {
   uint64_t id = 0;
   EventSubscriber* subscriber = nullptr;
   bool live = true;
-  int64_t next_seq = 1;  ///< The next durable event that it has not seen.
+  int64_t next_seq = 1;  ///< The next durable event of the current timeline that it has not seen.
+  bool told_timeline = true;  ///< false: it has yet to hear that the timeline is another one.
 };
 
 /// A connected tool host.
@@ -92,8 +95,12 @@ struct SessionRun {
   SessionState state = SessionState::kIdle;
   Status broken;                ///< Why, for kBroken.
   bool creating = false;        ///< Not in the journal yet.
-  std::vector<int32_t> tokens;  ///< The whole context.
-  int64_t turns = 0;
+  bool changing = false;        ///< A rewind, a delete or a pin is on its way to the journal.
+  std::vector<int32_t> tokens;  ///< The whole context, once `tokens_loaded`.
+  bool tokens_loaded = false;   ///< Read when a turn needs them: most sessions only lie there.
+  bool has_opening = false;     ///< A whole prompt lies in them, so the opening does too.
+  int64_t turns = 0;            ///< On the current timeline.
+  int64_t last_turn = 0;        ///< Highest number of a turn, on any timeline: never used again.
   /// Null: no file tools. Owners: the session, and tool calls that outlive their cancelled turn.
   std::shared_ptr<const Workspace> workspace;
   ToolSet tools;  ///< What the model is told of, in order.

@@ -8,6 +8,8 @@
 namespace baleen {
 namespace {
 
+constexpr int64_t kEventsPage = 256;
+
 std::string JoinInput(const std::vector<std::string>& parts) {
   std::string text;
   for (const std::string& part : parts) {
@@ -62,11 +64,8 @@ Result<std::unique_ptr<TurnRun>> ControlLoop::MakeTurn(const SessionRun& session
 }
 
 void ControlLoop::StartTurn(const StartTurnRequest& request, const Answer<TurnView>& answer) {
-  if (!request.request_id.empty()) {
-    if (auto earlier = parts_.journal_reader->FindAnswer(request.request_id, "StartTurn");
-        earlier.ok()) {
-      return GetTurn(request.session, IdFromAnswer(*earlier), answer);
-    }
+  if (auto earlier = EarlierAnswer(request.request_id, "StartTurn"); earlier.ok()) {
+    return GetTurn(request.session, IdFromAnswer(*earlier), answer);
   }
   auto loaded = Load(request.session);
   if (!loaded.ok()) return answer(loaded.status());
@@ -74,18 +73,9 @@ void ControlLoop::StartTurn(const StartTurnRequest& request, const Answer<TurnVi
   if (session.state == SessionState::kBroken) {
     return answer(FailedPreconditionError(session.broken.message(), "SESSION_BROKEN"));
   }
-  if (session.turn != nullptr) {
-    return answer(FailedPreconditionError("session '" + request.session + "' is running turn " +
-                                              session.turn->view.turn +
-                                              "; wait for it, or cancel it",
-                                          "SESSION_BUSY"));
-  }
-  if (!request.expected_head.empty() &&
-      request.expected_head != MakeCursor(session.record.id, session.record.last_seq)) {
-    return answer(AbortedError(
-        "the session's head is " + MakeCursor(session.record.id, session.record.last_seq) +
-            ", not " + request.expected_head + "; read the new events, then decide again",
-        "HEAD_MOVED"));
+  if (Status status = CheckIdle(session); !status.ok()) return answer(status);
+  if (Status status = CheckHead(session, request.expected_head); !status.ok()) {
+    return answer(status);
   }
   if (RunningTurns() >= parts_.options.running_turns_max) {
     return answer(ResourceExhaustedError(
@@ -98,14 +88,18 @@ void ControlLoop::StartTurn(const StartTurnRequest& request, const Answer<TurnVi
       !status.ok()) {
     return answer(status);
   }
-  start.turn = "t" + std::to_string(session.turns + 1);
+  if (Status status = LoadTokens(session); !status.ok()) return answer(status);
+  start.turn = "t" + std::to_string(session.last_turn + 1);
   start.sampling = request.sampling.value_or(session.settings.sampling);
   start.tokens_max = request.tokens_max > 0 ? request.tokens_max : session.settings.tokens_max;
   start.trace_logits = request.trace_logits;
   auto turn = MakeTurn(session, start);
   if (!turn.ok()) return answer(turn.status());
   session.turn = std::move(turn).value();
+  session.turn->started_seq = session.record.last_seq + 1;
+  session.turn->started_tokens = session.record.tokens;
   session.turns += 1;
+  session.last_turn += 1;
   session.state = SessionState::kRunning;
 
   JournalBatch batch;
@@ -208,12 +202,12 @@ void ControlLoop::GetTurn(const std::string& session, const std::string& turn,
   if (run.turn != nullptr && run.turn->view.turn == turn) return answer(run.turn->view);
   int64_t after = 0;
   while (true) {
-    auto events = parts_.journal_reader->ReadEvents(session, after, 256);
+    auto events = parts_.journal_reader->ReadEventsOfKind(session, event_kind::kTurnFinished, after,
+                                                          kEventsPage);
     if (!events.ok()) return answer(events.status());
     if (events->empty()) break;
     for (const EventRecord& event : *events) {
       after = event.seq;
-      if (event.kind != event_kind::kTurnFinished) continue;
       auto view = TurnEndFromJson(session, event.payload);
       if (view.ok() && view->turn == turn) return answer(std::move(view).value());
     }

@@ -18,13 +18,13 @@ std::string TurnOf(const EventRecord& record) {
   return std::string(payload.substr(kStart.size(), end - kStart.size()));
 }
 
-Event ToEvent(const EventRecord& record) {
+Event ToEvent(const EventRecord& record, int64_t timeline) {
   Event event;
   event.session = record.session;
   event.turn = TurnOf(record);
   event.kind = record.kind;
   event.payload = record.payload;
-  event.cursor = MakeCursor(record.session, record.seq);
+  event.cursor = MakeCursor(record.session, {timeline, record.seq});
   event.seq = record.seq;
   event.time_ms = record.time_ms;
   return event;
@@ -37,20 +37,41 @@ Status TooSlow() {
 
 }  // namespace
 
-Result<uint64_t> ControlLoop::AddWatcher(const WatchOptions& options, EventSubscriber* subscriber) {
-  ASSIGN_OR_RETURN(SessionRun * session, Load(options.session));
-  ASSIGN_OR_RETURN(const int64_t seen, ParseCursor(options.after, options.session));
-  if (seen > session->record.last_seq) {
-    return OutOfRangeError("cursor " + options.after + " lies beyond the session's head " +
-                               MakeCursor(options.session, session->record.last_seq) +
+Result<int64_t> ControlLoop::KeptSeq(const SessionRun& session, const CursorPoint& seen) {
+  const auto expired = [&] {
+    return OutOfRangeError("cursor " + MakeCursor(session.record.id, seen) +
+                               " lies beyond what the session has; its head is " +
+                               HeadCursor(session.record) +
                                "; watch from the start, or from the head",
                            "CURSOR_EXPIRED");
+  };
+  if (seen.timeline == session.record.timeline) {
+    if (seen.seq > session.record.last_seq) return expired();
+    return seen.seq;
   }
+  const auto timeline = FindTimeline(session, seen.timeline);
+  if (!timeline.ok()) {
+    return timeline.status().code() == StatusCode::kNotFound ? expired() : timeline.status();
+  }
+  if (seen.seq > timeline->last_seq) return expired();
+  ASSIGN_OR_RETURN(const int64_t shared,
+                   parts_.journal_reader->LastSharedSeq(session.record.id, seen.timeline,
+                                                        session.record.timeline));
+  return std::min(seen.seq, shared);
+}
+
+Result<uint64_t> ControlLoop::AddWatcher(const WatchOptions& options, EventSubscriber* subscriber) {
+  ASSIGN_OR_RETURN(SessionRun * session, Load(options.session));
   auto watcher = std::make_unique<WatchState>();
   watcher->id = next_id_++;
   watcher->subscriber = subscriber;
   watcher->live = options.live;
-  watcher->next_seq = seen + 1;
+  if (!options.after.empty()) {
+    ASSIGN_OR_RETURN(const CursorPoint seen, ParseCursor(options.after, options.session));
+    ASSIGN_OR_RETURN(const int64_t kept_seq, KeptSeq(*session, seen));
+    watcher->told_timeline = kept_seq == seen.seq;
+    watcher->next_seq = kept_seq + 1;
+  }
   const uint64_t id = watcher->id;
   session->watchers.push_back(std::move(watcher));
   // The subscriber learns its subscription first, then gets events.
@@ -66,13 +87,25 @@ Result<uint64_t> ControlLoop::AddWatcher(const WatchOptions& options, EventSubsc
 
 void ControlLoop::CatchUp(SessionRun& session, WatchState& watcher) {
   const uint64_t id = watcher.id;
+  const int64_t timeline = session.record.timeline;
+  if (!watcher.told_timeline) {
+    watcher.told_timeline = true;
+    Event moved;
+    moved.session = session.record.id;
+    moved.kind = event_kind::kTimeline;
+    moved.seq = watcher.next_seq - 1;
+    moved.payload = TimelineToJson(timeline, moved.seq);
+    moved.cursor = MakeCursor(moved.session, {timeline, moved.seq});
+    moved.time_ms = parts_.clock->WallMs();
+    if (!watcher.subscriber->OnEvent(moved)) return DropWatcher(session, id, TooSlow());
+  }
   while (true) {
     auto page =
         parts_.journal_reader->ReadEvents(session.record.id, watcher.next_seq - 1, kCatchUpPage);
     if (!page.ok()) return DropWatcher(session, id, page.status());
     if (page->empty()) break;
     for (const EventRecord& record : *page) {
-      if (!watcher.subscriber->OnEvent(ToEvent(record))) {
+      if (!watcher.subscriber->OnEvent(ToEvent(record, timeline))) {
         return DropWatcher(session, id, TooSlow());
       }
       watcher.next_seq = record.seq + 1;
@@ -85,7 +118,7 @@ void ControlLoop::CatchUp(SessionRun& session, WatchState& watcher) {
   snapshot.session = session.record.id;
   snapshot.turn = session.turn->view.turn;
   snapshot.kind = event_kind::kSnapshot;
-  snapshot.cursor = MakeCursor(session.record.id, watcher.next_seq - 1);
+  snapshot.cursor = MakeCursor(session.record.id, {timeline, watcher.next_seq - 1});
   snapshot.time_ms = parts_.clock->WallMs();
   snapshot.payload = DeltaToJson(session.turn->view.turn + "." + std::to_string(generation.step), 0,
                                  generation.content, generation.reasoning);
@@ -97,7 +130,8 @@ void ControlLoop::Publish(SessionRun& session, const EventRecord& record) {
   for (const auto& watcher : session.watchers) {
     if (watcher->next_seq != record.seq) continue;  // seen already, or still catching up
     watcher->next_seq = record.seq + 1;
-    if (!watcher->subscriber->OnEvent(ToEvent(record))) slow.push_back(watcher->id);
+    if (!watcher->subscriber->OnEvent(ToEvent(record, session.record.timeline)))
+      slow.push_back(watcher->id);
   }
   for (const uint64_t id : slow) DropWatcher(session, id, TooSlow());
 }
@@ -113,10 +147,24 @@ void ControlLoop::PublishLive(SessionRun& session, const char* kind, std::string
   std::vector<uint64_t> slow;
   for (const auto& watcher : session.watchers) {
     if (!watcher->live) continue;
-    event.cursor = MakeCursor(session.record.id, watcher->next_seq - 1);
+    event.cursor = MakeCursor(session.record.id, {session.record.timeline, watcher->next_seq - 1});
     if (!watcher->subscriber->OnEvent(event)) slow.push_back(watcher->id);
   }
   for (const uint64_t id : slow) DropWatcher(session, id, TooSlow());
+}
+
+void ControlLoop::MoveWatchers(SessionRun& session, int64_t kept_seq) {
+  std::vector<uint64_t> ids;
+  for (const auto& watcher : session.watchers) {
+    watcher->next_seq = std::min(watcher->next_seq, kept_seq + 1);
+    watcher->told_timeline = false;
+    ids.push_back(watcher->id);
+  }
+  for (const uint64_t id : ids) {
+    const auto found = std::find_if(session.watchers.begin(), session.watchers.end(),
+                                    [id](const auto& entry) { return entry->id == id; });
+    if (found != session.watchers.end()) CatchUp(session, **found);
+  }
 }
 
 void ControlLoop::DropWatcher(SessionRun& session, uint64_t id, const Status& status) {

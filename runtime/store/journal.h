@@ -55,11 +55,17 @@ class Journal {
   /// Events with seq > after, ascending.
   Result<std::vector<EventRecord>> ReadEvents(std::string_view session, int64_t after,
                                               int64_t limit, int64_t timeline = 0);
-  /// The same of any timeline, by key; `session` of the events is the owner's.
+  /// Those of one kind.
+  Result<std::vector<EventRecord>> ReadEventsOfKind(std::string_view session, std::string_view kind,
+                                                    int64_t after, int64_t limit,
+                                                    int64_t timeline = 0);
+  Result<int64_t> CountEvents(std::string_view session, std::string_view kind,
+                              int64_t timeline = 0);
+  /// The same as ReadEvents of any timeline, by key; `session` of the events is empty.
   Result<std::vector<EventRecord>> ReadTimelineEvents(int64_t key, int64_t after, int64_t limit);
-  /// The newest event of `kind`, or NOT_FOUND.
+  /// The newest event of `kind` with seq <= up_to, or NOT_FOUND.
   Result<EventRecord> LastEvent(std::string_view session, std::string_view kind,
-                                int64_t timeline = 0);
+                                int64_t timeline = 0, int64_t up_to = INT64_MAX);
   /// The newest event that saw at most `tokens` token ids, or NOT_FOUND. Cost: O(log events).
   Result<EventRecord> EventAtTokens(std::string_view session, int64_t tokens, int64_t timeline = 0);
   /// Ids [begin, begin+count), fewer at the end.

@@ -142,15 +142,62 @@ Result<std::vector<EventRecord>> Journal::ReadTimelineEvents(int64_t key, int64_
   return impl_->EventsOf(row, "", after, limit);
 }
 
+Result<std::vector<EventRecord>> Journal::ReadEventsOfKind(std::string_view session,
+                                                           std::string_view kind, int64_t after,
+                                                           int64_t limit, int64_t timeline) {
+  RETURN_IF_ERROR(CheckRange(after, limit, kRowsPerReadMax));
+  limit = std::min(limit, kRowsPerReadMax);
+  ASSIGN_OR_RETURN(const TimelineRow row, impl_->FindTimeline(session, timeline));
+  ASSIGN_OR_RETURN(const std::vector<Segment> segments, impl_->Segments(row));
+  std::vector<EventRecord> events;
+  for (const Segment& segment : segments) {
+    const auto missing = limit - static_cast<int64_t>(events.size());
+    if (missing == 0 || segment.last_seq <= after) continue;
+    ASSIGN_OR_RETURN(
+        Query select,
+        impl_->database->Prepare(BALEEN_SELECT_EVENT
+                                 "WHERE timeline = ?1 AND kind = ?2 AND seq > ?3 AND seq <= ?4 "
+                                 "ORDER BY seq LIMIT ?5"));
+    select.Bind(segment.timeline)
+        .Bind(kind)
+        .Bind(std::max(after, segment.after_seq))
+        .Bind(segment.last_seq)
+        .Bind(missing);
+    while (true) {
+      ASSIGN_OR_RETURN(const bool found, select.Step());
+      if (!found) break;
+      ASSIGN_OR_RETURN(EventRecord event, EventFromRow(select, session, segment.timeline));
+      events.push_back(std::move(event));
+    }
+  }
+  return events;
+}
+
+Result<int64_t> Journal::CountEvents(std::string_view session, std::string_view kind,
+                                     int64_t timeline) {
+  ASSIGN_OR_RETURN(const TimelineRow row, impl_->FindTimeline(session, timeline));
+  ASSIGN_OR_RETURN(const std::vector<Segment> segments, impl_->Segments(row));
+  int64_t count = 0;
+  for (const Segment& segment : segments) {
+    ASSIGN_OR_RETURN(Query select,
+                     impl_->database->Prepare("SELECT count(*) FROM events WHERE timeline = ?1 AND "
+                                              "kind = ?2 AND seq > ?3 AND seq <= ?4"));
+    select.Bind(segment.timeline).Bind(kind).Bind(segment.after_seq).Bind(segment.last_seq);
+    RETURN_IF_ERROR(select.Step().status());
+    count += select.Int(0);
+  }
+  return count;
+}
+
 Result<EventRecord> Journal::LastEvent(std::string_view session, std::string_view kind,
-                                       int64_t timeline) {
+                                       int64_t timeline, int64_t up_to) {
   ASSIGN_OR_RETURN(const TimelineRow row, impl_->FindTimeline(session, timeline));
   ASSIGN_OR_RETURN(const std::vector<Segment> segments, impl_->Segments(row));
   for (auto segment = segments.rbegin(); segment != segments.rend(); ++segment) {
     ASSIGN_OR_RETURN(Query select, impl_->database->Prepare(BALEEN_SELECT_EVENT
                                                             "WHERE timeline = ?1 AND kind = ?2 AND "
                                                             "seq <= ?3 ORDER BY seq DESC LIMIT 1"));
-    select.Bind(segment->timeline).Bind(kind).Bind(segment->last_seq);
+    select.Bind(segment->timeline).Bind(kind).Bind(std::min(up_to, segment->last_seq));
     ASSIGN_OR_RETURN(const bool found, select.Step());
     if (found) return EventFromRow(select, session, segment->timeline);
   }

@@ -182,6 +182,41 @@ Result<std::vector<SessionView>> FakeRuntime::ListSessions(int64_t page_size,
   return out;
 }
 
+Result<SessionView> FakeRuntime::ForkSession(const ForkRequest& request) {
+  const Lock lock(mutex_);
+  ASSIGN_OR_RETURN(Session * own, Find(request.session));
+  forked.push_back(request);
+  Session& fork = sessions_[request.fork];
+  fork.view = own->view;
+  fork.view.session = request.fork;
+  fork.view.parent = request.session;
+  return fork.view;
+}
+
+Result<RewindView> FakeRuntime::RewindSession(const RewindRequest& request) {
+  const Lock lock(mutex_);
+  ASSIGN_OR_RETURN(Session * own, Find(request.session));
+  rewound.push_back(request);
+  RewindView view{own->view, 3, 400, 5, own->view.timeline};
+  if (!request.validate_only) view.session.timeline = ++own->view.timeline;
+  return view;
+}
+
+Result<DeleteView> FakeRuntime::DeleteSession(const DeleteRequest& request) {
+  const Lock lock(mutex_);
+  RETURN_IF_ERROR(Find(request.session).status());
+  deleted.push_back(request);
+  if (!request.validate_only) sessions_.erase(request.session);
+  return DeleteView{request.session, 100, 7, 2, 1};
+}
+
+Result<SessionView> FakeRuntime::PinSession(const std::string& session, bool pinned) {
+  const Lock lock(mutex_);
+  ASSIGN_OR_RETURN(Session * own, Find(session));
+  own->view.pinned = pinned;
+  return own->view;
+}
+
 Result<TurnView> FakeRuntime::StartTurn(const StartTurnRequest& request) {
   TurnView view;
   {

@@ -45,6 +45,9 @@ class FakeRuntime final : public Runtime {
   // --- what was seen; read under WaitUntil or when quiet ---
   std::vector<CreateSessionRequest> created;
   std::vector<StartTurnRequest> started;
+  std::vector<ForkRequest> forked;
+  std::vector<RewindRequest> rewound;
+  std::vector<DeleteRequest> deleted;
   std::vector<ToolResult> results;
   std::string verified = "-";
   int watches = 0;  ///< Open ones.
@@ -61,6 +64,10 @@ class FakeRuntime final : public Runtime {
   Result<SessionView> GetSession(const std::string& session) override;
   Result<std::vector<SessionView>> ListSessions(int64_t page_size, const std::string& page_token,
                                                 std::string* next_page_token) override;
+  Result<SessionView> ForkSession(const ForkRequest& request) override;
+  Result<RewindView> RewindSession(const RewindRequest& request) override;
+  Result<DeleteView> DeleteSession(const DeleteRequest& request) override;
+  Result<SessionView> PinSession(const std::string& session, bool pinned) override;
   Result<TurnView> StartTurn(const StartTurnRequest& request) override;
   Result<TurnView> CancelTurn(const std::string& session, const std::string& turn) override;
   Result<TurnView> GetTurn(const std::string& session, const std::string& turn) override;

@@ -20,6 +20,8 @@ namespace {
 constexpr const char* kMethods[] = {
     "/baleen.v1.Sessions/CreateSession", "/baleen.v1.Sessions/GetSession",
     "/baleen.v1.Sessions/ListSessions",  "/baleen.v1.Sessions/VerifySession",
+    "/baleen.v1.Sessions/ForkSession",   "/baleen.v1.Sessions/RewindSession",
+    "/baleen.v1.Sessions/DeleteSession", "/baleen.v1.Sessions/PinSession",
     "/baleen.v1.Sessions/ReadTokens",    "/baleen.v1.Turns/StartTurn",
     "/baleen.v1.Turns/GetTurn",          "/baleen.v1.Turns/CancelTurn",
     "/baleen.v1.Events/WatchEvents",     "/baleen.v1.ToolHost/Serve",

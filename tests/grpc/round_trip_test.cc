@@ -78,6 +78,80 @@ TEST_CASE("A session without settings gets the defaults of the value types") {
   CheckSame(f.runtime.created.at(0).settings, SessionSettings());
 }
 
+TEST_CASE("Fork, rewind, delete and pin carry every field both ways") {
+  Fixture f;
+  f.NewSession("s");
+  ForkRequest fork;
+  fork.session = "s";
+  fork.at.turn = "t3";
+  fork.at.timeline = 4;
+  fork.fork = "f";
+  fork.title = "Förk";
+  fork.expected_head = "s:1";
+  fork.request_id = "r-3";
+  const auto forked = f.remote->ForkSession(fork);
+  INFO(forked.status().ToString());
+  REQUIRE(forked.ok());
+  CHECK(forked->session == "f");
+  CHECK(forked->parent == "s");
+  const ForkRequest& got = f.runtime.forked.at(0);
+  CHECK(got.session == "s");
+  CHECK(got.at.turn == "t3");
+  CHECK_FALSE(got.at.tokens.has_value());
+  CHECK(got.at.timeline == 4);
+  CHECK(got.fork == "f");
+  CHECK(got.title == "Förk");
+  CHECK(got.expected_head == "s:1");
+  CHECK(got.request_id == "r-3");
+
+  RewindRequest rewind;
+  rewind.session = "s";
+  rewind.to.tokens = 0;  // unset and 0 are different points
+  rewind.validate_only = true;
+  rewind.expected_head = "s:2";
+  rewind.request_id = "r-4";
+  CHECK(f.remote->RewindSession(rewind)->session.timeline == 1);
+  rewind.to = {};
+  rewind.validate_only = false;
+  rewind.undo = true;
+  const auto rewound = f.remote->RewindSession(rewind);
+  REQUIRE(rewound.ok());
+  CHECK(rewound->session.timeline == 2);
+  CHECK(rewound->kept_seq == 3);
+  CHECK(rewound->left_tokens == 400);
+  CHECK(rewound->left_turns == 5);
+  CHECK(rewound->left_timeline == 1);
+  REQUIRE(f.runtime.rewound.size() == 2);
+  CHECK(f.runtime.rewound[0].to.tokens == 0);
+  CHECK(f.runtime.rewound[0].validate_only);
+  CHECK_FALSE(f.runtime.rewound[0].undo);
+  CHECK(f.runtime.rewound[0].expected_head == "s:2");
+  CHECK(f.runtime.rewound[0].request_id == "r-4");
+  CHECK_FALSE(f.runtime.rewound[1].to.tokens.has_value());
+  CHECK(f.runtime.rewound[1].undo);
+  rewind.to.tokens = 1;
+  rewind.to.turn = "t1";
+  CHECK(f.remote->RewindSession(rewind).status().code() == StatusCode::kInvalidArgument);
+
+  CHECK(f.remote->PinSession("s", true)->pinned);
+  CHECK_FALSE(f.remote->PinSession("s", false)->pinned);
+  DeleteRequest remove;
+  remove.session = "s";
+  remove.validate_only = true;
+  remove.expected_head = "s:3";
+  remove.request_id = "r-5";
+  const auto deleted = f.remote->DeleteSession(remove);
+  REQUIRE(deleted.ok());
+  CHECK(deleted->session == "s");
+  CHECK(deleted->tokens == 100);
+  CHECK(deleted->turns == 7);
+  CHECK(deleted->timelines == 2);
+  CHECK(deleted->forks == 1);
+  CHECK(f.runtime.deleted.at(0).validate_only);
+  CHECK(f.runtime.deleted[0].expected_head == "s:3");
+  CHECK(f.runtime.deleted[0].request_id == "r-5");
+}
+
 TEST_CASE("Turns round trip with sampling, usage and failure") {
   Fixture f;
   f.NewSession("s");

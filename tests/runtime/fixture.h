@@ -132,7 +132,7 @@ inline TurnView RunTurn(Runtime& runtime, const StartTurnRequest& request) {
 inline std::vector<Event> AllEvents(Runtime& runtime, const std::string& session) {
   const int64_t head = [&] {
     const std::string cursor = Must(runtime.GetSession(session)).head_cursor;
-    return std::stoll(cursor.substr(cursor.rfind(':') + 1));
+    return std::stoll(cursor.substr(cursor.find_last_of(":.") + 1));
   }();
   Recorder recorder;
   const auto watching = Must(runtime.Watch({session, "", false}, &recorder));

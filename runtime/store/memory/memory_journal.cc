@@ -461,12 +461,35 @@ Result<std::vector<EventRecord>> Journal::ReadTimelineEvents(int64_t key, int64_
   return EventsOf(*found, after, limit);
 }
 
-Result<EventRecord> Journal::LastEvent(std::string_view session, std::string_view kind,
-                                       int64_t timeline) {
+Result<std::vector<EventRecord>> Journal::ReadEventsOfKind(std::string_view session,
+                                                           std::string_view kind, int64_t after,
+                                                           int64_t limit, int64_t timeline) {
+  RETURN_IF_ERROR(CheckRange(after, limit));
   const std::lock_guard<std::mutex> lock(impl_->tables->mutex);
   ASSIGN_OR_RETURN(const Timeline* found, FindTimeline(*impl_->tables, session, timeline));
-  const auto event = std::find_if(found->events.rbegin(), found->events.rend(),
-                                  [&](const EventRecord& entry) { return entry.kind == kind; });
+  const auto count = static_cast<size_t>(std::min(limit, kRowsPerReadMax));
+  std::vector<EventRecord> events;
+  for (const EventRecord& event : found->events) {
+    if (events.size() < count && event.seq > after && event.kind == kind) events.push_back(event);
+  }
+  return events;
+}
+
+Result<int64_t> Journal::CountEvents(std::string_view session, std::string_view kind,
+                                     int64_t timeline) {
+  const std::lock_guard<std::mutex> lock(impl_->tables->mutex);
+  ASSIGN_OR_RETURN(const Timeline* found, FindTimeline(*impl_->tables, session, timeline));
+  return std::count_if(found->events.begin(), found->events.end(),
+                       [&](const EventRecord& event) { return event.kind == kind; });
+}
+
+Result<EventRecord> Journal::LastEvent(std::string_view session, std::string_view kind,
+                                       int64_t timeline, int64_t up_to) {
+  const std::lock_guard<std::mutex> lock(impl_->tables->mutex);
+  ASSIGN_OR_RETURN(const Timeline* found, FindTimeline(*impl_->tables, session, timeline));
+  const auto event = std::find_if(
+      found->events.rbegin(), found->events.rend(),
+      [&](const EventRecord& entry) { return entry.kind == kind && entry.seq <= up_to; });
   if (event != found->events.rend()) return *event;
   return NotFoundError("session '" + std::string(session) + "' has no event '" + std::string(kind) +
                        "'");
