@@ -141,6 +141,18 @@ class Runtime {
 
   virtual Result<TokenTrace> ReadTokens(const std::string& session, int64_t begin,
                                         int64_t count) = 0;
+  /// Hits in titles first, then newest first. The first search after new turns indexes them.
+  /// Errors: INVALID_ARGUMENT/BAD_FIELD.
+  virtual Result<std::vector<SearchHit>> Search(const SearchRequest& request) = 0;
+  /// The generations of the current timeline in order; of one turn, if `turn` isn't empty.
+  virtual Result<std::vector<StepReuse>> Explain(const std::string& session,
+                                                 const std::string& turn) = 0;
+  /// Makes `path`, which must not exist, a data directory that holds everything as of now, while
+  /// turns go on. It appears complete or not at all. Errors: ALREADY_EXISTS, NOT_FOUND (no parent),
+  /// PERMISSION_DENIED, RESOURCE_EXHAUSTED/DISK_FULL.
+  virtual Result<BackupReport> Backup(const std::string& path) = 0;
+  /// Gives back space that deleted sessions left. Commits wait while the journal is rewritten.
+  virtual Result<CompactReport> Compact() = 0;
   /// Walks journal and KV; "" = all sessions.
   virtual Result<VerifyReport> Verify(const std::string& session) = 0;
   virtual Result<RuntimeStats> Stats() = 0;

@@ -152,6 +152,48 @@ struct Event {
   int64_t time_ms = 0;
 };
 
+struct SearchRequest {
+  std::string words;      ///< Found as they stand, letters of either case alike; no operators.
+  int64_t hits_max = 50;  ///< At most 1,000.
+};
+
+/// A text that contains the words: of a user, of the model, or a title.
+struct SearchHit {
+  std::string session;
+  std::string turn;  ///< Empty for a title.
+  std::string kind;  ///< "title", or the event's.
+  int64_t seq = 0;   ///< Of the event; 0: a title.
+  int64_t time_ms = 0;
+  std::string snippet;   ///< What stands around the words.
+  int64_t sessions = 1;  ///< That have this event in common: forks share it.
+};
+
+/// Where the context of one generation came from.
+struct StepReuse {
+  std::string turn;
+  int64_t step = 0;
+  int64_t context_tokens = 0;  ///< After it.
+  int64_t reused_ram = 0;
+  int64_t reused_disk = 0;
+  int64_t recomputed = 0;
+  int64_t prefilled = 0;
+  int64_t generated = 0;
+  int64_t bytes_read = 0;
+  double restore_ms = 0;
+  double prefill_ms = 0;
+  std::vector<std::string> reasons;  ///< Why not more was reused, miss by miss.
+};
+
+struct BackupReport {
+  std::string path;
+  int64_t journal_bytes = 0;
+};
+
+struct CompactReport {
+  int64_t journal_bytes_before = 0;
+  int64_t journal_bytes_after = 0;
+};
+
 struct TokenTrace {
   int64_t begin = 0;
   std::vector<int32_t> ids;

@@ -4,6 +4,8 @@
   baleen_client.py --address unix:/run/user/1000/baleen.sock chat "What is 20 + 22? Use add."
   baleen_client.py --address 127.0.0.1:7411 watch SESSION [--after CURSOR]
   baleen_client.py --address ... list
+  baleen_client.py --address ... fork SESSION [--turn t3 | --tokens 1000]
+  baleen_client.py --address ... rewind SESSION (--turn t3 | --tokens 1000 | --undo)
 Needs Debian's python3-grpcio, protobuf-compiler and protobuf-compiler-grpc: the first run makes the
 stubs from proto/ into a cache folder.
 """
@@ -49,6 +51,15 @@ watch = commands.add_parser("watch", help="show the events of a session")
 watch.add_argument("session")
 watch.add_argument("--after", default="", help="cursor; default: from the first event")
 commands.add_parser("list", help="list the first 1,000 sessions")
+for name, about in (("fork", "new session that shares another one's history up to a point"),
+                    ("rewind", "go back to a point; nothing is lost")):
+    command = commands.add_parser(name, help=about)
+    command.add_argument("session")
+    point = command.add_mutually_exclusive_group(required=name == "rewind")
+    point.add_argument("--turn", help="right after this turn")
+    point.add_argument("--tokens", type=int, help="exactly so many tokens of the context")
+    if name == "rewind":
+        point.add_argument("--undo", action="store_true", help="return to what the last rewind left")
 arguments = parser.parse_args()
 
 make_stubs(arguments.cache)
@@ -132,6 +143,28 @@ def run_chat(channel):
         sys.exit(f"{turns_pb2.Turn.State.Name(turn.state)}: {turn.error.message}")
 
 
+def point_of(name):
+    point = sessions_pb2.HistoryPoint()
+    if arguments.turn:
+        point.turn = f"{name}/turns/{arguments.turn}"
+    elif arguments.tokens is not None:
+        point.tokens = arguments.tokens
+    return point
+
+
+def run_history(channel):
+    name = f"sessions/{arguments.session}"
+    stub = sessions_pb2_grpc.SessionsStub(channel)
+    if arguments.command == "fork":
+        session = stub.ForkSession(sessions_pb2.ForkSessionRequest(
+            name=name, at=point_of(name), request_id=str(uuid.uuid4())), timeout=30)
+    else:
+        session = stub.RewindSession(sessions_pb2.RewindSessionRequest(
+            name=name, to=point_of(name), undo=arguments.undo, request_id=str(uuid.uuid4())),
+            timeout=30).session
+    print(session.name, f"{session.tokens} tokens", session.head_cursor)
+
+
 # 64 MiB as the server: gRPC's own limit of 4 MiB is too small for long answers.
 OPTIONS = [("grpc.max_receive_message_length", 64 << 20)]
 try:
@@ -141,6 +174,8 @@ try:
         elif arguments.command == "watch":
             for event in events(channel, f"sessions/{arguments.session}", arguments.after):
                 print(event.cursor, event.kind, event.payload, flush=True)
+        elif arguments.command in ("fork", "rewind"):
+            run_history(channel)
         else:
             request = sessions_pb2.ListSessionsRequest(page_size=1000)
             stub = sessions_pb2_grpc.SessionsStub(channel)

@@ -1,23 +1,15 @@
 // `baleen sessions`: what is stored, and whether it is sound.
 #include <CLI/CLI.hpp>
+#include <cstdio>
 #include <iostream>
-#include <memory>
-#include <nlohmann/json.hpp>
 
-#include "runtime/cli/flags.h"
+#include "runtime/cli/session_commands.h"
 
 namespace baleen::cli {
-namespace {
 
 using Json = nlohmann::ordered_json;
 
-struct SessionFlags {
-  RuntimeFlags runtime;
-  std::string session;
-  bool json = false;
-  int64_t begin = 0;
-  int64_t count = 1 << 20;
-};
+namespace {
 
 const char* StateName(SessionState state) {
   switch (state) {
@@ -26,19 +18,6 @@ const char* StateName(SessionState state) {
     case SessionState::kBroken: return "BROKEN";
   }
   return "BROKEN";
-}
-
-Json ToJson(const SessionView& view) {
-  return {{"session", view.session},
-          {"title", view.settings.title},
-          {"state", StateName(view.state)},
-          {"tokens", view.tokens},
-          {"turns", view.turns},
-          {"open_turn", view.open_turn},
-          {"workspace", view.settings.workspace},
-          {"created_ms", view.created_ms},
-          {"updated_ms", view.updated_ms},
-          {"head", view.head_cursor}};
 }
 
 int List(const SessionFlags& flags) {
@@ -52,7 +31,7 @@ int List(const SessionFlags& flags) {
     if (!page.ok()) return Fail(page.status(), flags.json);
     for (const SessionView& view : *page) {
       if (flags.json) {
-        all.push_back(ToJson(view));
+        all.push_back(SessionJson(view));
       } else {
         std::printf("%-24s %-8s %10lld tokens  %s\n", view.session.c_str(), StateName(view.state),
                     static_cast<long long>(view.tokens), view.settings.title.c_str());
@@ -69,15 +48,7 @@ int Show(const SessionFlags& flags) {
   if (!runtime.ok()) return Fail(runtime.status(), flags.json);
   auto view = (*runtime)->GetSession(flags.session);
   if (!view.ok()) return Fail(view.status(), flags.json);
-  const Json json = ToJson(*view);
-  if (flags.json) {
-    std::cout << json.dump(2) << "\n";
-  } else {
-    for (const auto& [name, value] : json.items()) {
-      std::printf("%-12s %s\n", name.c_str(),
-                  value.is_string() ? value.get<std::string>().c_str() : value.dump().c_str());
-    }
-  }
+  PrintFields(SessionJson(*view), flags.json);
   return kExitOk;
 }
 
@@ -123,14 +94,7 @@ int Stats(const SessionFlags& flags) {
                      {"arithmetic_id", stats->arithmetic_id},
                      {"model", stats->model_path},
                      {"notes", stats->notes}};
-  if (flags.json) {
-    std::cout << json.dump(2) << "\n";
-  } else {
-    for (const auto& [name, value] : json.items()) {
-      std::printf("%-22s %s\n", name.c_str(),
-                  value.is_string() ? value.get<std::string>().c_str() : value.dump().c_str());
-    }
-  }
+  PrintFields(json, flags.json);
   return kExitOk;
 }
 
@@ -152,11 +116,38 @@ int Tokens(const SessionFlags& flags) {
 
 }  // namespace
 
+Json SessionJson(const SessionView& view) {
+  return {{"session", view.session},
+          {"title", view.settings.title},
+          {"state", StateName(view.state)},
+          {"tokens", view.tokens},
+          {"turns", view.turns},
+          {"open_turn", view.open_turn},
+          {"workspace", view.settings.workspace},
+          {"created_ms", view.created_ms},
+          {"updated_ms", view.updated_ms},
+          {"head", view.head_cursor},
+          {"pinned", view.pinned},
+          {"timeline", view.timeline},
+          {"parent", view.parent}};
+}
+
+void PrintFields(const Json& fields, bool json) {
+  if (json) {
+    std::cout << fields.dump(2) << "\n";
+    return;
+  }
+  for (const auto& [name, value] : fields.items()) {
+    std::printf("%-22s %s\n", name.c_str(),
+                value.is_string() ? value.get<std::string>().c_str() : value.dump().c_str());
+  }
+}
+
 void AddSessions(CLI::App& app, int* exit_code) {
   CLI::App* sessions = app.add_subcommand("sessions", "Stored sessions");
   sessions->require_subcommand(1);
   auto flags = std::make_shared<SessionFlags>();  // owners: the callbacks below
-  const auto add = [&](const char* name, const char* about, int (*body)(const SessionFlags&)) {
+  const AddSessionCommand add = [&](const char* name, const char* about, SessionCommand body) {
     CLI::App* command = sessions->add_subcommand(name, about);
     flags->runtime.AddTo(*command);
     command->add_flag("--json", flags->json, "JSON on stdout");
@@ -172,6 +163,8 @@ void AddSessions(CLI::App& app, int* exit_code) {
   tokens->add_option("session", flags->session)->required();
   tokens->add_option("--begin", flags->begin, "First position")->capture_default_str();
   tokens->add_option("--count", flags->count, "How many")->capture_default_str();
+  AddHistory(add, *flags);
+  AddUpkeep(add, *flags);
 }
 
 }  // namespace baleen::cli

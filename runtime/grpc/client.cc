@@ -222,6 +222,45 @@ class RemoteRuntime final : public Runtime {
     return out;
   }
 
+  Result<std::vector<SearchHit>> Search(const SearchRequest& request) override {
+    v1::SearchSessionsRequest wire;
+    wire.set_words(request.words);
+    constexpr int64_t kLimit = std::numeric_limits<int32_t>::max();
+    // 0 on the wire means the default.
+    wire.set_hits_max(request.hits_max == 0 ? -1
+                                            : static_cast<int32_t>(std::clamp<int64_t>(
+                                                  request.hits_max, -1, kLimit)));
+    v1::SearchSessionsResponse response;
+    RETURN_IF_ERROR(Call(sessions_.get(), &v1::Sessions::Stub::SearchSessions, wire, &response,
+                         options_.verify_ms_max));
+    return wire::FromWire(response);
+  }
+
+  Result<std::vector<StepReuse>> Explain(const std::string& session,
+                                         const std::string& turn) override {
+    v1::ExplainSessionRequest wire;
+    wire.set_name(turn.empty() ? wire::SessionName(session) : wire::TurnNameOf(session, turn));
+    v1::ExplainSessionResponse response;
+    RETURN_IF_ERROR(Call(sessions_.get(), &v1::Sessions::Stub::ExplainSession, wire, &response));
+    return wire::FromWire(response);
+  }
+
+  Result<BackupReport> Backup(const std::string& path) override {
+    v1::BackupRequest wire;
+    wire.set_path(path);
+    v1::BackupResponse response;
+    RETURN_IF_ERROR(
+        Call(admin_.get(), &v1::Admin::Stub::Backup, wire, &response, options_.verify_ms_max));
+    return wire::FromWire(response);
+  }
+
+  Result<CompactReport> Compact() override {
+    v1::CompactResponse response;
+    RETURN_IF_ERROR(Call(admin_.get(), &v1::Admin::Stub::Compact, v1::CompactRequest(), &response,
+                         options_.verify_ms_max));
+    return wire::FromWire(response);
+  }
+
   Result<VerifyReport> Verify(const std::string& session) override {
     v1::VerifySessionRequest wire;
     wire.set_name(session.empty() ? "sessions/-" : wire::SessionName(session));

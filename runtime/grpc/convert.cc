@@ -8,23 +8,6 @@
 namespace baleen::wire {
 namespace {
 
-void SetTime(int64_t time_ms, google::protobuf::Timestamp* out) {
-  int64_t seconds = time_ms / 1000;
-  int64_t rest_ms = time_ms % 1000;
-  if (rest_ms < 0) {  // nanos count forwards, also before 1970
-    --seconds;
-    rest_ms += 1000;
-  }
-  out->set_seconds(seconds);
-  out->set_nanos(static_cast<int32_t>(rest_ms * 1'000'000));
-}
-
-int64_t TimeMs(const google::protobuf::Timestamp& time) {
-  // The range of Timestamp (years 1 to 9999); outside it the product could overflow.
-  if (time.seconds() < -62'135'596'800 || time.seconds() > 253'402'300'799) return 0;
-  return time.seconds() * 1000 + time.nanos() / 1'000'000;
-}
-
 Status CheckUnit(float value, std::string_view field, float least, float most) {
   if (std::isfinite(value) && value >= least && value <= most) return OkStatus();
   return BadField(field,
@@ -71,6 +54,23 @@ Result<ToolSpec> FromWireSpec(const v1::ToolSpec& spec) {
 }
 
 }  // namespace
+
+void SetTime(int64_t time_ms, google::protobuf::Timestamp* out) {
+  int64_t seconds = time_ms / 1000;
+  int64_t rest_ms = time_ms % 1000;
+  if (rest_ms < 0) {  // nanos count forwards, also before 1970
+    --seconds;
+    rest_ms += 1000;
+  }
+  out->set_seconds(seconds);
+  out->set_nanos(static_cast<int32_t>(rest_ms * 1'000'000));
+}
+
+int64_t TimeMs(const google::protobuf::Timestamp& time) {
+  // The range of Timestamp (years 1 to 9999); outside it the product could overflow.
+  if (time.seconds() < -62'135'596'800 || time.seconds() > 253'402'300'799) return 0;
+  return time.seconds() * 1000 + time.nanos() / 1'000'000;
+}
 
 void ToWire(const SamplingSettings& sampling, v1::Sampling* out) {
   out->set_temperature(sampling.temperature);

@@ -10,6 +10,9 @@
 #include <baleen/v1/tool_host.pb.h>
 #include <baleen/v1/turns.pb.h>
 
+#include <string>
+#include <vector>
+
 #include "runtime/grpc/resource_names.h"
 #include "runtime/session.h"
 #include "tools_sdk/message.h"
@@ -39,6 +42,22 @@ void ToWire(const DeleteRequest& request, v1::DeleteSessionRequest* out);
 Result<DeleteRequest> FromWire(const v1::DeleteSessionRequest& request);
 void ToWire(const DeleteView& view, v1::DeleteSessionResponse* out);
 Result<DeleteView> FromWire(const v1::DeleteSessionResponse& response);
+
+void ToWire(const std::vector<SearchHit>& hits, v1::SearchSessionsResponse* out);
+Result<std::vector<SearchHit>> FromWire(const v1::SearchSessionsResponse& response);
+
+/// The steps are those of `session`, which the view doesn't name.
+void ToWire(const std::string& session, const std::vector<StepReuse>& steps,
+            v1::ExplainSessionResponse* out);
+Result<std::vector<StepReuse>> FromWire(const v1::ExplainSessionResponse& response);
+
+void ToWire(const BackupReport& report, v1::BackupResponse* out);
+BackupReport FromWire(const v1::BackupResponse& response);
+void ToWire(const CompactReport& report, v1::CompactResponse* out);
+CompactReport FromWire(const v1::CompactResponse& response);
+
+void SetTime(int64_t time_ms, google::protobuf::Timestamp* out);
+int64_t TimeMs(const google::protobuf::Timestamp& time);
 
 void ToWire(const StartTurnRequest& request, v1::StartTurnRequest* out);
 Result<StartTurnRequest> FromWire(const v1::StartTurnRequest& request);

@@ -1,4 +1,4 @@
-// Fork, rewind and delete <-> wire messages.
+// Fork, rewind, delete, search, explain and upkeep <-> wire messages.
 #include <utility>
 
 #include "runtime/grpc/convert.h"
@@ -121,6 +121,97 @@ Result<DeleteView> FromWire(const v1::DeleteSessionResponse& response) {
   out.timelines = response.timelines();
   out.forks = response.forks();
   return out;
+}
+
+void ToWire(const std::vector<SearchHit>& hits, v1::SearchSessionsResponse* out) {
+  for (const SearchHit& hit : hits) {
+    v1::SearchHit* wire = out->add_hits();
+    wire->set_session(SessionName(hit.session));
+    wire->set_turn(TurnNameOf(hit.session, hit.turn));
+    wire->set_kind(ReplaceInvalidUtf8(hit.kind));
+    wire->set_seq(hit.seq);
+    SetTime(hit.time_ms, wire->mutable_time());
+    wire->set_snippet(ReplaceInvalidUtf8(hit.snippet));
+    wire->set_sessions(hit.sessions);
+  }
+}
+
+Result<std::vector<SearchHit>> FromWire(const v1::SearchSessionsResponse& response) {
+  std::vector<SearchHit> hits;
+  for (const v1::SearchHit& wire : response.hits()) {
+    SearchHit hit;
+    ASSIGN_OR_RETURN(hit.session, ParseSessionName(wire.session(), "hit.session"));
+    if (!wire.turn().empty()) {
+      ASSIGN_OR_RETURN(TurnName name, ParseTurnName(wire.turn(), "hit.turn"));
+      hit.turn = std::move(name.turn);
+    }
+    hit.kind = wire.kind();
+    hit.seq = wire.seq();
+    hit.time_ms = TimeMs(wire.time());
+    hit.snippet = wire.snippet();
+    hit.sessions = wire.sessions();
+    hits.push_back(std::move(hit));
+  }
+  return hits;
+}
+
+void ToWire(const std::string& session, const std::vector<StepReuse>& steps,
+            v1::ExplainSessionResponse* out) {
+  for (const StepReuse& step : steps) {
+    v1::StepReuse* wire = out->add_steps();
+    wire->set_turn(TurnNameOf(session, step.turn));
+    wire->set_step(step.step);
+    wire->set_context_tokens(step.context_tokens);
+    wire->set_reused_ram(step.reused_ram);
+    wire->set_reused_disk(step.reused_disk);
+    wire->set_recomputed(step.recomputed);
+    wire->set_prefilled(step.prefilled);
+    wire->set_generated(step.generated);
+    wire->set_bytes_read(step.bytes_read);
+    wire->set_restore_ms(step.restore_ms);
+    wire->set_prefill_ms(step.prefill_ms);
+    for (const std::string& reason : step.reasons) wire->add_reasons(ReplaceInvalidUtf8(reason));
+  }
+}
+
+Result<std::vector<StepReuse>> FromWire(const v1::ExplainSessionResponse& response) {
+  std::vector<StepReuse> steps;
+  for (const v1::StepReuse& wire : response.steps()) {
+    StepReuse step;
+    ASSIGN_OR_RETURN(TurnName name, ParseTurnName(wire.turn(), "step.turn"));
+    step.turn = std::move(name.turn);
+    step.step = wire.step();
+    step.context_tokens = wire.context_tokens();
+    step.reused_ram = wire.reused_ram();
+    step.reused_disk = wire.reused_disk();
+    step.recomputed = wire.recomputed();
+    step.prefilled = wire.prefilled();
+    step.generated = wire.generated();
+    step.bytes_read = wire.bytes_read();
+    step.restore_ms = wire.restore_ms();
+    step.prefill_ms = wire.prefill_ms();
+    step.reasons.assign(wire.reasons().begin(), wire.reasons().end());
+    steps.push_back(std::move(step));
+  }
+  return steps;
+}
+
+void ToWire(const BackupReport& report, v1::BackupResponse* out) {
+  out->set_path(ReplaceInvalidUtf8(report.path));
+  out->set_journal_bytes(report.journal_bytes);
+}
+
+BackupReport FromWire(const v1::BackupResponse& response) {
+  return {response.path(), response.journal_bytes()};
+}
+
+void ToWire(const CompactReport& report, v1::CompactResponse* out) {
+  out->set_journal_bytes_before(report.journal_bytes_before);
+  out->set_journal_bytes_after(report.journal_bytes_after);
+}
+
+CompactReport FromWire(const v1::CompactResponse& response) {
+  return {response.journal_bytes_before(), response.journal_bytes_after()};
 }
 
 }  // namespace baleen::wire

@@ -136,6 +136,32 @@ class SessionsService final : public v1::Sessions::CallbackService {
     });
   }
 
+  Reactor* SearchSessions(Context* context, const v1::SearchSessionsRequest* request,
+                          v1::SearchSessionsResponse* response) override {
+    return Answer(service_, context, [this, request, response]() -> Status {
+      RETURN_IF_ERROR(CheckKey(request->words(), "words"));
+      SearchRequest wanted;
+      wanted.words = request->words();
+      if (request->hits_max() != 0) wanted.hits_max = request->hits_max();
+      return Reply(service_.runtime->Search(wanted), response);
+    });
+  }
+
+  Reactor* ExplainSession(Context* context, const v1::ExplainSessionRequest* request,
+                          v1::ExplainSessionResponse* response) override {
+    return Answer(service_, context, [this, request, response]() -> Status {
+      wire::TurnName name;
+      if (request->name().find("/turns/") != std::string::npos) {
+        ASSIGN_OR_RETURN(name, wire::ParseTurnName(request->name(), "name"));
+      } else {
+        ASSIGN_OR_RETURN(name.session, wire::ParseSessionName(request->name(), "name"));
+      }
+      ASSIGN_OR_RETURN(const auto steps, service_.runtime->Explain(name.session, name.turn));
+      wire::ToWire(name.session, steps, response);
+      return OkStatus();
+    });
+  }
+
   Reactor* VerifySession(Context* context, const v1::VerifySessionRequest* request,
                          v1::VerifySessionResponse* response) override {
     return Answer(service_, context, [this, request, response]() -> Status {
@@ -232,8 +258,38 @@ class AdminService final : public v1::Admin::CallbackService {
                   [this, response] { return Reply(service_.runtime->Stats(), response); });
   }
 
+  Reactor* Backup(Context* context, const v1::BackupRequest* request,
+                  v1::BackupResponse* response) override {
+    return Upkeep(context, [this, request, response]() -> Status {
+      if (!request->path().starts_with('/')) {
+        return wire::BadField("path", "an absolute path", request->path());
+      }
+      return Reply(service_.runtime->Backup(request->path()), response);
+    });
+  }
+
+  Reactor* Compact(Context* context, const v1::CompactRequest* /*request*/,
+                   v1::CompactResponse* response) override {
+    return Upkeep(context,
+                  [this, response] { return Reply(service_.runtime->Compact(), response); });
+  }
+
  private:
+  /// Long work, one at a time: it may not take every call thread.
+  Reactor* Upkeep(Context* context, std::function<Status()> body) {
+    return Answer(service_, context, [this, body = std::move(body)]() -> Status {
+      if (working_.exchange(true)) {
+        return ResourceExhaustedError("another backup or compaction runs; try again after it",
+                                      "UPKEEP_RUNNING");
+      }
+      Status status = body();
+      working_.store(false);
+      return status;
+    });
+  }
+
   const ServiceContext service_;
+  std::atomic<bool> working_ = false;
 };
 
 }  // namespace

@@ -113,7 +113,10 @@ Result<ControlLoop::Cut> ControlLoop::CutAfterTurn(const SessionRun& session,
     for (const EventRecord& event : events) {
       after = event.seq;
       ASSIGN_OR_RETURN(const TurnView view, TurnEndFromJson(id, event.payload));
-      if (view.turn == turn) return Cut{{id, timeline, event.seq, event.tokens}, ""};
+      if (view.turn != turn) continue;
+      Cut cut;
+      cut.point = {id, timeline, event.seq, event.tokens};
+      return cut;
     }
   }
 }
@@ -127,7 +130,8 @@ Result<ControlLoop::Cut> ControlLoop::CutAtTokens(const SessionRun& session, int
                                std::to_string(timeline.tokens) + " tokens",
                            "POINT_UNKNOWN");
   }
-  Cut cut{{id, timeline.number, 0, tokens}, ""};
+  Cut cut;
+  cut.point = {id, timeline.number, 0, tokens};
   auto event = parts_.journal_reader->EventAtTokens(id, tokens, timeline.number);
   if (event.status().code() == StatusCode::kNotFound) return cut;
   RETURN_IF_ERROR(event.status());

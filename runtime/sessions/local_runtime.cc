@@ -1,5 +1,6 @@
 // LocalRuntime: the threads of an in-process runtime, and the blocking calls that hosts make.
 #include <future>
+#include <mutex>
 #include <thread>
 #include <utility>
 
@@ -9,9 +10,11 @@
 #include "runtime/engine/engine.h"
 #include "runtime/runtime.h"
 #include "runtime/sessions/control_loop.h"
+#include "runtime/sessions/search.h"
 #include "runtime/store/data_directory.h"
 #include "runtime/store/journal.h"
 #include "runtime/store/kv_store.h"
+#include "runtime/store/search_index.h"
 #include "runtime/worker.h"
 #include "tools_sdk/builtin/builtin.h"
 
@@ -93,6 +96,11 @@ class LocalRuntime final : public Runtime {
   Result<TokenTrace> ReadTokens(const std::string& session, int64_t begin, int64_t count) override {
     return Ask<TokenTrace>([&](auto done) { control_->ReadTokens(session, begin, count, done); });
   }
+  Result<std::vector<SearchHit>> Search(const SearchRequest& request) override;
+  Result<std::vector<StepReuse>> Explain(const std::string& session,
+                                         const std::string& turn) override;
+  Result<BackupReport> Backup(const std::string& path) override;
+  Result<CompactReport> Compact() override;
   Result<VerifyReport> Verify(const std::string& session) override;
   Result<RuntimeStats> Stats() override;
 
@@ -114,6 +122,8 @@ class LocalRuntime final : public Runtime {
   /// The KV store is a cache: one that can't be read is replaced by an empty one, and that is
   /// noted.
   Status OpenKvStore(const KvStoreOptions& options);
+  /// A connection of the caller's own: long reads must not hold up the control thread.
+  Result<std::unique_ptr<Journal>> OpenReader() const;
 
   template <typename T, typename Request>
   Result<T> Ask(const Request& request) {
@@ -133,7 +143,9 @@ class LocalRuntime final : public Runtime {
   std::unique_ptr<Journal> writer_;
   std::unique_ptr<Journal> reader_;
   std::unique_ptr<KvStore> kv_;
-  std::vector<std::string> notes_;  // what Open found and mended
+  std::mutex search_mutex_;
+  std::unique_ptr<SearchIndex> search_;  // guarded by search_mutex_; opened by the first search
+  std::vector<std::string> notes_;       // what Open found and mended
   std::unique_ptr<Model> model_;
   std::vector<std::unique_ptr<Tool>> builtins_;
   std::unique_ptr<Worker> journal_worker_;
@@ -306,11 +318,66 @@ Result<std::unique_ptr<ToolHostConnection>> LocalRuntime::ConnectToolHost(
       std::make_unique<LocalHostConnection>(this, session, *id));
 }
 
-Result<VerifyReport> LocalRuntime::Verify(const std::string& session) {
+Result<std::unique_ptr<Journal>> LocalRuntime::OpenReader() const {
   JournalOptions options;
   options.path = directory_->journal_path();
   options.read_only = true;
-  ASSIGN_OR_RETURN(const auto journal, Journal::Open(options));
+  return Journal::Open(options);
+}
+
+Result<std::vector<SearchHit>> LocalRuntime::Search(const SearchRequest& request) {
+  ASSIGN_OR_RETURN(const auto journal, OpenReader());
+  const std::lock_guard<std::mutex> lock(search_mutex_);
+  for (int attempt = 0;; ++attempt) {
+    if (search_ == nullptr) {
+      ASSIGN_OR_RETURN(search_, SearchIndex::Open(directory_->search_path()));
+    }
+    auto hits = SearchSessions(*journal, *search_, request);
+    if (hits.status().code() != StatusCode::kDataLoss || attempt > 0) return hits;
+    search_.reset();  // a damaged index is made anew; damage in the journal comes back
+    RETURN_IF_ERROR(SearchIndex::Remove(directory_->search_path()));
+  }
+}
+
+Result<std::vector<StepReuse>> LocalRuntime::Explain(const std::string& session,
+                                                     const std::string& turn) {
+  ASSIGN_OR_RETURN(const auto journal, OpenReader());
+  return ExplainSession(*journal, session, turn);
+}
+
+Result<BackupReport> LocalRuntime::Backup(const std::string& path) {
+  ASSIGN_OR_RETURN(const auto journal, OpenReader());
+  BackupReport report;
+  report.path = path;
+  RETURN_IF_ERROR(DataDirectory::Build(path, [&](const DataDirectory& draft) -> Status {
+    RETURN_IF_ERROR(journal->Backup(draft.journal_path()));
+    JournalOptions copy;
+    copy.path = draft.journal_path();
+    ASSIGN_OR_RETURN(const auto written, Journal::Open(copy));
+    ASSIGN_OR_RETURN(report.journal_bytes, written->BytesOnDisk());
+    return OkStatus();
+  }));
+  return report;
+}
+
+Result<CompactReport> LocalRuntime::Compact() {
+  auto promise = std::make_shared<std::promise<Result<CompactReport>>>();  // owners: caller, worker
+  auto future = promise->get_future();
+  const auto compact = [this]() -> Result<CompactReport> {
+    CompactReport report;
+    ASSIGN_OR_RETURN(report.journal_bytes_before, writer_->BytesOnDisk());
+    RETURN_IF_ERROR(writer_->Compact());
+    ASSIGN_OR_RETURN(report.journal_bytes_after, writer_->BytesOnDisk());
+    return report;
+  };
+  if (!journal_worker_->queue().Push([promise, compact] { promise->set_value(compact()); })) {
+    return UnavailableError("the runtime is closing", "DRAINING");
+  }
+  return future.get();
+}
+
+Result<VerifyReport> LocalRuntime::Verify(const std::string& session) {
+  ASSIGN_OR_RETURN(const auto journal, OpenReader());
   ASSIGN_OR_RETURN(const JournalReport text, journal->Verify(session));
   ASSIGN_OR_RETURN(const KvStoreReport kv, kv_->Verify());
   VerifyReport report;

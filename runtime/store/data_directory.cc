@@ -7,6 +7,8 @@
 
 #include <cerrno>
 #include <charconv>
+#include <cstdio>
+#include <filesystem>
 #include <string_view>
 
 #include "runtime/store/files.h"
@@ -95,6 +97,30 @@ Result<std::unique_ptr<DataDirectory>> DataDirectory::Open(const std::string& pa
   std::unique_ptr<DataDirectory> directory(new DataDirectory(path, fd));
   RETURN_IF_ERROR(CheckVersion(path));
   return directory;
+}
+
+Status DataDirectory::Build(const std::string& path,
+                            const std::function<Status(const DataDirectory& draft)>& fill) {
+  if (path.empty()) return InvalidArgumentError("data directory path is empty; name a directory");
+  const std::string draft_path = path + ".draft";
+  struct stat entry = {};
+  for (const std::string& taken : {path, draft_path}) {
+    if (lstat(taken.c_str(), &entry) != 0) continue;
+    return AlreadyExistsError("'" + taken + "' exists already; name a new directory" +
+                              (taken == path ? "" : ", or remove what a broken-off attempt left"));
+  }
+  Status status;
+  {
+    ASSIGN_OR_RETURN(const auto draft, Open(draft_path));
+    status = fill(*draft);
+  }
+  if (status.ok() && rename(draft_path.c_str(), path.c_str()) != 0) {
+    status = FileError(errno, "rename", draft_path);
+  }
+  if (status.ok()) return SyncDirectory(DirectoryOf(path));
+  std::error_code ignored;  // the first error is reported
+  std::filesystem::remove_all(draft_path, ignored);
+  return status;
 }
 
 DataDirectory::~DataDirectory() { close(lock_fd_); }

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -25,6 +26,11 @@ class DataDirectory {
   /// accessible), INVALID_ARGUMENT (not a directory), NOT_FOUND (no parent), DATA_LOSS (VERSION
   /// unreadable).
   static Result<std::unique_ptr<DataDirectory>> Open(const std::string& path);
+  /// Makes the new data directory `path` in one step: `fill` writes its files into a draft beside
+  /// it, which then takes its name. After an error nothing is left.
+  /// Errors: ALREADY_EXISTS (`path`, or a draft of it), as Open, and those of `fill`.
+  static Status Build(const std::string& path,
+                      const std::function<Status(const DataDirectory& draft)>& fill);
   ~DataDirectory();
   DataDirectory(const DataDirectory&) = delete;
   DataDirectory& operator=(const DataDirectory&) = delete;
@@ -32,6 +38,8 @@ class DataDirectory {
   const std::string& path() const { return path_; }
   /// For JournalOptions::path.
   std::string journal_path() const { return path_ + "/journal.db"; }
+  /// For SearchIndex::Open.
+  std::string search_path() const { return path_ + "/search.db"; }
   /// For KvStoreOptions::path.
   std::string kv_path() const { return path_ + "/kv"; }
 

@@ -129,6 +129,40 @@ class Cli(unittest.TestCase):
         failed = run("sessions", "show", "two", *store)
         self.assertEqual(failed.returncode, 1)
         self.assertIn("two", failed.stderr)
+        self.check_history(store)
+
+    def check_history(self, store):
+        """Session "one" has two turns."""
+        def sessions(*arguments, code=0):
+            done = run("sessions", *arguments, *store, "--json")
+            self.assertEqual(done.returncode, code, done.stderr)
+            return json.loads(done.stdout or done.stderr)
+
+        fork = sessions("fork", "one", "--turn", "t1", "--id", "kid", "--title", "A kid")
+        self.assertEqual((fork["session"], fork["parent"], fork["turns"], fork["title"]),
+                         ("kid", "one", 1, "A kid"))
+        planned = sessions("rewind", "one", "--tokens", 5, "--dry-run")
+        self.assertEqual((planned["session"]["tokens"], planned["left_turns"]), (5, 2))
+        self.assertEqual(sessions("show", "one")["turns"], 2)
+        self.assertEqual(sessions("rewind", "one", "--turn", "t1")["session"]["timeline"], 2)
+        self.assertEqual(sessions("show", "one")["turns"], 1)
+        self.assertEqual(sessions("undo", "one")["session"]["timeline"], 1)
+        refused = sessions("undo", "one", code=1)
+        self.assertEqual(refused["error"]["reason"], "NOTHING_TO_UNDO")
+        self.assertEqual(sessions("rewind", "one", "--turn", "t9", code=1)["error"]["reason"],
+                         "POINT_UNKNOWN")
+        self.assertEqual(run("sessions", "rewind", "one", *store).returncode, 2)
+        self.assertEqual(
+            run("sessions", "fork", "one", "--turn", "t1", "--tokens", 1, *store).returncode, 2)
+        self.assertTrue(sessions("pin", "one")["pinned"])
+        self.assertEqual(sessions("delete", "one", "--yes", code=1)["error"]["reason"],
+                         "SESSION_PINNED")
+        self.assertFalse(sessions("unpin", "one")["pinned"])
+        self.assertEqual(sessions("delete", "one", "--dry-run")["forks"], 1)
+        self.assertEqual(run("sessions", "delete", "one", *store).returncode, 2)  # nobody to ask
+        self.assertEqual(sessions("delete", "one", "--yes")["turns"], 2)
+        self.assertEqual([view["session"] for view in sessions("list")], ["kid"])
+        self.assertEqual(sessions("verify")["problems"], [])
 
 
 if __name__ == "__main__":

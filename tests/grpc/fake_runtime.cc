@@ -302,6 +302,33 @@ Result<TokenTrace> FakeRuntime::ReadTokens(const std::string& session, int64_t b
   return out;
 }
 
+Result<std::vector<SearchHit>> FakeRuntime::Search(const SearchRequest& request) {
+  const Lock lock(mutex_);
+  RETURN_IF_ERROR(TakeFailure());
+  searched.push_back(request);
+  return hits;
+}
+
+Result<std::vector<StepReuse>> FakeRuntime::Explain(const std::string& session,
+                                                    const std::string& turn) {
+  const Lock lock(mutex_);
+  RETURN_IF_ERROR(Find(session).status());
+  explained = session + "/" + turn;
+  return steps;
+}
+
+Result<BackupReport> FakeRuntime::Backup(const std::string& path) {
+  const Lock lock(mutex_);
+  RETURN_IF_ERROR(TakeFailure());
+  return BackupReport{path, 4096};
+}
+
+Result<CompactReport> FakeRuntime::Compact() {
+  const Lock lock(mutex_);
+  RETURN_IF_ERROR(TakeFailure());
+  return CompactReport{9, 3};
+}
+
 Result<VerifyReport> FakeRuntime::Verify(const std::string& session) {
   const Lock lock(mutex_);
   RETURN_IF_ERROR(TakeFailure());

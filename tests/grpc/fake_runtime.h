@@ -48,6 +48,10 @@ class FakeRuntime final : public Runtime {
   std::vector<ForkRequest> forked;
   std::vector<RewindRequest> rewound;
   std::vector<DeleteRequest> deleted;
+  std::vector<SearchRequest> searched;
+  std::vector<SearchHit> hits;
+  std::string explained;  ///< "session/turn"
+  std::vector<StepReuse> steps;
   std::vector<ToolResult> results;
   std::string verified = "-";
   int watches = 0;  ///< Open ones.
@@ -79,6 +83,11 @@ class FakeRuntime final : public Runtime {
                                                               const std::vector<std::string>& tools,
                                                               ToolHostSink* sink) override;
   Result<TokenTrace> ReadTokens(const std::string& session, int64_t begin, int64_t count) override;
+  Result<std::vector<SearchHit>> Search(const SearchRequest& request) override;
+  Result<std::vector<StepReuse>> Explain(const std::string& session,
+                                         const std::string& turn) override;
+  Result<BackupReport> Backup(const std::string& path) override;
+  Result<CompactReport> Compact() override;
   Result<VerifyReport> Verify(const std::string& session) override;
   Result<RuntimeStats> Stats() override;
 

@@ -152,6 +152,59 @@ TEST_CASE("Fork, rewind, delete and pin carry every field both ways") {
   CHECK(f.runtime.deleted[0].request_id == "r-5");
 }
 
+TEST_CASE("Search, explain, backup and compact carry every field both ways") {
+  Fixture f;
+  f.NewSession("s");
+  f.runtime.hits = {{"s", "t2", "generated", 9, 1'500'000'000'001, "…wörds…", 3},
+                    {"s", "", "title", 0, -5, "a title", 1}};
+  const auto hits = f.remote->Search({"\"wörds\" OR *", 7});
+  INFO(hits.status().ToString());
+  REQUIRE(hits.ok());
+  CHECK(f.runtime.searched.at(0).words == "\"wörds\" OR *");
+  CHECK(f.runtime.searched[0].hits_max == 7);
+  REQUIRE(hits->size() == 2);
+  CHECK((*hits)[0].session == "s");
+  CHECK((*hits)[0].turn == "t2");
+  CHECK((*hits)[0].kind == "generated");
+  CHECK((*hits)[0].seq == 9);
+  CHECK((*hits)[0].time_ms == 1'500'000'000'001);
+  CHECK((*hits)[0].snippet == "…wörds…");
+  CHECK((*hits)[0].sessions == 3);
+  CHECK((*hits)[1].turn.empty());
+  CHECK((*hits)[1].time_ms == -5);
+  CHECK(f.remote->Search({std::string(2000, 'x'), 7}).status().code() ==
+        StatusCode::kInvalidArgument);
+
+  f.runtime.steps = {{"t1", 2, 3, 4, 5, 6, 7, 8, 9, 1.5, 2.5, {"why", "and why"}}};
+  const auto steps = f.remote->Explain("s", "t1");
+  REQUIRE(steps.ok());
+  CHECK(f.runtime.explained == "s/t1");
+  REQUIRE(steps->size() == 1);
+  const StepReuse& step = (*steps)[0];
+  CHECK(step.turn == "t1");
+  CHECK(step.step == 2);
+  CHECK(step.context_tokens == 3);
+  CHECK(step.reused_ram == 4);
+  CHECK(step.reused_disk == 5);
+  CHECK(step.recomputed == 6);
+  CHECK(step.prefilled == 7);
+  CHECK(step.generated == 8);
+  CHECK(step.bytes_read == 9);
+  CHECK(step.restore_ms == 1.5);
+  CHECK(step.prefill_ms == 2.5);
+  CHECK(step.reasons == std::vector<std::string>{"why", "and why"});
+  REQUIRE(f.remote->Explain("s", "").ok());
+  CHECK(f.runtime.explained == "s/");
+
+  const auto backup = f.remote->Backup("/somewhere/else");
+  REQUIRE(backup.ok());
+  CHECK(backup->path == "/somewhere/else");
+  CHECK(backup->journal_bytes == 4096);
+  CHECK(f.remote->Backup("relative").status().code() == StatusCode::kInvalidArgument);
+  CHECK(f.remote->Compact()->journal_bytes_before == 9);
+  CHECK(f.remote->Compact()->journal_bytes_after == 3);
+}
+
 TEST_CASE("Turns round trip with sampling, usage and failure") {
   Fixture f;
   f.NewSession("s");

@@ -1,0 +1,123 @@
+// `baleen sessions search|explain|backup|compact`.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <filesystem>
+#include <iostream>
+
+#include "runtime/cli/session_commands.h"
+
+namespace baleen::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+int Search(const SessionFlags& flags) {
+  auto runtime = OpenRuntime(flags.runtime);
+  if (!runtime.ok()) return Fail(runtime.status(), flags.json);
+  auto hits = (*runtime)->Search({flags.words, flags.hits_max});
+  if (!hits.ok()) return Fail(hits.status(), flags.json);
+  Json all = Json::array();
+  for (const SearchHit& hit : *hits) {
+    if (!flags.json) {
+      std::printf("%-24s %-5s %s%s\n", hit.session.c_str(), hit.turn.c_str(), hit.snippet.c_str(),
+                  hit.sessions > 1
+                      ? (" (shared by " + std::to_string(hit.sessions) + " sessions)").c_str()
+                      : "");
+      continue;
+    }
+    all.push_back({{"session", hit.session},
+                   {"turn", hit.turn},
+                   {"kind", hit.kind},
+                   {"seq", hit.seq},
+                   {"time_ms", hit.time_ms},
+                   {"snippet", hit.snippet},
+                   {"sessions", hit.sessions}});
+  }
+  if (flags.json) PrintFields(all, true);
+  return kExitOk;
+}
+
+int Explain(const SessionFlags& flags) {
+  auto runtime = OpenRuntime(flags.runtime);
+  if (!runtime.ok()) return Fail(runtime.status(), flags.json);
+  auto steps = (*runtime)->Explain(flags.session, flags.turn);
+  if (!steps.ok()) return Fail(steps.status(), flags.json);
+  Json all = Json::array();
+  if (!flags.json) {
+    std::printf("%-8s %10s %10s %10s %10s %10s %10s %9s\n", "step", "context", "RAM", "disk",
+                "recomputed", "prefilled", "generated", "ms");
+  }
+  for (const StepReuse& step : *steps) {
+    if (flags.json) {
+      all.push_back({{"turn", step.turn},
+                     {"step", step.step},
+                     {"context_tokens", step.context_tokens},
+                     {"reused_ram", step.reused_ram},
+                     {"reused_disk", step.reused_disk},
+                     {"recomputed", step.recomputed},
+                     {"prefilled", step.prefilled},
+                     {"generated", step.generated},
+                     {"bytes_read", step.bytes_read},
+                     {"restore_ms", step.restore_ms},
+                     {"prefill_ms", step.prefill_ms},
+                     {"reasons", step.reasons}});
+      continue;
+    }
+    const std::string name = step.turn + "." + std::to_string(step.step);
+    std::printf("%-8s %10lld %10lld %10lld %10lld %10lld %10lld %9.0f\n", name.c_str(),
+                static_cast<long long>(step.context_tokens),
+                static_cast<long long>(step.reused_ram), static_cast<long long>(step.reused_disk),
+                static_cast<long long>(step.recomputed), static_cast<long long>(step.prefilled),
+                static_cast<long long>(step.generated), step.restore_ms + step.prefill_ms);
+    for (const std::string& reason : step.reasons) std::printf("         %s\n", reason.c_str());
+  }
+  if (flags.json) PrintFields(all, true);
+  return kExitOk;
+}
+
+int Backup(const SessionFlags& flags) {
+  auto runtime = OpenRuntime(flags.runtime);
+  if (!runtime.ok()) return Fail(runtime.status(), flags.json);
+  // A daemon has another working directory than its caller.
+  auto report = (*runtime)->Backup(std::filesystem::absolute(flags.path).lexically_normal());
+  if (!report.ok()) return Fail(report.status(), flags.json);
+  if (flags.json) {
+    PrintFields({{"path", report->path}, {"journal_bytes", report->journal_bytes}}, true);
+  } else {
+    std::printf("%s: %lld bytes of journal; open it with --data-dir\n", report->path.c_str(),
+                static_cast<long long>(report->journal_bytes));
+  }
+  return kExitOk;
+}
+
+int Compact(const SessionFlags& flags) {
+  auto runtime = OpenRuntime(flags.runtime);
+  if (!runtime.ok()) return Fail(runtime.status(), flags.json);
+  auto report = (*runtime)->Compact();
+  if (!report.ok()) return Fail(report.status(), flags.json);
+  PrintFields({{"journal_bytes_before", report->journal_bytes_before},
+               {"journal_bytes_after", report->journal_bytes_after}},
+              flags.json);
+  return kExitOk;
+}
+
+}  // namespace
+
+void AddUpkeep(const AddSessionCommand& add, SessionFlags& flags) {
+  CLI::App* search = add("search", "What users and models wrote, and titles", &Search);
+  search->add_option("words", flags.words, "Text to find as it stands; letters of either case")
+      ->required();
+  search->add_option("--limit", flags.hits_max, "Hits shown")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1000));
+  CLI::App* explain =
+      add("explain", "Where each turn's context came from, and why not more was reused", &Explain);
+  explain->add_option("session", flags.session)->required();
+  explain->add_option("--turn", flags.turn, "Only this turn (t1, t2 ...)");
+  add("backup", "Copy everything into a new data directory, while sessions go on", &Backup)
+      ->add_option("path", flags.path, "New directory, on the machine of the daemon")
+      ->required();
+  add("compact", "Give back the space that deleted sessions left", &Compact);
+}
+
+}  // namespace baleen::cli

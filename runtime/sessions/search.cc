@@ -1,0 +1,246 @@
+#include "runtime/sessions/search.h"
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+#include "runtime/sessions/journal_json.h"
+#include "tools_sdk/utf8.h"
+
+namespace baleen {
+namespace {
+
+constexpr int64_t kPage = 256;
+constexpr size_t kWordsBytesMax = 1000;
+constexpr int64_t kHitsMax = 1000;
+/// Bytes of a snippet before and after what was found.
+constexpr size_t kSnippetBytes = 60;
+
+std::string Folded(std::string_view text) {
+  std::string folded(text);
+  for (char& c : folded) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  return folded;
+}
+
+/// The part of `text` around `words`, on one line.
+std::string Snippet(const std::string& text, std::string_view words) {
+  size_t at = Folded(text).find(Folded(words));
+  if (at == std::string::npos) at = 0;  // letters that are alike beyond ASCII
+  size_t begin = at > kSnippetBytes ? at - kSnippetBytes : 0;
+  while (begin < at && (static_cast<unsigned char>(text[begin]) & 0xC0) == 0x80) ++begin;
+  std::string snippet(
+      Utf8Prefix(std::string_view(text).substr(begin), at - begin + words.size() + kSnippetBytes));
+  for (char& c : snippet) c = static_cast<unsigned char>(c) < 0x20 ? ' ' : c;
+  return snippet;
+}
+
+/// What a reader would call the text of an event; empty: it has none.
+std::string TextOf(const EventRecord& event) {
+  if (event.kind == event_kind::kTurnStarted) {
+    const auto start = TurnStartFromJson(event.payload);
+    return start.ok() ? start->input : "";
+  }
+  if (event.kind == event_kind::kGenerated) {
+    const auto answer = StepAnswerFromJson(event.payload);
+    const auto* generated = answer.ok() ? std::get_if<GeneratedEvent>(&answer->event) : nullptr;
+    return generated != nullptr ? generated->message.content : "";
+  }
+  return "";
+}
+
+std::string TurnOf(const EventRecord& event) {
+  if (event.kind == event_kind::kTurnStarted) {
+    const auto start = TurnStartFromJson(event.payload);
+    return start.ok() ? start->turn : "";
+  }
+  const auto answer = StepAnswerFromJson(event.payload);
+  return answer.ok() ? answer->turn : "";
+}
+
+Result<std::map<int64_t, TimelineRecord>> AllTimelines(Journal& journal) {
+  std::map<int64_t, TimelineRecord> timelines;
+  int64_t after = 0;
+  while (true) {
+    ASSIGN_OR_RETURN(const auto page, journal.ListTimelines("", after, kRowsPerReadMax));
+    if (page.empty()) return timelines;
+    for (const TimelineRecord& timeline : page) timelines[after = timeline.key] = timeline;
+  }
+}
+
+Result<std::vector<SessionRecord>> AllSessions(Journal& journal) {
+  std::vector<SessionRecord> sessions;
+  while (true) {
+    ASSIGN_OR_RETURN(auto page,
+                     journal.ListSessions(sessions.empty() ? "" : sessions.back().id, kPage));
+    if (page.empty()) return sessions;
+    for (SessionRecord& session : page) sessions.push_back(std::move(session));
+  }
+}
+
+/// Indexes the own events of `timeline` from `known` on.
+Status IndexTimeline(Journal& journal, SearchIndex& index, const TimelineRecord& timeline,
+                     IndexedTimeline known) {
+  known.created_ms = timeline.created_ms;
+  known.seq = std::max(known.seq, timeline.base_seq);
+  while (known.seq < timeline.last_seq) {
+    ASSIGN_OR_RETURN(const auto events, journal.ReadTimelineEvents(timeline.key, known.seq, kPage));
+    if (events.empty()) break;  // deleted meanwhile
+    std::vector<IndexedText> texts;
+    for (const EventRecord& event : events) {
+      known.seq = event.seq;
+      if (std::string text = TextOf(event); !text.empty()) {
+        texts.push_back({0, timeline.key, event.seq, std::move(text)});
+      }
+    }
+    RETURN_IF_ERROR(index.Add(timeline.key, known, texts));
+  }
+  return OkStatus();
+}
+
+Status BringUpToDate(Journal& journal, SearchIndex& index,
+                     const std::map<int64_t, TimelineRecord>& timelines) {
+  ASSIGN_OR_RETURN(auto indexed, index.Timelines());
+  for (const auto& [key, known] : indexed) {
+    const auto timeline = timelines.find(key);
+    const bool same =
+        timeline != timelines.end() && timeline->second.created_ms == known.created_ms;
+    if (!same) {
+      RETURN_IF_ERROR(index.Forget(key, 0));
+    } else if (timeline->second.last_seq < known.seq) {
+      RETURN_IF_ERROR(index.Forget(key, timeline->second.last_seq));
+    }
+  }
+  ASSIGN_OR_RETURN(indexed, index.Timelines());
+  for (const auto& [key, timeline] : timelines) {
+    const auto known = indexed.find(key);
+    RETURN_IF_ERROR(IndexTimeline(journal, index, timeline,
+                                  known == indexed.end() ? IndexedTimeline() : known->second));
+  }
+  return OkStatus();
+}
+
+/// Which sessions have events of a timeline on their current one, and up to which.
+struct Reader {
+  std::string session;
+  int64_t last_seq = 0;
+};
+using Readers = std::map<int64_t, std::vector<Reader>>;
+
+Readers ReadersOf(const std::vector<SessionRecord>& sessions,
+                  const std::map<int64_t, TimelineRecord>& timelines) {
+  std::map<std::pair<std::string, int64_t>, int64_t> current;
+  for (const auto& [key, timeline] : timelines) {
+    if (!timeline.session.empty()) current[{timeline.session, timeline.number}] = key;
+  }
+  Readers readers;
+  for (const SessionRecord& session : sessions) {
+    const auto head = current.find({session.id, session.timeline});
+    if (head == current.end()) continue;
+    int64_t last_seq = INT64_MAX;
+    for (auto at = timelines.find(head->second); at != timelines.end();
+         at = timelines.find(at->second.base)) {
+      readers[at->first].push_back({session.id, last_seq});
+      last_seq = std::min(last_seq, at->second.base_seq);
+    }
+  }
+  return readers;
+}
+
+Status CheckRequest(const SearchRequest& request) {
+  const auto bad = [](const std::string& what) { return InvalidArgumentError(what, "BAD_FIELD"); };
+  if (request.words.empty()) return bad("words: expected some text to look for");
+  if (request.words.size() > kWordsBytesMax) {
+    return bad("words: expected at most " + std::to_string(kWordsBytesMax) + " bytes, got " +
+               std::to_string(request.words.size()));
+  }
+  if (Utf8ValidPrefix(request.words) != request.words.size() ||
+      request.words.find('\0') != std::string::npos) {
+    return bad("words: expected UTF-8 text without zero bytes");
+  }
+  if (request.hits_max < 1 || request.hits_max > kHitsMax) {
+    return bad("hits_max: expected 1 to " + std::to_string(kHitsMax) + ", got " +
+               std::to_string(request.hits_max));
+  }
+  return OkStatus();
+}
+
+}  // namespace
+
+Result<std::vector<SearchHit>> SearchSessions(Journal& journal, SearchIndex& index,
+                                              const SearchRequest& request) {
+  RETURN_IF_ERROR(CheckRequest(request));
+  ASSIGN_OR_RETURN(const auto timelines, AllTimelines(journal));
+  ASSIGN_OR_RETURN(const auto sessions, AllSessions(journal));
+  RETURN_IF_ERROR(BringUpToDate(journal, index, timelines));
+  const Readers readers = ReadersOf(sessions, timelines);
+  std::vector<SearchHit> hits;
+  const auto full = [&] { return static_cast<int64_t>(hits.size()) >= request.hits_max; };
+  const std::string folded = Folded(request.words);
+  for (const SessionRecord& session : sessions) {
+    if (full()) return hits;
+    if (Folded(session.title).find(folded) == std::string::npos) continue;
+    hits.push_back({session.id, "", "title", 0, session.updated_ms, session.title, 1});
+  }
+  int64_t before = INT64_MAX;
+  while (!full()) {
+    ASSIGN_OR_RETURN(const auto found, index.Find(request.words, before, kPage));
+    if (found.empty()) break;
+    for (const IndexedText& place : found) {
+      before = place.key;
+      const auto all = readers.find(place.timeline);
+      if (full() || all == readers.end()) continue;  // on a timeline that was left
+      std::vector<Reader> seen;
+      std::copy_if(all->second.begin(), all->second.end(), std::back_inserter(seen),
+                   [&](const Reader& reader) { return place.seq <= reader.last_seq; });
+      const auto events = journal.ReadTimelineEvents(place.timeline, place.seq - 1, 1);
+      if (seen.empty() || !events.ok() || events->empty()) continue;  // deleted meanwhile
+      const EventRecord& event = events->front();
+      hits.push_back({seen.front().session, TurnOf(event), event.kind, event.seq, event.time_ms,
+                      Snippet(place.text, request.words), static_cast<int64_t>(seen.size())});
+    }
+  }
+  return hits;
+}
+
+Result<std::vector<StepReuse>> ExplainSession(Journal& journal, const std::string& session,
+                                              const std::string& turn) {
+  std::vector<StepReuse> steps;
+  int64_t after = 0;
+  while (true) {
+    auto events = journal.ReadEventsOfKind(session, event_kind::kGenerated, after, kPage);
+    if (events.status().code() == StatusCode::kNotFound) {
+      return NotFoundError("session '" + session.substr(0, 80) + "' does not exist",
+                           "SESSION_UNKNOWN");
+    }
+    RETURN_IF_ERROR(events.status());
+    if (events->empty()) break;
+    for (const EventRecord& event : *events) {
+      after = event.seq;
+      ASSIGN_OR_RETURN(const StepAnswer answer, StepAnswerFromJson(event.payload));
+      if (!turn.empty() && answer.turn != turn) continue;
+      const auto* generated = std::get_if<GeneratedEvent>(&answer.event);
+      StepReuse step;
+      step.turn = answer.turn;
+      step.step = answer.step;
+      step.context_tokens = event.tokens;
+      step.reused_ram = answer.reuse.reused_ram;
+      step.reused_disk = answer.reuse.reused_disk;
+      step.recomputed = answer.reuse.recomputed;
+      step.prefilled = answer.reuse.prefilled;
+      step.generated = generated != nullptr ? generated->tokens : 0;
+      step.bytes_read = answer.reuse.bytes_read;
+      step.restore_ms = answer.reuse.restore_ms;
+      step.prefill_ms = answer.reuse.prefill_ms;
+      step.reasons = answer.reuse.reasons;
+      steps.push_back(std::move(step));
+    }
+  }
+  if (steps.empty() && !turn.empty()) {
+    return NotFoundError(
+        "session '" + session + "' has no generation in a turn '" + turn.substr(0, 80) + "'",
+        "ITEM_UNKNOWN");
+  }
+  return steps;
+}
+
+}  // namespace baleen

@@ -1,0 +1,28 @@
+// Search over what was said in sessions, and the account of where a turn's context came from.
+//
+// Reads the journal by a connection of its own, beside live sessions; called on hosts' threads.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "runtime/session.h"
+#include "runtime/store/journal.h"
+#include "runtime/store/search_index.h"
+#include "tools_sdk/status.h"
+
+namespace baleen {
+
+/// Brings `index` up to date, then looks for `request.words` in what users and models wrote on
+/// the current timelines, and in titles.
+/// Errors: INVALID_ARGUMENT; DATA_LOSS (of the index: remove it and begin anew).
+Result<std::vector<SearchHit>> SearchSessions(Journal& journal, SearchIndex& index,
+                                              const SearchRequest& request);
+
+/// Every generation of the session's current timeline (of one turn, if `turn` isn't empty).
+/// Errors: NOT_FOUND/SESSION_UNKNOWN, NOT_FOUND/ITEM_UNKNOWN (turn).
+Result<std::vector<StepReuse>> ExplainSession(Journal& journal, const std::string& session,
+                                              const std::string& turn);
+
+}  // namespace baleen

@@ -1,0 +1,179 @@
+// Search, explain, backup and compact beside live sessions.
+#include <sys/stat.h>
+
+#include "tests/runtime/fixture.h"
+
+namespace baleen {
+namespace {
+
+RuntimeOptions Options(const TempDirectory& temp, const std::string& name = "data") {
+  return WorkerOptions(temp.File(name), TinyModel());
+}
+
+/// Answers by one generation, or by itself when asked to.
+constexpr char kScript[] = R"(
+return function(message)
+  if message:sub(1, 4) == "mute" then return "silence" end
+  return baleen.generate({ user = message }).content
+end
+)";
+
+void Create(Runtime& runtime, const std::string& id, const std::string& title = "") {
+  CreateSessionRequest request;
+  request.session = id;
+  request.settings.script = kScript;
+  request.settings.title = title;
+  request.settings.tokens_max = 6;
+  REQUIRE_OK(runtime.CreateSession(request));
+}
+
+TurnView Say(Runtime& runtime, const std::string& session, const std::string& text) {
+  StartTurnRequest request;
+  request.session = session;
+  request.input = {text};
+  return RunTurn(runtime, request);
+}
+
+std::vector<std::string> Sessions(const std::vector<SearchHit>& hits) {
+  std::vector<std::string> sessions;
+  for (const SearchHit& hit : hits) sessions.push_back(hit.session);
+  return sessions;
+}
+
+}  // namespace
+
+TEST_CASE("SearchFindsTurnsAndTitlesOfTodayAndNothingThatIsGone") {
+  const TempDirectory temp;
+  auto runtime = OpenRuntime(Options(temp));
+  Create(*runtime, "a", "About whales");
+  Create(*runtime, "b");
+  Say(*runtime, "a", "tell me of Baleen plates");
+  Say(*runtime, "b", "nothing of interest");
+  auto hits = Must(runtime->Search({"baleen PLATES", 10}));
+  REQUIRE(hits.size() == 1);
+  REQUIRE(hits[0].session == "a");
+  REQUIRE(hits[0].turn == "t1");
+  REQUIRE(hits[0].kind == "turn_started");
+  REQUIRE(hits[0].snippet.find("Baleen plates") != std::string::npos);
+  REQUIRE(Must(runtime->Search({"whale", 10})).at(0).kind == "title");
+  // New turns are found; a fork shares what it shares.
+  Say(*runtime, "b", "krill, krill and more krill");
+  REQUIRE(Sessions(Must(runtime->Search({"krill", 10}))) == std::vector<std::string>{"b"});
+  ForkRequest fork;
+  fork.session = "a";
+  fork.fork = "c";
+  REQUIRE_OK(runtime->ForkSession(fork));
+  Say(*runtime, "c", "what the fork said");
+  hits = Must(runtime->Search({"baleen plates", 10}));
+  REQUIRE(hits.size() == 1);
+  REQUIRE(hits[0].sessions == 2);
+  REQUIRE(Sessions(Must(runtime->Search({"the fork said", 10}))) == std::vector<std::string>{"c"});
+  // What a rewind left is not found, until it is returned to.
+  RewindRequest rewind;
+  rewind.session = "b";
+  rewind.to.turn = "t1";
+  REQUIRE_OK(runtime->RewindSession(rewind));
+  REQUIRE(Must(runtime->Search({"krill", 10})).empty());
+  rewind.to = {};
+  rewind.undo = true;
+  REQUIRE_OK(runtime->RewindSession(rewind));
+  REQUIRE(Must(runtime->Search({"krill", 10})).size() == 1);
+  // A deleted origin: its fork still has what it shares.
+  DeleteRequest remove;
+  remove.session = "a";
+  REQUIRE_OK(runtime->DeleteSession(remove));
+  REQUIRE(Sessions(Must(runtime->Search({"baleen plates", 10}))) == std::vector<std::string>{"c"});
+  remove.session = "b";
+  REQUIRE_OK(runtime->DeleteSession(remove));
+  REQUIRE(Must(runtime->Search({"krill", 10})).empty());
+  for (const SearchRequest& bad :
+       {SearchRequest{"", 10}, SearchRequest{"\xff\xfe\xfd", 10},
+        SearchRequest{std::string("a\0b", 3), 10}, SearchRequest{std::string(1001, 'x'), 10},
+        SearchRequest{"abc", 0}, SearchRequest{"abc", 1001}}) {
+    REQUIRE_ERROR(runtime->Search(bad), StatusCode::kInvalidArgument, "expected");
+  }
+  // A damaged index is made anew.
+  runtime.reset();
+  std::ofstream(temp.File("data/search.db")) << std::string(20'000, 'x');
+  runtime = OpenRuntime(Options(temp));
+  REQUIRE(Must(runtime->Search({"baleen plates", 10})).size() == 1);
+}
+
+TEST_CASE("ExplainTellsWhereEachContextCameFrom") {
+  const TempDirectory temp;
+  auto runtime = OpenRuntime(Options(temp));
+  Create(*runtime, "a");
+  Say(*runtime, "a", "one");
+  const TurnView second = Say(*runtime, "a", "two");
+  auto steps = Must(runtime->Explain("a", ""));
+  REQUIRE(steps.size() == 2);
+  REQUIRE(steps[0].turn == "t1");
+  REQUIRE(steps[0].reused_ram + steps[0].reused_disk + steps[0].recomputed == 0);
+  REQUIRE(steps[1].reused_ram == second.tokens_reused_ram);
+  REQUIRE(steps[1].reused_ram > 0);
+  REQUIRE(steps[1].prefilled == second.tokens_prefilled);
+  REQUIRE(steps[1].generated == second.tokens_generated);
+  REQUIRE(steps[1].context_tokens == Must(runtime->GetSession("a")).tokens);
+  runtime.reset();
+  runtime = OpenRuntime(Options(temp));
+  const TurnView third = Say(*runtime, "a", "three");
+  steps = Must(runtime->Explain("a", "t3"));
+  REQUIRE(steps.size() == 1);
+  REQUIRE(steps[0].reused_disk == third.tokens_reused_disk);
+  REQUIRE(steps[0].reused_disk > 0);
+  REQUIRE(steps[0].bytes_read > 0);
+  REQUIRE_ERROR(runtime->Explain("a", "t9"), StatusCode::kNotFound, "t9");
+  REQUIRE_ERROR(runtime->Explain("none", ""), StatusCode::kNotFound, "none");
+}
+
+TEST_CASE("ABackupOpensAsADataDirectoryAndGoesOn") {
+  const TempDirectory temp;
+  auto runtime = OpenRuntime(Options(temp));
+  Create(*runtime, "a");
+  Say(*runtime, "a", "one");
+  ForkRequest fork;
+  fork.session = "a";
+  fork.fork = "b";
+  REQUIRE_OK(runtime->ForkSession(fork));
+  const std::string target = temp.File("copy");
+  const BackupReport report = Must(runtime->Backup(target));
+  REQUIRE(report.path == target);
+  REQUIRE(report.journal_bytes > 0);
+  struct stat entry = {};
+  REQUIRE(stat(target.c_str(), &entry) == 0);
+  REQUIRE((entry.st_mode & 0777) == 0700);
+  const auto twin = Say(*runtime, "b", "two");
+  const auto origin = ReadAll(*runtime, "b").ids;
+  REQUIRE_ERROR(runtime->Backup(target), StatusCode::kAlreadyExists, "copy");
+  REQUIRE_ERROR(runtime->Backup(temp.File("no/copy")), StatusCode::kNotFound, "no/copy");
+  REQUIRE_ERROR(runtime->Backup(""), StatusCode::kInvalidArgument, "empty");
+  // Both directories are in use at once, and the copy's sessions go on as the origin's do.
+  const auto copy = OpenRuntime(Options(temp, "copy"));
+  REQUIRE(Must(copy->ListSessions(0, "", nullptr)).size() == 2);
+  REQUIRE(Must(copy->GetSession("b")).turns == 1);
+  REQUIRE(Say(*copy, "b", "two").text == twin.text);
+  REQUIRE(ReadAll(*copy, "b").ids == origin);
+  REQUIRE(Must(copy->Verify("")).problems.empty());
+}
+
+TEST_CASE("CompactShrinksTheJournalBesideARunningTurn") {
+  const TempDirectory temp;
+  const auto runtime = OpenRuntime(Options(temp));
+  Create(*runtime, "a");
+  Create(*runtime, "b");
+  Say(*runtime, "a", "mute " + std::string(400'000, 'x'));
+  DeleteRequest remove;
+  remove.session = "a";
+  REQUIRE_OK(runtime->DeleteSession(remove));
+  StartTurnRequest running;
+  running.session = "b";
+  running.input = {"go on"};
+  running.tokens_max = 200;
+  const std::string turn = Must(runtime->StartTurn(running)).turn;
+  const CompactReport report = Must(runtime->Compact());
+  REQUIRE(report.journal_bytes_after < report.journal_bytes_before);
+  REQUIRE(Must(runtime->WaitTurn("b", turn, kPatienceMs)).state == TurnState::kSucceeded);
+  REQUIRE(Must(runtime->Verify("")).problems.empty());
+}
+
+}  // namespace baleen

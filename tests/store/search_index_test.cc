@@ -1,0 +1,91 @@
+// The search index: hostile words are data, files that aren't indexes are replaced.
+#include "runtime/store/search_index.h"
+
+#include <algorithm>
+#include <fstream>
+
+#include "tests/store/status_checks.h"
+#include "tests/testing/temp_directory.h"
+
+namespace baleen {
+namespace {
+
+std::unique_ptr<SearchIndex> OpenIndex(const TempDirectory& temp) {
+  return Must(SearchIndex::Open(temp.File("search.db")));
+}
+
+std::vector<int64_t> Found(SearchIndex& index, const std::string& words) {
+  std::vector<int64_t> seqs;
+  for (const IndexedText& place : Must(index.Find(words, INT64_MAX, 100))) {
+    seqs.push_back(place.seq);
+  }
+  std::sort(seqs.begin(), seqs.end());
+  return seqs;
+}
+
+}  // namespace
+
+TEST_CASE("SearchFindsWordsAsTheyStandWhateverTheyLookLike") {
+  const TempDirectory temp;
+  auto index = OpenIndex(temp);
+  const std::vector<std::string> texts = {
+      "A plain sentence",  "quotes \"inside\" it", "NEAR(a b) OR NOT *",     "100% of_it \\ done",
+      "col:value ^ start", "日本語の文",           "'; DROP TABLE texts; --"};
+  std::vector<IndexedText> entries;
+  for (size_t i = 0; i < texts.size(); ++i) {
+    entries.push_back({0, 1, static_cast<int64_t>(i) + 1, texts[i]});
+  }
+  REQUIRE_OK(index->Add(1, {1000, 7}, entries));
+  // Each text is found by itself, and by nothing that only looks like an operator.
+  for (size_t i = 0; i < texts.size(); ++i) {
+    CAPTURE(texts[i]);
+    REQUIRE(Found(*index, texts[i]) == std::vector<int64_t>{static_cast<int64_t>(i) + 1});
+  }
+  REQUIRE(Found(*index, "PLAIN") == std::vector<int64_t>{1});
+  REQUIRE(Found(*index, "inside\"") == std::vector<int64_t>{2});
+  REQUIRE(Found(*index, "plain OR quotes").empty());
+  REQUIRE(Found(*index, "plain*").empty());
+  REQUIRE(Found(*index, "text:plain").empty());
+  // Fewer than three characters, also those of LIKE's own language.
+  REQUIRE(Found(*index, "本") == std::vector<int64_t>{6});
+  REQUIRE(Found(*index, "%") == std::vector<int64_t>{4});
+  REQUIRE(Found(*index, "_") == std::vector<int64_t>{4});
+  REQUIRE(Found(*index, "\\") == std::vector<int64_t>{4});
+  REQUIRE(Found(*index, "*") == std::vector<int64_t>{3});
+  REQUIRE(Found(*index, "\"").size() == 1);
+  // Pages, newest first.
+  const auto newest = Must(index->Find("e", INT64_MAX, 1));
+  REQUIRE(newest.size() == 1);
+  REQUIRE(newest[0].seq == 7);
+  REQUIRE(Must(index->Find("e", newest[0].key, 1)).at(0).seq == 5);
+}
+
+TEST_CASE("SearchForgetsWhatIsGoneAndRemembersAcrossReopen") {
+  const TempDirectory temp;
+  auto index = OpenIndex(temp);
+  REQUIRE_OK(index->Add(1, {1000, 2}, {{0, 1, 1, "first words"}, {0, 1, 2, "second words"}}));
+  REQUIRE_OK(index->Add(2, {1001, 1}, {{0, 2, 1, "other words"}}));
+  index.reset();
+  index = OpenIndex(temp);
+  REQUIRE(Found(*index, "words").size() == 3);
+  REQUIRE(Must(index->Timelines()).at(1).seq == 2);
+  REQUIRE(Must(index->Timelines()).at(2).created_ms == 1001);
+  REQUIRE_OK(index->Forget(1, 1));
+  REQUIRE(Found(*index, "words") == std::vector<int64_t>{1, 1});
+  REQUIRE(Found(*index, "second").empty());
+  REQUIRE(Must(index->Timelines()).at(1).seq == 1);
+  REQUIRE_OK(index->Forget(2, 0));
+  REQUIRE(Must(index->Timelines()).size() == 1);
+  REQUIRE(Found(*index, "other").empty());
+}
+
+TEST_CASE("SearchReplacesFilesThatAreNoIndex") {
+  const TempDirectory temp;
+  std::ofstream(temp.File("search.db")) << std::string(5000, 'x');
+  auto index = OpenIndex(temp);
+  REQUIRE(Must(index->Timelines()).empty());
+  REQUIRE_OK(index->Add(1, {1000, 1}, {{0, 1, 1, "some words"}}));
+  REQUIRE(Found(*index, "words").size() == 1);
+}
+
+}  // namespace baleen
