@@ -17,25 +17,26 @@
 namespace baleen {
 namespace {
 
+// The last one removes the session that the others speak of.
 constexpr const char* kMethods[] = {"/baleen.v1.Sessions/CreateSession",
                                     "/baleen.v1.Sessions/GetSession",
                                     "/baleen.v1.Sessions/ListSessions",
                                     "/baleen.v1.Sessions/VerifySession",
-                                    "/baleen.v1.Sessions/ForkSession",
-                                    "/baleen.v1.Sessions/RewindSession",
-                                    "/baleen.v1.Sessions/DeleteSession",
-                                    "/baleen.v1.Sessions/PinSession",
-                                    "/baleen.v1.Sessions/SearchSessions",
-                                    "/baleen.v1.Sessions/ExplainSession",
-                                    "/baleen.v1.Admin/Backup",
-                                    "/baleen.v1.Admin/Compact",
                                     "/baleen.v1.Sessions/ReadTokens",
                                     "/baleen.v1.Turns/StartTurn",
                                     "/baleen.v1.Turns/GetTurn",
                                     "/baleen.v1.Turns/CancelTurn",
                                     "/baleen.v1.Events/WatchEvents",
                                     "/baleen.v1.ToolHost/Serve",
-                                    "/baleen.v1.Admin/GetStats"};
+                                    "/baleen.v1.Admin/GetStats",
+                                    "/baleen.v1.Sessions/ForkSession",
+                                    "/baleen.v1.Sessions/RewindSession",
+                                    "/baleen.v1.Sessions/PinSession",
+                                    "/baleen.v1.Sessions/SearchSessions",
+                                    "/baleen.v1.Sessions/ExplainSession",
+                                    "/baleen.v1.Admin/Backup",
+                                    "/baleen.v1.Admin/Compact",
+                                    "/baleen.v1.Sessions/DeleteSession"};
 
 /// Serving status as in health.proto: 1 SERVING, 2 NOT_SERVING; 0: no answer.
 int Health(const std::string& address) {
