@@ -223,6 +223,26 @@ struct RuntimeStats {
   std::string arithmetic_id;
   std::string model_path;
   std::vector<std::string> notes;  ///< What opening the stores found and mended.
+  int64_t timelines = 0;
+  int64_t timeline_tokens = 0;  ///< Lengths of all timelines of all sessions, added up.
+  int64_t journal_tokens = 0;   ///< Stored for that: what timelines share counts once.
+  int64_t journal_bytes = 0;
+  int64_t kv_blocks = 0;
+  int64_t kv_block_bytes = 0;         ///< As stored, headers included.
+  double kv_write_amplification = 0;  ///< File bytes written over bytes put, since the start.
+  int64_t kv_blocks_found = 0;        ///< Of those that resumes asked for, since the start.
+  int64_t kv_blocks_missed = 0;
+
+  /// 1: nothing is shared.
+  double SharingFactor() const {
+    return journal_tokens == 0
+               ? 1
+               : static_cast<double>(timeline_tokens) / static_cast<double>(journal_tokens);
+  }
+  double KvBytesPerToken() const {
+    const double tokens = static_cast<double>(kv_blocks) * static_cast<double>(block_tokens);
+    return tokens == 0 ? 0 : static_cast<double>(kv_block_bytes) / tokens;
+  }
 };
 
 }  // namespace baleen

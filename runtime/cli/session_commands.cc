@@ -84,7 +84,18 @@ int Stats(const SessionFlags& flags) {
   if (!runtime.ok()) return Fail(runtime.status(), flags.json);
   auto stats = (*runtime)->Stats();
   if (!stats.ok()) return Fail(stats.status(), flags.json);
-  const Json json = {{"turns_running", stats->turns_running},
+  const Json json = {{"sessions", stats->sessions},
+                     {"timelines", stats->timelines},
+                     {"timeline_tokens", stats->timeline_tokens},
+                     {"journal_tokens", stats->journal_tokens},
+                     {"sharing_factor", stats->SharingFactor()},
+                     {"journal_bytes", stats->journal_bytes},
+                     {"kv_blocks", stats->kv_blocks},
+                     {"kv_bytes_per_token", stats->KvBytesPerToken()},
+                     {"kv_write_amplification", stats->kv_write_amplification},
+                     {"kv_blocks_found", stats->kv_blocks_found},
+                     {"kv_blocks_missed", stats->kv_blocks_missed},
+                     {"turns_running", stats->turns_running},
                      {"sequences_resident", stats->sequences_resident},
                      {"kv_bytes_on_disk", stats->kv_bytes_on_disk},
                      {"block_tokens", stats->block_tokens},

@@ -329,6 +329,15 @@ void ToWire(const RuntimeStats& stats, v1::Stats* out) {
   out->set_arithmetic_id(ReplaceInvalidUtf8(stats.arithmetic_id));
   out->set_model_path(ReplaceInvalidUtf8(stats.model_path));
   for (const std::string& note : stats.notes) out->add_notes(ReplaceInvalidUtf8(note));
+  out->set_timelines(stats.timelines);
+  out->set_timeline_tokens(stats.timeline_tokens);
+  out->set_journal_tokens(stats.journal_tokens);
+  out->set_journal_bytes(stats.journal_bytes);
+  out->set_kv_blocks(stats.kv_blocks);
+  out->set_kv_block_bytes(stats.kv_block_bytes);
+  out->set_kv_write_amplification(stats.kv_write_amplification);
+  out->set_kv_blocks_found(stats.kv_blocks_found);
+  out->set_kv_blocks_missed(stats.kv_blocks_missed);
 }
 
 RuntimeStats FromWire(const v1::Stats& stats) {
@@ -344,6 +353,15 @@ RuntimeStats FromWire(const v1::Stats& stats) {
   out.arithmetic_id = stats.arithmetic_id();
   out.model_path = stats.model_path();
   out.notes.assign(stats.notes().begin(), stats.notes().end());
+  out.timelines = stats.timelines();
+  out.timeline_tokens = stats.timeline_tokens();
+  out.journal_tokens = stats.journal_tokens();
+  out.journal_bytes = stats.journal_bytes();
+  out.kv_blocks = stats.kv_blocks();
+  out.kv_block_bytes = stats.kv_block_bytes();
+  out.kv_write_amplification = stats.kv_write_amplification();
+  out.kv_blocks_found = stats.kv_blocks_found();
+  out.kv_blocks_missed = stats.kv_blocks_missed();
   return out;
 }
 

@@ -122,6 +122,7 @@ class LocalRuntime final : public Runtime {
   /// The KV store is a cache: one that can't be read is replaced by an empty one, and that is
   /// noted.
   Status OpenKvStore(const KvStoreOptions& options);
+  Status CountTimelines(RuntimeStats* stats) const;
   /// A connection of the caller's own: long reads must not hold up the control thread.
   Result<std::unique_ptr<Journal>> OpenReader() const;
 
@@ -393,6 +394,24 @@ Result<VerifyReport> LocalRuntime::Verify(const std::string& session) {
   return report;
 }
 
+Status LocalRuntime::CountTimelines(RuntimeStats* stats) const {
+  ASSIGN_OR_RETURN(const auto journal, OpenReader());
+  ASSIGN_OR_RETURN(stats->journal_bytes, journal->BytesOnDisk());
+  int64_t after = 0;
+  while (true) {
+    ASSIGN_OR_RETURN(const auto page, journal->ListTimelines("", after, kRowsPerReadMax));
+    if (page.empty()) return OkStatus();
+    for (const TimelineRecord& timeline : page) {
+      after = timeline.key;
+      stats->journal_tokens += timeline.tokens - timeline.base_tokens;
+      if (timeline.session.empty()) continue;  // deleted, but forks are based on it
+      ++stats->timelines;
+      stats->timeline_tokens += timeline.tokens;
+      if (timeline.number == 1) ++stats->sessions;
+    }
+  }
+}
+
 Result<RuntimeStats> LocalRuntime::Stats() {
   RuntimeStats stats;
   OnControl([&] { stats.turns_running = control_->RunningTurns(); });
@@ -406,6 +425,13 @@ Result<RuntimeStats> LocalRuntime::Stats() {
   stats.arithmetic_id = model_->arithmetic_id();
   stats.model_path = options_.model_path;
   stats.notes = notes_;
+  ASSIGN_OR_RETURN(const KvStoreCounters counters, kv_->Counters());
+  stats.kv_blocks = counters.blocks;
+  stats.kv_block_bytes = counters.block_bytes;
+  stats.kv_write_amplification = counters.WriteAmplification();
+  stats.kv_blocks_found = counters.blocks_found;
+  stats.kv_blocks_missed = counters.blocks_missed;
+  RETURN_IF_ERROR(CountTimelines(&stats));
   return stats;
 }
 

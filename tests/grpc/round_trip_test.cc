@@ -312,7 +312,8 @@ TEST_CASE("ReadTokens reads beyond one page and stops at the end") {
 TEST_CASE("Verify and Stats") {
   Fixture f;
   f.runtime.report = {1, 2, 3, 4, 5, 6, 7, {"block x", "y"}};
-  f.runtime.stats = {1, 2, 3, 4, 5, 6, 7, "fp", "ar", "/m", {"note"}};
+  f.runtime.stats = {1,        2,  3,  4,  5,  6,  7,  "fp", "ar", "/m",
+                     {"note"}, 12, 13, 14, 15, 16, 17, 1.5,  19,   20};
   const auto report = f.remote->Verify("");
   REQUIRE(report.ok());
   CHECK(f.runtime.verified.empty());
@@ -338,6 +339,15 @@ TEST_CASE("Verify and Stats") {
   CHECK(stats->fingerprint == "fp");
   CHECK(stats->arithmetic_id == "ar");
   CHECK(stats->model_path == "/m");
+  CHECK(stats->timelines == 12);
+  CHECK(stats->timeline_tokens == 13);
+  CHECK(stats->journal_tokens == 14);
+  CHECK(stats->journal_bytes == 15);
+  CHECK(stats->kv_blocks == 16);
+  CHECK(stats->kv_block_bytes == 17);
+  CHECK(stats->kv_write_amplification == 1.5);
+  CHECK(stats->kv_blocks_found == 19);
+  CHECK(stats->kv_blocks_missed == 20);
 }
 
 TEST_CASE("Every code comes back with message and reason") {

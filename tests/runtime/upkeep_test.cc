@@ -176,4 +176,37 @@ TEST_CASE("CompactShrinksTheJournalBesideARunningTurn") {
   REQUIRE(Must(runtime->Verify("")).problems.empty());
 }
 
+TEST_CASE("StatsTellWhatSessionsShare") {
+  const TempDirectory temp;
+  auto runtime = OpenRuntime(Options(temp));
+  Create(*runtime, "a");
+  Say(*runtime, "a", std::string(600, 'x'));
+  runtime.reset();  // writes what the KV thread has yet to
+  runtime = OpenRuntime(Options(temp));
+  RuntimeStats stats = Must(runtime->Stats());
+  const int64_t length = Must(runtime->GetSession("a")).tokens;
+  REQUIRE(stats.sessions == 1);
+  REQUIRE(stats.timelines == 1);
+  REQUIRE(stats.journal_tokens == length);
+  REQUIRE(stats.SharingFactor() == 1);
+  REQUIRE(stats.kv_blocks == length / stats.block_tokens);
+  REQUIRE(stats.KvBytesPerToken() > 0);
+  ForkRequest fork;
+  fork.session = "a";
+  fork.fork = "b";
+  REQUIRE_OK(runtime->ForkSession(fork));
+  stats = Must(runtime->Stats());
+  REQUIRE(stats.sessions == 2);
+  REQUIRE(stats.journal_tokens == length);
+  REQUIRE(stats.SharingFactor() == 2);
+  // The origin goes: what the fork needs of it is still stored, once.
+  DeleteRequest remove;
+  remove.session = "a";
+  REQUIRE_OK(runtime->DeleteSession(remove));
+  stats = Must(runtime->Stats());
+  REQUIRE(stats.sessions == 1);
+  REQUIRE(stats.journal_tokens == length);
+  REQUIRE(stats.SharingFactor() == 1);
+}
+
 }  // namespace baleen
