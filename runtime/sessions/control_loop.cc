@@ -260,9 +260,8 @@ SessionView ControlLoop::View(const SessionRun& session) const {
 }
 
 SessionView ControlLoop::ViewOf(const SessionRecord& record) {
-  if (const auto found = sessions_.find(record.id); found != sessions_.end()) {
-    return View(*found->second);
-  }
+  const auto found = sessions_.find(record.id);
+  if (found != sessions_.end() && !found->second->creating) return View(*found->second);
   SessionView view;
   view.session = record.id;
   // What can't be read is left out: one damaged session must not hide the others.
