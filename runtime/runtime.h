@@ -33,6 +33,9 @@ struct RuntimeOptions {
   /// Sealed blocks of KV that may be in RAM, live or kept for the next resume or fork. Live
   /// sequences that turns work on may exceed it.
   int64_t kv_ram_bytes = int64_t{4} << 30;
+  /// Of the KV store on disk; what is over it is evicted, pinned and running sessions apart. 0:
+  /// none.
+  int64_t kv_disk_bytes = 0;
   /// A resume begins with what every step reads; other rows come when they are selected, and
   /// behind.
   bool lazy_resume = true;
@@ -110,12 +113,18 @@ class Runtime {
   /// `timeline` event. Errors: as ForkSession; FAILED_PRECONDITION/SESSION_BUSY while a turn runs,
   /// FAILED_PRECONDITION/NOTHING_TO_UNDO.
   virtual Result<RewindView> RewindSession(const RewindRequest& request) = 0;
-  /// Removes an idle session for good; what forks share stays theirs. Watchers end with
+  /// Removes an idle session for good; what forks share stays theirs. KV that nobody else needs is
+  /// collected behind the answer, beside live sessions. Watchers end with
   /// NOT_FOUND/SESSION_UNKNOWN. Errors: NOT_FOUND/SESSION_UNKNOWN,
   /// FAILED_PRECONDITION/SESSION_BUSY, FAILED_PRECONDITION/SESSION_PINNED, ABORTED/HEAD_MOVED.
   virtual Result<DeleteView> DeleteSession(const DeleteRequest& request) = 0;
   /// A pinned session is never deleted, and its KV never evicted.
   virtual Result<SessionView> PinSession(const std::string& session, bool pinned) = 0;
+  /// Brings an idle session's KV into RAM, from disk or by computing it; answers when it is there.
+  /// Errors: NOT_FOUND/SESSION_UNKNOWN, FAILED_PRECONDITION/SESSION_BUSY, RESOURCE_EXHAUSTED.
+  virtual Result<StepReuse> PrefetchSession(const std::string& session) = 0;
+  /// Lets an idle session's KV go from RAM; it stays on disk.
+  virtual Result<SessionView> ReleaseSession(const std::string& session) = 0;
   /// Answers when the turn is accepted and synced. Errors: NOT_FOUND/SESSION_UNKNOWN,
   /// FAILED_PRECONDITION/SESSION_BUSY, ABORTED/HEAD_MOVED, RESOURCE_EXHAUSTED.
   virtual Result<TurnView> StartTurn(const StartTurnRequest& request) = 0;
@@ -151,7 +160,8 @@ class Runtime {
   /// turns go on. It appears complete or not at all. Errors: ALREADY_EXISTS, NOT_FOUND (no parent),
   /// PERMISSION_DENIED, RESOURCE_EXHAUSTED/DISK_FULL.
   virtual Result<BackupReport> Backup(const std::string& path) = 0;
-  /// Gives back space that deleted sessions left. Commits wait while the journal is rewritten.
+  /// Collects KV that no session needs, and gives back space that deleted sessions left. Commits
+  /// wait while the journal is rewritten.
   virtual Result<CompactReport> Compact() = 0;
   /// Walks journal and KV; "" = all sessions.
   virtual Result<VerifyReport> Verify(const std::string& session) = 0;

@@ -192,6 +192,8 @@ struct BackupReport {
 struct CompactReport {
   int64_t journal_bytes_before = 0;
   int64_t journal_bytes_after = 0;
+  int64_t kv_bytes_before = 0;
+  int64_t kv_bytes_after = 0;
 };
 
 struct TokenTrace {

@@ -54,6 +54,11 @@ void AddEngineOptions(CLI::App& app, RuntimeOptions& options) {
          "zero (none: a resume computes window x layers tokens again)")
       ->capture_default_str()
       ->check(CLI::IsMember({"periodic", "full", "zero"}));
+  app.add_option("--kv-disk-bytes", options.kv_disk_bytes,
+                 "Quota of the KV cache on disk: the least recently used sessions' KV goes first; "
+                 "0: none")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
   app.add_option("--kv-ram-bytes", options.kv_ram_bytes,
                  "Sealed KV that may stay in RAM, e.g. 4GiB; more only for running turns")
       ->capture_default_str()

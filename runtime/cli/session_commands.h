@@ -42,7 +42,7 @@ using SessionCommand = int (*)(const SessionFlags& flags);
 using AddSessionCommand =
     std::function<CLI::App*(const char* name, const char* about, SessionCommand body)>;
 
-/// search, explain, backup, compact.
+/// search, explain, prefetch, release, backup, compact.
 void AddUpkeep(const AddSessionCommand& add, SessionFlags& flags);
 /// fork, rewind, undo, delete, pin, unpin.
 void AddHistory(const AddSessionCommand& add, SessionFlags& flags);

@@ -1,4 +1,4 @@
-// `baleen sessions search|explain|backup|compact`.
+// `baleen sessions search|explain|prefetch|release|backup|compact`.
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <filesystem>
@@ -90,13 +90,42 @@ int Backup(const SessionFlags& flags) {
   return kExitOk;
 }
 
+int Prefetch(const SessionFlags& flags) {
+  auto runtime = OpenRuntime(flags.runtime);
+  if (!runtime.ok()) return Fail(runtime.status(), flags.json);
+  auto reuse = (*runtime)->PrefetchSession(flags.session);
+  if (!reuse.ok()) return Fail(reuse.status(), flags.json);
+  PrintFields({{"context_tokens", reuse->context_tokens},
+               {"reused_ram", reuse->reused_ram},
+               {"reused_disk", reuse->reused_disk},
+               {"recomputed", reuse->recomputed},
+               {"prefilled", reuse->prefilled},
+               {"bytes_read", reuse->bytes_read},
+               {"restore_ms", reuse->restore_ms},
+               {"prefill_ms", reuse->prefill_ms},
+               {"reasons", reuse->reasons}},
+              flags.json);
+  return kExitOk;
+}
+
+int Release(const SessionFlags& flags) {
+  auto runtime = OpenRuntime(flags.runtime);
+  if (!runtime.ok()) return Fail(runtime.status(), flags.json);
+  auto view = (*runtime)->ReleaseSession(flags.session);
+  if (!view.ok()) return Fail(view.status(), flags.json);
+  if (flags.json) PrintFields(SessionJson(*view), true);
+  return kExitOk;
+}
+
 int Compact(const SessionFlags& flags) {
   auto runtime = OpenRuntime(flags.runtime);
   if (!runtime.ok()) return Fail(runtime.status(), flags.json);
   auto report = (*runtime)->Compact();
   if (!report.ok()) return Fail(report.status(), flags.json);
   PrintFields({{"journal_bytes_before", report->journal_bytes_before},
-               {"journal_bytes_after", report->journal_bytes_after}},
+               {"journal_bytes_after", report->journal_bytes_after},
+               {"kv_bytes_before", report->kv_bytes_before},
+               {"kv_bytes_after", report->kv_bytes_after}},
               flags.json);
   return kExitOk;
 }
@@ -114,6 +143,12 @@ void AddUpkeep(const AddSessionCommand& add, SessionFlags& flags) {
       add("explain", "Where each turn's context came from, and why not more was reused", &Explain);
   explain->add_option("session", flags.session)->required();
   explain->add_option("--turn", flags.turn, "Only this turn (t1, t2 ...)");
+  add("prefetch", "Bring a session's KV into the daemon's RAM, and wait for it", &Prefetch)
+      ->add_option("session", flags.session)
+      ->required();
+  add("release", "Let a session's KV go from the daemon's RAM; it stays on disk", &Release)
+      ->add_option("session", flags.session)
+      ->required();
   add("backup", "Copy everything into a new data directory, while sessions go on", &Backup)
       ->add_option("path", flags.path, "New directory, on the machine of the daemon")
       ->required();

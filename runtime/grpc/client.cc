@@ -141,6 +141,23 @@ class RemoteRuntime final : public Runtime {
     return wire::FromWire(response);
   }
 
+  Result<StepReuse> PrefetchSession(const std::string& session) override {
+    v1::PrefetchSessionRequest wire;
+    wire.set_name(wire::SessionName(session));
+    v1::StepReuse response;
+    RETURN_IF_ERROR(Call(sessions_.get(), &v1::Sessions::Stub::PrefetchSession, wire, &response,
+                         options_.verify_ms_max));
+    return wire::FromWire(response);
+  }
+
+  Result<SessionView> ReleaseSession(const std::string& session) override {
+    v1::ReleaseSessionRequest wire;
+    wire.set_name(wire::SessionName(session));
+    v1::Session response;
+    RETURN_IF_ERROR(Call(sessions_.get(), &v1::Sessions::Stub::ReleaseSession, wire, &response));
+    return wire::FromWire(response);
+  }
+
   Result<TurnView> StartTurn(const StartTurnRequest& request) override {
     v1::StartTurnRequest wire;
     wire::ToWire(request, &wire);

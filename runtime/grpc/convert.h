@@ -46,6 +46,9 @@ Result<DeleteView> FromWire(const v1::DeleteSessionResponse& response);
 void ToWire(const std::vector<SearchHit>& hits, v1::SearchSessionsResponse* out);
 Result<std::vector<SearchHit>> FromWire(const v1::SearchSessionsResponse& response);
 
+/// Of a prefetch, which has no turn.
+void ToWire(const StepReuse& reuse, v1::StepReuse* out);
+Result<StepReuse> FromWire(const v1::StepReuse& reuse);
 /// The steps are those of `session`, which the view doesn't name.
 void ToWire(const std::string& session, const std::vector<StepReuse>& steps,
             v1::ExplainSessionResponse* out);

@@ -155,42 +155,53 @@ Result<std::vector<SearchHit>> FromWire(const v1::SearchSessionsResponse& respon
   return hits;
 }
 
+void ToWire(const StepReuse& reuse, v1::StepReuse* out) {
+  out->set_step(reuse.step);
+  out->set_context_tokens(reuse.context_tokens);
+  out->set_reused_ram(reuse.reused_ram);
+  out->set_reused_disk(reuse.reused_disk);
+  out->set_recomputed(reuse.recomputed);
+  out->set_prefilled(reuse.prefilled);
+  out->set_generated(reuse.generated);
+  out->set_bytes_read(reuse.bytes_read);
+  out->set_restore_ms(reuse.restore_ms);
+  out->set_prefill_ms(reuse.prefill_ms);
+  for (const std::string& reason : reuse.reasons) out->add_reasons(ReplaceInvalidUtf8(reason));
+}
+
+Result<StepReuse> FromWire(const v1::StepReuse& reuse) {
+  StepReuse out;
+  if (!reuse.turn().empty()) {
+    ASSIGN_OR_RETURN(TurnName name, ParseTurnName(reuse.turn(), "step.turn"));
+    out.turn = std::move(name.turn);
+  }
+  out.step = reuse.step();
+  out.context_tokens = reuse.context_tokens();
+  out.reused_ram = reuse.reused_ram();
+  out.reused_disk = reuse.reused_disk();
+  out.recomputed = reuse.recomputed();
+  out.prefilled = reuse.prefilled();
+  out.generated = reuse.generated();
+  out.bytes_read = reuse.bytes_read();
+  out.restore_ms = reuse.restore_ms();
+  out.prefill_ms = reuse.prefill_ms();
+  out.reasons.assign(reuse.reasons().begin(), reuse.reasons().end());
+  return out;
+}
+
 void ToWire(const std::string& session, const std::vector<StepReuse>& steps,
             v1::ExplainSessionResponse* out) {
   for (const StepReuse& step : steps) {
     v1::StepReuse* wire = out->add_steps();
+    ToWire(step, wire);
     wire->set_turn(TurnNameOf(session, step.turn));
-    wire->set_step(step.step);
-    wire->set_context_tokens(step.context_tokens);
-    wire->set_reused_ram(step.reused_ram);
-    wire->set_reused_disk(step.reused_disk);
-    wire->set_recomputed(step.recomputed);
-    wire->set_prefilled(step.prefilled);
-    wire->set_generated(step.generated);
-    wire->set_bytes_read(step.bytes_read);
-    wire->set_restore_ms(step.restore_ms);
-    wire->set_prefill_ms(step.prefill_ms);
-    for (const std::string& reason : step.reasons) wire->add_reasons(ReplaceInvalidUtf8(reason));
   }
 }
 
 Result<std::vector<StepReuse>> FromWire(const v1::ExplainSessionResponse& response) {
   std::vector<StepReuse> steps;
   for (const v1::StepReuse& wire : response.steps()) {
-    StepReuse step;
-    ASSIGN_OR_RETURN(TurnName name, ParseTurnName(wire.turn(), "step.turn"));
-    step.turn = std::move(name.turn);
-    step.step = wire.step();
-    step.context_tokens = wire.context_tokens();
-    step.reused_ram = wire.reused_ram();
-    step.reused_disk = wire.reused_disk();
-    step.recomputed = wire.recomputed();
-    step.prefilled = wire.prefilled();
-    step.generated = wire.generated();
-    step.bytes_read = wire.bytes_read();
-    step.restore_ms = wire.restore_ms();
-    step.prefill_ms = wire.prefill_ms();
-    step.reasons.assign(wire.reasons().begin(), wire.reasons().end());
+    ASSIGN_OR_RETURN(StepReuse step, FromWire(wire));
     steps.push_back(std::move(step));
   }
   return steps;
@@ -208,10 +219,13 @@ BackupReport FromWire(const v1::BackupResponse& response) {
 void ToWire(const CompactReport& report, v1::CompactResponse* out) {
   out->set_journal_bytes_before(report.journal_bytes_before);
   out->set_journal_bytes_after(report.journal_bytes_after);
+  out->set_kv_bytes_before(report.kv_bytes_before);
+  out->set_kv_bytes_after(report.kv_bytes_after);
 }
 
 CompactReport FromWire(const v1::CompactResponse& response) {
-  return {response.journal_bytes_before(), response.journal_bytes_after()};
+  return {response.journal_bytes_before(), response.journal_bytes_after(),
+          response.kv_bytes_before(), response.kv_bytes_after()};
 }
 
 }  // namespace baleen::wire

@@ -29,6 +29,7 @@ constexpr int64_t kTokensDefault = 65'536;
 constexpr int64_t kTokensMax = 1 << 20;
 // Room for the widest use: a resource name, or a UUID, or a cursor.
 constexpr size_t kKeyBytesMax = 1024;
+constexpr int kPrefetchesMax = 2;
 
 /// Runs `body` on a call thread and answers with its status. gRPC keeps request and response until
 /// then, also when the client has left.
@@ -136,6 +137,32 @@ class SessionsService final : public v1::Sessions::CallbackService {
     });
   }
 
+  Reactor* PrefetchSession(Context* context, const v1::PrefetchSessionRequest* request,
+                           v1::StepReuse* response) override {
+    return Answer(service_, context, [this, request, response]() -> Status {
+      RETURN_IF_ERROR(CheckAccepting(service_));
+      ASSIGN_OR_RETURN(const std::string id, wire::ParseSessionName(request->name(), "name"));
+      // It may take minutes, so it may not take every call thread.
+      if (prefetching_.fetch_add(1) >= kPrefetchesMax) {
+        prefetching_.fetch_sub(1);
+        return ResourceExhaustedError(
+            std::to_string(kPrefetchesMax) + " prefetches run already; try again after one",
+            "PREFETCH_RUNNING");
+      }
+      Result<StepReuse> reuse = service_.runtime->PrefetchSession(id);
+      prefetching_.fetch_sub(1);
+      return Reply(std::move(reuse), response);
+    });
+  }
+
+  Reactor* ReleaseSession(Context* context, const v1::ReleaseSessionRequest* request,
+                          v1::Session* response) override {
+    return Answer(service_, context, [this, request, response]() -> Status {
+      ASSIGN_OR_RETURN(const std::string id, wire::ParseSessionName(request->name(), "name"));
+      return Reply(service_.runtime->ReleaseSession(id), response);
+    });
+  }
+
   Reactor* SearchSessions(Context* context, const v1::SearchSessionsRequest* request,
                           v1::SearchSessionsResponse* response) override {
     return Answer(service_, context, [this, request, response]() -> Status {
@@ -211,6 +238,7 @@ class SessionsService final : public v1::Sessions::CallbackService {
 
   const ServiceContext service_;
   std::atomic<bool> verifying_ = false;
+  std::atomic<int> prefetching_ = 0;
 };
 
 class TurnsService final : public v1::Turns::CallbackService {

@@ -359,6 +359,11 @@ void ControlLoop::ReadTokens(const std::string& session, int64_t begin, int64_t 
   answer(std::move(trace));
 }
 
+bool ControlLoop::IsRunning(const std::string& session) const {
+  const auto found = sessions_.find(session);
+  return found != sessions_.end() && found->second->turn != nullptr;
+}
+
 int64_t ControlLoop::RunningTurns() const {
   return std::count_if(sessions_.begin(), sessions_.end(),
                        [](const auto& entry) { return entry.second->turn != nullptr; });

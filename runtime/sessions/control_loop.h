@@ -3,8 +3,8 @@
 // Everything that happens to a session happens here, in order: requests from hosts, tokens from the
 // engine, answers from the journal, results of tools. Each arrives as a closure on the mailbox. The
 // agent decides, the loop performs. Split by verb: control_loop.cc (mailbox, commits, sessions),
-// history.cc (fork, rewind, delete, pin), turns.cc, generation.cc, tool_calls.cc, watching.cc,
-// recovery.cc.
+// history.cc (fork, rewind, delete, pin), residence.cc (prefetch, release), turns.cc,
+// generation.cc, tool_calls.cc, watching.cc, recovery.cc.
 #pragma once
 
 #include <cstdint>
@@ -22,6 +22,7 @@
 #include "runtime/sessions/cursor.h"
 #include "runtime/sessions/session_state.h"
 #include "runtime/store/journal.h"
+#include "runtime/store/kv_upkeep.h"
 #include "runtime/worker.h"
 #include "tools_sdk/tool.h"
 
@@ -37,6 +38,7 @@ struct ControlParts {
   Journal* journal_reader = nullptr;  ///< Used on the control thread only.
   Worker* journal_worker = nullptr;
   Worker* pool = nullptr;
+  KvUpkeep* upkeep = nullptr;  ///< Null: nobody collects.
   std::vector<const Tool*> builtin_tools;
 };
 
@@ -67,6 +69,8 @@ class ControlLoop final : public EngineListener {
   void RewindSession(const RewindRequest& request, const Answer<RewindView>& answer);
   void DeleteSession(const DeleteRequest& request, const Answer<DeleteView>& answer);
   void PinSession(const std::string& session, bool pinned, const Answer<SessionView>& answer);
+  void PrefetchSession(const std::string& session, const Answer<StepReuse>& answer);
+  void ReleaseSession(const std::string& session, const Answer<SessionView>& answer);
   void StartTurn(const StartTurnRequest& request, const Answer<TurnView>& answer);
   void CancelTurn(const std::string& session, const std::string& turn,
                   const Answer<TurnView>& answer);
@@ -83,6 +87,7 @@ class ControlLoop final : public EngineListener {
   void ReadTokens(const std::string& session, int64_t begin, int64_t count,
                   const Answer<TokenTrace>& answer);
   int64_t RunningTurns() const;
+  bool IsRunning(const std::string& session) const;
 
   /// Continues every turn that was open when the last process ended. A session that can't be read
   /// is left alone and named in `notes`. Errors: the list of sessions can't be read.
@@ -152,6 +157,15 @@ class ControlLoop final : public EngineListener {
   void SwitchTimeline(SessionRun& session, JournalBatch batch, RewindView view,
                       const Answer<RewindView>& answer);
 
+  // residence.cc
+  struct Prefetch {
+    StepReuse reuse;
+    Answer<StepReuse> answer;
+  };
+  /// false: the job is no prefetch.
+  bool NotePrefetch(uint64_t job, const ReuseReport& report);
+  bool EndPrefetch(uint64_t job, const Status& status);
+
   // turns.cc
   void Advance(SessionRun& session, const AgentEvent& event);
   void Perform(SessionRun& session, const Effect& effect);
@@ -210,6 +224,7 @@ class ControlLoop final : public EngineListener {
   std::multimap<int64_t, std::function<void()>> timers_;  ///< By steady milliseconds.
   std::map<std::string, std::unique_ptr<SessionRun>> sessions_;
   std::map<uint64_t, std::pair<std::string, uint64_t>> jobs_;  ///< job -> session, turn epoch.
+  std::map<uint64_t, Prefetch> prefetches_;                    ///< By job.
   uint64_t next_id_ = 1;                                       ///< Jobs, epochs, watchers, hosts.
 };
 

@@ -206,6 +206,7 @@ void ControlLoop::OnProgress(uint64_t job, int64_t tokens_done, int64_t tokens_t
 
 void ControlLoop::OnSynced(uint64_t job, const ReuseReport& report) {
   Post([this, job, report] {
+    if (NotePrefetch(job, report)) return;
     if (SessionRun* session = FindJob(job)) session->turn->generation->reuse = report;
   });
 }
@@ -234,6 +235,7 @@ void ControlLoop::OnToken(uint64_t job, int64_t position, int32_t id, uint64_t h
 
 void ControlLoop::OnDone(uint64_t job, JobEnd end, const Status& status) {
   Post([this, job, end, status] {
+    if (EndPrefetch(job, status)) return;
     SessionRun* session = FindJob(job);
     jobs_.erase(job);
     if (session == nullptr) return;

@@ -336,6 +336,8 @@ void ControlLoop::DeleteSession(const DeleteRequest& request, const Answer<Delet
     if (!status.ok()) return answer(status);
     const auto watchers = std::move(gone.watchers);
     sessions_.erase(view.session);
+    engine_->Release(view.session);
+    if (parts_.upkeep != nullptr) parts_.upkeep->Schedule({});  // what nobody else needs of its KV
     for (const auto& watcher : watchers) {
       watcher->subscriber->OnEnd(
           NotFoundError("session '" + view.session + "' was deleted", "SESSION_UNKNOWN"));

@@ -14,6 +14,7 @@
 #include "runtime/store/data_directory.h"
 #include "runtime/store/journal.h"
 #include "runtime/store/kv_store.h"
+#include "runtime/store/kv_upkeep.h"
 #include "runtime/store/search_index.h"
 #include "runtime/worker.h"
 #include "tools_sdk/builtin/builtin.h"
@@ -24,6 +25,7 @@ namespace {
 /// Jobs that may wait for a storage thread before the engine is held back.
 constexpr size_t kStorageQueueLimit = 64;
 constexpr size_t kPoolQueueLimit = 1024;
+constexpr int64_t kTimelinesPage = 256;
 
 class LocalRuntime;
 
@@ -77,6 +79,12 @@ class LocalRuntime final : public Runtime {
   Result<SessionView> PinSession(const std::string& session, bool pinned) override {
     return Ask<SessionView>([&](auto done) { control_->PinSession(session, pinned, done); });
   }
+  Result<StepReuse> PrefetchSession(const std::string& session) override {
+    return Ask<StepReuse>([&](auto done) { control_->PrefetchSession(session, done); });
+  }
+  Result<SessionView> ReleaseSession(const std::string& session) override {
+    return Ask<SessionView>([&](auto done) { control_->ReleaseSession(session, done); });
+  }
   Result<TurnView> StartTurn(const StartTurnRequest& request) override {
     return Ask<TurnView>([&](auto done) { control_->StartTurn(request, done); });
   }
@@ -122,6 +130,9 @@ class LocalRuntime final : public Runtime {
   /// The KV store is a cache: one that can't be read is replaced by an empty one, and that is
   /// noted.
   Status OpenKvStore(const KvStoreOptions& options);
+  KvScope Scope() const { return {model_->fingerprint(), model_->arithmetic_id(), "default"}; }
+  /// What every session's timelines and the live sequences need of the KV store.
+  Result<std::vector<KvClaim>> Claims(const KvClaimant& claimant);
   Status CountTimelines(RuntimeStats* stats) const;
   /// A connection of the caller's own: long reads must not hold up the control thread.
   Result<std::unique_ptr<Journal>> OpenReader() const;
@@ -154,6 +165,7 @@ class LocalRuntime final : public Runtime {
   std::unique_ptr<Worker> pool_;
   std::unique_ptr<ControlLoop> control_;
   std::unique_ptr<Engine> engine_;
+  std::unique_ptr<KvUpkeep> upkeep_;  // its thread asks the control thread and the engine
   std::thread control_thread_;
 };
 
@@ -210,6 +222,10 @@ Result<std::unique_ptr<Runtime>> LocalRuntime::Open(const RuntimeOptions& option
   parts.journal_reader = runtime->reader_.get();
   parts.journal_worker = runtime->journal_worker_.get();
   parts.pool = runtime->pool_.get();
+  runtime->upkeep_ = std::make_unique<KvUpkeep>(
+      runtime->kv_.get(), KvUpkeepOptions{kBlockTokens, options.kv_disk_bytes},
+      [owner = runtime.get()](const KvClaimant& claimant) { return owner->Claims(claimant); });
+  parts.upkeep = runtime->upkeep_.get();
   for (const auto& tool : runtime->builtins_) parts.builtin_tools.push_back(tool.get());
   ASSIGN_OR_RETURN(runtime->control_, ControlLoop::Create(parts));
 
@@ -217,7 +233,7 @@ Result<std::unique_ptr<Runtime>> LocalRuntime::Open(const RuntimeOptions& option
   home.model = runtime->model_.get();
   home.store = runtime->kv_.get();
   home.storage = &runtime->kv_worker_->queue();
-  home.scope = {runtime->model_->fingerprint(), runtime->model_->arithmetic_id(), "default"};
+  home.scope = runtime->Scope();
   KvTierOptions tiers;
   tiers.ram_bytes = options.kv_ram_bytes;
   tiers.lazy = options.lazy_resume;
@@ -260,6 +276,7 @@ LocalRuntime::~LocalRuntime() {
   // open turn that the next Open is to continue. What they post to it from now on is dropped.
   if (control_ != nullptr) control_->Close();
   if (control_thread_.joinable()) control_thread_.join();
+  upkeep_.reset();  // before the engine, of which it asks what is live
   if (control_ != nullptr) control_->StopTools();
   if (engine_ != nullptr) engine_->Stop();
   if (pool_ != nullptr) pool_->Stop();
@@ -352,6 +369,7 @@ Result<BackupReport> LocalRuntime::Backup(const std::string& path) {
   report.path = path;
   RETURN_IF_ERROR(DataDirectory::Build(path, [&](const DataDirectory& draft) -> Status {
     RETURN_IF_ERROR(journal->Backup(draft.journal_path()));
+    RETURN_IF_ERROR(kv_->Backup(draft.kv_path()));
     JournalOptions copy;
     copy.path = draft.journal_path();
     ASSIGN_OR_RETURN(const auto written, Journal::Open(copy));
@@ -374,7 +392,12 @@ Result<CompactReport> LocalRuntime::Compact() {
   if (!journal_worker_->queue().Push([promise, compact] { promise->set_value(compact()); })) {
     return UnavailableError("the runtime is closing", "DRAINING");
   }
-  return future.get();
+  ASSIGN_OR_RETURN(CompactReport report, future.get());
+  ASSIGN_OR_RETURN(report.kv_bytes_before, kv_->BytesOnDisk());
+  RETURN_IF_ERROR(upkeep_->Run().status());
+  RETURN_IF_ERROR(kv_->Compact().status());
+  ASSIGN_OR_RETURN(report.kv_bytes_after, kv_->BytesOnDisk());
+  return report;
 }
 
 Result<VerifyReport> LocalRuntime::Verify(const std::string& session) {
@@ -392,6 +415,35 @@ Result<VerifyReport> LocalRuntime::Verify(const std::string& session) {
   report.problems = text.problems;
   report.problems.insert(report.problems.end(), kv.problems.begin(), kv.problems.end());
   return report;
+}
+
+Result<std::vector<KvClaim>> LocalRuntime::Claims(const KvClaimant& claimant) {
+  ASSIGN_OR_RETURN(const auto journal, OpenReader());
+  std::vector<KvClaim> claims(1);
+  // First the journal, then what is live: a block that moves from one to the other is in either.
+  int64_t after = 0;
+  while (true) {
+    ASSIGN_OR_RETURN(const auto page, journal->ListTimelines("", after, kTimelinesPage));
+    if (page.empty()) break;
+    for (const TimelineRecord& timeline : page) {
+      after = timeline.key;
+      if (timeline.session.empty()) continue;  // its forks claim what they share
+      auto tokens = journal->ReadTimelineTokens(timeline.key, 0, timeline.tokens);
+      if (tokens.status().code() == StatusCode::kNotFound) continue;  // deleted meanwhile
+      RETURN_IF_ERROR(tokens.status());
+      KvClaim claim = claimant.Claim(tokens->ids, Scope());
+      claim.used_ms = timeline.updated_ms;
+      const auto session = journal->GetSession(timeline.session);
+      bool running = false;
+      const bool asked = OnControl([&] { running = control_->IsRunning(timeline.session); });
+      if (!asked) return CancelledError("the runtime is closing");
+      claim.held = running || (session.ok() && session->pinned);
+      claims.push_back(std::move(claim));
+    }
+  }
+  claims[0].keys = engine_->LiveKeys();
+  claims[0].held = true;
+  return claims;
 }
 
 Status LocalRuntime::CountTimelines(RuntimeStats* stats) const {
@@ -452,6 +504,7 @@ Status RuntimeOptions::Validate() const {
     return bad("checkpoint_policy", "periodic, full or zero, got '" + checkpoint_policy + "'");
   }
   if (resident_sequences_max < 1) return bad("resident_sequences_max", "at least 1");
+  if (kv_disk_bytes < 0) return bad("kv_disk_bytes", "at least 0");
   if (kv_ram_bytes < 0) return bad("kv_ram_bytes", "at least 0");
   if (row_wait_ms < 0) return bad("row_wait_ms", "at least 0");
   if (tool_threads < 1) return bad("tool_threads", "at least 1");

@@ -217,6 +217,18 @@ Result<SessionView> FakeRuntime::PinSession(const std::string& session, bool pin
   return own->view;
 }
 
+Result<StepReuse> FakeRuntime::PrefetchSession(const std::string& session) {
+  const Lock lock(mutex_);
+  RETURN_IF_ERROR(Find(session).status());
+  return StepReuse{"", 0, 300, 100, 150, 49, 1, 0, 4096, 2.5, 3.5, {"cold"}};
+}
+
+Result<SessionView> FakeRuntime::ReleaseSession(const std::string& session) {
+  const Lock lock(mutex_);
+  ASSIGN_OR_RETURN(Session * own, Find(session));
+  return own->view;
+}
+
 Result<TurnView> FakeRuntime::StartTurn(const StartTurnRequest& request) {
   TurnView view;
   {
@@ -326,7 +338,7 @@ Result<BackupReport> FakeRuntime::Backup(const std::string& path) {
 Result<CompactReport> FakeRuntime::Compact() {
   const Lock lock(mutex_);
   RETURN_IF_ERROR(TakeFailure());
-  return CompactReport{9, 3};
+  return CompactReport{9, 3, 8, 2};
 }
 
 Result<VerifyReport> FakeRuntime::Verify(const std::string& session) {

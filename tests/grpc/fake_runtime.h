@@ -72,6 +72,8 @@ class FakeRuntime final : public Runtime {
   Result<RewindView> RewindSession(const RewindRequest& request) override;
   Result<DeleteView> DeleteSession(const DeleteRequest& request) override;
   Result<SessionView> PinSession(const std::string& session, bool pinned) override;
+  Result<StepReuse> PrefetchSession(const std::string& session) override;
+  Result<SessionView> ReleaseSession(const std::string& session) override;
   Result<TurnView> StartTurn(const StartTurnRequest& request) override;
   Result<TurnView> CancelTurn(const std::string& session, const std::string& turn) override;
   Result<TurnView> GetTurn(const std::string& session, const std::string& turn) override;

@@ -203,6 +203,16 @@ TEST_CASE("Search, explain, backup and compact carry every field both ways") {
   CHECK(f.remote->Backup("relative").status().code() == StatusCode::kInvalidArgument);
   CHECK(f.remote->Compact()->journal_bytes_before == 9);
   CHECK(f.remote->Compact()->journal_bytes_after == 3);
+  CHECK(f.remote->Compact()->kv_bytes_before == 8);
+  CHECK(f.remote->Compact()->kv_bytes_after == 2);
+  const auto fetched = f.remote->PrefetchSession("s");
+  REQUIRE(fetched.ok());
+  CHECK(fetched->turn.empty());
+  CHECK(fetched->context_tokens == 300);
+  CHECK(fetched->reused_ram == 100);
+  CHECK(fetched->reused_disk == 150);
+  CHECK(fetched->reasons == std::vector<std::string>{"cold"});
+  CHECK(f.remote->ReleaseSession("s")->session == "s");
 }
 
 TEST_CASE("Turns round trip with sampling, usage and failure") {

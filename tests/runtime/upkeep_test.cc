@@ -151,7 +151,9 @@ TEST_CASE("ABackupOpensAsADataDirectoryAndGoesOn") {
   const auto copy = OpenRuntime(Options(temp, "copy"));
   REQUIRE(Must(copy->ListSessions(0, "", nullptr)).size() == 2);
   REQUIRE(Must(copy->GetSession("b")).turns == 1);
-  REQUIRE(Say(*copy, "b", "two").text == twin.text);
+  const TurnView resumed = Say(*copy, "b", "two");
+  REQUIRE(resumed.text == twin.text);
+  REQUIRE(resumed.tokens_reused_disk > 0);  // the KV came with it
   REQUIRE(ReadAll(*copy, "b").ids == origin);
   REQUIRE(Must(copy->Verify("")).problems.empty());
 }
@@ -207,6 +209,61 @@ TEST_CASE("StatsTellWhatSessionsShare") {
   REQUIRE(stats.sessions == 1);
   REQUIRE(stats.journal_tokens == length);
   REQUIRE(stats.SharingFactor() == 1);
+}
+
+TEST_CASE("ReleasedKvComesBackFromDiskAndPrefetchedKvIsInRam") {
+  const TempDirectory temp;
+  const auto runtime = OpenRuntime(Options(temp));
+  Create(*runtime, "a");
+  Say(*runtime, "a", std::string(600, 'x'));
+  REQUIRE(Say(*runtime, "a", "two").tokens_reused_ram > 0);
+  REQUIRE_OK(runtime->ReleaseSession("a"));
+  const StepReuse fetched = Must(runtime->PrefetchSession("a"));
+  const int64_t length = Must(runtime->GetSession("a")).tokens;
+  REQUIRE(fetched.context_tokens == length);
+  CAPTURE(fetched.reused_ram, fetched.reused_disk, fetched.recomputed);
+  REQUIRE(fetched.reused_ram + fetched.reused_disk + fetched.recomputed + fetched.prefilled >=
+          length - 1);
+  REQUIRE(fetched.reused_disk > 0);
+  const TurnView next = Say(*runtime, "a", "three");
+  REQUIRE(next.tokens_reused_disk == 0);
+  REQUIRE(next.tokens_reused_ram >= length - 1);
+  Create(*runtime, "empty");
+  REQUIRE(Must(runtime->PrefetchSession("empty")).context_tokens == 0);
+  REQUIRE_ERROR(runtime->PrefetchSession("none"), StatusCode::kNotFound, "none");
+  REQUIRE_ERROR(runtime->ReleaseSession("none"), StatusCode::kNotFound, "none");
+}
+
+TEST_CASE("DeletedSessionsKvIsCollectedAndForksKeepTheirs") {
+  const TempDirectory temp;
+  auto runtime = OpenRuntime(Options(temp));
+  Create(*runtime, "a");
+  Create(*runtime, "b");
+  Say(*runtime, "a", std::string(600, 'x'));
+  ForkRequest fork;
+  fork.session = "a";
+  fork.fork = "f";
+  REQUIRE_OK(runtime->ForkSession(fork));
+  Say(*runtime, "a", std::string(600, 'y'));
+  Say(*runtime, "b", std::string(600, 'z'));
+  runtime.reset();  // writes what the KV thread has yet to
+  runtime = OpenRuntime(Options(temp));
+  const int64_t block = Must(runtime->Stats()).block_tokens;
+  const int64_t a = Must(runtime->GetSession("a")).tokens / block;
+  const int64_t b = Must(runtime->GetSession("b")).tokens / block;
+  const int64_t f = Must(runtime->GetSession("f")).tokens / block;
+  REQUIRE(Must(runtime->Stats()).kv_blocks == a + b);
+  DeleteRequest remove;
+  remove.session = "a";
+  REQUIRE_OK(runtime->DeleteSession(remove));
+  REQUIRE_OK(runtime->Compact());
+  REQUIRE(Must(runtime->Stats()).kv_blocks == f + b);
+  for (const std::string id : {"b", "f"}) {
+    const TurnView turn = Say(*runtime, id, "go on");
+    CAPTURE(id);
+    REQUIRE(turn.tokens_reused_disk >= block);
+  }
+  REQUIRE(Must(runtime->Verify("")).problems.empty());
 }
 
 }  // namespace baleen
