@@ -148,6 +148,19 @@ class Runtime {
   virtual Result<std::unique_ptr<ToolHostConnection>> ConnectToolHost(
       const std::string& session, const std::vector<std::string>& tools, ToolHostSink* sink) = 0;
 
+  /// Writes the idle session's history and its KV to the new file `path`, for Import here or
+  /// elsewhere. Blocks until it is written; other sessions go on. `progress` may be empty.
+  /// Errors: NOT_FOUND/SESSION_UNKNOWN, FAILED_PRECONDITION/SESSION_BUSY (export a fork instead),
+  /// ALREADY_EXISTS (`path`), PERMISSION_DENIED, RESOURCE_EXHAUSTED (disk full), CANCELLED.
+  virtual Result<ExportView> ExportSession(const std::string& session, const std::string& path,
+                                           const PortProgress& progress) = 0;
+  /// A new session from an archive. KV of another model or arithmetic, or of an archive that this
+  /// installation didn't sign, is left out and computed again at the next turn; `notes` say so.
+  /// Errors: NOT_FOUND, DATA_LOSS (damaged, or not an archive), FAILED_PRECONDITION (a newer
+  /// version), OUT_OF_RANGE (another tokenizer), ALREADY_EXISTS/SESSION_EXISTS, CANCELLED.
+  virtual Result<ImportView> ImportSession(const ImportRequest& request,
+                                           const PortProgress& progress) = 0;
+
   virtual Result<TokenTrace> ReadTokens(const std::string& session, int64_t begin,
                                         int64_t count) = 0;
   /// Hits in titles first, then newest first. The first search after new turns indexes them.

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -201,6 +202,42 @@ struct TokenTrace {
   std::vector<int32_t> ids;
   std::vector<uint64_t> logits_hashes;  ///< 0: not sampled, or not traced. Empty: none in range.
 };
+
+/// What an export wrote.
+struct ExportView {
+  std::string path;
+  int64_t bytes = 0;
+  int64_t events = 0;
+  int64_t tokens = 0;
+  int64_t blocks = 0;  ///< KV blocks; `blocks_missing` more were not in the store.
+  int64_t blocks_missing = 0;
+  int64_t checkpoints = 0;
+  std::vector<std::string> notes;
+};
+
+struct ImportRequest {
+  std::string path;
+  std::string session;    ///< Wanted id; empty: the archive's.
+  std::string workspace;  ///< Folder for the file tools; empty: none, whatever the archive says.
+  /// Take the KV rows of an archive that another installation signed. They can't be checked: wrong
+  /// ones give wrong answers, here and in every session that shares their tokens.
+  bool trust_kv = false;
+  std::string request_id;  ///< Optional; a repeat gets the first answer.
+};
+
+/// What an import took over.
+struct ImportView {
+  SessionView session;
+  int64_t events = 0;
+  int64_t tokens = 0;
+  int64_t blocks = 0;
+  int64_t checkpoints = 0;
+  bool kv_taken = false;  ///< false: imported as text; `notes` say why.
+  std::vector<std::string> notes;
+};
+
+/// Called now and then from the calling thread during long work; false cancels it.
+using PortProgress = std::function<bool(int64_t done, int64_t total)>;
 
 struct VerifyReport {
   int64_t sessions = 0;

@@ -250,7 +250,7 @@ Result<Json> BenchFork(const EngineBenchFlags& flags, const std::string& folder)
     auto begin = steady_clock::now();
     const auto fork = trunk.Fork();
     fork_ms.push_back(MsSince(begin));
-    RETURN_IF_ERROR(Step(tiers, *fork, static_cast<int32_t>(i % 7)));
+    RETURN_IF_ERROR(Step(tiers, *fork, static_cast<int32_t>(i % 251)));
     first_token_ms.push_back(MsSince(begin));
     begin = steady_clock::now();
     fork->Checkpoint(kForkCheckpoint);

@@ -175,6 +175,7 @@ void AddSessions(CLI::App& app, int* exit_code) {
   tokens->add_option("--begin", flags->begin, "First position")->capture_default_str();
   tokens->add_option("--count", flags->count, "How many")->capture_default_str();
   AddHistory(add, *flags);
+  AddPorting(add, *flags);
   AddUpkeep(add, *flags);
 }
 

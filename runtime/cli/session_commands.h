@@ -31,6 +31,8 @@ struct SessionFlags {
   std::string path;
   bool dry_run = false;
   bool yes = false;
+  std::string workspace;
+  bool trust_kv = false;
 };
 
 nlohmann::ordered_json SessionJson(const SessionView& view);
@@ -42,6 +44,8 @@ using SessionCommand = int (*)(const SessionFlags& flags);
 using AddSessionCommand =
     std::function<CLI::App*(const char* name, const char* about, SessionCommand body)>;
 
+/// export, import.
+void AddPorting(const AddSessionCommand& add, SessionFlags& flags);
 /// search, explain, prefetch, release, backup, compact.
 void AddUpkeep(const AddSessionCommand& add, SessionFlags& flags);
 /// fork, rewind, undo, delete, pin, unpin.

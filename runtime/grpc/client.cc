@@ -271,6 +271,27 @@ class RemoteRuntime final : public Runtime {
     return wire::FromWire(response);
   }
 
+  Result<ExportView> ExportSession(const std::string& session, const std::string& path,
+                                   const PortProgress& /*progress*/) override {
+    v1::ExportSessionRequest wire;
+    wire.set_name(wire::SessionName(session));
+    wire.set_path(path);
+    v1::ExportSessionResponse response;
+    RETURN_IF_ERROR(Call(admin_.get(), &v1::Admin::Stub::ExportSession, wire, &response,
+                         options_.verify_ms_max));
+    return wire::FromWire(response);
+  }
+
+  Result<ImportView> ImportSession(const ImportRequest& request,
+                                   const PortProgress& /*progress*/) override {
+    v1::ImportSessionRequest wire;
+    wire::ToWire(request, &wire);
+    v1::ImportSessionResponse response;
+    RETURN_IF_ERROR(Call(admin_.get(), &v1::Admin::Stub::ImportSession, wire, &response,
+                         options_.verify_ms_max));
+    return wire::FromWire(response);
+  }
+
   Result<CompactReport> Compact() override {
     v1::CompactResponse response;
     RETURN_IF_ERROR(Call(admin_.get(), &v1::Admin::Stub::Compact, v1::CompactRequest(), &response,

@@ -59,6 +59,13 @@ BackupReport FromWire(const v1::BackupResponse& response);
 void ToWire(const CompactReport& report, v1::CompactResponse* out);
 CompactReport FromWire(const v1::CompactResponse& response);
 
+void ToWire(const ExportView& view, v1::ExportSessionResponse* out);
+ExportView FromWire(const v1::ExportSessionResponse& response);
+void ToWire(const ImportRequest& request, v1::ImportSessionRequest* out);
+ImportRequest FromWire(const v1::ImportSessionRequest& request);
+void ToWire(const ImportView& view, v1::ImportSessionResponse* out);
+Result<ImportView> FromWire(const v1::ImportSessionResponse& response);
+
 void SetTime(int64_t time_ms, google::protobuf::Timestamp* out);
 int64_t TimeMs(const google::protobuf::Timestamp& time);
 

@@ -228,4 +228,63 @@ CompactReport FromWire(const v1::CompactResponse& response) {
           response.kv_bytes_before(), response.kv_bytes_after()};
 }
 
+void ToWire(const ExportView& view, v1::ExportSessionResponse* out) {
+  out->set_path(ReplaceInvalidUtf8(view.path));
+  out->set_bytes(view.bytes);
+  out->set_events(view.events);
+  out->set_tokens(view.tokens);
+  out->set_blocks(view.blocks);
+  out->set_blocks_missing(view.blocks_missing);
+  out->set_checkpoints(view.checkpoints);
+  for (const std::string& note : view.notes) out->add_notes(ReplaceInvalidUtf8(note));
+}
+
+ExportView FromWire(const v1::ExportSessionResponse& response) {
+  ExportView view;
+  view.path = response.path();
+  view.bytes = response.bytes();
+  view.events = response.events();
+  view.tokens = response.tokens();
+  view.blocks = response.blocks();
+  view.blocks_missing = response.blocks_missing();
+  view.checkpoints = response.checkpoints();
+  view.notes.assign(response.notes().begin(), response.notes().end());
+  return view;
+}
+
+void ToWire(const ImportRequest& request, v1::ImportSessionRequest* out) {
+  out->set_path(request.path);
+  out->set_session_id(request.session);
+  out->set_workspace(request.workspace);
+  out->set_trust_kv(request.trust_kv);
+  out->set_request_id(request.request_id);
+}
+
+ImportRequest FromWire(const v1::ImportSessionRequest& request) {
+  return {request.path(), request.session_id(), request.workspace(), request.trust_kv(),
+          request.request_id()};
+}
+
+void ToWire(const ImportView& view, v1::ImportSessionResponse* out) {
+  ToWire(view.session, out->mutable_session());
+  out->set_events(view.events);
+  out->set_tokens(view.tokens);
+  out->set_blocks(view.blocks);
+  out->set_checkpoints(view.checkpoints);
+  out->set_kv_taken(view.kv_taken);
+  for (const std::string& note : view.notes) out->add_notes(ReplaceInvalidUtf8(note));
+}
+
+Result<ImportView> FromWire(const v1::ImportSessionResponse& response) {
+  ImportView view;
+  ASSIGN_OR_RETURN(view.session, FromWire(response.session()));
+  view.events = response.events();
+  view.tokens = response.tokens();
+  view.blocks = response.blocks();
+  view.checkpoints = response.checkpoints();
+  view.kv_taken = response.kv_taken();
+  view.notes.assign(response.notes().begin(), response.notes().end());
+  return view;
+}
+
 }  // namespace baleen::wire

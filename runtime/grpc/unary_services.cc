@@ -302,13 +302,42 @@ class AdminService final : public v1::Admin::CallbackService {
                   [this, response] { return Reply(service_.runtime->Compact(), response); });
   }
 
+  Reactor* ExportSession(Context* context, const v1::ExportSessionRequest* request,
+                         v1::ExportSessionResponse* response) override {
+    return Upkeep(context, [this, context, request, response]() -> Status {
+      ASSIGN_OR_RETURN(const std::string id, wire::ParseSessionName(request->name(), "name"));
+      if (!request->path().starts_with('/')) {
+        return wire::BadField("path", "an absolute path", request->path());
+      }
+      return Reply(service_.runtime->ExportSession(id, request->path(), StopWith(context)),
+                   response);
+    });
+  }
+
+  Reactor* ImportSession(Context* context, const v1::ImportSessionRequest* request,
+                         v1::ImportSessionResponse* response) override {
+    return Upkeep(context, [this, context, request, response]() -> Status {
+      if (!request->path().starts_with('/')) {
+        return wire::BadField("path", "an absolute path", request->path());
+      }
+      return Reply(service_.runtime->ImportSession(wire::FromWire(*request), StopWith(context)),
+                   response);
+    });
+  }
+
  private:
+  /// Ends the work when nobody waits for it any more.
+  static PortProgress StopWith(Context* context) {
+    return [context](int64_t, int64_t) { return !context->IsCancelled(); };
+  }
+
   /// Long work, one at a time: it may not take every call thread.
   Reactor* Upkeep(Context* context, std::function<Status()> body) {
     return Answer(service_, context, [this, body = std::move(body)]() -> Status {
       if (working_.exchange(true)) {
-        return ResourceExhaustedError("another backup or compaction runs; try again after it",
-                                      "UPKEEP_RUNNING");
+        return ResourceExhaustedError(
+            "another backup, compaction, export or import runs; try again after it",
+            "UPKEEP_RUNNING");
       }
       Status status = body();
       working_.store(false);

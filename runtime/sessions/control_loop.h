@@ -28,6 +28,8 @@
 
 namespace baleen {
 
+struct ImportPlan;  // runtime/sessions/session_import.h
+
 /// What the loop works with.
 /// Borrows: all pointers, until the loop is gone.
 struct ControlParts {
@@ -88,6 +90,12 @@ class ControlLoop final : public EngineListener {
                   const Answer<TokenTrace>& answer);
   int64_t RunningTurns() const;
   bool IsRunning(const std::string& session) const;
+  /// The idle session as the journal has it.
+  void FindForExport(const std::string& session, const Answer<SessionRecord>& answer);
+  /// The session that an earlier import with this request id made. Errors: NOT_FOUND.
+  void FindImport(const std::string& request_id, const Answer<SessionView>& answer);
+  /// Journals what ReadArchive returned, as a new session.
+  void AddImport(const ImportRequest& request, ImportPlan plan, const Answer<SessionView>& answer);
 
   /// Continues every turn that was open when the last process ended. A session that can't be read
   /// is left alone and named in `notes`. Errors: the list of sessions can't be read.

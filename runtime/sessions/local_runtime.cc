@@ -11,6 +11,7 @@
 #include "runtime/runtime.h"
 #include "runtime/sessions/control_loop.h"
 #include "runtime/sessions/search.h"
+#include "runtime/sessions/session_import.h"
 #include "runtime/store/data_directory.h"
 #include "runtime/store/journal.h"
 #include "runtime/store/kv_store.h"
@@ -109,6 +110,10 @@ class LocalRuntime final : public Runtime {
                                          const std::string& turn) override;
   Result<BackupReport> Backup(const std::string& path) override;
   Result<CompactReport> Compact() override;
+  Result<ExportView> ExportSession(const std::string& session, const std::string& path,
+                                   const PortProgress& progress) override;
+  Result<ImportView> ImportSession(const ImportRequest& request,
+                                   const PortProgress& progress) override;
   Result<VerifyReport> Verify(const std::string& session) override;
   Result<RuntimeStats> Stats() override;
 
@@ -148,6 +153,8 @@ class LocalRuntime final : public Runtime {
     if (!posted) return UnavailableError("the runtime is closing", "DRAINING");
     return future.get();
   }
+
+  Result<PortParts> MakePortParts(const PortProgress& progress) const;
 
   RuntimeOptions options_;
   Clock clock_;
@@ -334,6 +341,51 @@ Result<std::unique_ptr<ToolHostConnection>> LocalRuntime::ConnectToolHost(
   RETURN_IF_ERROR(id.status());
   return std::unique_ptr<ToolHostConnection>(
       std::make_unique<LocalHostConnection>(this, session, *id));
+}
+
+Result<PortParts> LocalRuntime::MakePortParts(const PortProgress& progress) const {
+  PortParts parts;
+  parts.kv = kv_.get();
+  parts.scope = Scope();
+  parts.block_tokens = kBlockTokens;
+  parts.progress = progress;
+  ASSIGN_OR_RETURN(parts.key, ArchiveKey::OpenOrMake(directory_->archive_key_path()));
+  return parts;
+}
+
+Result<ExportView> LocalRuntime::ExportSession(const std::string& session, const std::string& path,
+                                               const PortProgress& progress) {
+  ASSIGN_OR_RETURN(const SessionRecord record,
+                   Ask<SessionRecord>([&](auto done) { control_->FindForExport(session, done); }));
+  ASSIGN_OR_RETURN(const auto journal, OpenReader());
+  ASSIGN_OR_RETURN(PortParts parts, MakePortParts(progress));
+  const BlockShape shape = StoredShape(KvLayout::Make(model_->config(), model_->row_format()));
+  parts.journal = journal.get();
+  parts.shape = &shape;
+  return baleen::ExportSession(parts, record, path);
+}
+
+Result<ImportView> LocalRuntime::ImportSession(const ImportRequest& request,
+                                               const PortProgress& progress) {
+  if (!request.request_id.empty()) {
+    auto earlier =
+        Ask<SessionView>([&](auto done) { control_->FindImport(request.request_id, done); });
+    if (earlier.ok()) {
+      ImportView view;
+      view.session = *std::move(earlier);
+      view.notes.push_back("imported earlier under this request id");
+      return view;
+    }
+  }
+  ASSIGN_OR_RETURN(PortParts parts, MakePortParts(progress));
+  const BlockShape shape = StoredShape(KvLayout::Make(model_->config(), model_->row_format()));
+  parts.shape = &shape;
+  ASSIGN_OR_RETURN(ImportPlan plan, ReadArchive(parts, request, model_->config().vocab));
+  ImportView view = plan.view;
+  ASSIGN_OR_RETURN(view.session, Ask<SessionView>([&](auto done) {
+                     control_->AddImport(request, std::move(plan), done);
+                   }));
+  return view;
 }
 
 Result<std::unique_ptr<Journal>> LocalRuntime::OpenReader() const {

@@ -42,6 +42,8 @@ class DataDirectory {
   std::string search_path() const { return path_ + "/search.db"; }
   /// For KvStoreOptions::path.
   std::string kv_path() const { return path_ + "/kv"; }
+  /// For ArchiveKey::OpenOrMake.
+  std::string archive_key_path() const { return path_ + "/archive.key"; }
 
  private:
   DataDirectory(std::string path, int lock_fd) : path_(std::move(path)), lock_fd_(lock_fd) {}

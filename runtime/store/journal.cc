@@ -8,6 +8,7 @@
 #include "runtime/store/files.h"
 #include "runtime/store/journal_codec.h"
 #include "runtime/store/journal_impl.h"
+#include "runtime/store/journal_import.h"
 #include "runtime/store/journal_schema.h"
 
 namespace baleen {
@@ -34,6 +35,29 @@ Status CheckPath(const JournalOptions& options) {
                               "' is not a regular file; name a file, not a directory or device");
 }
 
+Status CheckEvent(const EventRecord& event) {
+  if (event.kind.empty()) {
+    return InvalidArgumentError("event " + std::to_string(event.seq) + " of session '" +
+                                event.session + "' has no kind");
+  }
+  return CheckJsonObject(event.payload, kEventBytesMax)
+      .WithContext("event " + std::to_string(event.seq) + " ('" + event.kind + "') of session '" +
+                   event.session + "'");
+}
+
+Status CheckTokens(const TokenRun& run) {
+  const bool negative =
+      std::any_of(run.ids.begin(), run.ids.end(), [](int32_t id) { return id < 0; });
+  if (negative || (!run.logits_hashes.empty() && run.logits_hashes.size() != run.ids.size())) {
+    return InvalidArgumentError(
+        "tokens of session '" + run.session + "' at " + std::to_string(run.begin) +
+        ": expected ids >= 0 and no logits hashes or one per id, got " +
+        std::to_string(run.logits_hashes.size()) + " hashes for " + std::to_string(run.ids.size()) +
+        " ids" + (negative ? " and a negative id" : ""));
+  }
+  return OkStatus();
+}
+
 Status CheckBatch(const JournalBatch& batch) {
   for (const auto* list : {&batch.create_sessions, &batch.update_sessions}) {
     for (const SessionRecord& session : *list) {
@@ -45,26 +69,15 @@ Status CheckBatch(const JournalBatch& batch) {
   for (const JournalBatch::Fork& fork : batch.forks) {
     RETURN_IF_ERROR(CheckSessionId(fork.session.id));
   }
-  for (const EventRecord& event : batch.events) {
-    if (event.kind.empty()) {
-      return InvalidArgumentError("event " + std::to_string(event.seq) + " of session '" +
-                                  event.session + "' has no kind");
-    }
-    RETURN_IF_ERROR(CheckJsonObject(event.payload, kEventBytesMax)
-                        .WithContext("event " + std::to_string(event.seq) + " ('" + event.kind +
-                                     "') of session '" + event.session + "'"));
+  for (const JournalBatch::Import& import : batch.imports) {
+    RETURN_IF_ERROR(CheckSessionId(import.session.id));
+    RETURN_IF_ERROR(CheckJsonObject(import.session.settings, kSettingsBytesMax)
+                        .WithContext("settings of session '" + import.session.id + "'"));
+    for (const EventRecord& event : import.events) RETURN_IF_ERROR(CheckEvent(event));
+    RETURN_IF_ERROR(CheckTokens(import.tokens));
   }
-  for (const TokenRun& run : batch.tokens) {
-    const bool negative =
-        std::any_of(run.ids.begin(), run.ids.end(), [](int32_t id) { return id < 0; });
-    if (negative || (!run.logits_hashes.empty() && run.logits_hashes.size() != run.ids.size())) {
-      return InvalidArgumentError(
-          "tokens of session '" + run.session + "' at " + std::to_string(run.begin) +
-          ": expected ids >= 0 and no logits hashes or one per id, got " +
-          std::to_string(run.logits_hashes.size()) + " hashes for " +
-          std::to_string(run.ids.size()) + " ids" + (negative ? " and a negative id" : ""));
-    }
-  }
+  for (const EventRecord& event : batch.events) RETURN_IF_ERROR(CheckEvent(event));
+  for (const TokenRun& run : batch.tokens) RETURN_IF_ERROR(CheckTokens(run));
   for (const JournalBatch::RequestAnswer& answer : batch.answers) {
     if (answer.request_id.empty()) return InvalidArgumentError("an answer has no request id");
     RETURN_IF_ERROR(CheckJson(answer.answer, kAnswerBytesMax)
@@ -74,10 +87,10 @@ Status CheckBatch(const JournalBatch& batch) {
 }
 
 bool IsEmpty(const JournalBatch& batch) {
-  return batch.create_sessions.empty() && batch.forks.empty() && batch.rewinds.empty() &&
-         batch.selects.empty() && batch.pins.empty() && batch.update_sessions.empty() &&
-         batch.tokens.empty() && batch.events.empty() && batch.delete_sessions.empty() &&
-         batch.answers.empty();
+  return batch.create_sessions.empty() && batch.imports.empty() && batch.forks.empty() &&
+         batch.rewinds.empty() && batch.selects.empty() && batch.pins.empty() &&
+         batch.update_sessions.empty() && batch.tokens.empty() && batch.events.empty() &&
+         batch.delete_sessions.empty() && batch.answers.empty();
 }
 
 std::span<const uint64_t> Part(const std::vector<uint64_t>& hashes, size_t begin, size_t count) {
@@ -168,6 +181,7 @@ Status Journal::Impl::Finish(Status written, Durability durability) {
 
 Status Journal::Impl::Write(const JournalBatch& batch) {
   for (const auto& session : batch.create_sessions) RETURN_IF_ERROR(CreateSession(session));
+  for (const auto& import : batch.imports) RETURN_IF_ERROR(ImportSession(import));
   for (const auto& fork : batch.forks) RETURN_IF_ERROR(ForkSession(fork));
   for (const auto& rewind : batch.rewinds) RETURN_IF_ERROR(RewindSession(rewind));
   for (const auto& select : batch.selects) RETURN_IF_ERROR(SelectTimeline(select));
@@ -179,6 +193,15 @@ Status Journal::Impl::Write(const JournalBatch& batch) {
   RETURN_IF_ERROR(WriteBack(touched));
   for (const auto& session : batch.delete_sessions) RETURN_IF_ERROR(DeleteSession(session));
   return WriteAnswers(batch);
+}
+
+Status Journal::Impl::ImportSession(const JournalBatch::Import& import) {
+  RETURN_IF_ERROR(CreateSession(import.session));
+  Touched touched;
+  RETURN_IF_ERROR(ReplayImport(
+      import, [&](const TokenRun& run) { return AppendTokens(touched, run); },
+      [&](const EventRecord& event) { return AppendEvent(touched, event); }));
+  return WriteBack(touched);
 }
 
 Result<TimelineRow*> Journal::Impl::Touch(Touched& touched, const std::string& id) {

@@ -67,6 +67,7 @@ class Journal::Impl {
 
   // journal_sessions.cc
   Result<SessionKeys> FindSession(std::string_view id);
+  Status ImportSession(const JournalBatch::Import& import);
   Status CreateSession(const SessionRecord& session);
   Status UpdateSession(const SessionRecord& session);
   Status PinSession(const JournalBatch::Pin& pin);

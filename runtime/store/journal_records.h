@@ -89,6 +89,14 @@ struct TimelinePoint {
 struct JournalBatch {
   std::vector<SessionRecord> create_sessions;
 
+  /// A session with its whole history at once, as an archive gave it.
+  struct Import {
+    SessionRecord session;
+    TokenRun tokens;                  ///< All of them, from 0; `session` isn't read.
+    std::vector<EventRecord> events;  ///< From 1; their `tokens` are kept. `session` isn't read.
+  };
+  std::vector<Import> imports;
+
   struct Fork {
     SessionRecord session;  ///< Id, title, created_ms. Its settings are the origin's, shared.
     TimelinePoint from;

@@ -1,6 +1,7 @@
 #include "runtime/store/kv_store.h"
 
 #include <algorithm>
+#include <tuple>
 #include <utility>
 
 #include "runtime/store/block_codec.h"
@@ -260,8 +261,9 @@ Result<std::vector<CheckpointEntry>> KvStore::ListCheckpoints(std::span<const Bl
                                             return true;
                                           }));
   }
-  std::stable_sort(entries.begin(), entries.end(),
-                   [](const auto& a, const auto& b) { return a.position < b.position; });
+  std::sort(entries.begin(), entries.end(), [](const auto& a, const auto& b) {
+    return std::tie(a.position, a.tail_hash) < std::tie(b.position, b.tail_hash);
+  });
   return entries;
 }
 

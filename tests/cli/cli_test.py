@@ -162,6 +162,15 @@ class Cli(unittest.TestCase):
         self.assertEqual(run("sessions", "delete", "one", *store).returncode, 2)  # nobody to ask
         self.assertEqual(sessions("delete", "one", "--yes")["turns"], 2)
         self.assertEqual([view["session"] for view in sessions("list")], ["kid"])
+        archive = self.folder / "kid.baleen"
+        exported = sessions("export", "kid", archive)
+        self.assertEqual(exported["path"], str(archive))
+        self.assertEqual(sessions("export", "kid", archive, code=1)["error"]["code"],
+                         "ALREADY_EXISTS")
+        imported = sessions("import", archive, "--as", "twin")
+        self.assertEqual(imported["session"]["tokens"], sessions("show", "kid")["tokens"])
+        self.assertEqual(sessions("import", self.folder / "nothing", code=1)["error"]["code"],
+                         "NOT_FOUND")
         self.assertEqual(sessions("verify")["problems"], [])
 
 

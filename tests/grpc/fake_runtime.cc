@@ -341,6 +341,28 @@ Result<CompactReport> FakeRuntime::Compact() {
   return CompactReport{9, 3, 8, 2};
 }
 
+Result<ExportView> FakeRuntime::ExportSession(const std::string& session, const std::string& path,
+                                              const PortProgress& /*progress*/) {
+  ASSIGN_OR_RETURN(const SessionView found, GetSession(session));
+  return ExportView{path, 1, 2, found.tokens, 3, 4, 5, {"a note"}};
+}
+
+Result<ImportView> FakeRuntime::ImportSession(const ImportRequest& request,
+                                              const PortProgress& /*progress*/) {
+  CreateSessionRequest create;
+  create.session = request.session;
+  create.settings.workspace = request.workspace;
+  ImportView view;
+  ASSIGN_OR_RETURN(view.session, CreateSession(create));
+  view.events = 1;
+  view.tokens = 2;
+  view.blocks = 3;
+  view.checkpoints = 4;
+  view.kv_taken = request.trust_kv;
+  view.notes = {request.path, request.request_id};
+  return view;
+}
+
 Result<VerifyReport> FakeRuntime::Verify(const std::string& session) {
   const Lock lock(mutex_);
   RETURN_IF_ERROR(TakeFailure());

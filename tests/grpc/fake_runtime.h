@@ -90,6 +90,10 @@ class FakeRuntime final : public Runtime {
                                          const std::string& turn) override;
   Result<BackupReport> Backup(const std::string& path) override;
   Result<CompactReport> Compact() override;
+  Result<ExportView> ExportSession(const std::string& session, const std::string& path,
+                                   const PortProgress& progress) override;
+  Result<ImportView> ImportSession(const ImportRequest& request,
+                                   const PortProgress& progress) override;
   Result<VerifyReport> Verify(const std::string& session) override;
   Result<RuntimeStats> Stats() override;
 

@@ -38,6 +38,8 @@ constexpr const char* kMethods[] = {"/baleen.v1.Sessions/CreateSession",
                                     "/baleen.v1.Admin/Compact",
                                     "/baleen.v1.Sessions/PrefetchSession",
                                     "/baleen.v1.Sessions/ReleaseSession",
+                                    "/baleen.v1.Admin/ExportSession",
+                                    "/baleen.v1.Admin/ImportSession",
                                     "/baleen.v1.Sessions/DeleteSession"};
 
 /// Serving status as in health.proto: 1 SERVING, 2 NOT_SERVING; 0: no answer.

@@ -213,6 +213,29 @@ TEST_CASE("Search, explain, backup and compact carry every field both ways") {
   CHECK(fetched->reused_disk == 150);
   CHECK(fetched->reasons == std::vector<std::string>{"cold"});
   CHECK(f.remote->ReleaseSession("s")->session == "s");
+
+  const auto exported = f.remote->ExportSession("s", "/a/file", {});
+  REQUIRE(exported.ok());
+  CHECK(exported->path == "/a/file");
+  CHECK(exported->bytes == 1);
+  CHECK(exported->events == 2);
+  CHECK(exported->blocks == 3);
+  CHECK(exported->blocks_missing == 4);
+  CHECK(exported->checkpoints == 5);
+  CHECK(exported->notes == std::vector<std::string>{"a note"});
+  CHECK(f.remote->ExportSession("s", "relative", {}).status().code() ==
+        StatusCode::kInvalidArgument);
+  ImportRequest import{"/a/file", "moved", "/w", true, "r1"};
+  const auto imported = f.remote->ImportSession(import, {});
+  REQUIRE(imported.ok());
+  CHECK(imported->session.session == "moved");
+  CHECK(imported->session.settings.workspace == "/w");
+  CHECK(imported->events == 1);
+  CHECK(imported->tokens == 2);
+  CHECK(imported->blocks == 3);
+  CHECK(imported->checkpoints == 4);
+  CHECK(imported->kv_taken);
+  CHECK(imported->notes == std::vector<std::string>{"/a/file", "r1"});
 }
 
 TEST_CASE("Turns round trip with sampling, usage and failure") {

@@ -14,6 +14,7 @@
 #include "runtime/store/files.h"
 #include "runtime/store/journal.h"
 #include "runtime/store/journal_codec.h"
+#include "runtime/store/journal_import.h"
 #include "runtime/store/memory/memory_registry.h"
 
 namespace baleen {
@@ -89,6 +90,10 @@ Status CheckShapes(const JournalBatch& batch) {
       RETURN_IF_ERROR(CheckSessionId(session.id));
       RETURN_IF_ERROR(CheckJsonObject(session.settings, kSettingsBytesMax));
     }
+  }
+  for (const JournalBatch::Import& import : batch.imports) {
+    RETURN_IF_ERROR(CheckSessionId(import.session.id));
+    RETURN_IF_ERROR(CheckJsonObject(import.session.settings, kSettingsBytesMax));
   }
   for (const JournalBatch::Fork& fork : batch.forks) {
     RETURN_IF_ERROR(CheckSessionId(fork.session.id));
@@ -166,6 +171,7 @@ class BatchWriter {
       before_[id] = found == tables_.sessions.end() ? std::nullopt : std::optional(found->second);
     };
     for (const auto& session : batch.create_sessions) keep(session.id);
+    for (const auto& import : batch.imports) keep(import.session.id);
     for (const auto& fork : batch.forks) keep(fork.session.id);
     for (const auto& rewind : batch.rewinds) keep(rewind.to.session);
     for (const auto& select : batch.selects) keep(select.session);
@@ -189,6 +195,12 @@ class BatchWriter {
 
   Status Apply(const JournalBatch& batch) {
     for (const auto& session : batch.create_sessions) RETURN_IF_ERROR(Add(session, {}));
+    for (const auto& import : batch.imports) {
+      RETURN_IF_ERROR(Add(import.session, {}));
+      RETURN_IF_ERROR(ReplayImport(
+          import, [this](const TokenRun& run) { return Append(run); },
+          [this](const EventRecord& event) { return Append(event); }));
+    }
     for (const auto& fork : batch.forks) RETURN_IF_ERROR(Fork(fork));
     for (const auto& rewind : batch.rewinds) RETURN_IF_ERROR(Rewind(rewind));
     for (const auto& select : batch.selects) {
