@@ -529,12 +529,16 @@ Result<RuntimeStats> LocalRuntime::Stats() {
   stats.arithmetic_id = model_->arithmetic_id();
   stats.model_path = options_.model_path;
   stats.notes = notes_;
-  ASSIGN_OR_RETURN(const KvStoreCounters counters, kv_->Counters());
-  stats.kv_blocks = counters.blocks;
-  stats.kv_block_bytes = counters.block_bytes;
-  stats.kv_write_amplification = counters.WriteAmplification();
-  stats.kv_blocks_found = counters.blocks_found;
-  stats.kv_blocks_missed = counters.blocks_missed;
+  // A damaged cache is worth a note, not a server that can't say how it is.
+  if (const auto counters = kv_->Counters(); counters.ok()) {
+    stats.kv_blocks = counters->blocks;
+    stats.kv_block_bytes = counters->block_bytes;
+    stats.kv_write_amplification = counters->WriteAmplification();
+    stats.kv_blocks_found = counters->blocks_found;
+    stats.kv_blocks_missed = counters->blocks_missed;
+  } else {
+    stats.notes.push_back("the KV store could not be counted: " + counters.status().message());
+  }
   RETURN_IF_ERROR(CountTimelines(&stats));
   return stats;
 }

@@ -178,10 +178,13 @@ std::set<int64_t> LostByPowerCut(int64_t number, int64_t skipped_sync, Cut cut, 
 
 }  // namespace
 
-TEST_CASE("KvStoreSurvivesEveryFaultOfItsDisk") {
+namespace {
+
+/// Faults at every `stride`th operation of the scenario.
+void SweepFaults(int64_t stride) {
   const auto operations = Operations();
   int64_t faults = 0;
-  for (int64_t number = 0; number < std::ssize(operations); ++number) {
+  for (int64_t number = 0; number < std::ssize(operations); number += stride) {
     const auto& operation = operations[static_cast<size_t>(number)];
     CAPTURE(number, DiskOpName(operation.op), operation.path);
     OneFault(number, Fault::kIoError);
@@ -190,19 +193,30 @@ TEST_CASE("KvStoreSurvivesEveryFaultOfItsDisk") {
     OneFault(number, operation.op == DiskOp::kWrite ? others[number % 3] : Fault::kNoSpace);
     faults += 2;
   }
-  std::cout << "KV store: " << faults << " faults at " << operations.size() << " operations\n";
+  std::cout << "KV store: " << faults << " faults over " << operations.size() << " operations\n";
 }
 
-TEST_CASE("KvStoreKeepsWhatItFlushedThroughAPowerCutAtAnyOperation") {
+/// A power cut at every `stride`th operation of the scenario.
+void SweepPowerCuts(int64_t stride) {
   const auto operations = Operations();
   std::mt19937_64 random(20261127);
-  for (int64_t number = 0; number < std::ssize(operations); ++number) {
+  for (int64_t number = 0; number < std::ssize(operations); number += stride) {
     const auto& operation = operations[static_cast<size_t>(number)];
     CAPTURE(number, DiskOpName(operation.op), operation.path);
     const Cut cut = number % 3 == 0 ? Cut::kNothing : Cut::kSome;
     CAPTURE(static_cast<int>(cut));
     REQUIRE(LostByPowerCut(number, -1, cut, Reopening::kMust, random).empty());
   }
+}
+
+}  // namespace
+
+// All of them take minutes: a sample in every run, each operation in the long one.
+TEST_CASE("KvStoreSurvivesFaultsOfItsDisk") { SweepFaults(4); }
+TEST_CASE("KvStoreSurvivesEveryFaultOfItsDisk", "[.long]") { SweepFaults(1); }
+TEST_CASE("KvStoreKeepsWhatItFlushedThroughAPowerCut") { SweepPowerCuts(8); }
+TEST_CASE("KvStoreKeepsWhatItFlushedThroughAPowerCutAtAnyOperation", "[.long]") {
+  SweepPowerCuts(1);
 }
 
 TEST_CASE("WithoutAnyOneSyncOfAFileTheKvStoreWouldLoseWhatItFlushed") {
