@@ -26,6 +26,8 @@ struct StepReport {
   bool validated = false;  ///< After this step; then:
   double validation_loss = 0;
   double validation_accuracy = 0;
+  bool gated = false;  ///< A gate was asked after this step; then:
+  double gate_accuracy = 0;
 
   /// Of the assistant's tokens (weight 1); 0 if there are none.
   double answer_loss() const;

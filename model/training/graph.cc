@@ -5,20 +5,12 @@
 #include <string>
 #include <utility>
 
+#include "model/training/best_ops.h"
 #include "model/training/documents.h"
-#include "model/training/ops/op_table.h"
 #include "model/training/pass.h"
 
 namespace baleen::training {
 namespace {
-
-const OpTable<float>& BestOps(Arithmetic arithmetic) {
-  const bool bf16 = arithmetic == Arithmetic::kBfloat16;
-  for (const OpTable<float>* ops : {bf16 ? Avx512Bf16Ops() : nullptr, Avx512Ops(), Avx2Ops()}) {
-    if (ops != nullptr) return *ops;
-  }
-  return *PortableOps();
-}
 
 Result<GraphOptions> Resolve(GraphOptions options, const ModelConfig& config) {
   if (options.window == 0) options.window = config.window;

@@ -61,7 +61,7 @@ bool Optimiser::UsesMuon(const Parameter& parameter) const {
 void Optimiser::Step(const Gradients& gradients, const StepRates& rates,
                      const std::vector<bool>& frozen, kernels::cpu::ThreadPool& pool,
                      ParameterSet* parameters) {
-  scratch_.resize(static_cast<size_t>(pool.threads()));
+  scratch_.resize(static_cast<size_t>(pool.threads()), Orthogonaliser(options_.arithmetic));
   const std::span<Parameter> all = parameters->all();
   for (size_t p = 0; p < all.size(); ++p) {
     if (!frozen[p]) ++moments_[p].steps;

@@ -20,6 +20,7 @@ struct OptimiserOptions {
   bool muon_for_matrices = true;
   MuonOptions muon;
   AdamWOptions adamw;
+  Arithmetic arithmetic = Arithmetic::kFloat32;  ///< Of the orthogonalisation.
 };
 
 struct StepRates {

@@ -5,47 +5,43 @@
 #include <utility>
 
 namespace baleen::training {
-namespace {
 
-// out [rows, cols] = x [rows, inner] . y [inner, cols]
-void Multiply(const float* x, const float* y, int64_t rows, int64_t inner, int64_t cols,
-              float* out) {
-  for (int64_t r = 0; r < rows; ++r) {
-    float* to = out + r * cols;
-    for (int64_t c = 0; c < cols; ++c) to[c] = 0;
-    for (int64_t k = 0; k < inner; ++k) {
-      const float factor = x[r * inner + k];
-      const float* from = y + k * cols;
-      for (int64_t c = 0; c < cols; ++c) to[c] += factor * from[c];
-    }
-  }
-}
-
-// out [rows, rows] = x . x'
-void Gram(const float* x, int64_t rows, int64_t inner, float* out) {
-  for (int64_t r = 0; r < rows; ++r) {
-    for (int64_t s = 0; s <= r; ++s) {
-      float sum = 0;
-      for (int64_t k = 0; k < inner; ++k) sum += x[r * inner + k] * x[s * inner + k];
-      out[r * rows + s] = out[s * rows + r] = sum;
-    }
-  }
-}
-
-}  // namespace
-
+// x_ <- a x + (b xx' + c (xx')^2) x
 void Orthogonaliser::Step(int64_t n, int64_t m, float a, float b, float c) {
-  Gram(x_.data(), n, m, gram_.data());
-  Multiply(gram_.data(), gram_.data(), n, n, n, squared_.data());
+  GemmParams<float> gram{.m = n, .n = n, .k = m, .pack = pack_.data()};
+  gram.a = gram.b = x_.data();
+  gram.a_row = gram.b_col = m;
+  gram.a_col = gram.b_row = 1;
+  gram.c = gram_.data();
+  gram.c_row = n;
+  ops_->gemm(gram);
+
+  GemmParams<float> square{.m = n, .n = n, .k = n, .pack = pack_.data()};
+  square.a = square.b = gram_.data();
+  square.a_row = square.b_row = n;
+  square.a_col = square.b_col = 1;
+  square.c = polynomial_.data();
+  square.c_row = n;
+  square.alpha = c;
+  ops_->gemm(square);
   for (int64_t i = 0; i < n * n; ++i) {
-    const auto at = static_cast<size_t>(i);
-    gram_[at] = b * gram_[at] + c * squared_[at];
+    polynomial_[static_cast<size_t>(i)] += b * gram_[static_cast<size_t>(i)];
   }
-  Multiply(gram_.data(), x_.data(), n, n, m, next_.data());
+
   for (int64_t i = 0; i < n * m; ++i) {
-    const auto at = static_cast<size_t>(i);
-    next_[at] += a * x_[at];
+    next_[static_cast<size_t>(i)] = a * x_[static_cast<size_t>(i)];
   }
+  GemmParams<float> product{.m = n, .n = m, .k = n, .pack = pack_.data()};
+  product.a = polynomial_.data();
+  product.a_row = n;
+  product.a_col = 1;
+  product.b = x_.data();
+  product.b_row = m;
+  product.b_col = 1;
+  product.c = next_.data();
+  product.c_row = m;
+  product.accumulate = true;
+  ops_->gemm(product);
   std::swap(x_, next_);
 }
 
@@ -57,7 +53,8 @@ void Orthogonaliser::Run(const float* in, int64_t rows, int64_t cols,
   x_.resize(static_cast<size_t>(n * m));
   next_.resize(static_cast<size_t>(n * m));
   gram_.resize(static_cast<size_t>(n * n));
-  squared_.resize(static_cast<size_t>(n * n));
+  polynomial_.resize(static_cast<size_t>(n * n));
+  pack_.resize(kGemmPackElements);
   double squares = 0;
   for (int64_t i = 0; i < n * m; ++i) squares += static_cast<double>(in[i]) * in[i];
   const auto scale = static_cast<float>(squares > 0 ? 1.0 / std::sqrt(squares) : 0.0);

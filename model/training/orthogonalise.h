@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "model/training/best_ops.h"
+
 namespace baleen::training {
 
 /// Steps of the hybrid iteration X <- aX + b(XX')X + c(XX')^2 X.
@@ -18,6 +20,10 @@ struct NewtonSchulzSteps {
 /// Threads: one call at a time; owns its scratch.
 class Orthogonaliser {
  public:
+  /// kBfloat16: products of bf16 operands, which the iteration tolerates.
+  explicit Orthogonaliser(Arithmetic arithmetic = Arithmetic::kFloat32)
+      : ops_(&BestOps(arithmetic)) {}
+
   /// Shapes: in and out [rows, cols]; may be the same memory. A zero matrix stays zero.
   /// Cost: 2 n^2 (2 m + n) operations a step, n and m the smaller and the larger side; no
   /// allocation once the largest shape was seen.
@@ -27,10 +33,12 @@ class Orthogonaliser {
  private:
   void Step(int64_t n, int64_t m, float a, float b, float c);
 
-  std::vector<float> x_;        // [n, m], n <= m
-  std::vector<float> next_;     // [n, m]
-  std::vector<float> gram_;     // [n, n]
-  std::vector<float> squared_;  // [n, n]
+  const OpTable<float>* ops_;
+  std::vector<float> x_;           // [n, m], n <= m
+  std::vector<float> next_;        // [n, m]
+  std::vector<float> gram_;        // [n, n]
+  std::vector<float> polynomial_;  // [n, n]
+  std::vector<float> pack_;        // The product's scratch.
 };
 
 }  // namespace baleen::training

@@ -333,6 +333,7 @@ Result<TrainConfig> TrainConfig::FromJson(std::string_view json, const std::stri
   fields.Text("tokenizer", &config.tokenizer);
   fields.Number("routing_bias_rate", &config.routing_bias_rate, 0, 1);
   fields.Choice("arithmetic", {"float32", "bfloat16"}, &config.arithmetic);
+  config.optimiser.arithmetic = config.arithmetic;
   for (const char* key : {"model", "start", "optimiser", "schedule", "stages", "validation",
                           "guards", "checkpoint", "export"}) {
     fields.Find(key);

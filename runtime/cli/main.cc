@@ -3,6 +3,7 @@
 #include <iostream>
 
 #include "runtime/cli/flags.h"
+#include "runtime/cli/train_command.h"
 
 namespace cli = baleen::cli;
 
@@ -14,7 +15,8 @@ int main(int argc, char** argv) {
   int exit_code = cli::kExitOk;
   for (const cli::Registrar add :
        {&cli::AddServe, &cli::AddChat, &cli::AddRun, &cli::AddSessions, &cli::AddGenerate,
-        &cli::AddLogits, &cli::AddText, &cli::AddModel, &cli::AddBench, &cli::AddCorpus}) {
+        &cli::AddLogits, &cli::AddText, &cli::AddModel, &cli::AddBench, &cli::AddCorpus,
+        &cli::AddTrain}) {
     add(app, &exit_code);
   }
   try {

@@ -34,7 +34,7 @@ class Cli(unittest.TestCase):
         text = run("--help").stdout
         self.assertIn("Exit codes", text)
         for command in ("serve", "chat", "run", "sessions", "generate", "logits", "tokenize",
-                        "detokenize", "render", "parse", "inspect", "make-tiny", "bench"):
+                        "detokenize", "render", "parse", "inspect", "make-tiny", "train", "bench"):
             self.assertIn(command, text)
             self.assertEqual(run(command, "--help").returncode, 0, command)
 
@@ -61,6 +61,44 @@ class Cli(unittest.TestCase):
         shown = json.loads(run("inspect", self.model, "--json").stdout)
         self.assertIn("fingerprint", shown)
         self.assertEqual(len(shown["fingerprint"]), 64)
+
+    def training_config(self, name, **changes):
+        model = json.loads((self.model / "config.json").read_text())
+        model.update(vocab_size=128, hidden_size=32, q_lora_rank=16, moe_intermediate_size=32)
+        config = {
+            "model": model,
+            "schedule": {"warmup_steps": 1},
+            "stages": [{"steps": 4, "length": 64, "sources": [{"kind": "synthetic"}]}],
+        }
+        config.update(changes)
+        path = self.folder / name
+        path.write_text(json.dumps(config))
+        return path
+
+    def test_train_stops_resumes_and_leaves_a_model(self):
+        config, out = self.training_config("train.json"), self.folder / "trained"
+        begun = run("train", config, "--out", out, "--steps", 1, "--json", "--threads", 1)
+        self.assertEqual(begun.returncode, 0, begun.stderr)
+        self.assertEqual([json.loads(line)["step"] for line in begun.stdout.splitlines()], [1])
+        self.assertEqual(run("train", config, "--out", out).returncode, 1)
+        ended = run("train", config, "--out", out, "--resume")
+        self.assertEqual(ended.returncode, 0, ended.stderr)
+        self.assertIn("4 of 4 steps done", ended.stdout)
+        self.assertEqual(ended.stderr, "")  # Progress is for terminals.
+        self.assertEqual(len((out / "curves.csv").read_text().splitlines()), 5)
+        self.assertEqual(run("inspect", out / "official").returncode, 0)
+
+    def test_train_plans(self):
+        plan = run("train", self.training_config("plan.json"), "--plan", "--json")
+        self.assertEqual(plan.returncode, 0, plan.stderr)
+        plan = json.loads(plan.stdout)
+        self.assertEqual(plan["tokens"], 4 * 64)
+        self.assertGreater(plan["stages"][0]["tokens_per_second"], 0)
+
+    def test_train_refuses_by_field(self):
+        failed = run("train", self.training_config("bad.json", stage=[]), "--out", self.folder / "x")
+        self.assertEqual(failed.returncode, 1)
+        self.assertIn("stage: expected one of the fields", failed.stderr)
 
     def test_logits_do_not_depend_on_chunk_or_threads(self):
         ids = self.folder / "ids.json"

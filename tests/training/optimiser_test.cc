@@ -31,12 +31,12 @@ double LargestDifference(const std::vector<float>& got, const std::vector<double
 }
 
 // Ten fp32 steps with rounding errors of a few ulp each, which the fast steps multiply by up
-// to 3.4445 while a singular value is small. Measured: 1e-6, and 6e-6 for the rank-deficient
-// matrix.
-constexpr double kOrthogonalTolerance = 1.5e-5;
+// to 3.4445 while a singular value is small. Measured: at most 4e-7.
+constexpr double kOrthogonalTolerance = 4e-6;
 
 TEST_CASE("NewtonSchulzMatchesTheFloat64Goldens") {
-  for (const auto& golden : Goldens()["orthogonalise"]) {
+  const nlohmann::json goldens = Goldens();
+  for (const auto& golden : goldens["orthogonalise"]) {
     const auto in = golden["in"].get<std::vector<float>>();
     std::vector<float> out(in.size());
     Orthogonaliser orthogonaliser;
@@ -48,7 +48,7 @@ TEST_CASE("NewtonSchulzMatchesTheFloat64Goldens") {
 }
 
 TEST_CASE("NewtonSchulzDependsOnEachKindOfStep") {
-  const auto golden = Goldens()["orthogonalise"][5];
+  const nlohmann::json golden = Goldens()["orthogonalise"][5];
   const auto in = golden["in"].get<std::vector<float>>();
   std::vector<float> out(in.size());
   Orthogonaliser orthogonaliser;
@@ -56,6 +56,22 @@ TEST_CASE("NewtonSchulzDependsOnEachKindOfStep") {
     orthogonaliser.Run(in.data(), golden["rows"], golden["cols"], steps, out.data());
     CHECK(LargestDifference(out, golden["out"].get<std::vector<double>>()) >
           10 * kOrthogonalTolerance);
+  }
+}
+
+// The iteration corrects itself: a step's rounding to 8 bits is what the last stable step leaves,
+// and singular values stay near 1.
+TEST_CASE("NewtonSchulzToleratesBf16Products") {
+  const nlohmann::json goldens = Goldens();
+  for (const auto& golden : goldens["orthogonalise"]) {
+    if (golden["rows"] == 8) continue;  // A singular value of 1e-5 isn't raised alike.
+    const auto in = golden["in"].get<std::vector<float>>();
+    std::vector<float> out(in.size());
+    Orthogonaliser orthogonaliser(Arithmetic::kBfloat16);
+    orthogonaliser.Run(in.data(), golden["rows"], golden["cols"], {}, out.data());
+    const double difference = LargestDifference(out, golden["out"].get<std::vector<double>>());
+    INFO(golden["rows"] << " x " << golden["cols"] << ": " << difference);
+    CHECK(difference < 0.05);
   }
 }
 
@@ -67,7 +83,8 @@ TEST_CASE("ZeroStaysZeroWhenOrthogonalised") {
 }
 
 TEST_CASE("MuonStepsMatchTheFloat64Goldens") {
-  for (const auto& golden : Goldens()["steps"]) {
+  const nlohmann::json goldens = Goldens();
+  for (const auto& golden : goldens["steps"]) {
     auto weights = golden["weights"].get<std::vector<float>>();
     std::vector<float> momentum(weights.size());
     Orthogonaliser orthogonaliser;
