@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <string_view>
+#include <tuple>
 
 #include "model/checkpoint/shape.h"
 
@@ -50,8 +51,9 @@ Optimiser::Optimiser(const ParameterSet& parameters, const OptimiserOptions& opt
       jobs_.push_back({p, -1, 20.0 * static_cast<double>(parameter.value.size())});
     }
   }
-  std::stable_sort(jobs_.begin(), jobs_.end(),
-                   [](const Job& a, const Job& b) { return a.cost > b.cost; });
+  std::sort(jobs_.begin(), jobs_.end(), [](const Job& a, const Job& b) {
+    return std::tuple(-a.cost, a.parameter, a.matrix) < std::tuple(-b.cost, b.parameter, b.matrix);
+  });
 }
 
 bool Optimiser::UsesMuon(const Parameter& parameter) const {
