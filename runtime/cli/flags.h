@@ -58,5 +58,6 @@ void AddText(CLI::App& app, int* exit_code);
 void AddModel(CLI::App& app, int* exit_code);
 void AddBench(CLI::App& app, int* exit_code);
 void AddCorpus(CLI::App& app, int* exit_code);
+void AddEval(CLI::App& app, int* exit_code);
 
 }  // namespace baleen::cli

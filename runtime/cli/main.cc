@@ -16,7 +16,7 @@ int main(int argc, char** argv) {
   for (const cli::Registrar add :
        {&cli::AddServe, &cli::AddChat, &cli::AddRun, &cli::AddSessions, &cli::AddGenerate,
         &cli::AddLogits, &cli::AddText, &cli::AddModel, &cli::AddBench, &cli::AddCorpus,
-        &cli::AddTrain}) {
+        &cli::AddTrain, &cli::AddEval}) {
     add(app, &exit_code);
   }
   try {

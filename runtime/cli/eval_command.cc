@@ -1,0 +1,104 @@
+// `baleen eval`: how often a model does what it should, with intervals.
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <memory>
+
+#include "runtime/cli/flags.h"
+#include "runtime/evaluation/evaluation.h"
+
+namespace baleen::cli {
+namespace {
+
+struct EvalFlags {
+  evaluation::EvaluationOptions options;
+  std::string csv;
+  bool json = false;
+};
+
+/// A folder of its own that goes with the command.
+class ScratchFolder {
+ public:
+  ScratchFolder() {
+    std::string name = (std::filesystem::temp_directory_path() / "baleen-eval-XXXXXX").string();
+    if (mkdtemp(name.data()) != nullptr) path_ = name;
+  }
+  ScratchFolder(const ScratchFolder&) = delete;
+  ScratchFolder& operator=(const ScratchFolder&) = delete;
+  ~ScratchFolder() {
+    std::error_code ignored;
+    if (!path_.empty()) std::filesystem::remove_all(path_, ignored);
+  }
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+void ShowProgress(const evaluation::Row& row, int64_t wanted) {
+  std::fprintf(stderr, "\r\033[K%s / %s: %lld", row.task.c_str(), row.variant.c_str(),
+               static_cast<long long>(row.total));
+  if (wanted > 0) std::fprintf(stderr, " of %lld", static_cast<long long>(wanted));
+}
+
+Status RunEvaluation(EvalFlags flags) {
+  const ScratchFolder scratch;
+  if (scratch.path().empty()) return UnavailableError("eval: no temporary folder can be made");
+  flags.options.scratch = scratch.path();
+  RETURN_IF_ERROR(flags.options.Validate());
+  ModelOptions model_options;
+  model_options.threads = flags.options.threads;
+  ASSIGN_OR_RETURN(const auto model, Model::Open(flags.options.model_path, model_options));
+  const bool progress = isatty(STDERR_FILENO) != 0;
+  const auto rows =
+      evaluation::Evaluate(*model, flags.options,
+                           progress ? evaluation::Progress(ShowProgress) : evaluation::Progress());
+  if (progress) std::fputs("\r\033[K", stderr);
+  if (!rows.ok()) return rows.status();
+  std::cout << (flags.json ? evaluation::RowsJson(*rows) + "\n" : evaluation::RowsTable(*rows));
+  if (flags.csv.empty()) return OkStatus();
+  std::ofstream file(flags.csv, std::ios::binary);
+  file << evaluation::RowsCsv(*rows);
+  file.close();
+  return file ? OkStatus() : UnavailableError("eval: '" + flags.csv + "' can't be written");
+}
+
+}  // namespace
+
+void AddEval(CLI::App& app, int* exit_code) {
+  auto flags = std::make_shared<EvalFlags>();  // owners: the callback below
+  evaluation::EvaluationOptions& options = flags->options;
+  CLI::App* command = app.add_subcommand(
+      "eval", "How often a model does what it should, on conversations it never saw");
+  command->add_option("--model", options.model_path, "Checkpoint folder")->required();
+  std::string names;
+  for (const std::string& name : evaluation::TaskNames())
+    names += (names.empty() ? "" : ",") + name;
+  command->add_option("--tasks", options.tasks, "Of " + names + "; default: all")->delimiter(',');
+  command->add_option("--count", options.count, "Calls, answers, needles ... per row")
+      ->capture_default_str();
+  command->add_option("--seed", options.seed, "Another seed, another test")->capture_default_str();
+  command->add_option("--lengths", options.needle_tokens, "Tokens before a needle is asked for")
+      ->delimiter(',')
+      ->capture_default_str();
+  command->add_option("--text", options.texts,
+                      "File whose held-out paragraphs get a perplexity; may be repeated");
+  command->add_flag("--constrained", options.probe.constrained,
+                    "Mask tokens by the grammar of the tools (not in the task agent)");
+  command->add_option("--reply-tokens", options.probe.reply_tokens_max, "Bound of one reply")
+      ->capture_default_str();
+  command->add_option("--threads", options.threads, "0: one per core");
+  command->add_option("--csv", flags->csv, "Write the rows to this file, too");
+  command->add_flag("--json", flags->json, "Rows as JSON");
+  command->callback([flags, exit_code] {
+    const Status status = RunEvaluation(*flags);
+    *exit_code = status.ok() ? kExitOk : Fail(status, flags->json);
+  });
+}
+
+}  // namespace baleen::cli
