@@ -193,6 +193,16 @@ class Run {
     return Keep(&text);
   }
 
+  Status Draft() {
+    Result<Row> row = EvaluateDraft(options_, progress_);
+    const bool asked = !options_.tasks.empty();
+    if (!row.ok()) {
+      return !asked && row.status().reason() == "NO_DRAFT_BLOCK" ? OkStatus() : row.status();
+    }
+    rows_.push_back(std::move(row).value());
+    return OkStatus();
+  }
+
   Status Agent() {
     ASSIGN_OR_RETURN(const std::vector<Row> rows, EvaluateAgent(options_, progress_));
     rows_.insert(rows_.end(), rows.begin(), rows.end());
@@ -252,10 +262,10 @@ struct Task {
   Status (Run::*run)();
 };
 
-constexpr Task kTasks[] = {{"calls", &Run::Calls},           {"chains", &Run::Chains},
-                           {"answers", &Run::Answers},       {"refusals", &Run::Refusals},
-                           {"lookups", &Run::Lookups},       {"needles", &Run::Needles},
-                           {"perplexity", &Run::Perplexity}, {"agent", &Run::Agent}};
+constexpr Task kTasks[] = {
+    {"calls", &Run::Calls},           {"chains", &Run::Chains},   {"answers", &Run::Answers},
+    {"refusals", &Run::Refusals},     {"lookups", &Run::Lookups}, {"needles", &Run::Needles},
+    {"perplexity", &Run::Perplexity}, {"draft", &Run::Draft},     {"agent", &Run::Agent}};
 
 }  // namespace
 

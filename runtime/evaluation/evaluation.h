@@ -23,8 +23,9 @@ struct EvaluationOptions {
   std::vector<int64_t> needle_tokens = {400, 4096};
   /// Files whose held-out paragraphs give "perplexity / text".
   std::vector<std::string> texts;
-  std::string model_path;  ///< For the task "agent", which opens it in a runtime of its own.
-  std::string scratch;     ///< An empty folder for the task "agent".
+  /// For the tasks "draft" and "agent", which open it themselves.
+  std::string model_path;
+  std::string scratch;  ///< An empty folder for the task "agent".
   int threads = 0;
   int64_t turn_timeout_ms = 120'000;
   ProbeOptions probe;
@@ -33,7 +34,7 @@ struct EvaluationOptions {
   Status Validate() const;
 };
 
-/// calls, chains, answers, refusals, lookups, needles, perplexity, agent.
+/// calls, chains, answers, refusals, lookups, needles, perplexity, draft, agent.
 std::vector<std::string> TaskNames();
 
 /// Told after each step: which row, and how far it is.
@@ -43,6 +44,11 @@ using Progress = std::function<void(const Row& row, int64_t wanted)>;
 /// Errors: INVALID_ARGUMENT (options), those of the model and of the runtime.
 Result<std::vector<Row>> Evaluate(Model& model, const EvaluationOptions& options,
                                   const Progress& progress);
+
+/// How often the draft block (MTP) proposes the token that comes, over held-out replies, at least
+/// `options.count` tokens. Computed by the training graph: the engine doesn't run the block.
+/// Errors: FAILED_PRECONDITION with reason NO_DRAFT_BLOCK; those of Checkpoint::Open.
+Result<Row> EvaluateDraft(const EvaluationOptions& options, const Progress& progress);
 
 /// End to end: tasks over real files in `options.scratch`, through a session with the default agent
 /// and the built-in tools. A row per goal.

@@ -1,6 +1,7 @@
 // An evaluation of a tiny random model: it runs, is reproducible, and counts what was written.
 #include "runtime/evaluation/evaluation.h"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <cstdlib>
 #include <cstring>
@@ -8,24 +9,32 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "model/checkpoint/checkpoint.h"
 #include "model/checkpoint/write_checkpoint.h"
 #include "model/random_weights.h"
 #include "model/text/tokenizer.h"
+#include "model/training/corpus/conversation_source.h"
 #include "model/training/corpus/tasks.h"
+#include "model/training/graph.h"
+#include "model/training/sample_packer.h"
 #include "tests/testing/temp_directory.h"
 #include "tests/testing/test_paths.h"
 
 namespace baleen::evaluation {
 namespace {
 
-/// Random weights of a model that likes to end: the head's row of EOS is three times as long.
+/// Random weights of a model that likes to end: the head's row of EOS is three times as long, or
+/// the only one that isn't zero.
 class EndingWeights final : public WeightSource {
  public:
-  EndingWeights(const ModelConfig& config, uint64_t seed)
+  EndingWeights(const ModelConfig& config, uint64_t seed, bool nothing_else)
       : random_(config, seed, RandomStorage::kFloat32) {
     head_ = *random_.Find("head.weight");
     bytes_.assign(head_.bytes.begin(), head_.bytes.end());
     const auto row = static_cast<size_t>(config.hidden) * sizeof(float);
+    if (nothing_else) {
+      std::fill(bytes_.begin() + static_cast<int64_t>(2 * row), bytes_.end(), std::byte{0});
+    }
     for (size_t at = row; at < 2 * row; at += sizeof(float)) {
       float value = 0;
       std::memcpy(&value, bytes_.data() + at, sizeof(value));
@@ -47,22 +56,24 @@ class EndingWeights final : public WeightSource {
   std::vector<std::byte> bytes_;
 };
 
-/// A checkpoint with Krill's tokenizer, written once.
+/// A checkpoint of three layers with Krill's tokenizer.
+std::string WriteModel(const std::string& path, int64_t draft_blocks, bool ends_only) {
+  ModelConfig config = TinyConfig(2048);
+  config.layers = 3;
+  config.layer_kinds.resize(3);
+  config.mtp_layers = draft_blocks;
+  const Status written = WriteCheckpoint(EndingWeights(config, 5, ends_only), path, {});
+  INFO(written.ToString());
+  REQUIRE(written.ok());
+  std::filesystem::copy_file(std::string(kSourceDir) + "/model/krill/tokenizer.json",
+                             path + "/tokenizer.json");
+  return path;
+}
+
+/// Without a draft block; written once.
 const std::string& ModelFolder() {
   static const TempDirectory folder;
-  static const std::string path = [] {
-    const std::string made = folder.File("model");
-    ModelConfig config = TinyConfig(2048);
-    config.layers = 3;
-    config.layer_kinds.resize(3);
-    config.mtp_layers = 0;
-    const Status written = WriteCheckpoint(EndingWeights(config, 5), made, {});
-    INFO(written.ToString());
-    REQUIRE(written.ok());
-    std::filesystem::copy_file(std::string(kSourceDir) + "/model/krill/tokenizer.json",
-                               made + "/tokenizer.json");
-    return made;
-  }();
+  static const std::string path = WriteModel(folder.File("model"), 0, false);
   return path;
 }
 
@@ -193,6 +204,46 @@ TEST_CASE("Every task runs on a random model, and its rows follow from the seed"
   CHECK((*again)[0].perplexity == first->perplexity);
   options.seed = 2;
   CHECK(Evaluate(TestModel(), options, {})->at(0).perplexity != first->perplexity);
+}
+
+TEST_CASE("The draft block's row counts what training counts", "[evaluation]") {
+  const TempDirectory folder;
+  EvaluationOptions options = SmallOptions(folder.path());
+  options.count = 1;  // One batch.
+  options.model_path = WriteModel(folder.File("drafting"), 1, true);
+  const auto row = EvaluateDraft(options, {});
+  INFO(row.status().ToString());
+  REQUIRE(row.ok());
+  const auto checkpoint = Checkpoint::Open(options.model_path, {}).value();
+  const auto parameters = training::ParameterSet::FromSource(*checkpoint).value();
+  training::ConversationOptions conversations;
+  conversations.tokenizer = options.model_path + "/tokenizer.json";
+  conversations.seed = options.seed;
+  conversations.split = training::Split::kEvaluation;
+  conversations.tokens_max = 1536;
+  const auto source = training::ConversationSource::Open(conversations).value();
+  training::SamplePacker packer(source.get(), {1, 1536, 2048, 20, training::LongSamples::kSkip});
+  training::GraphOptions graph_options;
+  graph_options.quantise = true;
+  graph_options.indexer = training::IndexerStage::kSparse;
+  graph_options.mtp_weight = 1;
+  training::Gradients gradients(parameters);
+  training::LossReport report;
+  const auto graph = training::Graph::Make(checkpoint->config()).value();
+  REQUIRE(graph
+              ->ForwardBackward(parameters, packer.Next().value(), graph_options, {}, &gradients,
+                                &report)
+              .ok());
+  CHECK(row->total == report.mtp_targets);
+  CHECK(row->correct == report.mtp_correct);
+  CHECK(row->total > 50);
+  CHECK(row->correct > 0);  // It proposes EOS or nothing, and every reply ends with one.
+
+  options = SmallOptions(folder.path());
+  options.tasks = {"draft"};
+  const auto refused = Evaluate(TestModel(), options, {});
+  REQUIRE_FALSE(refused.ok());
+  CHECK_THAT(refused.status().message(), Catch::Contains("no draft block"));
 }
 
 TEST_CASE("Options that cannot be are refused by name", "[evaluation]") {
