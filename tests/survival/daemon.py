@@ -2,6 +2,7 @@
 
 Used by crash_test.py and soak.py.
 """
+import itertools
 import json
 import os
 import pathlib
@@ -45,7 +46,17 @@ class Functions:
                 self.symbols.append((match[1], match[2]))
 
     def offsets(self, pattern):
-        return sorted({offset for offset, name in self.symbols if re.match(pattern, name)})
+        found = sorted({offset for offset, name in self.symbols if re.match(pattern, name)})
+        if not found:
+            sys.exit(f"the binary has no function {pattern}")
+        return found
+
+    def targets(self, calls):
+        """As kill_inside wants them: of each (pattern, limits) or (pattern, limits, inner)."""
+        return " ".join(outer + limits + "".join(f"<{call}" for call in chosen)
+                        for pattern, limits, *inner in calls
+                        for outer in self.offsets(pattern)
+                        for chosen in itertools.product(*map(self.offsets, inner)))
 
 
 class Daemon:
@@ -87,6 +98,16 @@ class Daemon:
             self.channel = grpc.insecure_channel(self.address)
             admin = admin_pb2_grpc.AdminStub(self.channel)
         raise Lost()
+
+    def child(self):
+        """Process id of the daemon itself."""
+        own = self.process.pid
+        return int(pathlib.Path(f"/proc/{own}/task/{own}/children").read_text())
+
+    def stats(self):
+        from baleen.v1 import admin_pb2, admin_pb2_grpc
+        return Client.call(admin_pb2_grpc.AdminStub(self.channel).GetStats,
+                           admin_pb2.GetStatsRequest())
 
     def command(self, text):
         try:
@@ -181,6 +202,25 @@ class Client:
             session_id=name, session=sessions_pb2.Session(settings=settings),
             request_id=str(uuid.uuid4())))
 
+    def fork(self, name, fork, tokens=None):
+        """At the head, or after so many tokens."""
+        from baleen.v1 import sessions_pb2
+        request = sessions_pb2.ForkSessionRequest(
+            name=f"sessions/{name}", session_id=fork, request_id=str(uuid.uuid4()))
+        if tokens is not None:
+            request.at.tokens = tokens
+        return self.call(self.sessions.ForkSession, request)
+
+    def delete(self, name):
+        from baleen.v1 import sessions_pb2
+        return self.call(self.sessions.DeleteSession, sessions_pb2.DeleteSessionRequest(
+            name=f"sessions/{name}", request_id=str(uuid.uuid4())))
+
+    def release(self, name):
+        from baleen.v1 import sessions_pb2
+        return self.call(self.sessions.ReleaseSession,
+                         sessions_pb2.ReleaseSessionRequest(name=f"sessions/{name}"))
+
     def get(self, name):
         from baleen.v1 import sessions_pb2
         return self.call(self.sessions.GetSession,
@@ -191,6 +231,10 @@ class Client:
         return self.call(self.turns.StartTurn, turns_pb2.StartTurnRequest(
             parent=f"sessions/{name}", input=[text], tokens_max=tokens, trace_logits=True,
             request_id=str(uuid.uuid4())))
+
+    def turn(self, name):
+        from baleen.v1 import turns_pb2
+        return self.call(self.turns.GetTurn, turns_pb2.GetTurnRequest(name=name))
 
     def tokens(self, name):
         from baleen.v1 import sessions_pb2
@@ -233,7 +277,9 @@ class Story:
         self.events = {}    # seq: (kind, payload)
         self.shown = {}     # item: longest text shown
         self.accepted = ""  # the last turn
+        self.tokens = ([], [])  # ids and hashes that were read
         self.created = False
+        self.deleting = False  # asked for
 
     def hear(self, event):
         if event.seq > 0:
@@ -261,10 +307,10 @@ def item_texts(events, ids, twin):
     return texts
 
 
-def wait_idle(client, name):
+def wait_idle(client, name, pace_s=0.01):
     """Until the session's turn is over."""
     while client.get(name).open_turn:
-        time.sleep(0.01)
+        time.sleep(pace_s)
 
 
 def clean_environment():

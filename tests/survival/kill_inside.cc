@@ -2,11 +2,13 @@
 //
 //   kill_inside PROGRAM ARGUMENTS...      commands on standard input, answers on standard output
 //
-//   inside MICROSECONDS OFFSET[:low-high] ...   waits until a thread calls one of the functions at
-//              these offsets of PROGRAM's file, lets it run for the time and kills; if the function
-//              returned before, again with half the time. low-high: only calls whose fifth integer
-//              argument lies between. Answers "killed OFFSET inside".
-//              "refused": this process may not trace.
+//   inside MICROSECONDS TARGET ...   waits until a thread calls one of the functions, lets it run
+//   for
+//              the time and kills; if the function returned before, again with half the time.
+//              Answers "killed TARGET inside". "refused": this process may not trace.
+//              TARGET is CALL, or CALL<CALL: inside the first function, once its thread has called
+//              the second one in it. CALL is OFFSET, in PROGRAM's file, or OFFSET:n=low-high: only
+//              calls whose nth integer argument (from 1 to 6; its low 32 bits) lies between.
 //   cancel     gives up waiting. Answers "cancelled".
 //   stop       sends SIGTERM and waits for the end.
 //   kill       kills at once. Answers "killed".
@@ -25,6 +27,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <array>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -32,6 +35,7 @@
 #include <fstream>
 #include <map>
 #include <optional>
+#include <set>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -49,11 +53,27 @@ int64_t NowMicroseconds() {
   return now.tv_sec * 1'000'000 + now.tv_nsec / 1000;
 }
 
+struct Call {
+  uint64_t offset = 0;
+  int argument = 0;  ///< 0: any call.
+  uint32_t low = 0;
+  uint32_t high = 0;
+
+  bool Fits(uint64_t called, const user_regs_struct& registers) const {
+    if (called != offset) return false;
+    const std::array arguments = {registers.rdi, registers.rsi, registers.rdx,
+                                  registers.rcx, registers.r8,  registers.r9};
+    if (argument == 0) return true;
+    const auto value = static_cast<uint32_t>(arguments[static_cast<size_t>(argument - 1)]);
+    return value >= low && value <= high;
+  }
+};
+
 struct Target {
   std::string name;  ///< As given.
-  uint64_t offset = 0;
-  uint64_t low = 0;
-  uint64_t high = ~uint64_t{0};
+  std::optional<Call> outer;
+  Call call;
+  std::map<pid_t, uint64_t> returns = {};  ///< Of threads inside `outer`: where it returns to.
 };
 
 class Tracee {
@@ -187,16 +207,19 @@ class Killer {
   explicit Killer(pid_t pid) : pid_(pid) {}
 
   /// True: the program is dead.
-  bool Inside(int64_t delay_us, const std::vector<Target>& targets) {
+  bool Inside(int64_t delay_us, std::vector<Target> targets) {
     Tracee tracee(pid_);
     if (!tracee.Attach()) {
       if (!Ended()) Say("refused");
       return false;
     }
     const auto base = tracee.Base();
-    std::map<uint64_t, const Target*> entries;
-    for (const Target& target : targets) entries[base.value_or(0) + target.offset] = &target;
-    for (const auto& [address, target] : entries) tracee.Break(address);
+    std::set<uint64_t> entries;
+    for (const Target& target : targets) {
+      entries.insert(base.value_or(0) + target.call.offset);
+      if (target.outer) entries.insert(base.value_or(0) + target.outer->offset);
+    }
+    for (const uint64_t address : entries) tracee.Break(address);
     tracee.ContinueAll();
     const Target* inside = nullptr;
     pid_t inside_thread = 0;
@@ -242,31 +265,29 @@ class Killer {
       }
       user_regs_struct registers = tracee.Registers(tid);
       const uint64_t address = registers.rip - 1;
-      const auto entry = entries.find(address);
       registers.rip = address;
       tracee.SetRegisters(tid, registers);
       if (!tracee.IsBreak(address)) {  // Lifted meanwhile.
         tracee.Continue(tid);
         continue;
       }
-      if (address == return_address && entry == entries.end()) {
-        if (tid == inside_thread) {  // Too late: it has returned. Wait for the next call.
-          tracee.Unbreak(return_address);
-          return_address = 0;
-          inside = nullptr;
-          delay_us /= 2;
-          tracee.Continue(tid);
-        } else {
-          tracee.StepOver(tid, address);
-        }
-        continue;
+      if (inside != nullptr && tid == inside_thread && address == return_address) {
+        inside = nullptr;  // Too late: it has returned. Wait for the next call.
+        delay_us /= 2;
       }
-      const bool wanted = entry != entries.end() && inside == nullptr &&
-                          registers.r8 >= entry->second->low && registers.r8 <= entry->second->high;
-      if (wanted) {
-        inside = entry->second;
+      const uint64_t offset = address - base.value_or(0);
+      for (Target& target : targets) {
+        const auto outer = target.returns.find(tid);
+        if (outer != target.returns.end() && outer->second == address) target.returns.erase(outer);
+        if (target.outer && target.outer->Fits(offset, registers)) {
+          target.returns[tid] = tracee.Word(registers.rsp);
+          tracee.Break(target.returns[tid]);
+        }
+        if (inside != nullptr || !target.call.Fits(offset, registers)) continue;
+        if (target.outer && !target.returns.contains(tid)) continue;
+        inside = &target;
         inside_thread = tid;
-        return_address = tracee.Word(registers.rsp);
+        return_address = target.outer ? target.returns[tid] : tracee.Word(registers.rsp);
         tracee.Break(return_address);
         deadline_us = NowMicroseconds() + delay_us;
       }
@@ -309,19 +330,29 @@ class Killer {
   pid_t pid_;
 };
 
+Call ReadCall(const std::string& word) {
+  Call call;
+  call.offset = std::stoull(word, nullptr, 16);
+  const size_t colon = word.find(':');
+  if (colon == std::string::npos) return call;
+  call.argument = std::stoi(word.substr(colon + 1));
+  call.low = static_cast<uint32_t>(std::stoul(word.substr(word.find('=', colon) + 1)));
+  call.high = static_cast<uint32_t>(std::stoul(word.substr(word.find('-', colon) + 1)));
+  return call;
+}
+
 std::vector<Target> ReadTargets(std::istringstream& words) {
   std::vector<Target> targets;
   for (std::string word; words >> word;) {
     Target target;
     target.name = word;
-    target.offset = std::stoull(word, nullptr, 16);
-    const size_t colon = word.find(':');
-    if (colon != std::string::npos) {
-      const size_t dash = word.find('-', colon);
-      target.low = std::stoull(word.substr(colon + 1));
-      target.high = std::stoull(word.substr(dash + 1));
+    const size_t inner = word.find('<');
+    if (inner != std::string::npos) {
+      target.outer = ReadCall(word.substr(0, inner));
+      word = word.substr(inner + 1);
     }
-    targets.push_back(target);
+    target.call = ReadCall(word);
+    targets.push_back(std::move(target));
   }
   return targets;
 }

@@ -49,7 +49,7 @@ class Twin {
     const auto vocab = static_cast<size_t>(model_->config().vocab);
     while (context.ids.size() < ids.size()) {
       const size_t begin = context.ids.size();
-      const size_t count = std::min<size_t>(64, ids.size() - begin);
+      const size_t count = std::min<size_t>(512, ids.size() - begin);
       std::vector<float> logits;
       RETURN_IF_ERROR(model_->Forward(context.cache, std::span(ids).subspan(begin, count),
                                       LogitsWanted::kAll, &logits));
