@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""Draws what `baleen eval --csv FILE` measured. Needs nothing but Python.
+"""Draws what `baleen eval --csv` and `baleen bench resume --csv` measured. Needs nothing but Python.
 
   plot.py needles EVAL.csv OUT.svg     share of needles found, by length of the context and depth
+  plot.py resume CURVE.csv OUT.svg     time of a resume and of a prefill, by length of the context
 """
 import argparse
 import csv
+import math
 import re
 import sys
 
@@ -59,20 +61,75 @@ def draw_needles(needles):
   return "\n".join(parts + ["</svg>\n"])
 
 
+RESUME_LINES = (("prefill_ms", "prefill again", "#c03a2b"), ("resume_ms", "resume, every row", "#2b6cb0"),
+                ("first_token_ms", "resume, to the first token", "#2f855a"))
+
+
+def read_curve(path):
+  """[{column: number}] by length, the shortest first."""
+  with open(path, newline="", encoding="utf-8") as file:
+    points = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+  columns = {"tokens"} | {column for column, _, _ in RESUME_LINES}
+  return sorted((p for p in points if columns <= p.keys()), key=lambda point: point["tokens"])
+
+
+def duration(ms):
+  return f"{ms:g} ms" if ms < 1000 else f"{ms / 1000:g} s"
+
+
+def draw_resume(points):
+  """Both axes logarithmic."""
+  width, height, left, right, top, bottom = 720, 440, 80, 190, 50, 60
+  values = [point[column] for point in points for column, _, _ in RESUME_LINES]
+  low, high = (10 ** f(math.log10(v)) for f, v in ((math.floor, min(values)), (math.ceil, max(values))))
+  first, last = points[0]["tokens"], max(points[-1]["tokens"], points[0]["tokens"] * 2)
+
+  def x(tokens):
+    return left + (width - left - right) * math.log(tokens / first) / math.log(last / first)
+
+  def y(ms):
+    return height - bottom - (height - top - bottom) * math.log(ms / low) / math.log(high / low)
+
+  parts = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
+           f'font-family="sans-serif"><rect width="100%" height="100%" fill="white"/>',
+           text((left + width - right) / 2, 26, "Cold resume beside prefill, by tokens of context", 16)]
+  step = low
+  while step <= high * 1.001:
+    parts.append(f'<line x1="{left}" x2="{width - right}" y1="{y(step):.1f}" y2="{y(step):.1f}" stroke="#ddd"/>')
+    parts.append(text(left - 8, round(y(step) + 4, 1), duration(step), 12, "end"))
+    step *= 10
+  for point in points:
+    parts.append(text(round(x(point["tokens"]), 1), height - bottom + 20,
+                      f'{point["tokens"] / 1024:.4g}K', 11))
+  for column, name, stroke in RESUME_LINES:
+    places = [(round(x(point["tokens"]), 1), round(y(point[column]), 1)) for point in points]
+    line = " ".join(f"{a},{b}" for a, b in places)
+    parts.append(f'<polyline points="{line}" fill="none" stroke="{stroke}" stroke-width="2"/>')
+    parts += [f'<circle cx="{a}" cy="{b}" r="3" fill="{stroke}"/>' for a, b in places]
+    parts.append(text(places[-1][0] + 10, places[-1][1] + 4, name, 12, "start"))
+  return "\n".join(parts + ["</svg>\n"])
+
+
+FIGURES = {
+    "needles": (read_needles, draw_needles, "rows of the task needles; run `baleen eval --tasks needles --csv`"),
+    "resume": (read_curve, draw_resume, "curve of resume times; run `baleen bench resume --csv`"),
+}
+
+
 def main():
   parser = argparse.ArgumentParser(description=__doc__,
                                    formatter_class=argparse.RawDescriptionHelpFormatter)
-  parser.add_argument("figure", choices=["needles"])
+  parser.add_argument("figure", choices=sorted(FIGURES))
   parser.add_argument("csv")
   parser.add_argument("out")
   options = parser.parse_args()
-  needles = read_needles(options.csv)
-  if not needles:
-    print(f"{options.csv} has no rows of the task needles; run `baleen eval --tasks needles --csv`",
-          file=sys.stderr)
+  read, draw, wanted = FIGURES[options.figure]
+  found = read(options.csv)
+  if not found:
+    print(f"{options.csv} has no {wanted}", file=sys.stderr)
     return 1
   with open(options.out, "w", encoding="utf-8") as file:
-    file.write(draw_needles(needles))
+    file.write(draw(found))
   return 0
 
 

@@ -304,5 +304,22 @@ TEST_CASE("Rows are written as CSV, JSON and a table, and drawn", "[evaluation]"
              Catch::StartsWith("<svg") && Catch::Contains("31%") && Catch::Contains("26% - 37%"));
 }
 
+TEST_CASE("A curve of resume times is drawn, and a file without one is refused", "[evaluation]") {
+  const TempDirectory folder;
+  const auto draw = [&](const std::string& rows) {
+    std::ofstream(folder.File("curve.csv")) << rows;
+    const std::string command = std::string("/usr/bin/python3 ") + kSourceDir +
+                                "/examples/plot.py resume " + folder.File("curve.csv") + " " +
+                                folder.File("curve.svg") + " 2>/dev/null";
+    return std::system(command.c_str());
+  };
+  CHECK(draw("task,share\nneedles,1\n") != 0);
+  REQUIRE(draw("tokens,prefill_ms,resume_ms,first_token_ms\n1024,500,8,11\n2048,1100,9,12\n") == 0);
+  std::ifstream file(folder.File("curve.svg"));
+  const std::string svg((std::istreambuf_iterator<char>(file)), {});
+  CHECK_THAT(svg, Catch::StartsWith("<svg") && Catch::Contains("prefill again") &&
+                      Catch::Contains(">2K<") && Catch::Contains(">1 s<"));
+}
+
 }  // namespace
 }  // namespace baleen::evaluation
