@@ -1,118 +1,87 @@
 #!/usr/bin/env python3
-"""Draws what `baleen eval --csv` and `baleen bench resume --csv` measured. Needs nothing but Python.
+"""Draws what `baleen eval --csv` and `baleen bench resume --csv` measured. Needs matplotlib.
 
-  plot.py needles EVAL.csv OUT.svg     share of needles found, by length of the context and depth
-  plot.py resume CURVE.csv OUT.svg     time of a resume and of a prefill, by length of the context
+  plot.py needles EVAL.csv OUT.png     share of needles found, by length of the context and depth
+  plot.py resume CURVE.csv OUT.png     time of a resume and of a prefill, by length of the context
+
+The suffix of OUT decides the format: png, svg, pdf.
 """
 import argparse
 import csv
-import math
 import re
 import sys
 
-CELL_WIDTH, CELL_HEIGHT, LEFT, TOP = 92, 44, 130, 64
+try:
+  import matplotlib
+except ImportError:
+  sys.exit("plot.py needs matplotlib: apt-get install python3-matplotlib")
+matplotlib.use("Agg")
+matplotlib.rcParams["svg.fonttype"] = "none"  # Words stay words in an SVG.
+import matplotlib.pyplot as pyplot  # noqa: E402 (the backend is chosen first)
+
+CURVES = (("prefill_ms", "prefill again"), ("resume_ms", "resume, every row"),
+          ("first_token_ms", "resume, to the first token"))
 
 
-def read_needles(path):
-  """{(tokens, depth): row} of the task "needles"."""
-  needles = {}
+def read_rows(path):
   with open(path, newline="", encoding="utf-8") as file:
-    for row in csv.DictReader(file):
-      place = re.fullmatch(r"(\d+) tokens, depth ([0-9.]+)", row["variant"])
-      if row["task"] == "needles" and place:
-        needles[int(place.group(1)), float(place.group(2))] = row
-  return needles
+    return list(csv.DictReader(file))
 
 
-def colour(share):
-  """From red through yellow to green."""
-  red = 255 if share < 0.5 else round(255 - (share - 0.5) * 2 * 155)
-  green = round(80 + share * 2 * 150) if share < 0.5 else round(230 - (share - 0.5) * 2 * 50)
-  return f"rgb({red},{green},90)"
+def draw_needles(rows):
+  """A figure, or None without rows of the task "needles"."""
+  cells = {}
+  for row in rows:
+    place = re.fullmatch(r"(\d+) tokens, depth ([0-9.]+)", row.get("variant", ""))
+    if row.get("task") == "needles" and place:
+      cells[int(place.group(1)), float(place.group(2))] = row
+  if not cells:
+    return None
+  lengths = sorted({tokens for tokens, _ in cells})
+  depths = sorted({depth for _, depth in cells})
+  shares = [[float(cells[t, d]["share"]) if (t, d) in cells else float("nan") for t in lengths]
+            for d in depths]
+  figure, axes = pyplot.subplots(figsize=(2.2 + 1.3 * len(lengths), 1.4 + 0.6 * len(depths)))
+  image = axes.imshow(shares, cmap="RdYlGn", vmin=0, vmax=1, aspect="auto")
+  figure.colorbar(image, ax=axes)
+  axes.set_xticks(range(len(lengths)), [f"{tokens:,}" for tokens in lengths])
+  axes.set_yticks(range(len(depths)), [f"{depth:.0%}" for depth in depths])
+  axes.set_xlabel("tokens before the question")
+  axes.set_ylabel("depth of the needle")
+  for (tokens, depth), row in cells.items():
+    axes.text(lengths.index(tokens), depths.index(depth),
+              f"{float(row['share']):.0%}\n{float(row['low']):.0%} - {float(row['high']):.0%}",
+              ha="center", va="center", fontsize=8)
+  total = sum(int(row["total"]) for row in cells.values())
+  axes.set_title(f"Needles found, with the 95 % interval; {total:,} in all", fontsize=10)
+  return figure
 
 
-def text(x, y, words, size=14, anchor="middle"):
-  return f'<text x="{x}" y="{y}" font-size="{size}" text-anchor="{anchor}">{words}</text>'
-
-
-def draw_needles(needles):
-  lengths = sorted({tokens for tokens, _ in needles})
-  depths = sorted({depth for _, depth in needles})
-  width, height = LEFT + CELL_WIDTH * len(lengths) + 20, TOP + CELL_HEIGHT * len(depths) + 40
-  parts = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
-           f'font-family="sans-serif"><rect width="100%" height="100%" fill="white"/>',
-           text(width / 2, 24, "Needles found, with the 95 % interval", 16)]
-  for column, tokens in enumerate(lengths):
-    parts.append(text(LEFT + CELL_WIDTH * (column + 0.5), TOP - 10, f"{tokens:,} tokens"))
-  for line, depth in enumerate(depths):
-    parts.append(text(LEFT - 10, TOP + CELL_HEIGHT * (line + 0.6), f"depth {depth:.0%}", anchor="end"))
-    for column, tokens in enumerate(lengths):
-      row = needles.get((tokens, depth))
-      if row is None:
-        continue
-      x, y, share = LEFT + CELL_WIDTH * column, TOP + CELL_HEIGHT * line, float(row["share"])
-      parts.append(f'<rect x="{x}" y="{y}" width="{CELL_WIDTH - 2}" height="{CELL_HEIGHT - 2}" '
-                   f'fill="{colour(share)}"/>')
-      parts.append(text(x + CELL_WIDTH / 2, y + 18, f"{share:.0%}"))
-      parts.append(text(x + CELL_WIDTH / 2, y + 34,
-                        f"{float(row['low']):.0%} - {float(row['high']):.0%}", 11))
-  total = sum(int(row["total"]) for row in needles.values())
-  parts.append(text(width / 2, height - 12, f"{total:,} needles in all", 12))
-  return "\n".join(parts + ["</svg>\n"])
-
-
-RESUME_LINES = (("prefill_ms", "prefill again", "#c03a2b"), ("resume_ms", "resume, every row", "#2b6cb0"),
-                ("first_token_ms", "resume, to the first token", "#2f855a"))
-
-
-def read_curve(path):
-  """[{column: number}] by length, the shortest first."""
-  with open(path, newline="", encoding="utf-8") as file:
-    points = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
-  columns = {"tokens"} | {column for column, _, _ in RESUME_LINES}
-  return sorted((p for p in points if columns <= p.keys()), key=lambda point: point["tokens"])
-
-
-def duration(ms):
-  return f"{ms:g} ms" if ms < 1000 else f"{ms / 1000:g} s"
-
-
-def draw_resume(points):
-  """Both axes logarithmic."""
-  width, height, left, right, top, bottom = 720, 440, 80, 190, 50, 60
-  values = [point[column] for point in points for column, _, _ in RESUME_LINES]
-  low, high = (10 ** f(math.log10(v)) for f, v in ((math.floor, min(values)), (math.ceil, max(values))))
-  first, last = points[0]["tokens"], max(points[-1]["tokens"], points[0]["tokens"] * 2)
-
-  def x(tokens):
-    return left + (width - left - right) * math.log(tokens / first) / math.log(last / first)
-
-  def y(ms):
-    return height - bottom - (height - top - bottom) * math.log(ms / low) / math.log(high / low)
-
-  parts = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
-           f'font-family="sans-serif"><rect width="100%" height="100%" fill="white"/>',
-           text((left + width - right) / 2, 26, "Cold resume beside prefill, by tokens of context", 16)]
-  step = low
-  while step <= high * 1.001:
-    parts.append(f'<line x1="{left}" x2="{width - right}" y1="{y(step):.1f}" y2="{y(step):.1f}" stroke="#ddd"/>')
-    parts.append(text(left - 8, round(y(step) + 4, 1), duration(step), 12, "end"))
-    step *= 10
-  for point in points:
-    parts.append(text(round(x(point["tokens"]), 1), height - bottom + 20,
-                      f'{point["tokens"] / 1024:.4g}K', 11))
-  for column, name, stroke in RESUME_LINES:
-    places = [(round(x(point["tokens"]), 1), round(y(point[column]), 1)) for point in points]
-    line = " ".join(f"{a},{b}" for a, b in places)
-    parts.append(f'<polyline points="{line}" fill="none" stroke="{stroke}" stroke-width="2"/>')
-    parts += [f'<circle cx="{a}" cy="{b}" r="3" fill="{stroke}"/>' for a, b in places]
-    parts.append(text(places[-1][0] + 10, places[-1][1] + 4, name, 12, "start"))
-  return "\n".join(parts + ["</svg>\n"])
+def draw_resume(rows):
+  """A figure, or None without the columns of a curve."""
+  columns = {"tokens"} | {column for column, _ in CURVES}
+  points = sorted(({c: float(row[c]) for c in columns} for row in rows if columns <= row.keys()),
+                  key=lambda point: point["tokens"])
+  if not points:
+    return None
+  figure, axes = pyplot.subplots(figsize=(7, 4.2))
+  tokens = [point["tokens"] for point in points]
+  for column, name in CURVES:
+    axes.plot(tokens, [point[column] for point in points], marker="o", markersize=3, label=name)
+  axes.set_xscale("log", base=2)
+  axes.set_yscale("log")
+  axes.set_xticks(tokens, [f"{t / 1024:.4g}K" for t in tokens], rotation=45)
+  axes.set_xlabel("tokens of context")
+  axes.set_ylabel("ms")
+  axes.grid(True, which="major", alpha=0.3)
+  axes.legend()
+  axes.set_title("Cold resume beside prefill", fontsize=10)
+  return figure
 
 
 FIGURES = {
-    "needles": (read_needles, draw_needles, "rows of the task needles; run `baleen eval --tasks needles --csv`"),
-    "resume": (read_curve, draw_resume, "curve of resume times; run `baleen bench resume --csv`"),
+    "needles": (draw_needles, "rows of the task needles; run `baleen eval --tasks needles --csv`"),
+    "resume": (draw_resume, "curve of resume times; run `baleen bench resume --csv`"),
 }
 
 
@@ -123,13 +92,12 @@ def main():
   parser.add_argument("csv")
   parser.add_argument("out")
   options = parser.parse_args()
-  read, draw, wanted = FIGURES[options.figure]
-  found = read(options.csv)
-  if not found:
+  draw, wanted = FIGURES[options.figure]
+  figure = draw(read_rows(options.csv))
+  if figure is None:
     print(f"{options.csv} has no {wanted}", file=sys.stderr)
     return 1
-  with open(options.out, "w", encoding="utf-8") as file:
-    file.write(draw(found))
+  figure.savefig(options.out, dpi=110, bbox_inches="tight")
   return 0
 
 
