@@ -44,6 +44,9 @@ struct RuntimeOptions {
   int64_t tool_wait_ms_max = 10 * 60 * 1000;  ///< For a host tool whose host is away.
   int64_t running_turns_max = 64;
   int64_t input_bytes_max = 64 << 20;
+  /// Opens a journal that has lost acknowledged commits, if the earlier state is whole; else that
+  /// is refused (DATA_LOSS/JOURNAL_BEHIND).
+  bool accept_earlier_journal = false;
 
   Status Validate() const;
 };

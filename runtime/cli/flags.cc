@@ -69,6 +69,9 @@ void AddEngineOptions(CLI::App& app, RuntimeOptions& options) {
   app.add_option("--row-wait-ms", options.row_wait_ms,
                  "How long a step waits for rows from the disk before other sequences go first")
       ->capture_default_str();
+  app.add_flag("--accept-earlier-journal", options.accept_earlier_journal,
+               "Go on from an earlier state, if it is whole, when the journal's log has lost what "
+               "was acknowledged; without it, that is refused");
   app.add_flag("!--no-mmap", options.map_weights, "Read the weights instead of mapping the files");
 }
 

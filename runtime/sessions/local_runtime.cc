@@ -197,7 +197,9 @@ Result<std::unique_ptr<Runtime>> LocalRuntime::Open(const RuntimeOptions& option
   ASSIGN_OR_RETURN(runtime->directory_, DataDirectory::Open(options.data_dir));
   JournalOptions journal;
   journal.path = runtime->directory_->journal_path();
+  journal.accept_earlier_state = options.accept_earlier_journal;
   ASSIGN_OR_RETURN(runtime->writer_, Journal::Open(journal));
+  runtime->notes_ = runtime->writer_->notes();
   journal.read_only = true;
   ASSIGN_OR_RETURN(runtime->reader_, Journal::Open(journal));
   KvStoreOptions kv;

@@ -4,8 +4,10 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <optional>
 
 #include "runtime/store/files.h"
+#include "runtime/store/journal_anchor.h"
 #include "runtime/store/journal_codec.h"
 #include "runtime/store/journal_impl.h"
 #include "runtime/store/journal_import.h"
@@ -14,19 +16,26 @@
 namespace baleen {
 namespace {
 
-// The log is copied into the database file every so many pages (16 MiB) ...
+/// The log is copied into the database file when it has this many bytes ...
+constexpr int64_t kLogBytes = 16 << 20;
 constexpr const char* kSetup =
-    "PRAGMA wal_autocheckpoint = 4096;"
     // ... and cut back to this after, so that one large batch doesn't leave a large file for ever.
     "PRAGMA journal_size_limit = 67108864;"
     "PRAGMA cell_size_check = ON;"
     "PRAGMA temp_store = MEMORY;"
     "PRAGMA mmap_size = 0;";
 
-Status CheckPath(const JournalOptions& options) {
+/// `expected`: an anchor says that there was a journal.
+Status CheckPath(const JournalOptions& options, bool expected) {
   struct stat file = {};
-  if (options.path.empty()) return InvalidArgumentError("journal path is empty; name a file");
   if (stat(options.path.c_str(), &file) != 0) {
+    if (errno == ENOENT && expected) {
+      return DataLossError(
+          "journal '" + options.path + "' is missing, but '" + options.path +
+              "-anchor' tells of one; restore the data directory from a backup, or remove that "
+              "file too to begin empty",
+          "JOURNAL_MISSING");
+    }
     if (errno == ENOENT && !options.read_only) return EnsureFile(options.path);
     return FileError(errno, "open journal", options.path);
   }
@@ -103,15 +112,57 @@ std::span<const uint64_t> Part(const std::vector<uint64_t>& hashes, size_t begin
 Journal::Journal(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Journal::~Journal() = default;
 
+const std::vector<std::string>& Journal::notes() const { return impl_->notes; }
+
 Result<std::unique_ptr<Journal>> Journal::Open(const JournalOptions& options) {
-  RETURN_IF_ERROR(CheckPath(options));
+  if (options.path.empty()) return InvalidArgumentError("journal path is empty; name a file");
+  // A reader has a writer beside it, which has checked, or reads what is left on its own account.
+  std::optional<AnchorRecord> anchored;
+  bool damaged = false;
+  if (!options.read_only) {
+    ASSIGN_OR_RETURN(anchored, JournalAnchor::Read(options.path, &damaged));
+  }
+  RETURN_IF_ERROR(CheckPath(options, anchored.has_value()));
+  const uint64_t boot = BootHash(options.boot_id);
+  Status behind;
+  if (anchored.has_value()) {
+    ASSIGN_OR_RETURN(const LogExtent log, WalkLogFile(options.path + "-wal"));
+    behind = CheckLog(*anchored, log, anchored->boot == boot && boot != 0, options.path);
+    if (!behind.ok() && !options.accept_earlier_state) return behind;
+  }
   ASSIGN_OR_RETURN(auto database, Sqlite::Open({.path = options.path,
                                                 .read_only = options.read_only,
                                                 .busy_timeout_ms = options.busy_timeout_ms,
                                                 .vfs = options.vfs}));
+  if (anchored.has_value()) database->SetLogOnClose(Sqlite::LogOnClose::kKeep);
   RETURN_IF_ERROR(database->Exec(kSetup));
-  RETURN_IF_ERROR(PrepareSchema(*database, options.read_only));
-  if (!options.read_only) {
+  RETURN_IF_ERROR(PrepareSchema(
+      *database, {.read_only = options.read_only, .must_exist = anchored.has_value()}));
+  std::unique_ptr<Journal> journal(new Journal(std::make_unique<Impl>(std::move(database))));
+  if (options.read_only) return journal;
+  if (!behind.ok()) RETURN_IF_ERROR(journal->AcceptEarlierState(behind));
+  if (damaged) {
+    journal->impl_->notes.push_back("'" + options.path +
+                                    "-anchor' was damaged and is written anew: whether the "
+                                    "journal's log had lost its end could not be told");
+  }
+  RETURN_IF_ERROR(journal->impl_->BeginWriting(options, boot));
+  return journal;
+}
+
+Status Journal::AcceptEarlierState(const Status& behind) {
+  ASSIGN_OR_RETURN(const JournalReport report, Verify(""));
+  if (!report.problems.empty()) {
+    return DataLossError(behind.message() + "; that state is not whole: " + report.problems[0] +
+                             "; restore a backup",
+                         "JOURNAL_BEHIND");
+  }
+  impl_->notes.push_back("an earlier state was accepted: " + behind.message());
+  return OkStatus();
+}
+
+Status Journal::Impl::BeginWriting(const JournalOptions& options, uint64_t boot) {
+  {
     // Also for a backup, which SQLite writes in another mode. Opens the log, whose directory entry
     // is synced here: SQLite syncs it too, but ignores the error.
     ASSIGN_OR_RETURN(Query mode, database->Prepare("PRAGMA journal_mode = WAL"));
@@ -122,14 +173,35 @@ Result<std::unique_ptr<Journal>> Journal::Open(const JournalOptions& options) {
                                      "); put it on a local file system");
     }
     RETURN_IF_ERROR(mode.Run());
-    RETURN_IF_ERROR(SyncDirectory(DirectoryOf(options.path)));
-    // The kernel may be the only one who knows what an earlier process left in the log: after a
-    // sync that failed it forgets what it could not write. Recovery stops at the first such page,
-    // and what was appended behind it would be lost with the power. So the log is emptied into the
-    // file first.
-    RETURN_IF_ERROR(database->Exec("PRAGMA wal_checkpoint(TRUNCATE)"));
   }
-  return std::unique_ptr<Journal>(new Journal(std::make_unique<Impl>(std::move(database))));
+  RETURN_IF_ERROR(SyncDirectory(DirectoryOf(options.path)));
+  database->CopyLogAfter(kLogBytes);
+  ASSIGN_OR_RETURN(anchor, JournalAnchor::Open(options.path, options.vfs, boot));
+  // The kernel may be the only one who knows what an earlier process left in the log: after a
+  // sync that failed it forgets what it could not write. Recovery stops at the first such page,
+  // and what was appended behind it would be lost with the power. So the log is emptied into the
+  // file first.
+  return EmptyLog();
+}
+
+Journal::Impl::~Impl() {
+  if (anchor == nullptr) return;
+  sqlite3_busy_timeout(database->handle(), 0);
+  EmptyLog().IgnoreError("the log stays, and the next Open tries again");
+}
+
+Status Journal::Impl::EmptyLog() {
+  // Were the log removed before the anchor knows, the next Open would miss it.
+  database->SetLogOnClose(Sqlite::LogOnClose::kKeep);
+  ASSIGN_OR_RETURN(const int64_t frames, database->CopyLog());
+  if (frames < 0) return OkStatus();
+  LogSalts salts;
+  if (frames > 0) {
+    ASSIGN_OR_RETURN(salts, database->ReadLogSalts());
+  }
+  RETURN_IF_ERROR(anchor->Emptied(frames, salts));
+  database->SetLogOnClose(Sqlite::LogOnClose::kRemove);
+  return database->Exec("PRAGMA wal_checkpoint(TRUNCATE)");
 }
 
 Status Journal::Commit(const JournalBatch& batch, Durability durability) {
@@ -143,9 +215,14 @@ Status Journal::Commit(const JournalBatch& batch, Durability durability) {
 
 Status Journal::Sync() {
   RETURN_IF_ERROR(impl_->broken);
+  if (impl_->anchor == nullptr) return FailedPreconditionError("the journal is open read-only");
   const Status status = impl_->database->SyncLog();
-  if (!status.ok())
-    impl_->broken = status.WithContext("an earlier sync failed; reopen the journal");
+  if (status.ok()) {
+    impl_->anchor->Synced();
+    return status;
+  }
+  impl_->anchor->SyncFailed();
+  impl_->broken = status.WithContext("an earlier sync failed; reopen the journal");
   return status;
 }
 
@@ -159,7 +236,13 @@ Status Journal::Impl::SetSynced(bool wanted) {
 
 Status Journal::Impl::Finish(Status written, Durability durability) {
   if (written.ok()) written = database->Exec("COMMIT");
-  if (written.ok()) return written;
+  if (written.ok()) {
+    const int64_t frames = database->TakeLogFrames();
+    const auto salts = database->ReadLogSalts();
+    // Without them the anchor stays behind, which is no fault of the commit.
+    if (frames > 0 && salts.ok()) anchor->Committed(frames, *salts, durability);
+    return written;
+  }
   if (database->InTransaction()) {
     database->Exec("ROLLBACK").IgnoreError("the first error is reported");
   }
@@ -168,6 +251,7 @@ Status Journal::Impl::Finish(Status written, Durability durability) {
     // committed. A write in its place makes the caller's error the truth. And since the kernel
     // drops what it could not write, earlier unsynced commits may be gone too: no writes from here
     // on.
+    anchor->SyncFailed();
     SetSynced(false).IgnoreError("the first error is reported");
     const std::string same = "PRAGMA user_version = " + std::to_string(kJournalVersion);
     database->Exec(same.c_str()).IgnoreError("the first error is reported");

@@ -21,10 +21,14 @@ class Journal {
  public:
   /// Creates the file if absent (not when read-only); its directory entry is power-safe after.
   /// Errors: FAILED_PRECONDITION (a newer schema version; locked by another process),
-  /// DATA_LOSS (not a journal, or damaged), PERMISSION_DENIED, RESOURCE_EXHAUSTED (disk full),
+  /// DATA_LOSS (not a journal, or damaged; JOURNAL_BEHIND: acknowledged commits are gone, which
+  /// accept_earlier_state puts up with), PERMISSION_DENIED, RESOURCE_EXHAUSTED (disk full),
   /// INVALID_ARGUMENT (a directory), NOT_FOUND (no parent directory; read-only and absent).
   static Result<std::unique_ptr<Journal>> Open(const JournalOptions& options);
   ~Journal();
+
+  /// What Open found and mended, for whoever runs this.
+  const std::vector<std::string>& notes() const;
 
   /// Writes the whole batch or nothing. kSynced makes every earlier commit power-safe too, also
   /// when the batch is empty. After any error nothing of the batch is visible, here or after
@@ -94,6 +98,8 @@ class Journal {
 
  private:
   explicit Journal(std::unique_ptr<Impl> impl);
+  /// Verifies an earlier state before anything is changed. Errors: DATA_LOSS (it isn't whole).
+  Status AcceptEarlierState(const Status& behind);
   std::unique_ptr<Impl> impl_;
 };
 

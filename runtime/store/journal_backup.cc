@@ -23,7 +23,7 @@ Status Journal::Compact() {
   ASSIGN_OR_RETURN(const int64_t pages, impl_->database->IntOf("PRAGMA page_count"));
   ASSIGN_OR_RETURN(const int64_t unused, impl_->database->IntOf("PRAGMA freelist_count"));
   if (unused >= 16 && unused >= pages / 4) RETURN_IF_ERROR(impl_->database->Exec("VACUUM"));
-  return impl_->database->Exec("PRAGMA wal_checkpoint(TRUNCATE)");
+  return impl_->EmptyLog();
 }
 
 Result<int64_t> Journal::BytesOnDisk() {

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "runtime/store/journal.h"
+#include "runtime/store/journal_anchor.h"
 #include "runtime/store/sqlite.h"
 
 namespace baleen {
@@ -43,6 +44,8 @@ struct SessionKeys {
 class Journal::Impl {
  public:
   explicit Impl(std::unique_ptr<Sqlite> opened) : database(std::move(opened)) {}
+  /// A writer empties the log into the file; where that fails, the log stays for the next Open.
+  ~Impl();
 
   /// The current timeline of a session as a commit sees it; written back once, at its end.
   using Touched = std::map<std::string, TimelineRow, std::less<>>;
@@ -50,6 +53,10 @@ class Journal::Impl {
   Status SetSynced(bool synced);
   Status Write(const JournalBatch& batch);
   Status Finish(Status written, Durability durability);
+  /// The rest of Open, for writers.
+  Status BeginWriting(const JournalOptions& options, uint64_t boot);
+  /// Copies the log into the file and cuts it to nothing, unless others are in the way.
+  Status EmptyLog();
   Status NoSession(std::string_view id) const;
 
   // journal.cc
@@ -109,6 +116,8 @@ class Journal::Impl {
   Status AppendSegment(int64_t timeline, int64_t from, int64_t to, TokenRun* run);
 
   std::unique_ptr<Sqlite> database;
+  std::unique_ptr<JournalAnchor> anchor;  ///< Null: read-only.
+  std::vector<std::string> notes;
   bool synced = true;  ///< PRAGMA synchronous is FULL (SQLite's default), not NORMAL.
   Status broken;       ///< Not OK once a sync failed.
 };

@@ -146,6 +146,10 @@ struct JournalOptions {
   int busy_timeout_ms = 5000;
   /// Name of a registered SQLite VFS; empty: the system's. The seam for injected faults.
   std::string vfs = {};
+  /// Opens a journal whose log has lost acknowledged commits, if the earlier state is whole.
+  bool accept_earlier_state = false;
+  /// Name of this run of the machine, which a power cut ends; empty: the system's.
+  std::string boot_id = {};
 };
 
 /// What Verify found.

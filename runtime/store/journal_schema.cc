@@ -134,12 +134,14 @@ Status MigrateSchema(Sqlite& database, int64_t from, int64_t target,
                             std::to_string(from) + " to " + std::to_string(target));
 }
 
-Status PrepareSchema(Sqlite& database, bool read_only) {
+Status PrepareSchema(Sqlite& database, SchemaOptions options) {
   ASSIGN_OR_RETURN(int64_t application, database.IntOf("PRAGMA application_id"));
   ASSIGN_OR_RETURN(int64_t version, database.IntOf("PRAGMA user_version"));
   ASSIGN_OR_RETURN(const int64_t tables, database.IntOf("SELECT count(*) FROM sqlite_schema"));
   if (tables == 0 && application == 0 && version == 0) {
-    if (read_only) return NotAJournal(database.path(), "the file is empty");
+    if (options.read_only || options.must_exist) {
+      return NotAJournal(database.path(), "the file is empty");
+    }
     RETURN_IF_ERROR(CreateSchema(database));
     ASSIGN_OR_RETURN(application, database.IntOf("PRAGMA application_id"));
     ASSIGN_OR_RETURN(version, database.IntOf("PRAGMA user_version"));
@@ -157,7 +159,7 @@ Status PrepareSchema(Sqlite& database, bool read_only) {
   }
   if (version < 1) return NotAJournal(database.path(), "version " + std::to_string(version));
   if (version == kJournalVersion) return OkStatus();
-  if (read_only) {
+  if (options.read_only) {
     return FailedPreconditionError("journal '" + database.path() + "' has the older version " +
                                    std::to_string(version) +
                                    "; open it for writing once, which migrates it");

@@ -34,10 +34,15 @@ const char* JournalSchema();
 /// A row that is damaged stays so, and is reported when it is read.
 Status MigrateFrom1(Sqlite& database);
 
+struct SchemaOptions {
+  bool read_only = false;
+  bool must_exist = false;  ///< An empty file is one that lost what it held.
+};
+
 /// Brings an open database to the current version: creates the schema in an empty file, migrates an
 /// older one (after a backup beside it, "<path>.v<N>-backup"), all in one synced transaction.
 /// Errors: DATA_LOSS (not a journal), FAILED_PRECONDITION (newer version; older one and read-only).
-Status PrepareSchema(Sqlite& database, bool read_only);
+Status PrepareSchema(Sqlite& database, SchemaOptions options);
 
 /// What PrepareSchema does to an older version, with any table of migrations (for tests).
 /// Errors: INTERNAL if the table has no way to `target`; the file is then unchanged.

@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <utility>
@@ -202,15 +203,64 @@ Result<int64_t> Sqlite::IntOf(const char* sql) {
 }
 
 Status Sqlite::SyncLog() {
-  // In WAL mode this is the log's own file object: its xSync is what a FULL commit calls.
+  // The log's own file object: its xSync is what a FULL commit calls.
+  ASSIGN_OR_RETURN(sqlite3_file* const log, LogFile());
+  const int sync_rc = log->pMethods->xSync(log, SQLITE_SYNC_NORMAL);
+  return sync_rc == SQLITE_OK ? OkStatus() : SqliteError(sync_rc, nullptr, path_);
+}
+
+void Sqlite::CopyLogAfter(int64_t bytes) {
+  const auto page_bytes = IntOf("PRAGMA page_size");
+  log_frames_max_ = bytes / (page_bytes.ok() ? *page_bytes : 4096);
+  sqlite3_wal_hook(
+      handle_,
+      [](void* self, sqlite3* handle, const char* name, int frames) {
+        auto& connection = *static_cast<Sqlite*>(self);
+        connection.log_frames_ = frames;
+        // As SQLite's own: the commit is done, and what fails here is tried again after the next.
+        if (frames >= connection.log_frames_max_) {
+          sqlite3_wal_checkpoint_v2(handle, name, SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
+        }
+        return SQLITE_OK;
+      },
+      this);
+}
+
+Result<sqlite3_file*> Sqlite::LogFile() {
   sqlite3_file* log = nullptr;
   const int rc = sqlite3_file_control(handle_, "main", SQLITE_FCNTL_JOURNAL_POINTER, &log);
   if (rc != SQLITE_OK) return SqliteError(rc, handle_, path_);
   if (log == nullptr || log->pMethods == nullptr) {
     return InternalError("journal '" + path_ + "': the write-ahead log is not open");
   }
-  const int sync_rc = log->pMethods->xSync(log, SQLITE_SYNC_NORMAL);
-  return sync_rc == SQLITE_OK ? OkStatus() : SqliteError(sync_rc, nullptr, path_);
+  return log;
+}
+
+Result<LogSalts> Sqlite::ReadLogSalts() {
+  ASSIGN_OR_RETURN(sqlite3_file* const log, LogFile());
+  unsigned char salts[8] = {};
+  const int rc = log->pMethods->xRead(log, salts, sizeof(salts), 16);  // in the log's header
+  if (rc != SQLITE_OK) return SqliteError(rc, nullptr, path_);
+  const auto big = [&](int at) {
+    return static_cast<uint32_t>(salts[at]) << 24 | static_cast<uint32_t>(salts[at + 1]) << 16 |
+           static_cast<uint32_t>(salts[at + 2]) << 8 | static_cast<uint32_t>(salts[at + 3]);
+  };
+  return LogSalts{big(0), big(4)};
+}
+
+Result<int64_t> Sqlite::CopyLog() {
+  ASSIGN_OR_RETURN(Query copy, Prepare("PRAGMA wal_checkpoint(FULL)"));
+  ASSIGN_OR_RETURN(const bool row, copy.Step());
+  if (!row) return InternalError("journal '" + path_ + "': the log could not be copied");
+  const bool whole = copy.Int(0) == 0 && copy.Int(1) == copy.Int(2);
+  const int64_t frames = copy.Int(1);
+  RETURN_IF_ERROR(copy.Run());
+  return whole ? std::max<int64_t>(frames, 0) : -1;
+}
+
+void Sqlite::SetLogOnClose(LogOnClose what) {
+  const int keep = what == LogOnClose::kKeep ? 1 : 0;
+  sqlite3_db_config(handle_, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep, nullptr);
 }
 
 Status Sqlite::CopyTo(const std::string& path) {

@@ -13,6 +13,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "tools_sdk/status.h"
 
@@ -49,6 +50,14 @@ class Query {
   int bind_rc_ = SQLITE_OK;
 };
 
+/// What tells one filling of a write-ahead log from the next: the first counts up by one each time
+/// that the log is begun anew in place.
+struct LogSalts {
+  uint32_t first = 0;
+  uint32_t second = 0;
+  bool operator==(const LogSalts&) const = default;
+};
+
 /// Threads: one at a time.
 class Sqlite {
  public:
@@ -72,6 +81,19 @@ class Sqlite {
   /// fsync of the write-ahead log through SQLite's own file descriptor (and of its directory entry
   /// if it was not synced before).
   Status SyncLog();
+  /// From now on: after a commit that leaves `bytes` or more in the log, copies it into the file.
+  void CopyLogAfter(int64_t bytes);
+  /// Pages in the log after the newest commit of this connection since the last call; 0: it wrote
+  /// none.
+  int64_t TakeLogFrames() { return std::exchange(log_frames_, 0); }
+  /// Of the log as it is filled now. Errors: INTERNAL (nothing in it).
+  Result<LogSalts> ReadLogSalts();
+  /// Copies all of the log into the file, both synced, and says how many pages it holds; -1: not
+  /// all, since somebody reads an older state or writes.
+  Result<int64_t> CopyLog();
+  enum class LogOnClose { kRemove, kKeep };
+  /// What the last connection that is closed does to the log; SQLite's default is kRemove.
+  void SetLogOnClose(LogOnClose what);
   /// A complete, synced copy as of now in the new file `path`; other connections may write
   /// meanwhile. Errors: ALREADY_EXISTS; a failed copy leaves no file.
   Status CopyTo(const std::string& path);
@@ -81,9 +103,14 @@ class Sqlite {
   const std::string& path() const { return path_; }
 
  private:
+  /// The write-ahead log's, while it is open.
+  Result<sqlite3_file*> LogFile();
+
   Sqlite(sqlite3* handle, std::string path) : handle_(handle), path_(std::move(path)) {}
   sqlite3* handle_;
   std::string path_;
+  int64_t log_frames_ = 0;
+  int64_t log_frames_max_ = 0;
   std::map<const char*, sqlite3_stmt*> statements_;
 };
 

@@ -201,7 +201,7 @@ class Walk {
 
   void CloseAndOpen() {
     journal_.reset();
-    journal_ = Must(Journal::Open({.path = folder_->File("journal.db"), .vfs = vfs_->name()}));
+    Open();
     ++ends_;
     Compare();
     since_sync_ = {model_};  // Closing copied the log into the file, synced.
@@ -213,6 +213,7 @@ class Walk {
     disk_->PowerCut(next->path(), cut, random_);
     journal_.reset();
     vfs_.reset();
+    if (cut != Cut::kEverything) ++power_cuts_;
     OpenIn(std::move(next));
     ++ends_;
     const auto report = Must(journal_->Verify(""));
@@ -236,8 +237,16 @@ class Walk {
     folder_ = std::move(folder);
     disk_ = std::make_unique<FaultyDisk>(folder_->path());
     vfs_ = std::make_unique<FaultVfs>(disk_.get());
-    journal_ = Must(Journal::Open({.path = folder_->File("journal.db"), .vfs = vfs_->name()}));
+    Open();
     if (since_sync_.empty()) since_sync_ = {model_};
+  }
+
+  void Open() {
+    JournalOptions options;
+    options.path = folder_->File("journal.db");
+    options.vfs = vfs_->name();
+    options.boot_id = "run " + std::to_string(power_cuts_);
+    journal_ = Must(Journal::Open(options));
   }
 
   std::mt19937_64 random_;
@@ -247,6 +256,7 @@ class Walk {
   int64_t names_ = 0;
   int64_t events_ = 0;
   int64_t ends_ = 0;
+  int64_t power_cuts_ = 0;
   std::unique_ptr<MemoryDirectory> folder_;
   std::unique_ptr<FaultyDisk> disk_;
   std::unique_ptr<FaultVfs> vfs_;

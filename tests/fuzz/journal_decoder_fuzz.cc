@@ -1,5 +1,5 @@
 // Fuzz: hostile bytes as a journal row's columns: token ids, logits hashes, event and settings
-// JSON.
+// JSON. And as its anchor and its write-ahead log.
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
@@ -7,6 +7,7 @@
 #include <span>
 #include <string_view>
 
+#include "runtime/store/journal_anchor.h"
 #include "runtime/store/journal_codec.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size_bytes) {
@@ -28,6 +29,19 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size_bytes) {
   if (object != parsed && size_bytes <= 1 << 16) std::abort();
   if (object && !baleen::CheckJson(text, 1 << 16).ok()) std::abort();
   baleen::CheckSessionId(text).IgnoreError("only that it returns");
+
+  if (const auto anchor = baleen::DecodeAnchor(text); anchor.has_value()) {
+    if (baleen::EncodeAnchor(*anchor) != text) std::abort();
+  }
+  const auto read = [&](int64_t offset, std::span<std::byte> out) -> size_t {
+    if (offset < 0 || static_cast<size_t>(offset) >= blob.size()) return 0;
+    const auto rest = blob.subspan(static_cast<size_t>(offset));
+    const size_t count_read = std::min(rest.size(), out.size());
+    std::copy_n(rest.begin(), count_read, out.begin());
+    return count_read;
+  };
+  const baleen::LogExtent log = baleen::WalkLog(read);
+  if (log.commits > log.frames || log.frames * 536 > static_cast<int64_t>(size_bytes)) std::abort();
 
   baleen::EventRecord event;
   event.kind = text.substr(0, size_bytes / 2);

@@ -349,6 +349,126 @@ TEST_CASE("JournalTruncatedFileIsDataLoss") {
   }
 }
 
+namespace {
+
+/// What a killed process leaves of a journal with `events` events, each in a commit of its own.
+void LeaveKilled(const std::string& folder, int64_t events) {
+  const std::string live = folder + "-live";
+  std::filesystem::create_directory(live);
+  auto journal = Must(Open(live + "/journal.db"));
+  JournalBatch create;
+  create.create_sessions = {SampleSession("s")};
+  REQUIRE_OK(journal->Commit(create, Durability::kSynced));
+  for (int64_t seq = 1; seq <= events; ++seq) {
+    JournalBatch batch;
+    batch.events = {SampleEvent("s", seq)};
+    REQUIRE_OK(journal->Commit(batch, seq == 1 ? Durability::kSynced : Durability::kKernel));
+  }
+  std::filesystem::copy(live, folder);
+}
+
+void FlipByte(const std::string& path, int64_t at) {
+  std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+  file.seekg(at);
+  const char old = static_cast<char>(file.get());
+  file.seekp(at);
+  file.put(static_cast<char>(old ^ 0x10));
+}
+
+}  // namespace
+
+TEST_CASE("JournalRefusesAKilledProcesssLogThatHasLostCommits") {
+  const TempDirectory temp;
+  constexpr int64_t kEvents = 4;
+  LeaveKilled(temp.File("killed"), kEvents);
+  const auto copy = [&] {
+    std::filesystem::remove_all(temp.File("copy"));
+    std::filesystem::copy(temp.File("killed"), temp.File("copy"));
+    return temp.File("copy/journal.db");
+  };
+  const auto size_bytes = static_cast<int64_t>(std::filesystem::file_size(copy() + "-wal"));
+  int refused = 0;
+  int whole = 0;
+  // 1 in 3 positions is cut there, the others flipped; -1: the log is missing.
+  for (int64_t at = -1; at < size_bytes; at += 1009) {
+    const std::string path = copy();
+    if (at < 0) {
+      std::filesystem::remove(path + "-wal");
+    } else if (at % 3 == 0) {
+      std::filesystem::resize_file(path + "-wal", static_cast<uintmax_t>(at));
+    } else {
+      FlipByte(path + "-wal", at);
+    }
+    CAPTURE(at, size_bytes);
+    for (int attempt = 0; attempt < 2; ++attempt) {  // a refusal changes nothing
+      const auto journal = Open(path);
+      if (journal.ok()) {
+        REQUIRE(Must((*journal)->GetSession("s")).last_seq == kEvents);
+        REQUIRE((*journal)->notes().empty());
+        ++whole;
+        continue;
+      }
+      REQUIRE_ERROR(journal, StatusCode::kDataLoss, "commits that were not yet in the file");
+      REQUIRE(journal.status().reason() == "JOURNAL_BEHIND");
+      ++refused;
+    }
+    if (refused == 0 || whole % 2 != 0) continue;
+    const auto journal = Journal::Open({.path = path, .accept_earlier_state = true});
+    REQUIRE_OK(journal);
+    const auto sessions = Must((*journal)->ListSessions("", 10));
+    if (!sessions.empty() && sessions[0].last_seq == kEvents) continue;
+    REQUIRE((*journal)->notes().size() == 1);
+    REQUIRE(Must((*journal)->Verify("")).problems.empty());
+  }
+  CAPTURE(refused, whole);
+  REQUIRE(refused > 20);
+}
+
+TEST_CASE("JournalNeedsOnlySyncedCommitsAfterAPowerCut") {
+  const TempDirectory temp;
+  LeaveKilled(temp.File("killed"), 3);
+  const std::string path = temp.File("killed/journal.db");
+  const auto size_bytes = std::filesystem::file_size(path + "-wal");
+  // The last two commits were only handed to the kernel.
+  std::filesystem::resize_file(path + "-wal", size_bytes - 5000);
+  REQUIRE_ERROR(Open(path), StatusCode::kDataLoss, "holds 3 of 4 commits");
+  const auto journal = Must(Journal::Open({.path = path, .boot_id = "the next"}));
+  REQUIRE(Must(journal->GetSession("s")).last_seq == 2);
+}
+
+TEST_CASE("JournalThatIsMissingOrEmptyBesideItsAnchorIsDataLoss") {
+  const TempDirectory temp;
+  const std::string path = GoldenCopy(temp);
+  Must(Open(path)).reset();
+  std::filesystem::resize_file(path, 0);
+  REQUIRE_ERROR(Open(path), StatusCode::kDataLoss, "the file is empty");
+  REQUIRE(std::filesystem::remove(path));
+  const auto missing = Journal::Open({.path = path, .accept_earlier_state = true});
+  REQUIRE_ERROR(missing, StatusCode::kDataLoss, "is missing");
+  REQUIRE(missing.status().reason() == "JOURNAL_MISSING");
+  REQUIRE_FALSE(std::filesystem::exists(path));
+  REQUIRE(std::filesystem::remove(path + "-anchor"));
+  REQUIRE_OK(Open(path));
+}
+
+TEST_CASE("JournalOpensWithoutItsAnchorAndSaysThatADamagedOneTellsNothing") {
+  const TempDirectory temp;
+  LeaveKilled(temp.File("killed"), 3);
+  const std::string path = temp.File("killed/journal.db");
+  SECTION("missing") { REQUIRE(std::filesystem::remove(path + "-anchor")); }
+  SECTION("damaged") { FlipByte(path + "-anchor", 30); }
+  SECTION("cut") { std::filesystem::resize_file(path + "-anchor", 40); }
+  const bool exists = std::filesystem::exists(path + "-anchor");
+  {
+    const auto journal = Must(Open(path));
+    REQUIRE(journal->notes().size() == (exists ? 1 : 0));
+    REQUIRE(Must(journal->GetSession("s")).last_seq == 3);
+  }
+  // It is there again.
+  REQUIRE(Must(Open(path))->notes().empty());
+  REQUIRE(std::filesystem::exists(path + "-anchor"));
+}
+
 TEST_CASE("JournalOnAFullDiskFailsWholeAndContinuesOnceThereIsSpace") {
   const TempDirectory temp;
   const std::string disk_path = temp.File("disk");

@@ -354,6 +354,7 @@ class Journal::Impl {
 
   const std::shared_ptr<Tables> tables;  ///< Owners: the registry and all journals of the path.
   const bool read_only;
+  const std::vector<std::string> notes;  ///< None: memory has no damage.
 };
 
 Journal::Journal(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -383,6 +384,8 @@ Status Journal::Commit(const JournalBatch& batch, Durability /*durability*/) {
 }
 
 Status Journal::Sync() { return OkStatus(); }
+
+const std::vector<std::string>& Journal::notes() const { return impl_->notes; }
 
 Result<SessionRecord> Journal::GetSession(std::string_view id) {
   const std::lock_guard<std::mutex> lock(impl_->tables->mutex);
