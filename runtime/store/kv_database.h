@@ -37,10 +37,12 @@ struct KvWrite {
 struct ReclaimLimits {
   double dead_fraction_min = 0.5;
   bool join_small_files = false;
+  int64_t files_max = INT64_MAX;
 };
 
 struct ReclaimStep {
-  bool done = true;  ///< Nothing was left to do.
+  bool done = true;   ///< Nothing was left to do.
+  int64_t files = 0;  ///< Rewritten or deleted.
   int64_t bytes_freed = 0;
   /// Numbers of a damaged file, which was left alone; 0: none.
   uint64_t damaged_first = 0;

@@ -126,7 +126,8 @@ Status RocksError(const rocksdb::Status& status, const std::string& path) {
   const std::string text = status.ToString();
   const std::string where = "KV store '" + path + "'";
   const auto says = [&](std::string_view words) { return text.find(words) != std::string::npos; };
-  if (status.IsCorruption()) {
+  // A file that the database names and that isn't there is damage as much as a wrong byte.
+  if (status.IsCorruption() || says("No such file or directory")) {
     return DataLossError(where +
                          " is damaged; delete the directory: it is a cache, only time is lost (" +
                          text + ")");

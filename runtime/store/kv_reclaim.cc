@@ -4,7 +4,9 @@
 #include <rocksdb/metadata.h>
 
 #include <algorithm>
+#include <chrono>
 #include <string>
+#include <thread>
 #include <utility>
 
 #include "runtime/store/index_codec.h"
@@ -16,6 +18,8 @@ namespace {
 constexpr uint64_t kSmallFileBytes = 8 << 20;
 constexpr uint64_t kJoinedFileBytes = 64 << 20;
 constexpr size_t kJoinedFilesMin = 8;
+constexpr int kAttempts = 4;
+constexpr std::chrono::milliseconds kMergeWait(500);
 
 class LiveFilter : public rocksdb::CompactionFilter {
  public:
@@ -42,6 +46,8 @@ struct ValueFile {
     if (bytes == 0) return 0;
     return 1.0 - static_cast<double>(live_bytes) / static_cast<double>(bytes);
   }
+  /// Level 0 has an order in time, out of which no file may be taken.
+  bool IsDead() const { return live_bytes == 0 && level > 0; }
 };
 
 /// In the order of their numbers; those that a merge has at the moment are left out.
@@ -89,6 +95,28 @@ std::span<const ValueFile> SmallRun(std::span<const ValueFile> files) {
   return {};
 }
 
+/// The deadest file, with its neighbours of which enough is dead too: each rewriting costs several
+/// syncs, whatever its size. Wholly dead ones by themselves, as they are deleted unread. Empty:
+/// none is dead enough.
+std::span<const ValueFile> DeadRun(std::span<const ValueFile> files, const ReclaimLimits& limits) {
+  const auto deadest = std::max_element(
+      files.begin(), files.end(),
+      [](const ValueFile& a, const ValueFile& b) { return a.DeadFraction() < b.DeadFraction(); });
+  if (deadest == files.end() || deadest->DeadFraction() < limits.dead_fraction_min) return {};
+  auto begin = static_cast<size_t>(deadest - files.begin());
+  size_t end = begin + 1;
+  uint64_t bytes = deadest->bytes;
+  const auto joins = [&](const ValueFile& file) {
+    if (static_cast<int64_t>(end - begin) >= limits.files_max) return false;
+    if (deadest->IsDead()) return file.IsDead();
+    return file.bytes < kSmallFileBytes && bytes + file.bytes <= kJoinedFileBytes &&
+           file.DeadFraction() >= limits.dead_fraction_min;
+  };
+  while (begin > 0 && joins(files[begin - 1])) bytes += files[--begin].bytes;
+  while (end < files.size() && joins(files[end])) bytes += files[end++].bytes;
+  return files.subspan(begin, end - begin);
+}
+
 /// RocksDB stops all writing once a merge meets a damaged block, so the file is read through first.
 rocksdb::Status ReadThrough(rocksdb::DB& db, rocksdb::ColumnFamilyHandle* family,
                             const ValueFile& file) {
@@ -115,14 +143,55 @@ rocksdb::Status Rewrite(rocksdb::DB& db, rocksdb::ColumnFamilyHandle* family,
   return db.CompactFiles(options, family, names, level);
 }
 
-/// Deletes a file that nothing live lies in, unread.
-rocksdb::Status DeleteFile(rocksdb::DB& db, rocksdb::ColumnFamilyHandle* family,
-                           const ValueFile& file) {
-  const std::string begin = NumberKey(file.first);
-  const std::string end = NumberKey(file.last + 1);
+/// Deletes neighbours that nothing live lies in, unread.
+rocksdb::Status DeleteFiles(rocksdb::DB& db, rocksdb::ColumnFamilyHandle* family,
+                            std::span<const ValueFile> files) {
+  const std::string begin = NumberKey(files.front().first);
+  const std::string end = NumberKey(files.back().last + 1);
   const rocksdb::Slice from(begin);
   const rocksdb::Slice to(end);
   return rocksdb::DeleteFilesInRange(&db, family, &from, &to, /*include_end=*/false);
+}
+
+/// Files that RocksDB merges by itself at the moment could not be taken. Waits for at most a while.
+void AwaitMerges(rocksdb::DB& db) {
+  const auto deadline = std::chrono::steady_clock::now() + kMergeWait;
+  uint64_t running = 0;
+  while (db.GetIntProperty(rocksdb::DB::Properties::kNumRunningCompactions, &running) &&
+         running > 0 && std::chrono::steady_clock::now() < deadline) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+}
+
+rocksdb::Status Attempt(rocksdb::DB& db, rocksdb::ColumnFamilyHandle* family,
+                        const LiveNumbers& live, const ReclaimLimits& limits, ReclaimStep* step) {
+  const std::vector<ValueFile> files = ListFiles(db, family, live);
+  std::span<const ValueFile> chosen = DeadRun(files, limits);
+  const bool dead = !chosen.empty();
+  if (!dead && limits.join_small_files) chosen = SmallRun(files);
+  if (chosen.empty()) return rocksdb::Status::OK();
+  const int64_t before = FamilyBytes(db, family);
+  rocksdb::Status status;
+  if (dead && chosen.front().IsDead()) {
+    status = DeleteFiles(db, family, chosen);
+  } else {
+    for (const ValueFile& file : chosen) {
+      status = ReadThrough(db, family, file);
+      if (status.IsCorruption()) {
+        step->damaged_first = file.first;
+        step->damaged_last = file.last;
+        return rocksdb::Status::OK();
+      }
+      if (!status.ok()) return status;
+    }
+    status = Rewrite(db, family, chosen);
+  }
+  if (!status.ok()) return status;
+  step->files = std::ssize(chosen);
+  step->bytes_freed = before - FamilyBytes(db, family);
+  // Files that didn't shrink would be chosen again for ever.
+  step->done = dead && step->bytes_freed <= 0;
+  return status;
 }
 
 }  // namespace
@@ -141,40 +210,15 @@ void LiveFilterFactory::SetLive(std::shared_ptr<const LiveNumbers> live) {
 rocksdb::Status ReclaimOnce(rocksdb::DB& db, rocksdb::ColumnFamilyHandle* family,
                             const LiveNumbers& live, const ReclaimLimits& limits,
                             ReclaimStep* step) {
-  const std::vector<ValueFile> files = ListFiles(db, family, live);
-  const auto deadest = std::max_element(
-      files.begin(), files.end(),
-      [](const ValueFile& a, const ValueFile& b) { return a.DeadFraction() < b.DeadFraction(); });
-  std::span<const ValueFile> chosen;
-  if (deadest != files.end() && deadest->DeadFraction() >= limits.dead_fraction_min) {
-    chosen = {&*deadest, 1};
-  } else if (limits.join_small_files) {
-    chosen = SmallRun(files);
-  }
-  *step = {};
-  if (chosen.empty()) return rocksdb::Status::OK();
-  const int64_t before = FamilyBytes(db, family);
   rocksdb::Status status;
-  if (chosen.size() == 1 && chosen[0].live_bytes == 0 && chosen[0].level > 0) {
-    status = DeleteFile(db, family, chosen[0]);
-  } else {
-    for (const ValueFile& file : chosen) {
-      if (status.ok()) status = ReadThrough(db, family, file);
-    }
-    if (status.IsCorruption()) {
-      step->damaged_first = chosen.front().first;
-      step->damaged_last = chosen.back().last;
-      return rocksdb::Status::OK();
-    }
-    if (status.ok()) status = Rewrite(db, family, chosen);
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    AwaitMerges(db);
+    *step = {};
+    status = Attempt(db, family, live, limits, step);
+    // A merge that began meanwhile has one of the files.
+    if (!status.IsAborted() && !status.IsInvalidArgument()) return status;
   }
-  // A merge that began meanwhile has the file: the next time, then.
-  if (status.IsAborted() || status.IsInvalidArgument()) return rocksdb::Status::OK();
-  if (!status.ok()) return status;
-  step->bytes_freed = before - FamilyBytes(db, family);
-  // A file that didn't shrink would be chosen again for ever.
-  step->done = chosen.size() == 1 && step->bytes_freed <= 0;
-  return status;
+  return rocksdb::Status::OK();  // the next run, then
 }
 
 }  // namespace baleen

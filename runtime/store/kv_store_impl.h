@@ -55,7 +55,7 @@ class KvStore::Impl {
   Result<LiveSets> ListLive();
   /// Drops what the index names in a damaged file; returns how many.
   Result<int64_t> DropDamaged(KvFamily family, uint64_t first, uint64_t last);
-  Result<ReclaimReport> ReclaimFiles(const ReclaimLimits& limits, int64_t files_max);
+  Result<ReclaimReport> ReclaimFiles(ReclaimLimits limits);
   Status VerifyBlock(const BlockKey& key, const BlockEntry& entry);
 
   const KvStoreOptions options;

@@ -66,13 +66,14 @@ Result<int64_t> KvStore::Impl::DropDamaged(KvFamily family, uint64_t first, uint
   return dropped + std::ssize(writes);
 }
 
-Result<ReclaimReport> KvStore::Impl::ReclaimFiles(const ReclaimLimits& limits, int64_t files_max) {
+Result<ReclaimReport> KvStore::Impl::ReclaimFiles(ReclaimLimits limits) {
   RETURN_IF_ERROR(CheckWritable());
   ASSIGN_OR_RETURN(const LiveSets live, ListLive());
   // What is about to vanish must be gone from the index for good: a crash must not bring a name
   // back without its value.
   RETURN_IF_ERROR(database->Flush());
   ReclaimReport report;
+  const int64_t files_max = limits.files_max;
   for (const auto& [family, numbers] : {std::pair(KvFamily::kRows, live.rows),
                                         {KvFamily::kBlocks, live.blocks},
                                         {KvFamily::kCheckpoints, live.checkpoints}}) {
@@ -81,6 +82,7 @@ Result<ReclaimReport> KvStore::Impl::ReclaimFiles(const ReclaimLimits& limits, i
         report.more = true;
         return report;
       }
+      limits.files_max = files_max - report.files;
       ASSIGN_OR_RETURN(const ReclaimStep step, database->ReclaimOnce(family, numbers, limits));
       if (step.damaged_first != 0) {
         ASSIGN_OR_RETURN(const int64_t dropped,
@@ -89,7 +91,7 @@ Result<ReclaimReport> KvStore::Impl::ReclaimFiles(const ReclaimLimits& limits, i
         report.more = true;  // The file itself goes the next time.
       }
       if (step.done) break;
-      ++report.files;
+      report.files += step.files;
       report.bytes_freed += step.bytes_freed;
     }
   }
@@ -97,13 +99,12 @@ Result<ReclaimReport> KvStore::Impl::ReclaimFiles(const ReclaimLimits& limits, i
 }
 
 Result<ReclaimReport> KvStore::Reclaim(double dead_fraction_min, int64_t files_max) {
-  return impl_->ReclaimFiles({dead_fraction_min, /*join_small_files=*/false}, files_max);
+  return impl_->ReclaimFiles({dead_fraction_min, /*join_small_files=*/false, files_max});
 }
 
 Result<ReclaimReport> KvStore::Compact() {
-  ASSIGN_OR_RETURN(
-      ReclaimReport report,
-      impl_->ReclaimFiles({kCompactDeadFraction, /*join_small_files=*/true}, INT64_MAX));
+  ASSIGN_OR_RETURN(ReclaimReport report,
+                   impl_->ReclaimFiles({kCompactDeadFraction, /*join_small_files=*/true}));
   RETURN_IF_ERROR(impl_->database->CompactIndex());
   return report;
 }

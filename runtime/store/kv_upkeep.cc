@@ -19,6 +19,8 @@ constexpr double kDeadFractionUnderPressure = 0.02;
 // Eviction goes this far below the quota, so that it isn't called for again at once.
 constexpr double kQuotaAim = 0.9;
 constexpr size_t kBlocksPerBatch = 64;
+// Between two looks at what lives, each of which walks the index and flushes.
+constexpr int64_t kFilesPerStep = 64;
 constexpr int kNiceness = 10;
 
 }  // namespace
@@ -106,7 +108,7 @@ class KvUpkeep::Pass {
   Status Reclaim(double dead_fraction_min) {
     while (true) {
       RETURN_IF_ERROR(CheckStop());
-      ASSIGN_OR_RETURN(const ReclaimReport step, store_.Reclaim(dead_fraction_min, 4));
+      ASSIGN_OR_RETURN(const ReclaimReport step, store_.Reclaim(dead_fraction_min, kFilesPerStep));
       if (step.blocks_damaged > 0) {
         report_.notes.push_back(std::to_string(step.blocks_damaged) +
                                 " blocks or checkpoints lay in a damaged file and were dropped; "

@@ -111,7 +111,7 @@ TEST_CASE("ReclaimGivesDroppedBlocksSpaceBackAndKeepsTheRest") {
     // All: files go unread.
     REQUIRE_OK(store->DropBlocks(sessions[1].keys, DropReason::kRequested));
     REQUIRE(Must(store->Reclaim(0.2, 1)).more);
-    REQUIRE(Must(store->Reclaim(0.2, 100)).files > 4);
+    REQUIRE(Must(store->Reclaim(0.2, 100)).files >= 1);  // The others were joined.
     REQUIRE(Must(store->BytesOnDisk()) < before / 20);
     Put(*store, sessions[0], 0);
   }
