@@ -260,7 +260,9 @@ Result<Json> BenchFork(const EngineBenchFlags& flags, const std::string& folder)
     put_ms.push_back(ms);
   }
   ASSIGN_OR_RETURN(const KvStoreCounters counters, bed.store->Counters());
+  ASSIGN_OR_RETURN(const Json session, BenchSessionFork(flags.repeats, folder));
   return Json{{"bench", "fork"},
+              {"session", session},
               {"tokens", flags.tokens},
               {"fork_ms", ToJson(Summarise(fork_ms))},
               {"fork_and_first_token_ms", ToJson(Summarise(first_token_ms))},
@@ -284,6 +286,15 @@ void PrintFork(const Json& json) {
       json["ratio"].get<double>() <= json["bar"].get<double>() ? "met" : "missed",
       json["checkpoint_bytes"].get<double>() / 1e3,
       json["checkpoint_behind_ms"]["median"].get<double>());
+  const Json& session = json["session"];
+  std::printf(
+      "fork of a session of %lld tokens, as one commit: %.3f ms, %.0f bytes of log "
+      "(%.0f..%.0f); one synced put of 4 KB: %.3f ms; ratio %.2f, bar %.1f: %s\n",
+      session["tokens"].get<long long>(), session["fork_ms"]["median"].get<double>(),
+      session["log_bytes"]["median"].get<double>(), session["log_bytes"]["low"].get<double>(),
+      session["log_bytes"]["high"].get<double>(), session["synced_put_ms"]["median"].get<double>(),
+      session["ratio"].get<double>(), session["bar"].get<double>(),
+      session["ratio"].get<double>() <= session["bar"].get<double>() ? "met" : "missed");
 }
 
 // --- writes -------------------------------------------------------------------------------------

@@ -467,6 +467,79 @@ Result<Json> BenchCommit(const StoreBenchFlags& flags, const std::string& folder
 
 namespace {
 
+constexpr int64_t kForkTokens = 1'000'000;
+
+/// What Runtime::ForkSession commits for a request with an id.
+JournalBatch ForkBatch(int number) {
+  JournalBatch batch;
+  const std::string name = "fork-" + std::to_string(number * 7919 % 100'003);
+  SessionRecord fork;
+  fork.id = name;
+  fork.title = "A title of some words";
+  fork.created_ms = 1'700'000'000'000 + number;
+  batch.forks.push_back({fork, {kSession, 0, 1, kForkTokens}});
+  EventRecord event;
+  event.session = name;
+  event.seq = 2;
+  event.time_ms = fork.created_ms;
+  event.kind = "session_forked";
+  event.payload = R"({"session":"bench","timeline":1,"seq":1,"tokens":1000000})";
+  batch.events.push_back(event);
+  batch.answers.push_back(
+      {"request-" + name, "ForkSession", R"({"session":")" + name + R"("})", fork.created_ms});
+  return batch;
+}
+
+}  // namespace
+
+Result<Json> BenchSessionFork(int repeats, const std::string& folder) {
+  JournalOptions options;
+  options.path = folder + "/fork-journal.db";
+  ASSIGN_OR_RETURN(auto journal, Journal::Open(options));
+  JournalBatch origin;
+  SessionRecord session;
+  session.id = kSession;
+  session.settings = "{}";
+  origin.create_sessions.push_back(session);
+  TokenRun run;
+  run.session = kSession;
+  run.ids.assign(kForkTokens, 12345);
+  origin.tokens.push_back(std::move(run));
+  EventRecord event;
+  event.session = kSession;
+  event.seq = 1;
+  event.kind = "turn_finished";
+  event.payload = "{}";
+  origin.events.push_back(event);
+  RETURN_IF_ERROR(journal->Commit(origin, Durability::kSynced));
+  RETURN_IF_ERROR(journal->Compact());
+  RETURN_IF_ERROR(journal->Commit(ForkBatch(0), Durability::kSynced));  // begins the log
+  std::vector<double> fork_ms;
+  std::vector<double> put_ms;
+  std::vector<double> bytes;
+  for (int number = 1; number <= repeats; ++number) {
+    ASSIGN_OR_RETURN(const int64_t before, journal->BytesOnDisk());
+    const auto start = std::chrono::steady_clock::now();
+    RETURN_IF_ERROR(journal->Commit(ForkBatch(number), Durability::kSynced));
+    fork_ms.push_back(MsSince(start));
+    ASSIGN_OR_RETURN(const int64_t after, journal->BytesOnDisk());
+    if (after > before) bytes.push_back(static_cast<double>(after - before));
+    ASSIGN_OR_RETURN(const double ms, SyncedAppendMs(folder, 4096));
+    put_ms.push_back(ms);
+  }
+  if (bytes.empty()) return InternalError("the log never grew");
+  const double ratio = Summarise(fork_ms).median / Summarise(put_ms).median;
+  return Json{{"tokens", kForkTokens},
+              {"log_bytes", ToJson(Summarise(bytes))},
+              {"log_bytes_bar", 4096},
+              {"fork_ms", ToJson(Summarise(fork_ms))},
+              {"synced_put_ms", ToJson(Summarise(put_ms))},
+              {"ratio", ratio},
+              {"bar", 5.0}};
+}
+
+namespace {
+
 using StoreBench = Result<Json> (*)(const StoreBenchFlags& flags, const std::string& folder);
 
 /// Figures and bars, a line each.

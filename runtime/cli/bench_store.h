@@ -34,6 +34,10 @@ Result<Json> BenchStoreEviction(const StoreBenchFlags& flags, const std::string&
 /// is written behind it.
 Result<Json> BenchCommit(const StoreBenchFlags& flags, const std::string& folder);
 
+/// Forks of a session of a million tokens, as its owner asks for them: one synced commit of the
+/// journal, beside one synced write of 4 KB.
+Result<Json> BenchSessionFork(int repeats, const std::string& folder);
+
 /// Adds `store`, `evict` and `commit`.
 void AddStoreBenches(CLI::App& bench, int* exit_code);
 /// Runs BenchStoreResume and prints it. Returns the exit code.

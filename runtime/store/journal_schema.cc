@@ -82,9 +82,11 @@ Status NotAJournal(const std::string& path, const std::string& found) {
                        "; check the path, or restore the journal from a backup");
 }
 
-/// Creates the schema unless another process did so meanwhile.
+/// Creates the schema unless another process did so meanwhile. SQLite's smallest pages: a commit
+/// writes each page that it touches whole, a fork 20 of them for under 300 bytes of rows.
 Status CreateSchema(Sqlite& database) {
-  RETURN_IF_ERROR(database.Exec("PRAGMA journal_mode = WAL; BEGIN IMMEDIATE;"));
+  RETURN_IF_ERROR(
+      database.Exec("PRAGMA page_size = 512; PRAGMA journal_mode = WAL; BEGIN IMMEDIATE;"));
   ASSIGN_OR_RETURN(const int64_t tables, database.IntOf("SELECT count(*) FROM sqlite_schema"));
   Status status = tables == 0 ? database.Exec(kSchema) : OkStatus();
   if (status.ok()) status = database.Exec("COMMIT");
