@@ -531,6 +531,7 @@ Result<RuntimeStats> LocalRuntime::Stats() {
   stats.arithmetic_id = model_->arithmetic_id();
   stats.model_path = options_.model_path;
   stats.notes = notes_;
+  for (std::string& note : upkeep_->Notes()) stats.notes.push_back(std::move(note));
   // A damaged cache is worth a note, not a server that can't say how it is.
   if (const auto counters = kv_->Counters(); counters.ok()) {
     stats.kv_blocks = counters->blocks;

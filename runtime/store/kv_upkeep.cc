@@ -167,7 +167,20 @@ bool KvUpkeep::OverQuota() const {
 
 Result<KvUpkeepReport> KvUpkeep::Run() {
   const std::lock_guard lock(run_mutex_);
-  return Pass(*this).Run();
+  auto report = Pass(*this).Run();
+  const std::lock_guard notes_lock(mutex_);
+  if (report.ok()) {
+    notes_ = report->notes;
+  } else if (!stop_) {
+    notes_ = {"the KV store's space could not be given back; the next run tries again: " +
+              report.status().ToString()};
+  }
+  return report;
+}
+
+std::vector<std::string> KvUpkeep::Notes() {
+  const std::lock_guard lock(mutex_);
+  return notes_;
 }
 
 void KvUpkeep::RunQueued() {

@@ -57,6 +57,8 @@ class KvUpkeep {
   /// A run on this thread. Waits for one that goes on. Errors: of the claims and of the store;
   /// CANCELLED when the upkeep is being destroyed. Threads: any.
   Result<KvUpkeepReport> Run();
+  /// What the last run could not do, and what to do about it. Threads: any.
+  std::vector<std::string> Notes();
 
  private:
   class Pass;
@@ -71,9 +73,10 @@ class KvUpkeep {
 
   std::mutex run_mutex_;  ///< One run at a time.
   std::mutex mutex_;
-  bool queued_ = false;        // guarded by mutex_
-  bool wanted_ = false;        // guarded by mutex_
-  std::vector<Done> waiting_;  // guarded by mutex_
+  bool queued_ = false;             // guarded by mutex_
+  bool wanted_ = false;             // guarded by mutex_
+  std::vector<Done> waiting_;       // guarded by mutex_
+  std::vector<std::string> notes_;  // guarded by mutex_; few
   std::atomic<bool> stop_{false};
   Worker worker_;  ///< Last: its thread uses the rest.
 };
