@@ -66,6 +66,7 @@ Status Engine::Prefetch(PrefetchJob job) {
   running->job.computed_before = std::ssize(job.tokens);
   running->job.prefix = std::move(job.tokens);
   running->job.checkpoint_kinds = job.checkpoint_kinds;
+  running->job.fork_position = job.fork_position;
   running->job.cancelled = std::move(job.cancelled);
   return Enqueue(std::move(running));
 }
@@ -292,6 +293,7 @@ Status Engine::Sync(Running& running) {
   const int64_t at = running.sequence->position();
   const auto end = std::ssize(wanted);
   const int64_t known = std::clamp(job.computed_before, at, end);
+  if (at > 0 && at == job.fork_position) running.sequence->Checkpoint(kForkCheckpoint);
   if (known > at && at == 0 && tiers_.home.store != nullptr) {
     report.reasons.push_back(
         "nothing usable is stored for this context under model " +
@@ -323,14 +325,20 @@ Status Engine::Prefill(Running& running) {
     return OkStatus();
   }
   const int64_t interval = CheckpointInterval();
-  const int64_t border = (at / interval + 1) * interval;
+  int64_t border = (at / interval + 1) * interval;
+  const int64_t fork = running.job.fork_position;
+  if (fork > at) border = std::min(border, fork);
   const int64_t count = std::min({options_.prefill_chunk_tokens, end - at, border - at});
   RETURN_IF_ERROR(
       running.sequence->Append(std::span<const int32_t>(running.job.prefix)
                                    .subspan(static_cast<size_t>(at), static_cast<size_t>(count)),
                                LogitsWanted::kNone, nullptr));
   tiers_.ram.Trim();
-  if ((at + count) % interval == 0) running.sequence->Checkpoint(kPeriodicCheckpoint);
+  if (at + count == fork) {
+    running.sequence->Checkpoint(kForkCheckpoint);
+  } else if ((at + count) % interval == 0) {
+    running.sequence->Checkpoint(kPeriodicCheckpoint);
+  }
   listener_->OnProgress(running.job.id, at + count - running.prefill_begin,
                         end - running.prefill_begin);
   return OkStatus();

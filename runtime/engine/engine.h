@@ -41,6 +41,9 @@ struct GenerateJob {
   bool hash_logits = false;
   /// CheckpointKind bits of the checkpoint at the end.
   uint32_t checkpoint_kinds = kTurnCheckpoint;
+  /// Where others may branch off again: the computation leaves a fork's checkpoint there when it
+  /// stands at or passes it. 0: nowhere.
+  int64_t fork_position = 0;
   /// Owners: the control loop, which sets it, and the engine, which reads it each tick.
   std::shared_ptr<std::atomic<bool>> cancelled;
 };
@@ -54,6 +57,7 @@ struct PrefetchJob {
   std::vector<int32_t> tokens;
   bool load_rows = true;  ///< Wait until no row is absent; false: rows come when selected.
   uint32_t checkpoint_kinds = kPeriodicCheckpoint;  ///< CheckpointKind bits of the checkpoint.
+  int64_t fork_position = 0;                        ///< As in GenerateJob.
   /// Owners: as GenerateJob.
   std::shared_ptr<std::atomic<bool>> cancelled;
 };

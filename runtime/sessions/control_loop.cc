@@ -91,9 +91,13 @@ Status ControlLoop::ReadTimeline(SessionRun& session) {
   session.tokens_loaded = false;
   ASSIGN_OR_RETURN(session.turns, parts_.journal_reader->CountEvents(id, event_kind::kTurnStarted));
   session.last_turn = 0;
+  session.fork_position = 0;
   ASSIGN_OR_RETURN(const auto timelines,
                    parts_.journal_reader->ListTimelines(id, 0, kRowsPerReadMax));
   for (const TimelineRecord& timeline : timelines) {
+    if (timeline.number == session.record.timeline && timeline.base != 0) {
+      session.fork_position = std::max<int64_t>(0, timeline.base_tokens - 1);
+    }
     const auto last =
         parts_.journal_reader->LastEvent(id, event_kind::kTurnStarted, timeline.number);
     if (!last.ok()) continue;

@@ -164,6 +164,7 @@ void ControlLoop::SubmitJob(SessionRun& session, const GenerateEffect& effect, i
   job.prefix = session.tokens;
   job.generation_begin = prompt_end;
   job.computed_before = computed_before;
+  job.fork_position = session.fork_position;
   job.tokens_max = effect.tokens_max > 0 ? effect.tokens_max : turn.start.tokens_max;
   job.tokens_max = std::min(job.tokens_max, parts_.model->config().positions_max - prompt_end);
   job.sampling = SamplingFor(turn.start, effect);
@@ -195,6 +196,7 @@ void ControlLoop::OnProgress(uint64_t job, int64_t tokens_done, int64_t tokens_t
       return;
     }
     generation.last_progress_ms = now;
+    if (parts_.upkeep != nullptr) parts_.upkeep->ScheduleIfDue();
     const double seconds =
         std::max<double>(1e-3, static_cast<double>(now - generation.prefill_begin_ms) / 1e3);
     const double rate = static_cast<double>(tokens_done) / seconds;

@@ -384,6 +384,7 @@ void ControlLoop::PinSession(const std::string& session, bool pinned,
     changed.changing = false;
     if (!status.ok()) return answer(status);
     changed.record.pinned = pinned;
+    if (parts_.upkeep != nullptr) parts_.upkeep->Schedule({});  // marks what the pin keeps
     answer(View(changed));
   });
 }

@@ -232,7 +232,8 @@ Result<std::unique_ptr<Runtime>> LocalRuntime::Open(const RuntimeOptions& option
   parts.journal_worker = runtime->journal_worker_.get();
   parts.pool = runtime->pool_.get();
   runtime->upkeep_ = std::make_unique<KvUpkeep>(
-      runtime->kv_.get(), KvUpkeepOptions{kBlockTokens, options.kv_disk_bytes},
+      runtime->kv_.get(),
+      KvUpkeepOptions{kBlockTokens, options.kv_disk_bytes, options.checkpoint_policy != "full"},
       [owner = runtime.get()](const KvClaimant& claimant) { return owner->Claims(claimant); });
   parts.upkeep = runtime->upkeep_.get();
   for (const auto& tool : runtime->builtins_) parts.builtin_tools.push_back(tool.get());
@@ -491,7 +492,8 @@ Result<std::vector<KvClaim>> LocalRuntime::Claims(const KvClaimant& claimant) {
       bool running = false;
       const bool asked = OnControl([&] { running = control_->IsRunning(timeline.session); });
       if (!asked) return CancelledError("the runtime is closing");
-      claim.held = running || (session.ok() && session->pinned);
+      claim.pinned = session.ok() && session->pinned;
+      claim.held = running || claim.pinned;
       claims.push_back(std::move(claim));
     }
   }

@@ -16,6 +16,7 @@ void ControlLoop::PrefetchSession(const std::string& session, const Answer<StepR
   job.id = next_id_++;
   job.sequence = session;
   job.tokens = run.tokens;
+  job.fork_position = run.fork_position;
   const uint64_t id = job.id;
   prefetches_[id].answer = answer;
   prefetches_[id].reuse.context_tokens = run.record.tokens;

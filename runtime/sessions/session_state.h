@@ -100,7 +100,10 @@ struct SessionRun {
   bool tokens_loaded = false;   ///< Read when a turn needs them: most sessions only lie there.
   bool has_opening = false;     ///< A whole prompt lies in them, so the opening does too.
   int64_t turns = 0;            ///< On the current timeline.
-  int64_t last_turn = 0;        ///< Highest number of a turn, on any timeline: never used again.
+  /// Where the current timeline branched off, before the token that its base may have sampled but
+  /// not computed; 0: it is based on none.
+  int64_t fork_position = 0;
+  int64_t last_turn = 0;  ///< Highest number of a turn, on any timeline: never used again.
   /// Null: no file tools. Owners: the session, and tool calls that outlive their cancelled turn.
   std::shared_ptr<const Workspace> workspace;
   ToolSet tools;  ///< What the model is told of, in order.

@@ -161,7 +161,7 @@ void ControlLoop::FinishTurn(SessionRun& session, TurnState state, std::string t
            if (!status.ok() || run == nullptr) return;  // Break has ended the turn
            run->state = SessionState::kIdle;
            EndTurnInMemory(*run);
-           if (parts_.upkeep != nullptr) parts_.upkeep->ScheduleIfOverQuota();
+           if (parts_.upkeep != nullptr) parts_.upkeep->ScheduleIfDue();
          });
 }
 

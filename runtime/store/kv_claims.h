@@ -21,6 +21,7 @@ struct KvClaim {
   int64_t tokens = 0;   ///< The timeline's length: its head.
   int64_t used_ms = 0;  ///< When its session was used last.
   bool held = false;    ///< Open or pinned: nothing of it may go.
+  bool pinned = false;
 };
 
 /// Makes claims over one list of checkpoints. Threads: one at a time.

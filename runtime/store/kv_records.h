@@ -96,7 +96,8 @@ enum CheckpointKind : uint32_t {
   kPeriodicCheckpoint = 0,
   kTurnCheckpoint = 1,    ///< At the border of a turn.
   kForkCheckpoint = 2,    ///< A fork or rewind begins here; never thinned.
-  kPinnedCheckpoint = 4,  ///< Of a pinned session; never thinned.
+  kPinnedCheckpoint = 4,  ///< The newest of a timeline when its session was pinned; not thinned
+                          ///< while it is.
 };
 
 struct StoredCheckpoint {

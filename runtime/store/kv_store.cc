@@ -212,6 +212,7 @@ Status KvStore::PutCheckpoint(const BlockKey& parent, const StoredCheckpoint& ch
   RETURN_IF_ERROR(impl_->database->Apply(writes));
   if (found.has_value()) return OkStatus();
   ++impl_->next_checkpoint;
+  ++impl_->checkpoints_put;
   impl_->payload_bytes_put += std::ssize(checkpoint.state);
   return OkStatus();
 }
@@ -278,16 +279,17 @@ Result<std::vector<CheckpointEntry>> KvStore::ListAllCheckpoints() {
   return entries;
 }
 
-Status KvStore::SetCheckpointKinds(const BlockKey& parent, std::span<const int32_t> tail,
-                                   uint32_t kinds) {
+int64_t KvStore::checkpoints_put() const { return impl_->checkpoints_put; }
+
+Status KvStore::SetCheckpointKinds(const CheckpointEntry& name, uint32_t add, uint32_t remove) {
   RETURN_IF_ERROR(impl_->CheckWritable());
-  const CheckpointEntry name = CheckpointName(parent, tail);
   const std::lock_guard lock(impl_->write_mutex);
   ASSIGN_OR_RETURN(auto found, impl_->FindCheckpoint(name));
   if (!found.has_value()) {
-    return NotFoundError("no checkpoint after block " + BlockKeyHex(parent) + " and " +
-                         std::to_string(tail.size()) + " more tokens is stored");
+    return NotFoundError("no checkpoint after block " + BlockKeyHex(name.parent) + " and " +
+                         std::to_string(name.tail_length) + " more tokens is stored");
   }
+  const uint32_t kinds = (found->entry.kinds & ~remove) | add;
   if (found->entry.kinds == kinds) return OkStatus();
   found->entry.kinds = kinds;
   const KvWrite write = {KvFamily::kIndex, CheckpointIndexKey(name), EncodeCheckpointEntry(*found)};

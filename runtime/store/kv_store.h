@@ -130,8 +130,10 @@ class KvStore {
   Result<std::vector<CheckpointEntry>> ListCheckpoints(std::span<const BlockKey> parents);
   /// Those after every block, in no order.
   Result<std::vector<CheckpointEntry>> ListAllCheckpoints();
-  /// Replaces the kinds of a checkpoint. Errors: NOT_FOUND.
-  Status SetCheckpointKinds(const BlockKey& parent, std::span<const int32_t> tail, uint32_t kinds);
+  /// Takes the bits `remove` from the kinds of a checkpoint and adds `add`. Errors: NOT_FOUND.
+  Status SetCheckpointKinds(const CheckpointEntry& name, uint32_t add, uint32_t remove);
+  /// Checkpoints that were new since Open. Threads: any.
+  int64_t checkpoints_put() const;
   Status DropCheckpoint(const BlockKey& parent, std::span<const int32_t> tail);
   Status DropCheckpoints(std::span<const CheckpointEntry> entries);
 

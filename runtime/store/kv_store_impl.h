@@ -82,6 +82,7 @@ class KvStore::Impl {
   uint64_t sweeps_forgotten = 0;       // guarded by use_mutex; when noted_uses was last cleared
 
   std::atomic<int64_t> payload_bytes_put{0};
+  std::atomic<int64_t> checkpoints_put{0};
 };
 
 }  // namespace baleen

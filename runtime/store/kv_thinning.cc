@@ -18,6 +18,16 @@ int64_t CellTokens(int64_t distance) {
   return std::max(kCellTokensMin, static_cast<int64_t>(octave / 2));
 }
 
+/// Of each checkpoint, whether a pinned timeline has it.
+std::vector<bool> OnPinned(size_t count, std::span<const KvClaim> claims) {
+  std::vector<bool> pinned(count, false);
+  for (const KvClaim& claim : claims) {
+    if (!claim.pinned) continue;
+    for (const size_t index : claim.checkpoints) pinned[index] = true;
+  }
+  return pinned;
+}
+
 /// Which of two checkpoints in one cell stays.
 bool Better(const CheckpointEntry& a, const CheckpointEntry& b) {
   const auto rank = [](const CheckpointEntry& entry) {
@@ -61,12 +71,14 @@ std::vector<size_t> PlanThinning(std::span<const CheckpointEntry> entries, int64
 
 std::vector<size_t> PlanThinning(std::span<const CheckpointEntry> checkpoints,
                                  std::span<const KvClaim> claims) {
+  const std::vector<bool> pinned = OnPinned(checkpoints.size(), claims);
   std::vector<int> wanted(checkpoints.size(), 0);
   std::vector<int> let_go(checkpoints.size(), 0);
   for (const KvClaim& claim : claims) {
     std::vector<CheckpointEntry> entries;
     for (const size_t index : claim.checkpoints) {
       entries.push_back(checkpoints[index]);
+      if (!pinned[index]) entries.back().kinds &= ~static_cast<uint32_t>(kPinnedCheckpoint);
       ++wanted[index];
     }
     for (const size_t i : PlanThinning(entries, claim.tokens)) ++let_go[claim.checkpoints[i]];
@@ -76,6 +88,31 @@ std::vector<size_t> PlanThinning(std::span<const CheckpointEntry> checkpoints,
     if (wanted[i] > 0 && wanted[i] == let_go[i]) drop.push_back(i);
   }
   return drop;
+}
+
+std::vector<CheckpointMark> PlanPins(std::span<const CheckpointEntry> checkpoints,
+                                     std::span<const KvClaim> claims) {
+  const auto is_marked = [&](size_t index) {
+    return (checkpoints[index].kinds & kPinnedCheckpoint) != 0;
+  };
+  const std::vector<bool> pinned = OnPinned(checkpoints.size(), claims);
+  std::vector<CheckpointMark> marks;
+  for (size_t i = 0; i < checkpoints.size(); ++i) {
+    if (!is_marked(i) || pinned[i]) continue;
+    marks.push_back({i, false});
+  }
+  std::vector<bool> marked(checkpoints.size(), false);
+  for (const KvClaim& claim : claims) {
+    const auto& own = claim.checkpoints;
+    if (!claim.pinned || own.empty() || std::any_of(own.begin(), own.end(), is_marked)) continue;
+    const size_t newest = *std::max_element(own.begin(), own.end(), [&](size_t a, size_t b) {
+      return checkpoints[a].position < checkpoints[b].position;
+    });
+    if (marked[newest]) continue;  // of another timeline that shares it
+    marked[newest] = true;
+    marks.push_back({newest, true});
+  }
+  return marks;
 }
 
 }  // namespace baleen

@@ -25,8 +25,19 @@ inline constexpr int64_t kCheckpointsPerMillion = 32;
 std::vector<size_t> PlanThinning(std::span<const CheckpointEntry> entries, int64_t head);
 
 /// The same for timelines that share checkpoints: a checkpoint goes when every claim on it lets it.
+/// A pin counts while a pinned claim is on it.
 /// Indices into `checkpoints`, which is the list that the claims index.
 std::vector<size_t> PlanThinning(std::span<const CheckpointEntry> checkpoints,
                                  std::span<const KvClaim> claims);
+
+/// Whether a checkpoint is to be marked as a pin.
+struct CheckpointMark {
+  size_t index = 0;  ///< Into `checkpoints`.
+  bool pinned = false;
+};
+/// Pins: a pinned timeline without a pinned checkpoint gets its newest marked; a mark that no
+/// pinned timeline has any more is taken away.
+std::vector<CheckpointMark> PlanPins(std::span<const CheckpointEntry> checkpoints,
+                                     std::span<const KvClaim> claims);
 
 }  // namespace baleen

@@ -21,6 +21,9 @@ constexpr double kQuotaAim = 0.9;
 constexpr size_t kBlocksPerBatch = 64;
 // Between two looks at what lives, each of which walks the index and flushes.
 constexpr int64_t kFilesPerStep = 64;
+/// A million tokens bring about 250 of which 32 stay: a run for every 64 keeps what waits for one
+/// within twice of what stays.
+constexpr int64_t kCheckpointsPerRun = 64;
 constexpr int kNiceness = 10;
 
 }  // namespace
@@ -37,6 +40,7 @@ class KvUpkeep::Pass {
     const KvClaimant claimant(checkpoints_, upkeep_.options_.block_tokens);
     ASSIGN_OR_RETURN(claims_, upkeep_.claims_(claimant));
     RETURN_IF_ERROR(Collect());
+    RETURN_IF_ERROR(MarkPins());
     RETURN_IF_ERROR(Thin());
     RETURN_IF_ERROR(Reclaim(kDeadFraction));
     RETURN_IF_ERROR(EnforceQuota());
@@ -73,7 +77,21 @@ class KvUpkeep::Pass {
     return OkStatus();
   }
 
+  Status MarkPins() {
+    for (const CheckpointMark& mark : PlanPins(checkpoints_, claims_)) {
+      CheckpointEntry& entry = checkpoints_[mark.index];
+      const Status set = mark.pinned ? store_.SetCheckpointKinds(entry, kPinnedCheckpoint, 0)
+                                     : store_.SetCheckpointKinds(entry, 0, kPinnedCheckpoint);
+      if (set.code() == StatusCode::kNotFound) continue;  // collected or replaced meanwhile
+      RETURN_IF_ERROR(set);
+      entry.kinds = mark.pinned ? entry.kinds | kPinnedCheckpoint
+                                : entry.kinds & ~static_cast<uint32_t>(kPinnedCheckpoint);
+    }
+    return OkStatus();
+  }
+
   Status Thin() {
+    if (!upkeep_.options_.thins) return OkStatus();
     std::vector<CheckpointEntry> entries;
     for (const size_t index : PlanThinning(checkpoints_, claims_)) {
       entries.push_back(checkpoints_[index]);
@@ -155,8 +173,12 @@ void KvUpkeep::Schedule(Done done) {
   Queue();
 }
 
-void KvUpkeep::ScheduleIfOverQuota() {
-  if (options_.quota_bytes != 0) Queue();
+void KvUpkeep::ScheduleIfDue() {
+  if (options_.quota_bytes != 0 || ThinningDue()) Queue();
+}
+
+bool KvUpkeep::ThinningDue() const {
+  return options_.thins && store_->checkpoints_put() - checkpoints_seen_ >= kCheckpointsPerRun;
 }
 
 bool KvUpkeep::OverQuota() const {
@@ -167,6 +189,7 @@ bool KvUpkeep::OverQuota() const {
 
 Result<KvUpkeepReport> KvUpkeep::Run() {
   const std::lock_guard lock(run_mutex_);
+  checkpoints_seen_ = store_->checkpoints_put();
   auto report = Pass(*this).Run();
   const std::lock_guard notes_lock(mutex_);
   if (report.ok()) {
@@ -192,7 +215,7 @@ void KvUpkeep::RunQueued() {
     wanted = std::exchange(wanted_, false);
     waiting.swap(waiting_);
   }
-  if (!wanted && !OverQuota()) return;
+  if (!wanted && !OverQuota() && !ThinningDue()) return;
   const auto report = Run();
   for (const Done& done : waiting) done(report);
 }

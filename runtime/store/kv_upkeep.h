@@ -22,6 +22,7 @@ namespace baleen {
 struct KvUpkeepOptions {
   int64_t block_tokens = 0;  ///< As in the blocks' keys.
   int64_t quota_bytes = 0;   ///< On disk; 0: none.
+  bool thins = true;         ///< false: every checkpoint of a timeline stays as long as it does.
 };
 
 struct KvUpkeepReport {
@@ -52,8 +53,9 @@ class KvUpkeep {
   /// Asks for a run; never blocks. Those asked for before one begins are one. `done` (may be empty)
   /// is called on the upkeep's thread. Threads: any.
   void Schedule(Done done);
-  /// The same if the store is over its quota; for after writes. Threads: any.
-  void ScheduleIfOverQuota();
+  /// The same if the store is over its quota, or got so many checkpoints since the last run that
+  /// thinning pays; for after writes. Threads: any.
+  void ScheduleIfDue();
   /// A run on this thread. Waits for one that goes on. Errors: of the claims and of the store;
   /// CANCELLED when the upkeep is being destroyed. Threads: any.
   Result<KvUpkeepReport> Run();
@@ -66,6 +68,7 @@ class KvUpkeep {
   void Queue();
   void RunQueued();
   bool OverQuota() const;
+  bool ThinningDue() const;
 
   KvStore* const store_;
   const KvUpkeepOptions options_;
@@ -78,7 +81,8 @@ class KvUpkeep {
   std::vector<Done> waiting_;       // guarded by mutex_
   std::vector<std::string> notes_;  // guarded by mutex_; few
   std::atomic<bool> stop_{false};
-  Worker worker_;  ///< Last: its thread uses the rest.
+  std::atomic<int64_t> checkpoints_seen_{0};  ///< Of the store's count, when a run last began.
+  Worker worker_;                             ///< Last: its thread uses the rest.
 };
 
 }  // namespace baleen

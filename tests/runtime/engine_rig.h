@@ -121,13 +121,14 @@ class EngineRig {
 
   /// Starts a generation of `count` tokens behind `prefix`; the number to wait for.
   uint64_t Start(const std::string& sequence, const std::vector<int32_t>& prefix, int64_t count,
-                 int64_t computed_before = 0) {
+                 int64_t computed_before = 0, int64_t fork_position = 0) {
     GenerateJob job;
     job.id = ++next_;
     job.sequence = sequence;
     job.prefix = prefix;
     job.generation_begin = std::ssize(prefix);
     job.computed_before = computed_before;
+    job.fork_position = fork_position;
     job.tokens_max = count;
     job.sampling.temperature = 0;
     job.hash_logits = true;
@@ -135,8 +136,9 @@ class EngineRig {
     return next_;
   }
   JobTrace Generate(const std::string& sequence, const std::vector<int32_t>& prefix, int64_t count,
-                    int64_t computed_before = 0) {
-    const JobTrace trace = recorder_.Wait(Start(sequence, prefix, count, computed_before));
+                    int64_t computed_before = 0, int64_t fork_position = 0) {
+    const JobTrace trace =
+        recorder_.Wait(Start(sequence, prefix, count, computed_before, fork_position));
     INFO(trace.status.ToString());
     REQUIRE(trace.status.ok());
     REQUIRE(std::ssize(trace.ids) == count);

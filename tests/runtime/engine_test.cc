@@ -207,6 +207,49 @@ TEST_CASE("the checkpoint of a fork's position is written behind the fork when i
   REQUIRE(kinds_at(512) == kPeriodicCheckpoint);
 }
 
+TEST_CASE("a fork's first computation leaves a checkpoint where it branched off") {
+  const TempDirectory folder;
+  EngineRig twin("");
+  const std::vector<int32_t> trunk = RigTokens(1000);
+  std::vector<int32_t> head = trunk;
+  const auto kinds_at = [](EngineRig& rig, int64_t position) {
+    rig.WaitForStorage();
+    int64_t kinds = -1;
+    for (const CheckpointEntry& entry : Must(rig.store().ListAllCheckpoints())) {
+      if (entry.position == position) kinds = entry.kinds;
+    }
+    return kinds;
+  };
+  {
+    EngineRig rig(folder.File("kv"), With({}));
+    const JobTrace parent = rig.Generate("parent", trunk, kStep);
+    head.insert(head.end(), parent.ids.begin(), parent.ids.end());
+    // At the live head, whose last token was sampled and not computed: marked, not computed anew.
+    const int64_t at = std::ssize(head) - 1;
+    REQUIRE(kinds_at(rig, at) == kTurnCheckpoint);
+    const std::vector<int32_t> prefix = Joined(head, RigTokens(40, 3));
+    const JobTrace child = rig.Generate("at head", prefix, kStep, 0, at);
+    REQUIRE(child.report.reused_ram == at);
+    REQUIRE(kinds_at(rig, at) == (kTurnCheckpoint | kForkCheckpoint));
+    RequireSame(child, twin.Generate("at head", prefix, kStep));
+    // Inside it.
+    const std::vector<int32_t> early(trunk.begin(), trunk.begin() + 700);
+    const std::vector<int32_t> other = Joined(early, RigTokens(40, 4));
+    REQUIRE(kinds_at(rig, 699) == -1);
+    RequireSame(rig.Generate("inside", other, kStep, 0, 699),
+                twin.Generate("inside", other, kStep));
+    REQUIRE(kinds_at(rig, 699) == kForkCheckpoint);
+  }
+  // Nobody is live: the replay from the disk passes it.
+  EngineRig rig(folder.File("kv"), With({}));
+  const std::vector<int32_t> early(trunk.begin(), trunk.begin() + 333);
+  rig.Generate("cold", Joined(early, RigTokens(40, 5)), kStep, 333, 332);
+  REQUIRE(kinds_at(rig, 332) == kForkCheckpoint);
+  // And the next fork there begins at it.
+  const JobTrace again = rig.Generate("again", Joined(early, RigTokens(40, 6)), kStep, 333, 332);
+  REQUIRE(again.report.reused_ram + again.report.reused_disk == 332);
+}
+
 TEST_CASE("a lazy resume reads a part and the stream brings the rest") {
   const TempDirectory folder;
   const std::vector<int32_t> context = RigTokens(5000);

@@ -1,6 +1,8 @@
 // Search, explain, backup and compact beside live sessions.
 #include <sys/stat.h>
 
+#include "runtime/store/data_directory.h"
+#include "runtime/store/kv_store.h"
 #include "tests/runtime/fixture.h"
 
 namespace baleen {
@@ -41,6 +43,40 @@ std::vector<std::string> Sessions(const std::vector<SearchHit>& hits) {
 }
 
 }  // namespace
+
+TEST_CASE("ForksRewindsAndPinsLeaveMarkedCheckpoints") {
+  const TempDirectory temp;
+  auto runtime = OpenRuntime(Options(temp));
+  Create(*runtime, "a");
+  Say(*runtime, "a", "tell me of baleen plates");
+  Say(*runtime, "a", "and of krill");
+  const int64_t tokens = Must(runtime->GetSession("a")).tokens;
+  ForkRequest fork;
+  fork.session = "a";
+  fork.fork = "b";
+  fork.at.tokens = tokens / 2;
+  REQUIRE_OK(runtime->ForkSession(fork));
+  Say(*runtime, "b", "another way");
+  RewindRequest rewind;
+  rewind.session = "b";
+  rewind.to.tokens = tokens / 2 - 7;
+  REQUIRE_OK(runtime->RewindSession(rewind));
+  Must(runtime->PrefetchSession("b"));  // a computation like any other
+  REQUIRE_OK(runtime->PinSession("a", true));
+  Must(runtime->Compact());  // runs the upkeep
+  const std::string path = Must(DataDirectory::Open(temp.File("copy")))->kv_path();
+  const std::string kv = temp.File("data") + path.substr(path.rfind('/'));
+  runtime.reset();
+  const auto store = Must(KvStore::Open({.path = kv}, nullptr));
+  std::map<int64_t, uint32_t> kinds;
+  for (const CheckpointEntry& entry : Must(store->ListAllCheckpoints())) {
+    kinds[entry.position] |= entry.kinds;
+  }
+  REQUIRE((kinds[tokens / 2 - 1] & kForkCheckpoint) != 0);
+  REQUIRE((kinds[tokens / 2 - 8] & kForkCheckpoint) != 0);
+  REQUIRE((kinds[tokens - 1] & kPinnedCheckpoint) != 0);
+  REQUIRE((kinds[tokens - 1] & kForkCheckpoint) == 0);
+}
 
 TEST_CASE("SearchFindsTurnsAndTitlesOfTodayAndNothingThatIsGone") {
   const TempDirectory temp;

@@ -230,6 +230,39 @@ TEST_CASE("ThinningPrefersTurnsAndNeverTakesPinsOrForks") {
   REQUIRE(periodic_far == 0);  // Cells there are wider than a turn.
 }
 
+TEST_CASE("PinsMarkTheNewestCheckpointOfAPinnedTimelineAndNoOther") {
+  std::vector<CheckpointEntry> entries;
+  for (int64_t position = 256; position <= 100'000; position += 256) {
+    entries.push_back(EntryAt(position, kPeriodicCheckpoint));
+  }
+  const auto claim = [&](size_t count, bool pinned) {
+    KvClaim made;
+    for (size_t i = 0; i < count; ++i) made.checkpoints.push_back(i);
+    made.tokens = entries[count - 1].position;
+    made.pinned = pinned;
+    return made;
+  };
+  // Two timelines share the first hundred; one is pinned, as it was at its hundredth.
+  const auto marks = PlanPins(entries, std::vector{claim(entries.size(), false), claim(100, true)});
+  REQUIRE(marks.size() == 1);
+  REQUIRE(marks[0].index == 99);
+  REQUIRE(marks[0].pinned);
+  entries[99].kinds |= kPinnedCheckpoint;
+  // It goes on growing: the mark stays where it is, and thinning leaves it.
+  const std::vector grown = {claim(entries.size(), true)};
+  REQUIRE(PlanPins(entries, grown).empty());
+  const auto kept = PlanThinning(entries, grown);
+  REQUIRE(std::count(kept.begin(), kept.end(), size_t{99}) == 0);
+  // Unpinned: nobody keeps it, and the mark goes.
+  const std::vector unpinned = {claim(entries.size(), false)};
+  const auto dropped = PlanThinning(entries, unpinned);
+  REQUIRE(std::count(dropped.begin(), dropped.end(), size_t{99}) == 1);
+  const auto cleared = PlanPins(entries, unpinned);
+  REQUIRE(cleared.size() == 1);
+  REQUIRE(cleared[0].index == 99);
+  REQUIRE_FALSE(cleared[0].pinned);
+}
+
 TEST_CASE("ThinningAsItGrowsKeepsAsMuchAsThinningAtOnce") {
   // Dropping early must not take what would be kept later.
   const int64_t head = 600'000;

@@ -4,6 +4,7 @@
 #include <condition_variable>
 #include <mutex>
 
+#include "runtime/store/index_codec.h"
 #include "runtime/store/kv_file_system.h"
 #include "runtime/store/kv_store.h"
 #include "tests/store/samples.h"
@@ -308,11 +309,13 @@ TEST_CASE("CheckpointsKeepTheirKindsAndCanBeListed") {
   REQUIRE(Must(store->ListCheckpoints({&first, 1})).size() == 2);
   REQUIRE(Must(store->ListAllCheckpoints()).size() == 4);
   const auto tail = SampleCheckpoint(1, 3).tail_tokens;
-  REQUIRE_OK(store->SetCheckpointKinds(second, tail, kPinnedCheckpoint));
+  REQUIRE_OK(
+      store->SetCheckpointKinds(CheckpointName(second, tail), kPinnedCheckpoint, UINT32_MAX));
   const auto found = Must(store->FindCheckpoints(second, tail, nullptr));
   REQUIRE(found.size() == 1);
   REQUIRE(found[0].kinds == kPinnedCheckpoint);
-  REQUIRE_ERROR(store->SetCheckpointKinds(first, tail, 0), StatusCode::kNotFound, "3 more tokens");
+  REQUIRE_ERROR(store->SetCheckpointKinds(CheckpointName(first, tail), 0, 0), StatusCode::kNotFound,
+                "3 more tokens");
   REQUIRE_OK(store->DropCheckpoints(std::vector{entries[3], entries[0]}));
   REQUIRE(Must(store->ListAllCheckpoints()).size() == 2);
 }

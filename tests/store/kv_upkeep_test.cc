@@ -333,6 +333,45 @@ TEST_CASE("UpkeepThinsCheckpointsOfLongTimelines") {
   REQUIRE(Must(upkeep.Run()).checkpoints_thinned == 0);
 }
 
+TEST_CASE("UpkeepThinsAsASessionGrowsAndKeepsWhatAPinMarked") {
+  const TempDirectory temp;
+  auto store = Must(KvStore::Open({.path = temp.File("kv")}, nullptr));
+  std::vector<Session> sessions = {MakeSession(1, 130)};
+  std::atomic<int> runs{0};
+  std::atomic<bool> pinned{true};
+  std::promise<void> second;
+  KvUpkeep upkeep(store.get(), {.block_tokens = kBlockTokens}, [&](const KvClaimant& claimant) {
+    auto claims = ClaimsOf(sessions, 1)(claimant);
+    for (KvClaim& claim : *claims) claim.pinned = pinned;
+    if (++runs == 2) second.set_value();
+    return claims;
+  });
+  for (size_t i = 0; i < 60; ++i) {
+    Put(*store, sessions[0], i);
+    PutCheckpointAfter(*store, sessions[0], i, kPeriodicCheckpoint);
+    upkeep.ScheduleIfDue();
+  }
+  Must(upkeep.Run());
+  REQUIRE(runs == 1);  // Only the one that was asked for.
+  const auto kinds_at = [&](size_t block) {
+    const auto found = Must(store->FindCheckpoints(sessions[0].keys[block], {}, nullptr));
+    return found.empty() ? int64_t{-1} : int64_t{found[0].kinds};
+  };
+  REQUIRE(kinds_at(59) == kPinnedCheckpoint);
+  for (size_t i = 60; i < 130; ++i) {
+    Put(*store, sessions[0], i);
+    PutCheckpointAfter(*store, sessions[0], i, kPeriodicCheckpoint);
+    upkeep.ScheduleIfDue();
+  }
+  REQUIRE(second.get_future().wait_for(std::chrono::minutes(2)) == std::future_status::ready);
+  Must(upkeep.Run());
+  REQUIRE(std::ssize(Must(store->ListAllCheckpoints())) <= 33);
+  REQUIRE(kinds_at(59) == kPinnedCheckpoint);
+  pinned = false;
+  Must(upkeep.Run());
+  REQUIRE(kinds_at(59) != kPinnedCheckpoint);
+}
+
 TEST_CASE("UpkeepEvictsDownToItsQuotaFromTheTailOfOldSessions") {
   const TempDirectory temp;
   auto store = Must(KvStore::Open({.path = temp.File("kv")}, nullptr));
