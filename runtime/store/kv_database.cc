@@ -36,9 +36,16 @@ class SilentLogger : public rocksdb::Logger {
   void Logv(const char* /*format*/, va_list /*arguments*/) override {}
 };
 
-/// Counts what flushes and merges write.
+/// Counts what flushes and merges write, and lets no error mend itself: after a full disk RocksDB
+/// would try again by itself once there is space, which can wait for ever under atomic flushes, and
+/// closing would wait for that. We reopen.
 class WriteCounter : public rocksdb::EventListener {
  public:
+  void OnErrorRecoveryBegin(rocksdb::BackgroundErrorReason /*reason*/, rocksdb::Status error,
+                            bool* auto_recovery) override {
+    error.PermitUncheckedError();
+    *auto_recovery = false;
+  }
   void OnTableFileCreated(const rocksdb::TableFileCreationInfo& file) override {
     bytes_.fetch_add(static_cast<int64_t>(file.file_size), std::memory_order_relaxed);
   }
@@ -93,7 +100,7 @@ rocksdb::DBOptions StoreOptions() {
   options.max_open_files = 256;
   // A session's blocks lie one behind the other, in the order in which a resume reads them.
   options.advise_random_on_open = false;
-  options.max_bgerror_resume_count = 0;  // No retries in the background; we reopen.
+  options.max_bgerror_resume_count = 0;  // See WriteCounter.
   options.manifest_preallocation_size = 64 << 10;
   options.skip_stats_update_on_db_open = true;
   return options;

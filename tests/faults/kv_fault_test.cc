@@ -180,11 +180,16 @@ std::set<int64_t> LostByPowerCut(int64_t number, int64_t skipped_sync, Cut cut, 
 
 namespace {
 
-/// Faults at every `stride`th operation of the scenario.
-void SweepFaults(int64_t stride) {
+/// Every `stride`th operation of the scenario, from `first` on.
+struct Part {
+  int64_t first = 0;
+  int64_t stride = 1;
+};
+
+void SweepFaults(const Part& part) {
   const auto operations = Operations();
   int64_t faults = 0;
-  for (int64_t number = 0; number < std::ssize(operations); number += stride) {
+  for (int64_t number = part.first; number < std::ssize(operations); number += part.stride) {
     const auto& operation = operations[static_cast<size_t>(number)];
     CAPTURE(number, DiskOpName(operation.op), operation.path);
     OneFault(number, Fault::kIoError);
@@ -193,31 +198,47 @@ void SweepFaults(int64_t stride) {
     OneFault(number, operation.op == DiskOp::kWrite ? others[number % 3] : Fault::kNoSpace);
     faults += 2;
   }
-  std::cout << "KV store: " << faults << " faults over " << operations.size() << " operations\n";
+  std::cout << "KV store: " << faults << " faults, at every " << part.stride << "th of "
+            << operations.size() << " operations from " << part.first << " on\n";
 }
 
-/// A power cut at every `stride`th operation of the scenario.
-void SweepPowerCuts(int64_t stride) {
+void SweepPowerCuts(const Part& part) {
   const auto operations = Operations();
   std::mt19937_64 random(20261127);
-  for (int64_t number = 0; number < std::ssize(operations); number += stride) {
+  int64_t cuts = 0;
+  for (int64_t number = part.first; number < std::ssize(operations); number += part.stride) {
     const auto& operation = operations[static_cast<size_t>(number)];
     CAPTURE(number, DiskOpName(operation.op), operation.path);
     const Cut cut = number % 3 == 0 ? Cut::kNothing : Cut::kSome;
     CAPTURE(static_cast<int>(cut));
     REQUIRE(LostByPowerCut(number, -1, cut, Reopening::kMust, random).empty());
+    ++cuts;
   }
+  std::cout << "KV store: " << cuts << " power cuts, at every " << part.stride << "th of "
+            << operations.size() << " operations from " << part.first << " on\n";
 }
 
 }  // namespace
 
-// All of them take minutes: a sample in every run, each operation in the long one.
-TEST_CASE("KvStoreSurvivesFaultsOfItsDisk") { SweepFaults(4); }
-TEST_CASE("KvStoreSurvivesEveryFaultOfItsDisk", "[.long]") { SweepFaults(1); }
-TEST_CASE("KvStoreKeepsWhatItFlushedThroughAPowerCut") { SweepPowerCuts(8); }
-TEST_CASE("KvStoreKeepsWhatItFlushedThroughAPowerCutAtAnyOperation", "[.long]") {
-  SweepPowerCuts(1);
+// A sample in every run. All of them in the long one, in parts, since threads that wait for each
+// other take most of the time: `./dev test --long` runs the parts at once.
+TEST_CASE("KvStoreSurvivesFaultsOfItsDisk") { SweepFaults({.first = 0, .stride = 4}); }
+TEST_CASE("KvStoreKeepsWhatItFlushedThroughAPowerCut") {
+  SweepPowerCuts({.first = 0, .stride = 8});
 }
+#define BALEEN_SWEEP_PART(part)                                                             \
+  TEST_CASE("KvStoreSurvivesEveryFaultOfItsDisk, part " #part " of 4", "[.long]") {         \
+    SweepFaults({.first = (part) - 1, .stride = 4});                                        \
+  }                                                                                         \
+  TEST_CASE("KvStoreKeepsWhatItFlushedThroughAPowerCutAtAnyOperation, part " #part " of 4", \
+            "[.long]") {                                                                    \
+    SweepPowerCuts({.first = (part) - 1, .stride = 4});                                     \
+  }
+BALEEN_SWEEP_PART(1)
+BALEEN_SWEEP_PART(2)
+BALEEN_SWEEP_PART(3)
+BALEEN_SWEEP_PART(4)
+#undef BALEEN_SWEEP_PART
 
 TEST_CASE("WithoutAnyOneSyncOfAFileTheKvStoreWouldLoseWhatItFlushed") {
   std::vector<FaultyDisk::Entry> operations;

@@ -101,6 +101,10 @@ class Harness:
         self.dying = False  # errors are to be expected
         self.fresh()
 
+    def wrapper(self):
+        """What the daemon runs in: a command that ends in running its arguments."""
+        return []
+
     def home(self):
         """Where data directories lie."""
         return self.scratch
@@ -118,7 +122,8 @@ class Harness:
 
     def start(self, *options):
         return d.Daemon(self.options.baleen, self.options.killer, self.data_dir, self.model,
-                        self.scratch / "log", ["--checkpoint-interval", "256", *options])
+                        self.scratch / "log", ["--checkpoint-interval", "256", *options],
+                        self.wrapper())
 
     def text(self, source, low, high):
         return " ".join(f"word {source.randrange(1000)}" for _ in range(source.randint(low, high)))

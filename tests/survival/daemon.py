@@ -60,12 +60,12 @@ class Functions:
 
 
 class Daemon:
-    def __init__(self, baleen, killer, data_dir, model, log, options=()):
+    def __init__(self, baleen, killer, data_dir, model, log, options=(), wrapper=()):
         self.sockets = tempfile.mkdtemp(prefix="baleen-crash-")
         self.address = f"unix:{self.sockets}/s"
         self.log = open(log, "ab")
         self.process = subprocess.Popen(
-            [killer, baleen, "serve", "--data-dir", str(data_dir), "--model", str(model),
+            [*wrapper, killer, baleen, "serve", "--data-dir", str(data_dir), "--model", str(model),
              "--listen", self.address, "--threads", "1", *options],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True)
         self.answers = queue.Queue()
