@@ -22,6 +22,10 @@ struct GenerateEffect {
   int64_t tokens_max = 0;       ///< 0: the turn's default.
   std::optional<float> temperature;
   std::optional<uint64_t> seed;
+  // What the generation is kept to; unset: the turn's (runtime/session.h, ConstraintSettings).
+  std::optional<std::string> tool_choice;
+  std::optional<std::string> answer_schema;
+  std::optional<int64_t> thinking_tokens;
 };
 
 /// Run these calls; results come back in the same order.

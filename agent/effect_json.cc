@@ -192,6 +192,10 @@ struct EffectWriter {
         {"kind", "generate"}, {"append", std::move(append)}, {"tokens_max", effect.tokens_max}};
     out["temperature"] = effect.temperature ? Json(*effect.temperature) : Json();
     out["seed"] = effect.seed ? Json(*effect.seed) : Json();
+    // Younger members: absent unless set, as in journals from before them.
+    if (effect.tool_choice) out["tool_choice"] = *effect.tool_choice;
+    if (effect.answer_schema) out["answer_schema"] = *effect.answer_schema;
+    if (effect.thinking_tokens) out["thinking_tokens"] = *effect.thinking_tokens;
     return out;
   }
   Json operator()(const CallToolsEffect& effect) const {

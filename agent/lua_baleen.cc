@@ -130,6 +130,15 @@ bool TakeInteger(lua_State* L, const char* member, lua_Integer least, lua_Intege
   return present;
 }
 
+// Reads an optional text member of the table at 1.
+void TakeOptionalText(lua_State* L, const char* member, std::optional<std::string>* out) {
+  if (lua_getfield(L, 1, member) == LUA_TNIL) {
+    lua_pop(L, 1);
+    return;
+  }
+  TakeText(L, "baleen.generate", member, &out->emplace());
+}
+
 void PushGenerated(lua_State* L, const GeneratedEvent& event) {
   const auto set = [L](const char* member, const std::string& text) {
     lua_pushlstring(L, text.data(), text.size());
@@ -168,8 +177,9 @@ int GenerateDone(lua_State* L, int, lua_KContext) {
 }
 
 int Generate(lua_State* L) {
-  constexpr const char* kMembers[] = {"user",        "messages", "max_tokens",
-                                      "temperature", "seed",     nullptr};
+  constexpr const char* kMembers[] = {"user", "messages",    "max_tokens",    "temperature",
+                                      "seed", "tool_choice", "answer_schema", "thinking_tokens",
+                                      nullptr};
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_settop(L, 1);
   CheckYieldable(L, "baleen.generate");
@@ -187,6 +197,12 @@ int Generate(lua_State* L) {
     }
     effect->temperature = static_cast<float>(value);
   }
+  lua_Integer thinking_tokens = 0;
+  if (TakeInteger(L, "thinking_tokens", 0, &thinking_tokens)) {
+    effect->thinking_tokens = thinking_tokens;
+  }
+  TakeOptionalText(L, "tool_choice", &effect->tool_choice);
+  TakeOptionalText(L, "answer_schema", &effect->answer_schema);
   binding.effect_ready = true;
   return lua_yieldk(L, 0, 0, GenerateDone);
 }

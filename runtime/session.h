@@ -21,6 +21,19 @@ struct SamplingSettings {
   uint64_t seed = 0;
 };
 
+/// What a generation is kept to while it is written. Calls of declared tools always are: names,
+/// structure and arguments follow the declarations, token by token.
+struct ConstraintSettings {
+  /// "auto": text, and then calls if the model wants to; "none": no calls; "required": calls at
+  /// once; "tool:NAME": one call of that tool. The last two hold for the first generation of a
+  /// turn; later ones are as "auto".
+  std::string tool_choice = "auto";
+  /// JSON Schema of a final answer, which is then one JSON value; empty: free text.
+  std::string answer_schema;
+  /// Tokens of reasoning, after which it is closed; -1: as many as the model wants.
+  int64_t thinking_tokens = -1;
+};
+
 /// What a session is made of. Fixed at creation.
 struct SessionSettings {
   std::string title;
@@ -33,6 +46,7 @@ struct SessionSettings {
   std::vector<ToolSpec> host_tools;  ///< Tools that a connected host will serve.
   SamplingSettings sampling;
   int64_t tokens_max = 1024;  ///< Default bound of one generation.
+  ConstraintSettings constraint;
 };
 
 enum class SessionState { kIdle, kRunning, kBroken };
@@ -50,6 +64,9 @@ struct SessionView {
   bool pinned = false;
   int64_t timeline = 1;  ///< Number of the current timeline; a rewind begins the next.
   std::string parent;    ///< Session that it was forked from, while that exists; else empty.
+  /// What the tools' and the answer's schemas say that is checked only once a text is whole, or not
+  /// at all; a sentence each.
+  std::vector<std::string> schema_notes;
 };
 
 struct CreateSessionRequest {
@@ -64,6 +81,7 @@ struct StartTurnRequest {
   std::optional<SamplingSettings> sampling;
   int64_t tokens_max = 0;     ///< 0: the session's.
   bool trace_logits = false;  ///< Journal a hash of the logits behind every sampled token.
+  std::optional<ConstraintSettings> constraint;  ///< Unset: the session's.
   std::string expected_head;  ///< Optional cursor: ABORTED/HEAD_MOVED if the session moved on.
   std::string request_id;
 };
@@ -135,6 +153,8 @@ struct TurnView {
   int64_t tokens_recomputed = 0;  ///< Journalled before, and computed (again) now.
   int64_t tokens_prefilled = 0;   ///< New prompt tokens.
   int64_t tokens_generated = 0;
+  /// Messages that the token limit cut inside a block of calls. None of those calls ran.
+  int64_t calls_cut = 0;
 };
 
 /// One event of a session. Durable events have seq > 0 and a payload as journalled.

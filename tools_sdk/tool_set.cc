@@ -40,6 +40,16 @@ Status ToolSet::Add(ToolSpec spec) {
   return OkStatus();
 }
 
+std::vector<std::string> ToolSet::notes() const {
+  std::vector<std::string> notes;
+  for (size_t i = 0; i < specs_.size(); ++i) {
+    for (const std::string& note : schemas_[i].notes()) {
+      notes.push_back("tool '" + specs_[i].name + "': " + note);
+    }
+  }
+  return notes;
+}
+
 const ToolSpec* ToolSet::Find(std::string_view name) const {
   for (const ToolSpec& spec : specs_) {
     if (spec.name == name) return &spec;

@@ -35,6 +35,9 @@ class ToolSet {
   /// Errors: NOT_FOUND naming the known tools; INVALID_ARGUMENT from the schema.
   Status CheckCall(const ToolCall& call) const;
 
+  /// What the tools' schemas say that is not enforced while a call is written (Schema::notes).
+  std::vector<std::string> notes() const;
+
   /// In the order of Add.
   const std::vector<ToolSpec>& specs() const { return specs_; }
 

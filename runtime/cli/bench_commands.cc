@@ -89,6 +89,7 @@ void AddBench(CLI::App& app, int* exit_code) {
       ->check(CLI::Range(1, 3600));
   idle->add_flag("--json", idle_flags->json);
   idle->callback([idle_flags, exit_code] { *exit_code = RunIdle(*idle_flags); });
+  AddBenchMask(*bench, exit_code);
 }
 
 }  // namespace baleen::cli

@@ -5,8 +5,10 @@
 #include <CLI/CLI.hpp>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #ifdef BALEEN_WITH_GRPC
 #include "runtime/grpc/client.h"
@@ -120,6 +122,36 @@ void SamplingFlags::AddTo(CLI::App& app) {
   app.add_option("--min-p", sampling.min_p)->capture_default_str();
   app.add_option("--top-k", sampling.top_k, "0: all")->capture_default_str();
   app.add_option("--seed", sampling.seed, "Of the random draws")->capture_default_str();
+}
+
+Result<std::string> ReadTextFile(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) return NotFoundError("can't open '" + path + "'");
+  std::ostringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+void ConstraintFlags::AddTo(CLI::App& app) {
+  app.add_option("--tool-choice", tool_choice,
+                 "auto, none, required (calls at once) or tool:NAME (one call of that tool)");
+  app.add_option("--answer-schema", answer_schema_file,
+                 "JSON Schema file; the final answer is then one JSON value that it allows");
+  app.add_option("--thinking-budget", thinking_budget,
+                 "Tokens of reasoning, after which it is closed")
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 40));
+}
+
+Result<std::optional<ConstraintSettings>> ConstraintFlags::Read() const {
+  std::optional<ConstraintSettings> settings;
+  if (tool_choice.empty() && answer_schema_file.empty() && thinking_budget < 0) return settings;
+  settings.emplace();
+  if (!tool_choice.empty()) settings->tool_choice = tool_choice;
+  if (!answer_schema_file.empty()) {
+    ASSIGN_OR_RETURN(settings->answer_schema, ReadTextFile(answer_schema_file));
+  }
+  settings->thinking_tokens = thinking_budget;
+  return settings;
 }
 
 int Fail(const Status& status, bool json) {

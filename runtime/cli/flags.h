@@ -42,6 +42,20 @@ struct SamplingFlags {
   void AddTo(CLI::App& app);
 };
 
+/// A whole file. Errors: NOT_FOUND.
+Result<std::string> ReadTextFile(const std::string& path);
+
+/// What a turn is kept to.
+struct ConstraintFlags {
+  std::string tool_choice;         ///< Empty: not given.
+  std::string answer_schema_file;  ///< Empty: not given.
+  int64_t thinking_budget = -1;
+
+  void AddTo(CLI::App& app);
+  /// Unset if no flag was given. Errors: NOT_FOUND (the schema's file).
+  Result<std::optional<ConstraintSettings>> Read() const;
+};
+
 /// Prints `status` as text or JSON on stderr and gives the exit code for it.
 int Fail(const Status& status, bool json);
 
@@ -57,6 +71,7 @@ void AddLogits(CLI::App& app, int* exit_code);
 void AddText(CLI::App& app, int* exit_code);
 void AddModel(CLI::App& app, int* exit_code);
 void AddBench(CLI::App& app, int* exit_code);
+void AddBenchMask(CLI::App& bench, int* exit_code);
 void AddCorpus(CLI::App& app, int* exit_code);
 void AddEval(CLI::App& app, int* exit_code);
 

@@ -7,7 +7,10 @@
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 
+#include "model/constraint/chat_grammar.h"
+#include "model/constraint/token_constraint.h"
 #include "model/model.h"
 #include "model/sampler.h"
 #include "model/text/tokenizer.h"
@@ -50,8 +53,24 @@ struct GenerateFlags {
   ModelFlags model;
   SamplingFlags sampling;
   std::string prompt;
+  std::string answer_schema;
   bool json = false;
 };
+
+/// Keeps a continuation to one JSON value. Owners of the parts: the caller.
+Result<std::unique_ptr<TokenConstraint>> MakeConstraint(const std::string& schema_file,
+                                                        const Model& model,
+                                                        const VocabularyTrie& trie) {
+  ASSIGN_OR_RETURN(const std::string schema, ReadTextFile(schema_file));
+  ChatShape shape;
+  shape.answer_schema = schema;
+  ConstraintParts parts;
+  ASSIGN_OR_RETURN(parts.grammar, CompileChat(shape));
+  ASSIGN_OR_RETURN(parts.ids, ControlIds::Lookup(*model.tokenizer()));
+  parts.tokenizer = model.tokenizer();
+  parts.trie = &trie;
+  return std::make_unique<TokenConstraint>(parts);
+}
 
 int Generate(const GenerateFlags& flags) {
   auto model = flags.model.Open();
@@ -73,6 +92,14 @@ int Generate(const GenerateFlags& flags) {
   sampling.top_k = flags.sampling.sampling.top_k;
   sampling.seed = flags.sampling.sampling.seed;
   if (Status status = sampling.Validate(); !status.ok()) return Fail(status, flags.json);
+  std::optional<VocabularyTrie> trie;
+  std::unique_ptr<TokenConstraint> constraint;
+  if (!flags.answer_schema.empty()) {
+    trie.emplace(*tokenizer, (*model)->config().vocab);
+    auto made = MakeConstraint(flags.answer_schema, **model, *trie);
+    if (!made.ok()) return Fail(made.status(), flags.json);
+    constraint = std::move(made).value();
+  }
   KvCache cache = (*model)->NewCache();
   StreamingDetokenizer text(*tokenizer);
   std::vector<float> logits;
@@ -83,7 +110,11 @@ int Generate(const GenerateFlags& flags) {
         !status.ok()) {
       return Fail(status, flags.json);
     }
-    generated.push_back(SampleToken(logits, sampling, cache.tokens()));
+    const TokenMask* mask = constraint == nullptr ? nullptr : &constraint->Mask();
+    generated.push_back(SampleToken(logits, sampling, cache.tokens(), mask));
+    if (constraint != nullptr && !constraint->Accept(generated.back())) {
+      return Fail(FailedPreconditionError("no token can follow under the schema"), flags.json);
+    }
     if (generated.back() == (*model)->config().eos_id) break;
     if (!flags.json) std::cout << text.Push(generated.back()) << std::flush;
     next = std::span<const int32_t>(&generated.back(), 1);
@@ -159,6 +190,8 @@ void AddGenerate(CLI::App& app, int* exit_code) {
   flags->model.AddTo(*command);
   flags->sampling.AddTo(*command);
   command->add_option("--prompt", flags->prompt, "Text to continue; default: standard input");
+  command->add_option("--answer-schema", flags->answer_schema,
+                      "JSON Schema file; the continuation is then one JSON value that it allows");
   command->add_flag("--json", flags->json, "Ids and text as JSON");
   command->callback([flags, exit_code] { *exit_code = Generate(*flags); });
 }

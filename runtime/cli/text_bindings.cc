@@ -46,6 +46,10 @@ void AddText(CLI::App& app, int* exit_code) {
     command->add_option("--dialect", args->dialect, "preview or 0731")->required()->check(dialects);
     command->add_option("--mode", args->mode, "chat or thinking; --jsonl lines carry their own")
         ->check(CLI::IsMember({"chat", "thinking"}));
+    command->add_flag("--tolerant", args->tolerant,
+                      "Read near misses of the markup too; say what was mended or refused");
+    command->add_option("--tools", args->tools,
+                        "For --tolerant: JSON array of the declared function objects");
     Bind(command, args, exit_code, &RunParse);
   }
 }

@@ -1,6 +1,7 @@
 #include "runtime/cli/text_commands.h"
 
 #include <cstdint>
+#include <fstream>
 #include <functional>
 #include <istream>
 #include <iterator>
@@ -13,6 +14,7 @@
 #include "model/text/chat_encoder.h"
 #include "model/text/chat_parser.h"
 #include "model/text/tokenizer.h"
+#include "model/text/tolerant_parser.h"
 #include "tools_sdk/json_text.h"
 
 namespace baleen::cli {
@@ -89,7 +91,12 @@ Json MessageJson(const Message& message) {
           {"tool_calls", calls}};
 }
 
-Result<Json> AnswerParse(const std::string& line) {
+struct ParseRequest {
+  std::string text;
+  ThinkingMode mode = ThinkingMode::kChat;
+};
+
+Result<ParseRequest> ReadParseRequest(const std::string& line) {
   ASSIGN_OR_RETURN(const Json request, ParseLine(line));
   const bool usable = request.is_object() && request.contains("text") && request.contains("mode") &&
                       request["text"].is_string() && request["mode"].is_string();
@@ -99,9 +106,66 @@ Result<Json> AnswerParse(const std::string& line) {
     return InvalidArgumentError(
         "line: expected an object with a string `text` and a `mode` of chat or thinking");
   }
-  ASSIGN_OR_RETURN(const Message message,
-                   ParseCompletion(request["text"].get_ref<const std::string&>(), *mode));
+  return ParseRequest{request["text"].get<std::string>(), *mode};
+}
+
+Result<Json> AnswerParse(const std::string& line) {
+  ASSIGN_OR_RETURN(const ParseRequest request, ReadParseRequest(line));
+  ASSIGN_OR_RETURN(const Message message, ParseCompletion(request.text, request.mode));
   return Json{{"message", MessageJson(message)}};
+}
+
+/// A JSON array of function objects.
+Result<ToolSet> ReadTools(const std::string& path) {
+  ToolSet tools;
+  if (path.empty()) return tools;
+  std::ifstream file(path, std::ios::binary);
+  if (!file) return NotFoundError("can't open '" + path + "'");
+  const Json list = Json::parse(file, nullptr, false);
+  if (!list.is_array()) {
+    return InvalidArgumentError("'" + path + "': expected a JSON array of function objects");
+  }
+  for (const Json& entry : list) {
+    const bool wrapped = entry.is_object() && entry.contains("function");
+    const Json& function = wrapped ? entry["function"] : entry;
+    ToolSpec spec;
+    if (!function.is_object() || !function.contains("name") || !function["name"].is_string()) {
+      return InvalidArgumentError("'" + path + "': a function object needs a string 'name'");
+    }
+    spec.name = function["name"].get<std::string>();
+    spec.parameters =
+        function.contains("parameters") ? JsonText(function["parameters"]) : R"({"type":"object"})";
+    RETURN_IF_ERROR(tools.Add(std::move(spec)));
+  }
+  return tools;
+}
+
+Json RecoveredJson(const RecoveredMessage& recovered) {
+  return Json{{"message", MessageJson(recovered.message)},
+              {"repairs", recovered.repairs},
+              {"refused", recovered.refused},
+              {"cut", recovered.cut}};
+}
+
+int RunTolerantParse(const ParseArgs& args, std::istream& in, std::ostream& out,
+                     std::ostream& err) {
+  const Result<ToolSet> tools = ReadTools(args.tools);
+  if (!tools.ok()) return Refuse(tools.status(), err);
+  if (args.jsonl) {
+    AnswerLines(in, out, [&](const std::string& line) -> Result<Json> {
+      ASSIGN_OR_RETURN(const ParseRequest request, ReadParseRequest(line));
+      return RecoveredJson(RecoverCompletion(request.text, {.mode = request.mode}, *tools));
+    });
+    return kExitOk;
+  }
+  const std::optional<ThinkingMode> mode = ReadMode(args.mode);
+  if (!mode.has_value()) {
+    err << "error: --mode: expected chat or thinking, got '" << args.mode << "'\n";
+    return kExitUsage;
+  }
+  out << JsonText(RecoveredJson(RecoverCompletion(ReadAll(in), {.mode = *mode}, *tools))) << "\n"
+      << std::flush;
+  return kExitOk;
 }
 
 }  // namespace
@@ -176,6 +240,7 @@ int RunRender(const RenderArgs& args, std::istream& in, std::ostream& out, std::
 
 int RunParse(const ParseArgs& args, std::istream& in, std::ostream& out, std::ostream& err) {
   if (!ReadDialect(args.dialect, err).has_value()) return kExitUsage;
+  if (args.tolerant) return RunTolerantParse(args, in, out, err);
   if (args.jsonl) {
     AnswerLines(in, out, AnswerParse);
     return kExitOk;

@@ -46,10 +46,14 @@ struct ParseArgs {
   std::string dialect;  ///< "preview" or "0731": the same grammar.
   std::string mode;     ///< "chat" or "thinking"; without `--jsonl` only.
   bool jsonl = false;
+  bool tolerant = false;
+  std::string tools = {};  ///< File: JSON array of function objects, for `tolerant`.
 };
 
 /// `--jsonl`: per line {"text":...,"mode":"chat"|"thinking"} -> {"message":{...}} or {"error":...},
 /// which is an answer: the result is kExitOk. Else all of `in` is one completion.
+/// `--tolerant`: near misses of the markup are read too, and answers say what was mended or
+/// refused.
 int RunParse(const ParseArgs& args, std::istream& in, std::ostream& out, std::ostream& err);
 
 }  // namespace baleen::cli

@@ -2,11 +2,9 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
-#include <fstream>
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
-#include <sstream>
 
 #include "runtime/cli/event_printer.h"
 #include "runtime/cli/flags.h"
@@ -17,6 +15,7 @@ namespace {
 struct TurnFlags {
   RuntimeFlags runtime;
   SamplingFlags sampling;
+  ConstraintFlags constraint;
   std::string session;
   std::string workspace;
   std::string system;
@@ -27,14 +26,6 @@ struct TurnFlags {
   bool trace = false;
   bool json = false;
 };
-
-Result<std::string> ReadFile(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) return NotFoundError("can't open '" + path + "'");
-  std::ostringstream text;
-  text << file.rdbuf();
-  return text.str();
-}
 
 /// The session that the flags name, created if it isn't there.
 Result<SessionView> OpenSession(Runtime& runtime, const TurnFlags& flags) {
@@ -50,7 +41,7 @@ Result<SessionView> OpenSession(Runtime& runtime, const TurnFlags& flags) {
   request.settings.sampling = flags.sampling.sampling;
   request.settings.tokens_max = flags.sampling.tokens_max;
   if (!flags.script_file.empty()) {
-    ASSIGN_OR_RETURN(request.settings.script, ReadFile(flags.script_file));
+    ASSIGN_OR_RETURN(request.settings.script, ReadTextFile(flags.script_file));
     request.settings.script_name = flags.script_file;
     request.settings.title = flags.script_file;
   }
@@ -77,6 +68,7 @@ Result<TurnView> RunTurn(Runtime& runtime, const TurnFlags& flags, const Session
   request.sampling = flags.sampling.sampling;
   request.tokens_max = flags.sampling.tokens_max;
   request.trace_logits = flags.trace;
+  ASSIGN_OR_RETURN(request.constraint, flags.constraint.Read());
   ASSIGN_OR_RETURN(const SessionView before, runtime.GetSession(session.session));
   ASSIGN_OR_RETURN(const TurnView turn, runtime.StartTurn(request));
   return Follow(runtime, session.session, turn.turn, before.head_cursor, flags.json);
@@ -131,7 +123,7 @@ int RunScript(const TurnFlags& flags) {
   } else {
     std::vector<std::string> input = flags.input;
     for (const std::string& path : flags.input_files) {
-      auto text = ReadFile(path);
+      auto text = ReadTextFile(path);
       if (!text.ok()) return Fail(text.status(), flags.json);
       input.push_back(std::move(text).value());
     }
@@ -149,6 +141,7 @@ int RunScript(const TurnFlags& flags) {
 void AddCommon(CLI::App& command, const std::shared_ptr<TurnFlags>& flags) {
   flags->runtime.AddTo(command);
   flags->sampling.AddTo(command);
+  flags->constraint.AddTo(command);
   command.add_option("--session", flags->session, "Session to use; made if it doesn't exist");
   command.add_option("--workspace", flags->workspace, "Folder that the file tools may read");
   command.add_option("--system", flags->system, "System prompt of a new session");

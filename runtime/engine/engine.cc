@@ -196,13 +196,10 @@ Status Engine::Step(Running& running, bool* done) {
     Finish(running, JobEnd::kStop, OkStatus());
     return OkStatus();
   }
-  // Tokens of a broken-off generation are looked at like fresh ones: it may have been complete.
-  while (running.examined < running.job.prefix.size()) {
-    const int32_t id = running.job.prefix[running.examined++];
-    if (id == running.job.eos_id || StopTextReached(running, id)) {
-      Finish(running, id == running.job.eos_id ? JobEnd::kStop : JobEnd::kStopText, OkStatus());
-      return OkStatus();
-    }
+  auto end = Examine(running);
+  if (!end.ok() || end->has_value()) {
+    Finish(running, end.ok() ? **end : JobEnd::kFailed, end.status());
+    return OkStatus();
   }
   const auto sampled =
       static_cast<int64_t>(running.job.prefix.size()) - running.job.generation_begin;
@@ -249,6 +246,26 @@ LiveSequence* Engine::NearestLive(std::span<const int32_t> tokens) {
     if (nearest == nullptr || live->position() > nearest->position()) nearest = live;
   }
   return nearest;
+}
+
+Result<std::optional<JobEnd>> Engine::Examine(Running& running) const {
+  GenerateJob& job = running.job;
+  // Tokens of a broken-off generation are looked at like fresh ones: it may have been complete, and
+  // the constraint must stand where it stood.
+  while (running.examined < job.prefix.size()) {
+    const int32_t id = job.prefix[running.examined++];
+    if (job.constraint != nullptr && !job.constraint->Accept(id)) {
+      return FailedPreconditionError(
+          "the token " + std::to_string(id) + " at position " +
+              std::to_string(running.examined - 1) +
+              " breaks the generation's constraint: another version of the program began it; start "
+              "the turn again",
+          "CONSTRAINT_CHANGED");
+    }
+    if (id == job.eos_id) return std::optional(JobEnd::kStop);
+    if (StopTextReached(running, id)) return std::optional(JobEnd::kStopText);
+  }
+  return std::optional<JobEnd>();
 }
 
 Status Engine::Sync(Running& running) {
@@ -357,7 +374,13 @@ Status Engine::Decode(Running& running) {
       running.sequence->Append(std::span<const int32_t>(&last, 1), LogitsWanted::kLast, &logits_));
   const auto position = static_cast<int64_t>(job.prefix.size());
   if (position % CheckpointInterval() == 0) running.sequence->Checkpoint(kPeriodicCheckpoint);
-  const int32_t id = SampleToken(logits_, job.sampling, position);
+  const TokenMask* mask = job.constraint == nullptr ? nullptr : &job.constraint->Mask();
+  if (mask != nullptr && mask->count() == 0) {
+    return FailedPreconditionError(
+        "no token of the model's vocabulary can follow under the generation's constraint",
+        "UNSATISFIABLE");
+  }
+  const int32_t id = SampleToken(logits_, job.sampling, position, mask);
   const uint64_t hash =
       job.hash_logits ? XXH3_64bits(logits_.data(), logits_.size() * sizeof(float)) : 0;
   job.prefix.push_back(id);

@@ -11,6 +11,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <span>
 #include <string>
@@ -18,6 +19,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "model/constraint/token_constraint.h"
 #include "model/model.h"
 #include "model/sampler.h"
 #include "runtime/engine/kv_tiers.h"
@@ -44,6 +46,8 @@ struct GenerateJob {
   /// Where others may branch off again: the computation leaves a fork's checkpoint there when it
   /// stands at or passes it. 0: nowhere.
   int64_t fork_position = 0;
+  /// What the generation is kept to; null: nothing. As it stands before the first sampled token.
+  std::unique_ptr<TokenConstraint> constraint;
   /// Owners: the control loop, which sets it, and the engine, which reads it each tick.
   std::shared_ptr<std::atomic<bool>> cancelled;
 };
@@ -147,6 +151,8 @@ class Engine {
   Status Decode(Running& job);
   void TakeSteps(Running& job);
   int64_t CheckpointInterval() const;
+  /// Looks at the generated tokens that nobody looked at yet. The end that one of them is, if any.
+  Result<std::optional<JobEnd>> Examine(Running& job) const;
   void Finish(Running& job, JobEnd end, const Status& status);
   bool StopTextReached(Running& job, int32_t id) const;
   /// false: no seat is free; the job waits in the rotation.

@@ -94,6 +94,21 @@ Result<SamplingSettings> FromWire(const v1::Sampling& sampling) {
   return out;
 }
 
+void ToWire(const ConstraintSettings& constraint, v1::Constraint* out) {
+  out->set_tool_choice(ReplaceInvalidUtf8(constraint.tool_choice));
+  out->set_answer_schema(ReplaceInvalidUtf8(constraint.answer_schema));
+  if (constraint.thinking_tokens >= 0) out->set_thinking_tokens(constraint.thinking_tokens);
+}
+
+Result<ConstraintSettings> FromWire(const v1::Constraint& constraint) {
+  RETURN_IF_ERROR(CheckNotNegative(constraint.thinking_tokens(), "constraint.thinking_tokens"));
+  ConstraintSettings out;
+  if (!constraint.tool_choice().empty()) out.tool_choice = constraint.tool_choice();
+  out.answer_schema = constraint.answer_schema();
+  if (constraint.has_thinking_tokens()) out.thinking_tokens = constraint.thinking_tokens();
+  return out;
+}
+
 void ToWire(const SessionSettings& settings, v1::SessionSettings* out) {
   out->set_title(ReplaceInvalidUtf8(settings.title));
   out->set_workspace(ReplaceInvalidUtf8(settings.workspace));
@@ -106,6 +121,7 @@ void ToWire(const SessionSettings& settings, v1::SessionSettings* out) {
   for (const ToolSpec& spec : settings.host_tools) ToWireSpec(spec, out->add_host_tools());
   ToWire(settings.sampling, out->mutable_sampling());
   out->set_tokens_max(settings.tokens_max);
+  ToWire(settings.constraint, out->mutable_constraint());
 }
 
 Result<SessionSettings> FromWire(const v1::SessionSettings& settings) {
@@ -129,6 +145,7 @@ Result<SessionSettings> FromWire(const v1::SessionSettings& settings) {
   }
   ASSIGN_OR_RETURN(out.sampling, FromWire(settings.sampling()));
   if (settings.tokens_max() > 0) out.tokens_max = settings.tokens_max();
+  ASSIGN_OR_RETURN(out.constraint, FromWire(settings.constraint()));
   return out;
 }
 
@@ -154,6 +171,7 @@ void ToWire(const SessionView& view, v1::Session* out) {
   out->set_pinned(view.pinned);
   out->set_timeline(view.timeline);
   if (!view.parent.empty()) out->set_parent(SessionName(view.parent));
+  for (const std::string& note : view.schema_notes) out->add_schema_notes(ReplaceInvalidUtf8(note));
 }
 
 Result<SessionView> FromWire(const v1::Session& session) {
@@ -169,6 +187,7 @@ Result<SessionView> FromWire(const v1::Session& session) {
   out.created_ms = TimeMs(session.create_time());
   out.updated_ms = TimeMs(session.update_time());
   out.head_cursor = session.head_cursor();
+  out.schema_notes.assign(session.schema_notes().begin(), session.schema_notes().end());
   if (!session.open_turn().empty()) {
     ASSIGN_OR_RETURN(TurnName open, ParseTurnName(session.open_turn(), "session.open_turn"));
     out.open_turn = std::move(open.turn);
@@ -187,6 +206,7 @@ void ToWire(const StartTurnRequest& request, v1::StartTurnRequest* out) {
   if (request.sampling.has_value()) ToWire(*request.sampling, out->mutable_sampling());
   out->set_tokens_max(request.tokens_max);
   out->set_trace_logits(request.trace_logits);
+  if (request.constraint.has_value()) ToWire(*request.constraint, out->mutable_constraint());
   out->set_expected_head(ReplaceInvalidUtf8(request.expected_head));
   out->set_request_id(ReplaceInvalidUtf8(request.request_id));
 }
@@ -201,6 +221,9 @@ Result<StartTurnRequest> FromWire(const v1::StartTurnRequest& request) {
   }
   out.tokens_max = request.tokens_max();
   out.trace_logits = request.trace_logits();
+  if (request.has_constraint()) {
+    ASSIGN_OR_RETURN(out.constraint, FromWire(request.constraint()));
+  }
   out.expected_head = request.expected_head();
   out.request_id = request.request_id();
   return out;
@@ -226,6 +249,7 @@ void ToWire(const TurnView& view, v1::Turn* out) {
   use->set_recomputed(view.tokens_recomputed);
   use->set_prefilled(view.tokens_prefilled);
   use->set_generated(view.tokens_generated);
+  out->set_calls_cut(view.calls_cut);
 }
 
 Result<TurnView> FromWire(const v1::Turn& turn) {
@@ -251,6 +275,7 @@ Result<TurnView> FromWire(const v1::Turn& turn) {
   out.tokens_recomputed = turn.tokens().recomputed();
   out.tokens_prefilled = turn.tokens().prefilled();
   out.tokens_generated = turn.tokens().generated();
+  out.calls_cut = turn.calls_cut();
   return out;
 }
 

@@ -4,6 +4,7 @@
 #include <random>
 #include <utility>
 
+#include "runtime/sessions/constraint.h"
 #include "runtime/sessions/cursor.h"
 #include "runtime/workspace/workspace.h"
 #include "tools_sdk/utf8.h"
@@ -36,7 +37,10 @@ Result<std::unique_ptr<ControlLoop>> ControlLoop::Create(const ControlParts& par
 }
 
 ControlLoop::ControlLoop(const ControlParts& parts, SessionEncoder encoder)
-    : parts_(parts), encoder_(std::move(encoder)), mailbox_(kMailboxLimit) {}
+    : parts_(parts),
+      encoder_(std::move(encoder)),
+      trie_(*parts.model->tokenizer(), parts.model->config().vocab),
+      mailbox_(kMailboxLimit) {}
 
 void ControlLoop::Run() {
   using std::chrono::milliseconds;
@@ -131,6 +135,7 @@ Result<std::unique_ptr<SessionRun>> ControlLoop::ReadSession(const std::string& 
     if (workspace.ok()) run->workspace = std::move(workspace).value();
   }
   ASSIGN_OR_RETURN(run->tools, MakeToolSet(run->settings));
+  run->schema_notes = SchemaNotes(run->settings, run->tools);
   return run;
 }
 
@@ -166,6 +171,7 @@ Status ControlLoop::CheckSettings(const SessionSettings& settings) const {
     }
   }
   ASSIGN_OR_RETURN(const ToolSet tools, MakeToolSet(settings));
+  RETURN_IF_ERROR(CheckConstraint(settings.constraint, settings, tools));
   return CheckContext(settings, tools);
 }
 
@@ -256,6 +262,7 @@ SessionView ControlLoop::View(const SessionRun& session) const {
   view.created_ms = session.record.created_ms;
   view.updated_ms = session.record.updated_ms;
   view.head_cursor = HeadCursor(session.record);
+  view.schema_notes = session.schema_notes;
   if (session.turn != nullptr) view.open_turn = session.turn->view.turn;
   view.pinned = session.record.pinned;
   view.timeline = session.record.timeline;

@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "model/constraint/vocabulary_trie.h"
 #include "model/model.h"
 #include "model/text/chat_encoder.h"
 #include "runtime/clock.h"
@@ -191,11 +192,14 @@ class ControlLoop final : public EngineListener {
   /// `prompt_end` were generated before a restart.
   void SubmitJob(SessionRun& session, const GenerateEffect& effect, int64_t prompt_end,
                  int64_t computed_before);
+  /// For one generation; null if there is no constraint. (constraint.cc)
+  Result<std::unique_ptr<TokenConstraint>> MakeConstraint(
+      const SessionRun& session, const std::optional<ConstraintSettings>& constraint) const;
   SessionRun* FindJob(uint64_t job);
   void FlushTokens(SessionRun& session);
   void StreamTokens(SessionRun& session, const std::vector<int32_t>& ids, bool publish);
   void EndGeneration(SessionRun& session);
-  void JournalGenerated(SessionRun& session, GeneratedEvent event);
+  void JournalGenerated(SessionRun& session, GeneratedEvent event, bool calls_cut);
 
   // tool_calls.cc
   void BeginToolCalls(SessionRun& session, const CallToolsEffect& effect);
@@ -227,6 +231,7 @@ class ControlLoop final : public EngineListener {
 
   const ControlParts parts_;
   const SessionEncoder encoder_;
+  const VocabularyTrie trie_;
   Engine* engine_ = nullptr;
   WorkQueue mailbox_;
   std::multimap<int64_t, std::function<void()>> timers_;  ///< By steady milliseconds.

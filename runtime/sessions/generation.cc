@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "runtime/sessions/constraint.h"
 #include "runtime/sessions/control_loop.h"
 #include "tools_sdk/schema.h"
 
@@ -12,10 +13,6 @@ namespace {
 constexpr char kToolCallsEnd[] = "</\uFF5CDSML\uFF5Ctool_calls>";
 /// Progress events are at least this far apart.
 constexpr int64_t kProgressIntervalMs = 500;
-
-ThinkingMode ModeOf(const SessionSettings& settings) {
-  return settings.thinking == "thinking" ? ThinkingMode::kThinking : ThinkingMode::kChat;
-}
 
 ContextStart ContextStartFor(const SessionSettings& settings, const ToolSet& tools) {
   ContextStart start;
@@ -80,6 +77,7 @@ void ControlLoop::BeginGeneration(SessionRun& session, const GenerateEffect& eff
   }
   session.turn->generation = std::make_unique<GenerationState>();
   session.turn->generation->step = session.turn->step;
+  session.turn->generations += 1;
   PromptRequest request;
   request.start = ContextStartFor(session.settings, session.tools);
   request.has_opening = session.has_opening;
@@ -173,6 +171,12 @@ void ControlLoop::SubmitJob(SessionRun& session, const GenerateEffect& effect, i
   job.hash_logits = turn.start.trace_logits;
   job.cancelled = turn.cancelled;
   generation.job = job.id;
+  generation.constraint = ConstraintFor(turn.start, effect, turn.generations);
+  auto constraint = MakeConstraint(session, generation.constraint);
+  if (!constraint.ok()) {
+    return FinishTurn(session, TurnState::kFailed, "", constraint.status());
+  }
+  job.constraint = std::move(constraint).value();
   jobs_[job.id] = {session.record.id, turn.epoch};
   if (Status status = engine_->Submit(std::move(job)); !status.ok()) {
     jobs_.erase(generation.job);
@@ -315,14 +319,21 @@ void ControlLoop::EndGeneration(SessionRun& session) {
   GeneratedEvent event;
   event.tokens = static_cast<int64_t>(session.tokens.size()) - generation.prompt_end;
   auto message = generation.parser->Finish();
+  bool calls_cut = false;
   if (message.ok()) {
     event.message = std::move(message).value();
+    if (generation.constraint.has_value()) {
+      event.parse_error = AnswerFault(*generation.constraint, event.message);
+    }
     for (size_t i = 0; i < event.message.tool_calls.size(); ++i) {
       event.message.tool_calls[i].id =
           "call-" + std::to_string(generation.step) + "-" + std::to_string(i + 1);
     }
   } else {
     event.parse_error = message.status().message();
+    calls_cut =
+        generation.end == JobEnd::kLength && message.status().reason() == "CALLS_UNFINISHED";
+    turn.view.calls_cut += calls_cut ? 1 : 0;
     StreamingDetokenizer whole(*parts_.model->tokenizer());
     for (size_t i = static_cast<size_t>(generation.prompt_end); i < session.tokens.size(); ++i) {
       if (session.tokens[i] != encoder_.ids().eos) {
@@ -335,15 +346,16 @@ void ControlLoop::EndGeneration(SessionRun& session) {
   event.reason = !event.message.tool_calls.empty()   ? FinishReason::kToolCalls
                  : generation.end == JobEnd::kLength ? FinishReason::kLength
                                                      : FinishReason::kStop;
-  JournalGenerated(session, std::move(event));
+  JournalGenerated(session, std::move(event), calls_cut);
 }
 
-void ControlLoop::JournalGenerated(SessionRun& session, GeneratedEvent event) {
+void ControlLoop::JournalGenerated(SessionRun& session, GeneratedEvent event, bool calls_cut) {
   StepAnswer answer;
   answer.turn = session.turn->view.turn;
   answer.step = session.turn->step;
   answer.event = std::move(event);
   answer.reuse = session.turn->generation->reuse;
+  answer.calls_cut = calls_cut;
   session.turn->generation.reset();
   JournalBatch batch;
   batch.events.push_back(NewEvent(session, event_kind::kGenerated, StepAnswerToJson(answer)));

@@ -111,6 +111,25 @@ Status ReadSampling(Reader& parent, SamplingSettings* sampling) {
   return reader.status();
 }
 
+Json ConstraintToJson(const ConstraintSettings& constraint) {
+  return {{"tool_choice", constraint.tool_choice},
+          {"answer_schema", constraint.answer_schema},
+          {"thinking_tokens", constraint.thinking_tokens}};
+}
+
+/// Leaves `constraint` alone if the parent has none.
+Status ReadConstraint(Reader& parent, std::optional<ConstraintSettings>* constraint) {
+  const Json* json = parent.Find("constraint");
+  if (json == nullptr) return OkStatus();
+  ConstraintSettings settings;
+  Reader reader(*json, "constraint");
+  reader.Get("tool_choice", &settings.tool_choice);
+  reader.Get("answer_schema", &settings.answer_schema);
+  reader.Get("thinking_tokens", &settings.thinking_tokens);
+  *constraint = std::move(settings);
+  return reader.status();
+}
+
 const char* EffectClassName(EffectClass effect) {
   switch (effect) {
     case EffectClass::kPure: return "PURE";
@@ -221,6 +240,7 @@ std::string SettingsToJson(const SessionSettings& settings) {
                {"host_tools", tools},
                {"sampling", SamplingToJson(settings.sampling)},
                {"tokens_max", settings.tokens_max},
+               {"constraint", ConstraintToJson(settings.constraint)},
                {"title", settings.title}});
 }
 
@@ -236,6 +256,9 @@ Result<SessionSettings> SettingsFromJson(std::string_view json) {
   reader.Get("tokens_max", &settings.tokens_max);
   reader.Get("title", &settings.title);
   RETURN_IF_ERROR(ReadSampling(reader, &settings.sampling));
+  std::optional<ConstraintSettings> constraint;
+  RETURN_IF_ERROR(ReadConstraint(reader, &constraint));
+  if (constraint.has_value()) settings.constraint = *std::move(constraint);
   if (const Json* tools = reader.Array("host_tools")) {
     for (const Json& tool : *tools) {
       ASSIGN_OR_RETURN(ToolSpec spec, ToolSpecFromJson(tool));
@@ -247,11 +270,13 @@ Result<SessionSettings> SettingsFromJson(std::string_view json) {
 }
 
 std::string TurnStartToJson(const TurnStart& start) {
-  return Text({{"turn", start.turn},
+  Json json = {{"turn", start.turn},
                {"input", start.input},
                {"sampling", SamplingToJson(start.sampling)},
                {"tokens_max", start.tokens_max},
-               {"trace_logits", start.trace_logits}});
+               {"trace_logits", start.trace_logits}};
+  if (start.constraint.has_value()) json["constraint"] = ConstraintToJson(*start.constraint);
+  return Text(json);
 }
 
 Result<TurnStart> TurnStartFromJson(std::string_view json) {
@@ -262,6 +287,7 @@ Result<TurnStart> TurnStartFromJson(std::string_view json) {
   reader.Get("tokens_max", &start.tokens_max);
   reader.Get("trace_logits", &start.trace_logits);
   RETURN_IF_ERROR(ReadSampling(reader, &start.sampling));
+  RETURN_IF_ERROR(ReadConstraint(reader, &start.constraint));
   RETURN_IF_ERROR(reader.status());
   return start;
 }
@@ -291,6 +317,7 @@ std::string StepAnswerToJson(const StepAnswer& answer) {
   json["event"] = Json::parse(AgentEventToJson(answer.event), nullptr, false);
   if (std::holds_alternative<GeneratedEvent>(answer.event))
     json["reuse"] = ReuseToJson(answer.reuse);
+  if (answer.calls_cut) json["calls_cut"] = true;
   return Text(json);
 }
 
@@ -300,6 +327,7 @@ Result<StepAnswer> StepAnswerFromJson(std::string_view json) {
   reader.Get("turn", &answer.turn);
   reader.Get("step", &answer.step);
   RETURN_IF_ERROR(ReadReuse(reader, &answer.reuse));
+  reader.Get("calls_cut", &answer.calls_cut);
   const Json* event = reader.Find("event");
   RETURN_IF_ERROR(reader.status());
   if (event == nullptr) return DataLossError("step answer: member 'event' is missing");
@@ -333,7 +361,8 @@ std::string TurnEndToJson(const TurnView& turn) {
                  {"reused_disk", turn.tokens_reused_disk},
                  {"recomputed", turn.tokens_recomputed},
                  {"prefilled", turn.tokens_prefilled},
-                 {"generated", turn.tokens_generated}}}};
+                 {"generated", turn.tokens_generated},
+                 {"calls_cut", turn.calls_cut}}}};
   if (!turn.error.ok()) {
     json["error"] = {{"code", static_cast<int>(turn.error.code())},
                      {"message", turn.error.message()},
@@ -360,6 +389,7 @@ Result<TurnView> TurnEndFromJson(std::string_view session, std::string_view json
     counts.Get("recomputed", &turn.tokens_recomputed);
     counts.Get("prefilled", &turn.tokens_prefilled);
     counts.Get("generated", &turn.tokens_generated);
+    counts.Get("calls_cut", &turn.calls_cut);
     RETURN_IF_ERROR(counts.status());
   }
   if (const Json* error = reader.Find("error")) {

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -46,6 +47,8 @@ struct TurnStart {
   SamplingSettings sampling;
   int64_t tokens_max = 0;
   bool trace_logits = false;
+  /// Unset: begun by a version whose generations had no constraint, and goes on without.
+  std::optional<ConstraintSettings> constraint;
 };
 std::string TurnStartToJson(const TurnStart& start);
 Result<TurnStart> TurnStartFromJson(std::string_view json);
@@ -66,7 +69,8 @@ struct StepAnswer {
   std::string turn;
   int64_t step = 0;
   AgentEvent event;
-  ReuseReport reuse;  ///< `generated` only.
+  ReuseReport reuse;       ///< `generated` only.
+  bool calls_cut = false;  ///< `generated` only: the token limit cut a block of calls.
 };
 std::string StepAnswerToJson(const StepAnswer& answer);
 Result<StepAnswer> StepAnswerFromJson(std::string_view json);

@@ -117,6 +117,7 @@ void ControlLoop::Replay(SessionRun& session, const std::vector<EventRecord>& ev
     if (EffectToJson(*effect) != step.effect) {
       return fail(Diverged(turn.step, "it asked for another effect than it did before"));
     }
+    turn.generations += std::holds_alternative<GenerateEffect>(*effect) ? 1 : 0;
     if (step.answer == nullptr) {
       if (const auto* generate = std::get_if<GenerateEffect>(&*effect)) {
         // Tokens beyond the prompt were sampled, journalled and maybe shown: they stay.
@@ -140,6 +141,7 @@ void ControlLoop::Replay(SessionRun& session, const std::vector<EventRecord>& ev
       turn.view.tokens_reused_disk += answer->reuse.reused_disk;
       turn.view.tokens_recomputed += answer->reuse.recomputed;
       turn.view.tokens_prefilled += answer->reuse.prefilled;
+      turn.view.calls_cut += answer->calls_cut ? 1 : 0;
     }
     event = std::move(answer->event);
   }

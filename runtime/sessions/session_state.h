@@ -29,7 +29,8 @@ struct GenerationState {
   int64_t prompt_end = 0;
   std::unique_ptr<StreamingDetokenizer> detokenizer;
   std::unique_ptr<StreamingChatParser> parser;
-  std::string content;  ///< Streamed so far; what a late watcher is shown.
+  std::optional<ConstraintSettings> constraint;  ///< In force.
+  std::string content;                           ///< Streamed so far; what a late watcher is shown.
   std::string reasoning;
   ReuseReport reuse;
   // Tokens travel engine -> journal -> watchers. One commit is under way at a time; what arrives
@@ -67,7 +68,8 @@ struct TurnRun {
   int64_t started_tokens = 0;  ///< Length of the context before it.
   TurnView view;
   std::unique_ptr<Agent> agent;
-  int64_t step = 0;  ///< Effects performed so far.
+  int64_t step = 0;         ///< Effects performed so far.
+  int64_t generations = 0;  ///< Of these, generations.
   std::unique_ptr<GenerationState> generation;
   std::unique_ptr<ToolRunState> tools;
   /// Owners: this turn, and whoever runs on its behalf (engine job, tool calls).
@@ -106,7 +108,8 @@ struct SessionRun {
   int64_t last_turn = 0;  ///< Highest number of a turn, on any timeline: never used again.
   /// Null: no file tools. Owners: the session, and tool calls that outlive their cancelled turn.
   std::shared_ptr<const Workspace> workspace;
-  ToolSet tools;  ///< What the model is told of, in order.
+  ToolSet tools;                          ///< What the model is told of, in order.
+  std::vector<std::string> schema_notes;  ///< SessionView::schema_notes.
   std::unique_ptr<TurnRun> turn;
   std::vector<std::unique_ptr<WatchState>> watchers;
   std::map<std::string, HostState> hosts;  ///< By tool name.

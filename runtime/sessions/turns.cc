@@ -1,6 +1,7 @@
 // Turns: begin, advance by the agent's effects, finish, cancel.
 #include <utility>
 
+#include "runtime/sessions/constraint.h"
 #include "runtime/sessions/control_loop.h"
 #include "runtime/sessions/cursor.h"
 #include "tools_sdk/utf8.h"
@@ -93,6 +94,11 @@ void ControlLoop::StartTurn(const StartTurnRequest& request, const Answer<TurnVi
   start.sampling = request.sampling.value_or(session.settings.sampling);
   start.tokens_max = request.tokens_max > 0 ? request.tokens_max : session.settings.tokens_max;
   start.trace_logits = request.trace_logits;
+  start.constraint = request.constraint.value_or(session.settings.constraint);
+  if (Status status = CheckConstraint(*start.constraint, session.settings, session.tools);
+      !status.ok()) {
+    return answer(status);
+  }
   auto turn = MakeTurn(session, start);
   if (!turn.ok()) return answer(turn.status());
   session.turn = std::move(turn).value();

@@ -145,6 +145,25 @@ class Cli(unittest.TestCase):
         self.assertEqual(generate(1), generate(1))
         self.assertNotEqual(generate(1), generate(2))
 
+    def test_generate_keeps_to_a_schema(self):
+        schema = self.folder / "answer.json"
+        schema.write_text(json.dumps({
+            "type": "object", "properties": {"kind": {"enum": ["a", "b"]}, "n": {
+                "type": "integer", "minimum": -3, "maximum": 40}},
+            "required": ["kind", "n"], "additionalProperties": False}))
+        for seed in (1, 2):
+            out = run("generate", "--model", self.model, "--prompt", "Hello", "--max-tokens", 200,
+                      "--answer-schema", schema, "--seed", seed, "--json")
+            self.assertEqual(out.returncode, 0, out.stderr)
+            text = json.loads(out.stdout)["text"].removesuffix("<｜end▁of▁sentence｜>")
+            answer = json.loads(text)
+            self.assertIn(answer["kind"], ("a", "b"))
+            self.assertTrue(-3 <= answer["n"] <= 40)
+        schema.write_text("false")
+        out = run("generate", "--model", self.model, "--answer-schema", schema, "--prompt", "x")
+        self.assertEqual(out.returncode, 1)
+        self.assertIn("no value can satisfy it", out.stderr)
+
     def test_tokenize_and_back(self):
         texts = ["Hello world", "日本語 123456", "def f(x):\n  return x", ""]
         lines = "".join(json.dumps(text) + "\n" for text in texts)

@@ -1,8 +1,10 @@
 #include "runtime/cli/text_commands.h"
 
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "tests/testing/temp_directory.h"
 #include "tests/testing/test_paths.h"
 #include "tests/text/v4_tokenizer.h"
 
@@ -87,6 +89,28 @@ TEST_CASE("render answers every recorded vector", "[cli]") {
           std::string::npos);
   }
   CHECK(Run(RunRender, {kTokenizer, "v9", true}, "").code == kExitUsage);
+}
+
+TEST_CASE("parse --tolerant says what it mended and what it refused", "[cli]") {
+  const TempDirectory temp;
+  std::ofstream(temp.File("tools.json"))
+      << R"([{"name":"f","parameters":{"type":"object","properties":{"a":{"type":"integer"}}}}])";
+  ParseArgs args{"0731", "chat", false, true, temp.File("tools.json")};
+  const std::string call =
+      "<invoke name=\"f\"><parameter name=\"a\" string=\"false\">1</parameter></invoke>";
+  Answer answer = Run(RunParse, args, "Well.\n\n" + call);
+  CHECK(answer.code == kExitOk);
+  Json parsed = Json::parse(answer.out);
+  CHECK(parsed["message"]["tool_calls"][0]["function"]["arguments"] == R"({"a": 1})");
+  CHECK(parsed["repairs"].size() == 1);
+  args.jsonl = true;
+  answer = Run(RunParse, args,
+               Json{{"text", "<invoke name=\"g\"></invoke>"}, {"mode", "chat"}}.dump() + "\n");
+  parsed = Json::parse(answer.out);
+  CHECK(parsed["refused"].size() == 1);
+  CHECK(parsed["cut"] == false);
+  args.tools = temp.File("none.json");
+  CHECK(Run(RunParse, args, "").code == kExitFailed);
 }
 
 TEST_CASE("parse answers every recorded vector", "[cli]") {
