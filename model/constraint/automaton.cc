@@ -1,6 +1,7 @@
 #include "model/constraint/automaton.h"
 
 #include <algorithm>
+#include <string_view>
 #include <utility>
 
 namespace baleen {
@@ -49,8 +50,9 @@ size_t Automaton::FramesHash::operator()(const std::vector<FrameId>& frames) con
 Automaton::Automaton(std::shared_ptr<const Grammar> grammar) : grammar_(std::move(grammar)) {
   Clear();
   ++round_;
+  open_.clear();
   Enter(grammar_->root(), kDone);
-  start_ = Intern(std::exchange(open_, {}));
+  start_ = Intern(open_);
 }
 
 void Automaton::Clear() {
@@ -69,16 +71,36 @@ Automaton::FrameId Automaton::Push(RuleId rule, FrameId parent, Progress at) {
   return found->second;
 }
 
-StateId Automaton::Intern(std::vector<FrameId> frames) {
+StateId Automaton::Intern(const std::vector<FrameId>& frames) {
   const auto [found, added] = state_ids_.try_emplace(frames, static_cast<StateId>(states_.size()));
   if (added) {
     State state;
+    state.frames = frames;
     state.complete = std::find(frames.begin(), frames.end(), kDone) != frames.end();
-    state.next.assign(256, frames.empty() ? kDeadState : kUnknown);
-    state.frames = std::move(frames);
+    Prepare(&state);
     states_.push_back(std::move(state));
   }
   return found->second;
+}
+
+void Automaton::Prepare(State* state) const {
+  state->next.assign(256, kDeadState);
+  for (const FrameId id : state->frames) {
+    if (id == kDone) continue;
+    const Frame& frame = frames_[id];
+    const Rule& rule = grammar_->rule(frame.rule);
+    if (rule.kind == Rule::Kind::kLiteral) {
+      const Symbol symbol = rule.symbols[frame.at.a];
+      if (symbol < 256) state->next[symbol] = kUnknown;
+    } else if (rule.kind == Rule::Kind::kInteger || rule.kind == Rule::Kind::kNumber) {
+      for (const char byte : std::string_view("-+.eE0123456789")) {
+        state->next[static_cast<uint8_t>(byte)] = kUnknown;
+      }
+    } else {
+      std::fill(state->next.begin(), state->next.end(), kUnknown);
+      return;
+    }
+  }
 }
 
 void Automaton::AddOpen(FrameId frame) {
@@ -93,7 +115,7 @@ StateId Automaton::Compute(StateId state, Symbol symbol) {
   open_.clear();
   // By index: a step adds frames, but never to a state that exists.
   for (size_t i = 0; i < states_[state].frames.size(); ++i) Step(states_[state].frames[i], symbol);
-  const StateId next = Intern(std::exchange(open_, {}));
+  const StateId next = Intern(open_);
   if (symbol < 256) states_[state].next[symbol] = next;
   return next;
 }
@@ -215,7 +237,7 @@ StateId Automaton::Clamped(StateId state, uint32_t bytes) {
     const Progress at = Clamp(grammar_->rule(frame.rule), frame.at, bytes);
     if (!(at == frame.at)) id = Push(frame.rule, frame.parent, at);
   }
-  return Intern(std::move(frames));
+  return Intern(frames);
 }
 
 Automaton::FrameId Automaton::Copy(FrameId id, const std::vector<Frame>& from) {
@@ -231,7 +253,7 @@ StateId Automaton::Trim(StateId keep) {
   Clear();
   const auto copy = [&](std::vector<FrameId> ids) {
     for (FrameId& id : ids) id = Copy(id, old);
-    return Intern(std::move(ids));
+    return Intern(ids);
   };
   start_ = copy(start);
   return copy(kept);

@@ -70,7 +70,9 @@ class Automaton {
 
   StateId Compute(StateId state, Symbol symbol);
   FrameId Push(RuleId rule, FrameId parent, Progress at);
-  StateId Intern(std::vector<FrameId> frames);
+  StateId Intern(const std::vector<FrameId>& frames);
+  /// Which bytes a new state has to be asked about: all others lead nowhere.
+  void Prepare(State* state) const;
   void Clear();
 
   // Each adds to open_ the frames by which the text can go on.
