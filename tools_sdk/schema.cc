@@ -242,6 +242,12 @@ Result<Schema> Schema::Parse(std::string_view schema_json) {
     return InvalidArgumentError("parameters: 'type' must be \"object\"", "BAD_SCHEMA");
   }
   schema.impl_->what = "arguments";
+  if (const auto found = root.find("additionalProperties");
+      found != root.end() && *found != Json(false)) {
+    schema.impl_->notes.emplace_back(
+        "parameters: 'additionalProperties' is checked, but a model can write declared parameters "
+        "only");
+  }
   return schema;
 }
 

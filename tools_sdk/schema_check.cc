@@ -75,20 +75,33 @@ Status CheckCount(const Json& schema, const char* least, const char* most, int64
                    (high != nullptr ? " to " + std::to_string(high->get<int64_t>()) : " or more"));
 }
 
+/// x < y, exactly where both are written as integers.
+bool IsLess(const Json& x, const Json& y) {
+  if (!x.is_number_integer() || !y.is_number_integer()) return x.get<double>() < y.get<double>();
+  const auto is_big = [](const Json& json) {
+    return json.is_number_unsigned() && json.get<uint64_t>() > INT64_MAX;
+  };
+  if (is_big(x) || is_big(y))
+    return is_big(y) && (!is_big(x) || x.get<uint64_t>() < y.get<uint64_t>());
+  return x.get<int64_t>() < y.get<int64_t>();
+}
+
 Status CheckNumber(const Json& schema, const Json& json, const std::string& place) {
-  const double value = json.get<double>();
   const auto against = [&](const char* keyword, auto wrong, const char* how) -> Status {
     const Json* bound = At(schema, keyword);
-    if (bound == nullptr || !wrong(value, bound->get<double>())) return OkStatus();
-    return Wrong(place, ShownJson(json) + how + ShownJson(Json(bound->get<double>())));
+    if (bound == nullptr || !wrong(json, *bound)) return OkStatus();
+    return Wrong(place, ShownJson(json) + how + ShownJson(*bound));
   };
-  RETURN_IF_ERROR(against("minimum", [](double x, double y) { return x < y; }, " is less than "));
-  RETURN_IF_ERROR(against("maximum", [](double x, double y) { return x > y; }, " is more than "));
-  RETURN_IF_ERROR(
-      against("exclusiveMinimum", [](double x, double y) { return x <= y; }, " is not above "));
-  RETURN_IF_ERROR(
-      against("exclusiveMaximum", [](double x, double y) { return x >= y; }, " is not below "));
-  const auto no_multiple = [](double x, double y) {
+  const auto above = [](const Json& x, const Json& y) { return IsLess(y, x); };
+  const auto not_above = [](const Json& x, const Json& y) { return !IsLess(y, x); };
+  const auto not_below = [](const Json& x, const Json& y) { return !IsLess(x, y); };
+  RETURN_IF_ERROR(against("minimum", IsLess, " is less than "));
+  RETURN_IF_ERROR(against("maximum", above, " is more than "));
+  RETURN_IF_ERROR(against("exclusiveMinimum", not_above, " is not above "));
+  RETURN_IF_ERROR(against("exclusiveMaximum", not_below, " is not below "));
+  const auto no_multiple = [](const Json& value, const Json& factor) {
+    const auto x = value.get<double>();
+    const auto y = factor.get<double>();
     return std::abs(x / y - std::round(x / y)) > 1e-9 * std::max(1.0, std::abs(x / y));
   };
   return against("multipleOf", no_multiple, " is no multiple of ");

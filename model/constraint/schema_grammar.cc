@@ -12,6 +12,8 @@
 
 #include "model/constraint/schema_alternatives.h"
 #include "model/text/json_value.h"
+#include "tools_sdk/schema.h"
+#include "tools_sdk/schema_check.h"
 #include "tools_sdk/utf8.h"
 
 namespace baleen {
@@ -30,17 +32,6 @@ constexpr const char* kTypes[] = {"object", "array",   "string", "integer",
 
 enum class Place { kParameter, kAnswer };
 
-bool IsType(const Json& value, std::string_view type) {
-  if (type == "object") return value.is_object();
-  if (type == "array") return value.is_array();
-  if (type == "string") return value.is_string();
-  if (type == "boolean") return value.is_boolean();
-  if (type == "null") return value.is_null();
-  if (type == "number") return value.is_number();
-  return value.is_number_integer() ||
-         (value.is_number_float() && std::trunc(value.get<double>()) == value.get<double>());
-}
-
 std::optional<double> NumberAt(const Json& schema, const char* keyword) {
   const auto found = schema.find(keyword);
   if (found == schema.end() || !found->is_number()) return std::nullopt;
@@ -53,45 +44,36 @@ uint32_t CountAt(const Json& schema, const char* keyword, uint32_t otherwise) {
   return *number >= UINT32_MAX ? UINT32_MAX : static_cast<uint32_t>(*number);
 }
 
+/// A bound of integers, rounded by `round` if it is none: exact, cut to one beyond 18 digits.
+std::optional<int64_t> IntegerAt(const Json& schema, const char* keyword, double (*round)(double)) {
+  constexpr int64_t kBeyond = kIntegerMax + 1;
+  const auto found = schema.find(keyword);
+  if (found == schema.end() || !found->is_number()) return std::nullopt;
+  if (found->is_number_unsigned()) {
+    return static_cast<int64_t>(std::min<uint64_t>(found->get<uint64_t>(), kBeyond));
+  }
+  if (found->is_number_integer()) return std::clamp(found->get<int64_t>(), -kBeyond, kBeyond);
+  const double whole = round(found->get<double>());
+  if (whole >= static_cast<double>(kBeyond)) return kBeyond;
+  if (whole <= -static_cast<double>(kBeyond)) return -kBeyond;
+  return static_cast<int64_t>(whole);
+}
+
 /// [low, high] of the integers that the bounds allow.
 std::pair<int64_t, int64_t> IntegerBounds(const Json& schema) {
-  double low = -static_cast<double>(kIntegerMax);
-  double high = static_cast<double>(kIntegerMax);
-  if (const auto bound = NumberAt(schema, "minimum")) low = std::max(low, std::ceil(*bound));
-  if (const auto bound = NumberAt(schema, "maximum")) high = std::min(high, std::floor(*bound));
-  if (const auto bound = NumberAt(schema, "exclusiveMinimum")) {
-    low = std::max(low, std::floor(*bound) + 1);
+  const auto up = [](double x) { return std::ceil(x); };
+  const auto down = [](double x) { return std::floor(x); };
+  int64_t low = -kIntegerMax;
+  int64_t high = kIntegerMax;
+  if (const auto bound = IntegerAt(schema, "minimum", up)) low = std::max(low, *bound);
+  if (const auto bound = IntegerAt(schema, "maximum", down)) high = std::min(high, *bound);
+  if (const auto bound = IntegerAt(schema, "exclusiveMinimum", down)) {
+    low = std::max(low, *bound + 1);
   }
-  if (const auto bound = NumberAt(schema, "exclusiveMaximum")) {
-    high = std::min(high, std::ceil(*bound) - 1);
+  if (const auto bound = IntegerAt(schema, "exclusiveMaximum", up)) {
+    high = std::min(high, *bound - 1);
   }
-  if (!(low <= high)) return {1, 0};
-  // A double near 10^18 may lie one beyond what 18 digits hold.
-  const auto whole = [](double x) {
-    return std::clamp<int64_t>(static_cast<int64_t>(x), -kIntegerMax, kIntegerMax);
-  };
-  return {whole(low), whole(high)};
-}
-
-int64_t LengthOf(std::string_view text) {
-  return std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xC0) != 0x80; });
-}
-
-/// Whether an enum's value also satisfies the keywords beside it.
-bool Satisfies(const Json& value, const Json& schema) {
-  if (value.is_string()) {
-    const int64_t length = LengthOf(value.get_ref<const std::string&>());
-    return length >= CountAt(schema, "minLength", 0) &&
-           (length <= CountAt(schema, "maxLength", UINT32_MAX));
-  }
-  if (!value.is_number()) return true;
-  const double number = value.get<double>();
-  const auto least = NumberAt(schema, "minimum");
-  const auto most = NumberAt(schema, "maximum");
-  const auto above = NumberAt(schema, "exclusiveMinimum");
-  const auto below = NumberAt(schema, "exclusiveMaximum");
-  return !(least && number < *least) && !(most && number > *most) && !(above && number <= *above) &&
-         !(below && number >= *below);
+  return {low, high};
 }
 
 std::string PythonJson(const Json& value) {
@@ -99,27 +81,22 @@ std::string PythonJson(const Json& value) {
   return parsed.ok() ? DumpJson(*parsed) : value.dump();
 }
 
-/// The values of enum and const that satisfy `schema`; nullopt: it has neither.
-std::optional<std::vector<Json>> Listed(const Json& schema) {
+/// The values of enum and const that satisfy all of `schema`; nullopt: it has neither.
+std::optional<std::vector<Json>> Listed(const Json& schema, const Json& root) {
   if (!schema.contains("enum") && !schema.contains("const")) return std::nullopt;
   std::vector<Json> values;
-  if (schema.contains("const")) {
-    values.push_back(schema["const"]);
-  } else {
+  if (!schema.contains("const")) {
     values.assign(schema["enum"].begin(), schema["enum"].end());
+  } else if (const Json& only = schema["const"];
+             !schema.contains("enum") || std::find(schema["enum"].begin(), schema["enum"].end(),
+                                                   only) != schema["enum"].end()) {
+    values.push_back(only);
   }
+  Json others = schema;  // without the lists, which each value would be sought in
+  others.erase("enum");
+  others.erase("const");
   std::erase_if(values, [&](const Json& value) {
-    if (!Satisfies(value, schema)) return true;
-    if (schema.contains("const") && schema.contains("enum")) {
-      const Json& list = schema["enum"];
-      if (std::find(list.begin(), list.end(), value) == list.end()) return true;
-    }
-    if (!schema.contains("type")) return false;
-    const Json& type = schema["type"];
-    if (type.is_string()) return !IsType(value, type.get<std::string>());
-    return std::none_of(type.begin(), type.end(), [&](const Json& name) {
-      return name.is_string() && IsType(value, name.get<std::string>());
-    });
+    return !SchemaCheck(root).Check(others, value, "value").ok();
   });
   return values;
 }
@@ -194,6 +171,14 @@ class Compiler {
     bool required = false;
   };
 
+  /// What a member must be that `properties` doesn't name. patternProperties, which the rules don't
+  /// know, may allow more than additionalProperties does: the whole text is checked for both.
+  static Json UndeclaredOf(const Json& schema) {
+    const auto additional = schema.find("additionalProperties");
+    const bool any = additional == schema.end() || schema.contains("patternProperties");
+    return any ? Json(true) : *additional;
+  }
+
   /// Declared members in order, then required ones that nothing declares.
   static std::vector<Member> MembersOf(const Json& schema) {
     std::vector<Member> members;
@@ -202,7 +187,7 @@ class Compiler {
     }
     const auto required = schema.find("required");
     if (required == schema.end() || !required->is_array()) return members;
-    const auto additional = schema.find("additionalProperties");
+    const Json undeclared = UndeclaredOf(schema);
     for (const Json& entry : *required) {
       if (!entry.is_string()) continue;
       const auto name = entry.get<std::string>();
@@ -211,14 +196,14 @@ class Compiler {
       if (known != members.end()) {
         known->required = true;
       } else {
-        members.push_back({name, additional == schema.end() ? Json(true) : *additional, true});
+        members.push_back({name, undeclared, true});
       }
     }
     return members;
   }
 
   Status AddAlternative(const Json& schema, bool strings, std::vector<RuleId>* out) {
-    if (const auto listed = Listed(schema)) {
+    if (const auto listed = Listed(schema, root_)) {
       for (const Json& value : *listed) {
         if (value.is_string() && !strings) continue;
         const std::string text = PythonJson(value);
@@ -280,7 +265,9 @@ class Compiler {
     rule.min = CountAt(schema, "minItems", 0);
     rule.max = CountAt(schema, "maxItems", UINT32_MAX);
     RuleId item = kNoRule;
-    if (const auto items = schema.find("items"); items != schema.end() && !items->is_array()) {
+    // `items` is about those behind prefixItems only, which the rules don't tell from the others.
+    if (const auto items = schema.find("items");
+        items != schema.end() && !schema.contains("prefixItems")) {
       ASSIGN_OR_RETURN(item, Value(*items));
     } else {
       item = Free(0);
@@ -400,7 +387,7 @@ class Compiler {
     ASSIGN_OR_RETURN(const std::vector<Json> alternatives, Alternatives(schema, root_));
     std::vector<RuleId> raw;
     for (const Json& alternative : alternatives) {
-      if (const auto listed = Listed(alternative)) {
+      if (const auto listed = Listed(alternative, root_)) {
         for (const Json& value : *listed) {
           if (!value.is_string()) continue;
           const auto& text = value.get_ref<const std::string&>();
@@ -449,9 +436,9 @@ Result<Json> ParseSchema(std::string_view text) {
   if (Utf8ValidPrefix(text) != text.size()) {
     return InvalidArgumentError("the schema is not valid UTF-8", "BAD_SCHEMA");
   }
-  Json json = Json::parse(text.begin(), text.end(), nullptr, false);
-  if (json.is_discarded()) return InvalidArgumentError("the schema is not JSON", "BAD_SCHEMA");
-  return json;
+  // Keywords are well-formed from here on.
+  RETURN_IF_ERROR(Schema::ParseValue(text, "value").status());
+  return Json::parse(text.begin(), text.end(), nullptr, false);
 }
 
 }  // namespace

@@ -37,8 +37,8 @@ TEST_CASE("SchemaNamesThePlaceOfTheFault") {
       {R"({"path":1})", "arguments.path: expected string, got number 1"},
       {R"({"path":""})", "arguments.path: has 0 characters, expected 1 to 4"},
       {R"({"path":"abcde"})", "arguments.path: has 5 characters, expected 1 to 4"},
-      {R"({"path":"p","n":0})", "arguments.n: 0 is less than 1.0"},
-      {R"({"path":"p","n":11})", "arguments.n: 11 is more than 10.0"},
+      {R"({"path":"p","n":0})", "arguments.n: 0 is less than 1"},
+      {R"({"path":"p","n":11})", "arguments.n: 11 is more than 10"},
       {R"({"path":"p","n":1.5})", "arguments.n: expected integer, got number 1.5"},
       {R"({"path":"p","x":"s"})", "arguments.x: expected number or null, got string \"s\""},
       {R"({"path":"p","mode":"c"})", "arguments.mode: \"c\" is none of [\"a\",\"b\",3]"},
@@ -76,6 +76,11 @@ TEST_CASE("SchemaNamesWhatIsNotEnforcedWhileWriting") {
   CHECK(schema->notes() == std::vector<std::string>{"parameters.a: 'pattern'" + after,
                                                     "parameters.a: 'format' is not checked",
                                                     "parameters.x: 'minimum'" + after});
+  const auto open = Schema::Parse(R"({"type":"object","additionalProperties":{"type":"string"}})");
+  REQUIRE(open.ok());
+  CHECK(open->notes() ==
+        std::vector<std::string>{"parameters: 'additionalProperties' is checked, but a model can "
+                                 "write declared parameters only"});
 }
 
 TEST_CASE("SchemaChecksEachFurtherKeyword") {
@@ -90,6 +95,11 @@ TEST_CASE("SchemaChecksEachFurtherKeyword") {
       {R"({"pattern":"^a+$"})", R"("aa")", R"("ab")", "does not match"},
       {R"({"exclusiveMinimum":1})", "2", "1", "is not above"},
       {R"({"exclusiveMaximum":1})", "0.5", "1", "is not below"},
+      // Doubles can't tell these from their neighbours.
+      {R"({"minimum":9007199254740993})", "9007199254740993", "9007199254740992", "is less than"},
+      {R"({"exclusiveMaximum":18446744073709551615})", "18446744073709551614",
+       "18446744073709551615", "is not below"},
+      {R"({"maximum":-1})", "-1", "18446744073709551615", "is more than"},
       {R"({"multipleOf":0.1})", "0.3", "0.35", "no multiple"},
       {R"({"minItems":1,"maxItems":2})", "[1]", "[]", "has 0 items, expected 1 to 2"},
       {R"({"uniqueItems":true})", "[1,2]", "[1,1]", "are equal"},
