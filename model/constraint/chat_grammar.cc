@@ -17,12 +17,6 @@ RuleId Text(Grammar& grammar) {
 Result<RuleId> Call(const ToolSpec& tool, Grammar& grammar) {
   auto parameters = CompileParameters(tool.parameters, &grammar);
   if (!parameters.ok()) return parameters.status().WithContext("tool '" + tool.name + "'");
-  grammar.Measure();
-  if (grammar.height(*parameters) > kStackDepthMax) {
-    return FailedPreconditionError(
-        "tool '" + tool.name + "': no arguments can satisfy its schema; mend the schema",
-        "UNSATISFIABLE");
-  }
   return grammar.Sequence(
       {grammar.Literal(MarkupSymbols("<｜DSML｜invoke name=\"" + tool.name + "\">\n")),
        *parameters});
@@ -31,10 +25,19 @@ Result<RuleId> Call(const ToolSpec& tool, Grammar& grammar) {
 /// From the blank line before the block to EOS.
 Result<RuleId> Calls(const ChatShape& shape, RuleId eos, Grammar& grammar) {
   std::vector<RuleId> calls;
+  std::vector<const ToolSpec*> tools;
   for (const ToolSpec& tool : shape.tools) {
     if (shape.choice == ToolChoice::kNamed && tool.name != shape.tool) continue;
     ASSIGN_OR_RETURN(const RuleId call, Call(tool, grammar));
     calls.push_back(call);
+    tools.push_back(&tool);
+  }
+  grammar.Measure();  // once: it looks at every rule
+  for (size_t i = 0; i < calls.size(); ++i) {
+    if (grammar.height(calls[i]) <= kStackDepthMax) continue;
+    return FailedPreconditionError(
+        "tool '" + tools[i]->name + "': no arguments can satisfy its schema; mend the schema",
+        "UNSATISFIABLE");
   }
   const RuleId call = grammar.Choice(std::move(calls));
   Rule block;

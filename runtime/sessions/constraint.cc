@@ -9,6 +9,8 @@ namespace baleen {
 namespace {
 
 constexpr std::string_view kToolPrefix = "tool:";
+/// Of a session: what its turns begin with, and what they go on with.
+constexpr size_t kGrammarsKept = 2;
 
 Result<ToolChoice> ReadToolChoice(const std::string& text) {
   if (text == "auto") return ToolChoice::kAuto;
@@ -18,6 +20,16 @@ Result<ToolChoice> ReadToolChoice(const std::string& text) {
   return InvalidArgumentError("tool_choice is '" + text.substr(0, 64) +
                                   "': expected 'auto', 'none', 'required' or 'tool:NAME'",
                               "BAD_FIELD");
+}
+
+Status CheckFields(const ConstraintSettings& constraint) {
+  if (constraint.thinking_tokens < -1) {
+    return InvalidArgumentError("thinking_tokens is " + std::to_string(constraint.thinking_tokens) +
+                                    ": expected 0 or more, or -1 for no limit",
+                                "BAD_FIELD");
+  }
+  if (constraint.answer_schema.empty()) return OkStatus();
+  return Schema::ParseValue(constraint.answer_schema, "answer").status();
 }
 
 }  // namespace
@@ -41,16 +53,26 @@ Result<ChatShape> ShapeOf(const ConstraintSettings& constraint, const SessionSet
 
 Status CheckConstraint(const ConstraintSettings& constraint, const SessionSettings& settings,
                        const ToolSet& tools) {
-  if (constraint.thinking_tokens < -1) {
-    return InvalidArgumentError("thinking_tokens is " + std::to_string(constraint.thinking_tokens) +
-                                    ": expected 0 or more, or -1 for no limit",
-                                "BAD_FIELD");
-  }
-  if (!constraint.answer_schema.empty()) {
-    RETURN_IF_ERROR(Schema::ParseValue(constraint.answer_schema, "answer").status());
-  }
+  RETURN_IF_ERROR(CheckFields(constraint));
   ASSIGN_OR_RETURN(const ChatShape shape, ShapeOf(constraint, settings, tools));
   return CompileChat(shape).status();
+}
+
+Result<std::shared_ptr<const Grammar>> GrammarFor(const ConstraintSettings& constraint,
+                                                  SessionRun* session) {
+  RETURN_IF_ERROR(CheckFields(constraint));
+  std::vector<CompiledConstraint>& kept = session->constraints;
+  for (const CompiledConstraint& compiled : kept) {
+    if (compiled.tool_choice == constraint.tool_choice &&
+        compiled.answer_schema == constraint.answer_schema) {
+      return compiled.grammar;
+    }
+  }
+  ASSIGN_OR_RETURN(const ChatShape shape, ShapeOf(constraint, session->settings, session->tools));
+  ASSIGN_OR_RETURN(auto grammar, CompileChat(shape));
+  if (kept.size() >= kGrammarsKept) kept.erase(kept.begin());
+  kept.push_back({constraint.tool_choice, constraint.answer_schema, grammar});
+  return grammar;
 }
 
 std::vector<std::string> SchemaNotes(const SessionSettings& settings, const ToolSet& tools) {
@@ -82,15 +104,14 @@ std::string AnswerFault(const ConstraintSettings& constraint, const Message& mes
 }
 
 Result<std::unique_ptr<TokenConstraint>> ControlLoop::MakeConstraint(
-    const SessionRun& session, const std::optional<ConstraintSettings>& constraint) const {
+    SessionRun& session, const std::optional<ConstraintSettings>& constraint) const {
   if (!constraint.has_value()) return std::unique_ptr<TokenConstraint>();
   ConstraintParts parts;
-  ASSIGN_OR_RETURN(const ChatShape shape, ShapeOf(*constraint, session.settings, session.tools));
-  ASSIGN_OR_RETURN(parts.grammar, CompileChat(shape));
+  ASSIGN_OR_RETURN(parts.grammar, GrammarFor(*constraint, &session));
   parts.tokenizer = parts_.model->tokenizer();
   parts.trie = &trie_;
   parts.ids = encoder_.ids();
-  parts.thinking = shape.thinking == ThinkingMode::kThinking;
+  parts.thinking = ModeOf(session.settings) == ThinkingMode::kThinking;
   parts.thinking_tokens = constraint->thinking_tokens;
   return std::make_unique<TokenConstraint>(parts);
 }

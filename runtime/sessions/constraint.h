@@ -1,6 +1,7 @@
 // What a session's generations are kept to: from settings and declared tools to a constraint.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -13,6 +14,8 @@
 
 namespace baleen {
 
+struct SessionRun;
+
 ThinkingMode ModeOf(const SessionSettings& settings);
 
 /// Whether generations can be kept to `constraint`. Errors: INVALID_ARGUMENT/BAD_FIELD or
@@ -23,6 +26,11 @@ Status CheckConstraint(const ConstraintSettings& constraint, const SessionSettin
 /// Errors: as CheckConstraint.
 Result<ChatShape> ShapeOf(const ConstraintSettings& constraint, const SessionSettings& settings,
                           const ToolSet& tools);
+
+/// CheckConstraint and the grammar; kept in the session, so that a turn compiles nothing which the
+/// one before it had compiled. Threads: control. Errors: as CheckConstraint.
+Result<std::shared_ptr<const Grammar>> GrammarFor(const ConstraintSettings& constraint,
+                                                  SessionRun* session);
 
 /// What the tools' and the answer's schemas say that is not enforced while a text is written.
 std::vector<std::string> SchemaNotes(const SessionSettings& settings, const ToolSet& tools);

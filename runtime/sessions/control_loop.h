@@ -194,7 +194,7 @@ class ControlLoop final : public EngineListener {
                  int64_t computed_before);
   /// For one generation; null if there is no constraint. (constraint.cc)
   Result<std::unique_ptr<TokenConstraint>> MakeConstraint(
-      const SessionRun& session, const std::optional<ConstraintSettings>& constraint) const;
+      SessionRun& session, const std::optional<ConstraintSettings>& constraint) const;
   SessionRun* FindJob(uint64_t job);
   void FlushTokens(SessionRun& session);
   void StreamTokens(SessionRun& session, const std::vector<int32_t>& ids, bool publish);

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "agent/agent.h"
+#include "model/constraint/grammar.h"
 #include "model/text/chat_parser.h"
 #include "model/text/tokenizer.h"
 #include "runtime/engine/engine.h"
@@ -21,6 +22,14 @@
 #include "tools_sdk/tool_set.h"
 
 namespace baleen {
+
+/// The grammar of all generations with these settings. A plain value.
+struct CompiledConstraint {
+  std::string tool_choice;
+  std::string answer_schema;
+  /// Owners: the session, and the constraints of its generations.
+  std::shared_ptr<const Grammar> grammar;
+};
 
 /// A generation in flight.
 struct GenerationState {
@@ -110,6 +119,8 @@ struct SessionRun {
   std::shared_ptr<const Workspace> workspace;
   ToolSet tools;                          ///< What the model is told of, in order.
   std::vector<std::string> schema_notes;  ///< SessionView::schema_notes.
+  /// What its generations were kept to of late (constraint.cc).
+  std::vector<CompiledConstraint> constraints;
   std::unique_ptr<TurnRun> turn;
   std::vector<std::unique_ptr<WatchState>> watchers;
   std::map<std::string, HostState> hosts;  ///< By tool name.

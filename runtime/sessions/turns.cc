@@ -95,8 +95,7 @@ void ControlLoop::StartTurn(const StartTurnRequest& request, const Answer<TurnVi
   start.tokens_max = request.tokens_max > 0 ? request.tokens_max : session.settings.tokens_max;
   start.trace_logits = request.trace_logits;
   start.constraint = request.constraint.value_or(session.settings.constraint);
-  if (Status status = CheckConstraint(*start.constraint, session.settings, session.tools);
-      !status.ok()) {
+  if (Status status = GrammarFor(*start.constraint, &session).status(); !status.ok()) {
     return answer(status);
   }
   auto turn = MakeTurn(session, start);

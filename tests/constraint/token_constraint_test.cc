@@ -1,10 +1,12 @@
 #include "model/constraint/token_constraint.h"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <random>
 #include <string>
 #include <vector>
 
+#include "model/sampler.h"
 #include "tests/constraint/small_vocabulary.h"
 
 namespace baleen {
@@ -96,6 +98,28 @@ TEST_CASE("Control tokens that no message contains are never allowed", "[mask]")
     CHECK_FALSE(mask.Allows(vocabulary.ids.dsml));
     CHECK_FALSE(constraint.Accept(vocabulary.ids.user));
     CHECK(constraint.Mask() == mask);  // a refused token changes nothing
+  }
+}
+
+TEST_CASE("A mask has a bit for each logit, whatever ids the tokenizer has beyond them", "[mask]") {
+  const Vocabulary& vocabulary = SmallVocabulary();
+  const int64_t all = vocabulary.tokenizer->vocab();
+  ConstraintParts parts = MakeParts(RichShape());
+  for (const int64_t logits : {all, all + 77, int64_t{300}}) {
+    const VocabularyTrie trie(*vocabulary.tokenizer, logits);
+    parts.trie = &trie;
+    TokenConstraint constraint(parts);
+    const TokenMask mask = constraint.Mask();
+    INFO(logits);
+    int64_t counted = 0;
+    mask.ForEach([&](int32_t id) { counted += id < std::min(logits, all) ? 1 : 1'000'000; });
+    CHECK(counted == mask.count());
+    CHECK(counted > 256 / 2);
+    // And the sampler takes it for that many logits, the last of which outweighs the others.
+    std::vector<float> row(static_cast<size_t>(logits), 0.0F);
+    row.back() = 50;
+    const int32_t drawn = SampleToken(row, SamplingOptions{}, 1, &mask);
+    CHECK(mask.Allows(drawn));
   }
 }
 

@@ -283,6 +283,30 @@ TEST_CASE("SchemasThatNothingSatisfiesAreRefusedAndWhatIsNotEnforcedIsNamed") {
   REQUIRE(StatusOf(runtime->StartTurn(request)).reason() == "BAD_SCHEMA");
 }
 
+TEST_CASE("AScriptThatAsksForTheImpossibleEndsItsTurnCleanly") {
+  const TempDirectory temp;
+  const auto runtime = OpenRuntime(Options(temp.File("data")));
+  REQUIRE_OK(runtime->CreateSession(Session("auto", R"(
+return function(message)
+  if message == "never" then baleen.generate { user = message, answer_schema = "false" } end
+  if message == "unread" then baleen.generate { user = message, answer_schema = "{" } end
+  if message == "nobody" then baleen.generate { user = message, tool_choice = "tool:later" } end
+  local reply = baleen.generate { user = message, tool_choice = "tool:now" }
+  return #reply.tool_calls .. "|" .. reply.tool_calls[1].name
+end)")));
+  const std::pair<const char*, const char*> turns[] = {
+      {"never", "UNSATISFIABLE"}, {"unread", "BAD_SCHEMA"}, {"nobody", "BAD_FIELD"}};
+  for (const auto& [text, reason] : turns) {
+    const TurnView view = RunTurn(*runtime, Turn(text));
+    CAPTURE(text, view.error.ToString());
+    REQUIRE(view.state == TurnState::kFailed);
+    REQUIRE(view.error.reason() == reason);
+    REQUIRE(view.tokens_generated == 0);
+  }
+  // The session goes on.
+  REQUIRE(RunTurn(*runtime, Turn("well")).text == "1|now");
+}
+
 TEST_CASE("JournalsFromBeforeConstraintsReadAsTheyWereMeant") {
   const TurnStart old = Must(TurnStartFromJson(
       R"({"turn":"t1","input":"x","sampling":{},"tokens_max":5,"trace_logits":false})"));
