@@ -12,6 +12,8 @@
 #include <random>
 #include <set>
 
+#include "model/constraint/chat_grammar.h"
+#include "model/constraint/token_constraint.h"
 #include "model/model.h"
 #include "model/sampler.h"
 #include "tests/faults/seeds.h"
@@ -59,9 +61,16 @@ class Replay {
     ModelOptions options;
     options.threads = 1;
     model_ = Must(Model::Open(TinyModel(), options));
+    const ChatShape text;  // no tools, no reasoning
+    trie_ = std::make_unique<VocabularyTrie>(*model_->tokenizer(), model_->config().vocab);
+    parts_.grammar = Must(CompileChat(text));
+    parts_.tokenizer = model_->tokenizer();
+    parts_.trie = trie_.get();
+    parts_.ids = Must(ControlIds::Lookup(*model_->tokenizer()));
   }
 
-  /// Every sampled id of `line` from `begin` on is the one that the context before it gives.
+  /// Every sampled id of `line` from `begin` on, all of one message, is the one that the context
+  /// before it gives.
   void Check(const Line& line, size_t begin) {
     const auto key = std::pair(line.ids, line.hashes);
     if (!known_.insert(key).second) return;
@@ -70,18 +79,23 @@ class Replay {
     const auto context = std::span(line.ids).first(line.ids.size() - 1);
     REQUIRE_OK(model_->Forward(cache, context, LogitsWanted::kAll, &logits));
     const size_t vocab = logits.size() / context.size();
+    TokenConstraint constraint(parts_);
     for (size_t at = begin; at < line.ids.size(); ++at) {
       if (line.hashes[at] == 0) continue;
       const auto row = std::span(logits).subspan((at - 1) * vocab, vocab);
       CAPTURE(at, line.ids.size());
       REQUIRE(XXH3_64bits(row.data(), row.size_bytes()) == line.hashes[at]);
-      REQUIRE(SampleToken(row, Sampling(), static_cast<int64_t>(at)) == line.ids[at]);
+      const TokenMask& mask = constraint.Mask();
+      REQUIRE(SampleToken(row, Sampling(), static_cast<int64_t>(at), &mask) == line.ids[at]);
+      REQUIRE(constraint.Accept(line.ids[at]));
     }
   }
   size_t replays() const { return known_.size(); }
 
  private:
   std::unique_ptr<Model> model_;
+  std::unique_ptr<VocabularyTrie> trie_;
+  ConstraintParts parts_;
   std::set<std::pair<std::vector<int32_t>, std::vector<uint64_t>>> known_;
 };
 
