@@ -11,6 +11,7 @@
 #include <map>
 #include <random>
 #include <set>
+#include <system_error>
 
 #include "model/constraint/chat_grammar.h"
 #include "model/constraint/token_constraint.h"
@@ -305,9 +306,16 @@ class Walk {
 
   /// What the process has handed to the kernel is all that is left.
   void Kill() {
-    auto left = std::make_unique<MemoryDirectory>();
-    std::filesystem::copy(folder_->File("data"), left->File("data"),
-                          std::filesystem::copy_options::recursive);
+    std::unique_ptr<MemoryDirectory> left;
+    std::error_code error = std::make_error_code(std::errc::no_such_file_or_directory);
+    // RocksDB's threads may take a file away under the copy: then once more.
+    for (int i = 0; i < 100 && error == std::errc::no_such_file_or_directory; ++i) {
+      left = std::make_unique<MemoryDirectory>();
+      std::filesystem::copy(folder_->File("data"), left->File("data"),
+                            std::filesystem::copy_options::recursive, error);
+    }
+    CAPTURE(error.message());
+    REQUIRE_FALSE(error);
     runtime_.reset();
     OpenIn(std::move(left));
     Compare();
