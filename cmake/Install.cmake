@@ -1,0 +1,27 @@
+# `cmake --install`: libbaleen, its headers, a CMake package and a pkg-config file; the program, too.
+include(CMakePackageConfigHelpers)
+
+install(TARGETS baleen_shared EXPORT baleenTargets
+  LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+if(BALEEN_CLI)
+  install(TARGETS baleen RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+endif()
+install(FILES runtime/c/include/baleen/baleen.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/baleen)
+# The C++ headers include each other as in the source tree.
+install(FILES runtime/runtime.h runtime/session.h
+  DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/baleen/runtime)
+install(FILES tools_sdk/message.h tools_sdk/status.h tools_sdk/tool.h
+  DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/baleen/tools_sdk)
+install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/baleen)
+
+set(package ${CMAKE_INSTALL_LIBDIR}/cmake/baleen)
+install(EXPORT baleenTargets NAMESPACE baleen:: DESTINATION ${package})
+configure_package_config_file(cmake/baleenConfig.cmake.in
+  ${CMAKE_CURRENT_BINARY_DIR}/baleenConfig.cmake INSTALL_DESTINATION ${package})
+write_basic_package_version_file(${CMAKE_CURRENT_BINARY_DIR}/baleenConfigVersion.cmake
+  COMPATIBILITY SameMinorVersion)
+install(FILES ${CMAKE_CURRENT_BINARY_DIR}/baleenConfig.cmake
+  ${CMAKE_CURRENT_BINARY_DIR}/baleenConfigVersion.cmake DESTINATION ${package})
+configure_file(cmake/baleen.pc.in ${CMAKE_CURRENT_BINARY_DIR}/baleen.pc @ONLY)
+install(FILES ${CMAKE_CURRENT_BINARY_DIR}/baleen.pc
+  DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)

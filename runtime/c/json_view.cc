@@ -1,0 +1,191 @@
+#include "runtime/c/json_view.h"
+
+#include <cstdio>
+#include <string>
+
+#include "runtime/sessions/journal_json.h"
+
+namespace baleen::c {
+namespace {
+
+const char* StateName(SessionState state) {
+  switch (state) {
+    case SessionState::kIdle: return "IDLE";
+    case SessionState::kRunning: return "RUNNING";
+    case SessionState::kBroken: return "BROKEN";
+  }
+  return "BROKEN";
+}
+
+const char* StateName(TurnState state) {
+  switch (state) {
+    case TurnState::kRunning: return "RUNNING";
+    case TurnState::kSucceeded: return "SUCCEEDED";
+    case TurnState::kFailed: return "FAILED";
+    case TurnState::kCancelled: return "CANCELLED";
+  }
+  return "FAILED";
+}
+
+Json ErrorJson(const Status& status) {
+  if (status.ok()) return nullptr;
+  return {{"code", std::string(StatusCodeName(status.code()))},
+          {"reason", status.reason()},
+          {"message", status.message()}};
+}
+
+/// Text that we wrote as JSON.
+Json Parsed(const std::string& text) {
+  Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  return json.is_discarded() ? Json(nullptr) : json;
+}
+
+}  // namespace
+
+Json ViewJson(const SessionView& view) {
+  return {{"session", view.session},
+          {"settings", Parsed(SettingsToJson(view.settings))},
+          {"state", StateName(view.state)},
+          {"tokens", view.tokens},
+          {"turns", view.turns},
+          {"created_ms", view.created_ms},
+          {"updated_ms", view.updated_ms},
+          {"head_cursor", view.head_cursor},
+          {"open_turn", view.open_turn},
+          {"pinned", view.pinned},
+          {"timeline", view.timeline},
+          {"parent", view.parent},
+          {"schema_notes", view.schema_notes}};
+}
+
+Json ViewJson(const TurnView& view) {
+  return {{"session", view.session},
+          {"turn", view.turn},
+          {"state", StateName(view.state)},
+          {"text", view.text},
+          {"error", ErrorJson(view.error)},
+          {"tokens_reused_ram", view.tokens_reused_ram},
+          {"tokens_reused_disk", view.tokens_reused_disk},
+          {"tokens_recomputed", view.tokens_recomputed},
+          {"tokens_prefilled", view.tokens_prefilled},
+          {"tokens_generated", view.tokens_generated},
+          {"calls_cut", view.calls_cut}};
+}
+
+Json ViewJson(const RewindView& view) {
+  return {{"session", ViewJson(view.session)},
+          {"kept_seq", view.kept_seq},
+          {"left_tokens", view.left_tokens},
+          {"left_turns", view.left_turns},
+          {"left_timeline", view.left_timeline}};
+}
+
+Json ViewJson(const DeleteView& view) { return Parsed(DeleteViewToJson(view)); }
+
+Json ViewJson(const SearchHit& hit) {
+  return {{"session", hit.session},  {"turn", hit.turn},       {"kind", hit.kind},
+          {"seq", hit.seq},          {"time_ms", hit.time_ms}, {"snippet", hit.snippet},
+          {"sessions", hit.sessions}};
+}
+
+Json ViewJson(const StepReuse& step) {
+  return {{"turn", step.turn},
+          {"step", step.step},
+          {"context_tokens", step.context_tokens},
+          {"reused_ram", step.reused_ram},
+          {"reused_disk", step.reused_disk},
+          {"recomputed", step.recomputed},
+          {"prefilled", step.prefilled},
+          {"generated", step.generated},
+          {"bytes_read", step.bytes_read},
+          {"restore_ms", step.restore_ms},
+          {"prefill_ms", step.prefill_ms},
+          {"reasons", step.reasons}};
+}
+
+Json ViewJson(const TokenTrace& trace) {
+  // Not every reader of JSON keeps 64 bits of a number.
+  Json hashes = Json::array();
+  for (const uint64_t hash : trace.logits_hashes) {
+    char text[20];
+    std::snprintf(text, sizeof(text), "%016llx", static_cast<unsigned long long>(hash));
+    hashes.push_back(text);
+  }
+  return {{"begin", trace.begin}, {"ids", trace.ids}, {"logits_hashes", hashes}};
+}
+
+Json ViewJson(const ExportView& view) {
+  return {{"path", view.path},
+          {"bytes", view.bytes},
+          {"events", view.events},
+          {"tokens", view.tokens},
+          {"blocks", view.blocks},
+          {"blocks_missing", view.blocks_missing},
+          {"checkpoints", view.checkpoints},
+          {"notes", view.notes}};
+}
+
+Json ViewJson(const ImportView& view) {
+  return {{"session", ViewJson(view.session)},
+          {"events", view.events},
+          {"tokens", view.tokens},
+          {"blocks", view.blocks},
+          {"checkpoints", view.checkpoints},
+          {"kv_taken", view.kv_taken},
+          {"notes", view.notes}};
+}
+
+Json ViewJson(const BackupReport& report) {
+  return {{"path", report.path}, {"journal_bytes", report.journal_bytes}};
+}
+
+Json ViewJson(const CompactReport& report) {
+  return {{"journal_bytes_before", report.journal_bytes_before},
+          {"journal_bytes_after", report.journal_bytes_after},
+          {"kv_bytes_before", report.kv_bytes_before},
+          {"kv_bytes_after", report.kv_bytes_after}};
+}
+
+Json ViewJson(const VerifyReport& report) {
+  return {{"sessions", report.sessions},
+          {"events", report.events},
+          {"tokens", report.tokens},
+          {"blocks", report.blocks},
+          {"block_bytes", report.block_bytes},
+          {"checkpoints", report.checkpoints},
+          {"checkpoint_bytes", report.checkpoint_bytes},
+          {"problems", report.problems}};
+}
+
+Json ViewJson(const RuntimeStats& stats) {
+  return {{"sessions", stats.sessions},
+          {"turns_running", stats.turns_running},
+          {"sequences_resident", stats.sequences_resident},
+          {"kv_bytes_on_disk", stats.kv_bytes_on_disk},
+          {"block_tokens", stats.block_tokens},
+          {"block_payload_bytes", stats.block_payload_bytes},
+          {"engine_wakeups", stats.engine_wakeups},
+          {"fingerprint", stats.fingerprint},
+          {"arithmetic_id", stats.arithmetic_id},
+          {"model_path", stats.model_path},
+          {"notes", stats.notes},
+          {"timelines", stats.timelines},
+          {"timeline_tokens", stats.timeline_tokens},
+          {"journal_tokens", stats.journal_tokens},
+          {"journal_bytes", stats.journal_bytes},
+          {"kv_blocks", stats.kv_blocks},
+          {"kv_block_bytes", stats.kv_block_bytes},
+          {"kv_write_amplification", stats.kv_write_amplification},
+          {"kv_blocks_found", stats.kv_blocks_found},
+          {"kv_blocks_missed", stats.kv_blocks_missed},
+          {"sharing_factor", stats.SharingFactor()},
+          {"kv_bytes_per_token", stats.KvBytesPerToken()}};
+}
+
+Json ViewJson(const Event& event) {
+  return {{"session", event.session},         {"turn", event.turn},     {"kind", event.kind},
+          {"payload", Parsed(event.payload)}, {"cursor", event.cursor}, {"seq", event.seq},
+          {"time_ms", event.time_ms}};
+}
+
+}  // namespace baleen::c

@@ -1,0 +1,344 @@
+// The C API's verbs: a JSON request in, one call of Runtime, a JSON reply out.
+#include <functional>
+#include <utility>
+#include <vector>
+
+#include "runtime/c/handles.h"
+#include "runtime/c/json_request.h"
+#include "runtime/sessions/journal_json.h"
+
+namespace baleen::c {
+namespace {
+
+/// What every verb does around its own lines; `body` reads the request and returns a Result<Json>.
+template <typename Body>
+int Verb(const char* name, baleen_runtime* runtime, const char* request, char** reply,
+         baleen_error** error, Body body) {
+  if (reply != nullptr) *reply = nullptr;
+  return Guard(error, [&]() -> Status {
+    if (runtime == nullptr) {
+      return InvalidArgumentError(std::string(name) + ": the runtime is NULL", "BAD_FIELD");
+    }
+    JsonRequest fields(request, name);
+    ASSIGN_OR_RETURN(const Json json, body(*runtime->runtime, fields));
+    return Reply(json, reply);
+  });
+}
+
+template <typename View>
+Result<Json> Viewed(const Result<View>& view) {
+  if (!view.ok()) return view.status();
+  return ViewJson(*view);
+}
+
+template <typename View>
+Json Views(const std::vector<View>& views) {
+  Json list = Json::array();
+  for (const View& view : views) list.push_back(ViewJson(view));
+  return list;
+}
+
+std::string JsonBytes(const Json& json) {
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+/// Schemas are texts in the runtime; a host may give them as the objects that they are.
+void WriteAsText(Json& holder, const char* member) {
+  if (!holder.is_object()) return;
+  const auto found = holder.find(member);
+  if (found != holder.end() && found->is_object()) *found = JsonBytes(*found);
+}
+
+/// The members that a settings object may have are those that it is written with.
+void ReadSettings(JsonRequest& fields, SessionSettings* settings) {
+  const Json* json = fields.Find("settings");
+  if (json == nullptr) return;
+  if (!json->is_object()) return fields.Fail("member \"settings\": expected an object");
+  JsonRequest strict(*json, "settings");
+  const Json known = Json::parse(SettingsToJson({}));
+  for (const auto& [name, value] : known.items()) strict.Find(name.c_str());
+  fields.Note(strict.Finish());
+  Json given = *json;
+  if (const auto tools = given.find("host_tools"); tools != given.end() && tools->is_array()) {
+    for (Json& tool : *tools) WriteAsText(tool, "parameters");
+  }
+  if (given.contains("constraint")) WriteAsText(given["constraint"], "answer_schema");
+  auto read = SettingsFromJson(JsonBytes(given));
+  fields.Note(read.status());
+  if (read.ok()) *settings = std::move(read).value();
+}
+
+HistoryPoint ReadPoint(JsonRequest& fields, const char* name) {
+  HistoryPoint point;
+  const Json* json = fields.Find(name);
+  if (json == nullptr) return point;
+  JsonRequest strict(*json, name);
+  strict.Get("turn", &point.turn);
+  strict.Get("timeline", &point.timeline);
+  int64_t tokens = 0;
+  if (strict.Find("tokens") != nullptr) {
+    strict.Get("tokens", &tokens);
+    point.tokens = tokens;
+  }
+  fields.Note(strict.Finish());
+  return point;
+}
+
+/// "session" and nothing else.
+Status ReadSession(JsonRequest& fields, std::string* session) {
+  fields.Need("session", session);
+  return fields.Finish();
+}
+
+Status ReadTurn(JsonRequest& fields, std::string* session, std::string* turn) {
+  fields.Need("session", session);
+  fields.Need("turn", turn);
+  return fields.Finish();
+}
+
+void ReadInput(JsonRequest& fields, std::vector<std::string>* input) {
+  const Json* json = fields.Find("input");
+  if (json != nullptr && json->is_string()) {
+    input->push_back(json->get<std::string>());
+  } else {
+    fields.Get("input", input);
+  }
+  if (input->empty()) fields.Fail("member \"input\" is missing or empty");
+}
+
+/// Sampling and constraint of one turn, as the journal writes them.
+void ReadTurnSettings(JsonRequest& fields, StartTurnRequest* request) {
+  Json given = Json::object();
+  for (const char* name : {"sampling", "constraint"}) {
+    if (const Json* value = fields.Find(name)) given[name] = *value;
+  }
+  if (given.empty()) return;
+  if (given.contains("constraint")) WriteAsText(given["constraint"], "answer_schema");
+  auto read = TurnStartFromJson(JsonBytes(given));
+  fields.Note(read.status());
+  if (!read.ok()) return;
+  if (given.contains("sampling")) request->sampling = read->sampling;
+  request->constraint = std::move(read->constraint);
+}
+
+Result<Json> CreateSession(Runtime& runtime, JsonRequest& fields) {
+  CreateSessionRequest request;
+  fields.Get("session", &request.session);
+  fields.Get("request_id", &request.request_id);
+  ReadSettings(fields, &request.settings);
+  RETURN_IF_ERROR(fields.Finish());
+  return Viewed(runtime.CreateSession(request));
+}
+
+Result<Json> GetSession(Runtime& runtime, JsonRequest& fields) {
+  std::string session;
+  RETURN_IF_ERROR(ReadSession(fields, &session));
+  return Viewed(runtime.GetSession(session));
+}
+
+Result<Json> ListSessions(Runtime& runtime, JsonRequest& fields) {
+  int64_t page_size = 100;
+  std::string page_token;
+  fields.Get("page_size", &page_size);
+  fields.Get("page_token", &page_token);
+  RETURN_IF_ERROR(fields.Finish());
+  std::string next;
+  ASSIGN_OR_RETURN(const auto sessions, runtime.ListSessions(page_size, page_token, &next));
+  return Json{{"sessions", Views(sessions)}, {"next_page_token", next}};
+}
+
+Result<Json> ForkSession(Runtime& runtime, JsonRequest& fields) {
+  ForkRequest request;
+  fields.Need("session", &request.session);
+  request.at = ReadPoint(fields, "at");
+  fields.Get("fork", &request.fork);
+  fields.Get("title", &request.title);
+  fields.Get("expected_head", &request.expected_head);
+  fields.Get("request_id", &request.request_id);
+  RETURN_IF_ERROR(fields.Finish());
+  return Viewed(runtime.ForkSession(request));
+}
+
+Result<Json> RewindSession(Runtime& runtime, JsonRequest& fields) {
+  RewindRequest request;
+  fields.Need("session", &request.session);
+  request.to = ReadPoint(fields, "to");
+  fields.Get("undo", &request.undo);
+  fields.Get("validate_only", &request.validate_only);
+  fields.Get("expected_head", &request.expected_head);
+  fields.Get("request_id", &request.request_id);
+  RETURN_IF_ERROR(fields.Finish());
+  return Viewed(runtime.RewindSession(request));
+}
+
+Result<Json> DeleteSession(Runtime& runtime, JsonRequest& fields) {
+  DeleteRequest request;
+  fields.Need("session", &request.session);
+  fields.Get("validate_only", &request.validate_only);
+  fields.Get("expected_head", &request.expected_head);
+  fields.Get("request_id", &request.request_id);
+  RETURN_IF_ERROR(fields.Finish());
+  return Viewed(runtime.DeleteSession(request));
+}
+
+Result<Json> PinSession(Runtime& runtime, JsonRequest& fields) {
+  std::string session;
+  bool pinned = true;
+  fields.Need("session", &session);
+  fields.Get("pinned", &pinned);
+  RETURN_IF_ERROR(fields.Finish());
+  return Viewed(runtime.PinSession(session, pinned));
+}
+
+Result<Json> PrefetchSession(Runtime& runtime, JsonRequest& fields) {
+  std::string session;
+  RETURN_IF_ERROR(ReadSession(fields, &session));
+  return Viewed(runtime.PrefetchSession(session));
+}
+
+Result<Json> ReleaseSession(Runtime& runtime, JsonRequest& fields) {
+  std::string session;
+  RETURN_IF_ERROR(ReadSession(fields, &session));
+  return Viewed(runtime.ReleaseSession(session));
+}
+
+Result<Json> StartTurn(Runtime& runtime, JsonRequest& fields) {
+  StartTurnRequest request;
+  fields.Need("session", &request.session);
+  ReadInput(fields, &request.input);
+  ReadTurnSettings(fields, &request);
+  fields.Get("tokens_max", &request.tokens_max);
+  fields.Get("trace_logits", &request.trace_logits);
+  fields.Get("expected_head", &request.expected_head);
+  fields.Get("request_id", &request.request_id);
+  RETURN_IF_ERROR(fields.Finish());
+  return Viewed(runtime.StartTurn(request));
+}
+
+Result<Json> GetTurn(Runtime& runtime, JsonRequest& fields) {
+  std::string session;
+  std::string turn;
+  RETURN_IF_ERROR(ReadTurn(fields, &session, &turn));
+  return Viewed(runtime.GetTurn(session, turn));
+}
+
+Result<Json> WaitTurn(Runtime& runtime, JsonRequest& fields) {
+  std::string session;
+  std::string turn;
+  int64_t timeout_ms = 0;
+  fields.Get("timeout_ms", &timeout_ms);
+  RETURN_IF_ERROR(ReadTurn(fields, &session, &turn));
+  return Viewed(runtime.WaitTurn(session, turn, timeout_ms));
+}
+
+Result<Json> CancelTurn(Runtime& runtime, JsonRequest& fields) {
+  std::string session;
+  std::string turn;
+  RETURN_IF_ERROR(ReadTurn(fields, &session, &turn));
+  return Viewed(runtime.CancelTurn(session, turn));
+}
+
+Result<Json> Search(Runtime& runtime, JsonRequest& fields) {
+  SearchRequest request;
+  fields.Need("words", &request.words);
+  fields.Get("hits_max", &request.hits_max);
+  RETURN_IF_ERROR(fields.Finish());
+  ASSIGN_OR_RETURN(const auto hits, runtime.Search(request));
+  return Json{{"hits", Views(hits)}};
+}
+
+Result<Json> Explain(Runtime& runtime, JsonRequest& fields) {
+  std::string session;
+  std::string turn;
+  fields.Get("turn", &turn);
+  RETURN_IF_ERROR(ReadSession(fields, &session));
+  ASSIGN_OR_RETURN(const auto steps, runtime.Explain(session, turn));
+  return Json{{"steps", Views(steps)}};
+}
+
+Result<Json> ReadTokens(Runtime& runtime, JsonRequest& fields) {
+  std::string session;
+  int64_t begin = 0;
+  int64_t count = 0;
+  fields.Get("begin", &begin);
+  fields.Get("count", &count);
+  RETURN_IF_ERROR(ReadSession(fields, &session));
+  return Viewed(runtime.ReadTokens(session, begin, count));
+}
+
+Result<Json> ExportSession(Runtime& runtime, JsonRequest& fields) {
+  std::string session;
+  std::string path;
+  fields.Need("path", &path);
+  RETURN_IF_ERROR(ReadSession(fields, &session));
+  return Viewed(runtime.ExportSession(session, path, {}));
+}
+
+Result<Json> ImportSession(Runtime& runtime, JsonRequest& fields) {
+  ImportRequest request;
+  fields.Need("path", &request.path);
+  fields.Get("session", &request.session);
+  fields.Get("workspace", &request.workspace);
+  fields.Get("trust_kv", &request.trust_kv);
+  fields.Get("request_id", &request.request_id);
+  RETURN_IF_ERROR(fields.Finish());
+  return Viewed(runtime.ImportSession(request, {}));
+}
+
+Result<Json> Verify(Runtime& runtime, JsonRequest& fields) {
+  std::string session;
+  fields.Get("session", &session);
+  RETURN_IF_ERROR(fields.Finish());
+  return Viewed(runtime.Verify(session));
+}
+
+Result<Json> Backup(Runtime& runtime, JsonRequest& fields) {
+  std::string path;
+  fields.Need("path", &path);
+  RETURN_IF_ERROR(fields.Finish());
+  return Viewed(runtime.Backup(path));
+}
+
+Result<Json> Compact(Runtime& runtime, JsonRequest& fields) {
+  RETURN_IF_ERROR(fields.Finish());
+  return Viewed(runtime.Compact());
+}
+
+Result<Json> Stats(Runtime& runtime, JsonRequest& fields) {
+  RETURN_IF_ERROR(fields.Finish());
+  return Viewed(runtime.Stats());
+}
+
+}  // namespace
+}  // namespace baleen::c
+
+#define BALEEN_VERB(name, Body)                                                                \
+  int baleen_##name(baleen_runtime* runtime, const char* request_json, char** reply_json,      \
+                    baleen_error** error) {                                                    \
+    return baleen::c::Verb(#name, runtime, request_json, reply_json, error, &baleen::c::Body); \
+  }
+
+extern "C" {
+BALEEN_VERB(create_session, CreateSession)
+BALEEN_VERB(get_session, GetSession)
+BALEEN_VERB(list_sessions, ListSessions)
+BALEEN_VERB(fork_session, ForkSession)
+BALEEN_VERB(rewind_session, RewindSession)
+BALEEN_VERB(delete_session, DeleteSession)
+BALEEN_VERB(pin_session, PinSession)
+BALEEN_VERB(prefetch_session, PrefetchSession)
+BALEEN_VERB(release_session, ReleaseSession)
+BALEEN_VERB(start_turn, StartTurn)
+BALEEN_VERB(get_turn, GetTurn)
+BALEEN_VERB(wait_turn, WaitTurn)
+BALEEN_VERB(cancel_turn, CancelTurn)
+BALEEN_VERB(search, Search)
+BALEEN_VERB(explain, Explain)
+BALEEN_VERB(read_tokens, ReadTokens)
+BALEEN_VERB(export_session, ExportSession)
+BALEEN_VERB(import_session, ImportSession)
+BALEEN_VERB(verify, Verify)
+BALEEN_VERB(backup, Backup)
+BALEEN_VERB(compact, Compact)
+BALEEN_VERB(stats, Stats)
+}  // extern "C"

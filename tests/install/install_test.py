@@ -1,0 +1,98 @@
+#!/usr/bin/env python3
+"""Installs Baleen into an empty prefix, and embeds it from projects outside the tree.
+
+The examples of examples/embed are built by find_package and by pkg-config and run twice on one data
+directory, in C and in C++; by add_subdirectory they are configured, and with --whole built, too.
+"""
+import argparse
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+
+def run(*command, **options):
+  done = subprocess.run([str(word) for word in command], stdout=subprocess.PIPE,
+                        stderr=subprocess.STDOUT, text=True, check=False, **options)
+  if done.returncode != 0:
+    sys.exit(f"{' '.join(map(str, command))}: exit {done.returncode}\n{done.stdout}")
+  return done.stdout
+
+
+def check(right, what):
+  if not right:
+    sys.exit(f"install_test: {what}")
+
+
+def check_symbols(library):
+  """Nothing but Baleen's own names is to be seen."""
+  listing = run("nm", "-DC", "--defined-only", library)
+  names = [line.split(" ", 2)[2] for line in listing.splitlines() if len(line.split(" ", 2)) == 3]
+  foreign = [name for name in names
+             if not re.match(r"baleen_|baleen::|BALEEN_0", name)]
+  check(not foreign, f"{library.name} shows {foreign[:5]}")
+  check(len([n for n in names if n.startswith("baleen_")]) > 40, "the C API is not all there")
+
+
+def check_package(prefix):
+  """The link line that others get names no library of ours."""
+  text = "".join(p.read_text() for p in prefix.glob("lib*/**/cmake/baleen/*.cmake"))
+  check("baleen::baleen" in text, "no CMake package was installed")
+  for word in ("rocksdb", "sqlite", "lua", "nlohmann", "spdlog", "grpc", "protobuf", "absl"):
+    check(word not in text.lower(), f"the CMake package names {word}")
+
+
+def check_runs(program, model, folder):
+  first = run(program, model, folder)
+  check("the model asks for the selection" in first, f"{program.name} served no call:\n{first}")
+  check("from before" not in first, f"{program.name} found a session in a new folder")
+  again = run(program, model, folder)
+  check("the session is there from before" in again, f"{program.name} lost its session:\n{again}")
+  check("turn t2" in again, f"{program.name} did not go on:\n{again}")
+
+
+def main():
+  parser = argparse.ArgumentParser(description=__doc__)
+  parser.add_argument("--build", type=lambda p: pathlib.Path(p).resolve(), required=True)
+  parser.add_argument("--source", type=lambda p: pathlib.Path(p).resolve(), required=True)
+  parser.add_argument("--tokenizer", type=lambda p: pathlib.Path(p).resolve(), required=True)
+  parser.add_argument("--whole", action="store_true", help="build by add_subdirectory, too")
+  options = parser.parse_args()
+  with tempfile.TemporaryDirectory(prefix="baleen-install-") as scratch:
+    place = pathlib.Path(scratch)
+    prefix = place / "prefix"
+    run("cmake", "--install", options.build, "--prefix", prefix)
+    library = next(prefix.glob("lib*/**/libbaleen.so"))
+    check_symbols(library)
+    check_package(prefix)
+    # A project of somebody else's: nothing of the tree is beside it.
+    project = place / "project"
+    shutil.copytree(options.source / "examples/embed", project)
+    model = place / "model"
+    run(prefix / "bin/baleen", "make-tiny", model, "--tokenizer", options.tokenizer)
+    build = place / "build"
+    run("cmake", "-S", project, "-B", build, "-G", "Ninja", f"-DCMAKE_PREFIX_PATH={prefix}")
+    run("cmake", "--build", build)
+    for name in ("embed_c", "embed_cpp"):
+      check_runs(build / name, model, place / f"data-{name}")
+    if shutil.which("pkg-config"):
+      flags = run("pkg-config", "--cflags", "--libs", "baleen",
+                  env={"PKG_CONFIG_PATH": str(library.parent / "pkgconfig"), "PATH": "/usr/bin"})
+      run("cc", "-std=c99", project / "embed_c.c", *flags.split(),
+          f"-Wl,-rpath,{library.parent}", "-o", place / "by_pkg_config")
+      check_runs(place / "by_pkg_config", model, place / "data-pkg")
+    inside = place / "inside"
+    run("cmake", "-S", project, "-B", inside, "-G", "Ninja",
+        f"-DBALEEN_SOURCE_DIR={options.source}")
+    if options.whole:
+      run("cmake", "--build", inside, "--target", "embed_c", "embed_cpp")
+      for name in ("embed_c", "embed_cpp"):
+        check_runs(inside / name, model, place / f"data-inside-{name}")
+  print("installed, found, embedded and run: C and C++")
+  return 0
+
+
+if __name__ == "__main__":
+  sys.exit(main())
