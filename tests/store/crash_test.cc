@@ -4,6 +4,7 @@
 #include <fstream>
 #include <random>
 #include <regex>
+#include <set>
 
 #include "runtime/store/journal.h"
 #include "runtime/store/kv_store.h"
@@ -139,6 +140,67 @@ TEST_CASE("JournalCreationSyncsFileAndDirectoryEntry") {
   REQUIRE(directory_after_file);
   // Once for the journal's entry, once for its log's.
   REQUIRE(directory_syncs >= 2);
+}
+
+TEST_CASE("EveryNameAndSmallFileIsSyncedBeforeItIsBuiltUpon") {
+  if (!StraceWorks()) return;
+  const TempDirectory temp;
+  {
+    Child writer({"strace", "-f", "-y", "-s", "512", "-o", temp.File("trace"), "-e",
+                  "trace=mkdir,rename,link,unlink,openat,fsync,fdatasync,write,pwrite64",
+                  STORE_WRITER, "folder", temp.File("data")});
+    REQUIRE(LastAck(writer.ReadAll()) == 1);
+    REQUIRE(writer.Wait() == 0);
+  }
+  // RocksDB and SQLite see to their own files; what a lock file says may be lost.
+  const auto is_ours = [&](const std::string& path) {
+    static const std::regex others(R"(/kv/db|-wal$|-shm$|-journal$|-anchor$|/LOCK$)");
+    return path.starts_with(temp.path() + "/data") && !std::regex_search(path, others);
+  };
+  const std::regex call(R"re((mkdir|rename|link|unlink)\("([^"]*)"(?:, "([^"]*)")?.*= 0)re");
+  const std::regex created(R"re(openat\([^"]*"([^"]*)", [^,]*O_EXCL.*= \d+<)re");
+  const std::regex on_file(R"re((fsync|fdatasync|write|pwrite64)\(\d+<([^>]*)>)re");
+  std::set<std::string> unsynced;  // Files with bytes, and names whose folder must be synced.
+  std::set<std::string> names;
+  int synced_names = 0;
+  std::ifstream trace(temp.File("trace"));
+  for (std::string line; std::getline(trace, line);) {
+    if (line.find("\"ack 1") != std::string::npos) break;
+    std::smatch found;
+    CAPTURE(line);
+    if (std::regex_search(line, found, call)) {
+      const std::string target = found[3].matched ? found[3].str() : found[2].str();
+      if (found[1] == "unlink") {
+        unsynced.erase(target);
+        names.erase(target);
+      } else if (is_ours(target)) {
+        if (found[3].matched) {
+          REQUIRE(unsynced.count(found[2]) == 0);  // Else the name could outlive the bytes.
+          names.erase(found[2]);
+        }
+        names.insert(target);
+      }
+    } else if (std::regex_search(line, found, created)) {
+      if (is_ours(found[1])) {
+        names.insert(found[1]);
+        unsynced.insert(found[1]);
+      }
+    } else if (std::regex_search(line, found, on_file)) {
+      const std::string file = found[2];
+      if (found[1] == "write" || found[1] == "pwrite64") {
+        if (is_ours(file)) unsynced.insert(file);
+        continue;
+      }
+      unsynced.erase(file);
+      synced_names += static_cast<int>(std::erase_if(names, [&](const std::string& name) {
+        return std::filesystem::path(name).parent_path().string() == file;
+      }));
+    }
+  }
+  CAPTURE(unsynced, names);
+  REQUIRE(unsynced.empty());
+  REQUIRE(names.empty());
+  REQUIRE(synced_names >= 8);
 }
 
 TEST_CASE("AcknowledgedEventsSurviveAKillAtAnySync") {

@@ -6,6 +6,7 @@
 //   store_writer blocks KV COUNT                           puts blocks, "ack N" after each flush
 //   store_writer hold DATA_DIRECTORY                       opens it, "held", waits for end of stdin
 //   store_writer hold-kv KV                                the same for a KV store
+//   store_writer folder DATA_DIRECTORY                     makes it, its stores, a copy, an archive
 //   store_writer golden JOURNAL                            writes tests/data/store/journal_v2.db
 #include <unistd.h>
 
@@ -17,6 +18,7 @@
 #include "runtime/store/data_directory.h"
 #include "runtime/store/journal.h"
 #include "runtime/store/kv_store.h"
+#include "runtime/store/session_archive.h"
 #include "tests/store/samples.h"
 
 namespace {
@@ -112,11 +114,26 @@ Status WriteGolden(const std::string& path) {
   return baleen::OkStatus();
 }
 
+/// Makes everything that has a name: a data directory, its stores, a backup, an archive.
+Status MakeFolder(const std::string& path) {
+  ASSIGN_OR_RETURN(const auto folder, baleen::DataDirectory::Open(path));
+  ASSIGN_OR_RETURN(const auto journal, Journal::Open({.path = folder->journal_path()}));
+  ASSIGN_OR_RETURN(const auto store, KvStore::Open({.path = folder->kv_path()}, nullptr));
+  RETURN_IF_ERROR(baleen::DataDirectory::Build(
+      path + "-copy", [&](const auto& draft) { return journal->Backup(draft.journal_path()); }));
+  ASSIGN_OR_RETURN(auto key, baleen::ArchiveKey::OpenOrMake(folder->archive_key_path()));
+  ASSIGN_OR_RETURN(auto archive, baleen::ArchiveWriter::Create(path + "-archive", std::move(key)));
+  RETURN_IF_ERROR(archive->Finish());
+  Say("ack 1");
+  return baleen::OkStatus();
+}
+
 Status Run(const std::string& verb, const std::string& path, int argc, char** argv) {
   if (verb == "events" && argc == 5) return WriteEvents(path, argv[3], std::atoll(argv[4]));
   if (verb == "blocks" && argc == 4) return WriteBlocks(path, std::atoll(argv[3]));
   if (verb == "hold") return Hold([&] { return baleen::DataDirectory::Open(path); });
   if (verb == "hold-kv") return Hold([&] { return KvStore::Open({.path = path}, nullptr); });
+  if (verb == "folder") return MakeFolder(path);
   if (verb == "golden") return WriteGolden(path);
   return baleen::InvalidArgumentError("usage: see the comment at the top of store_writer.cc");
 }
