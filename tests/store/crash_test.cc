@@ -178,10 +178,12 @@ TEST_CASE("EveryNameAndSmallFileIsSyncedBeforeItIsBuiltUpon") {
           REQUIRE(unsynced.count(found[2]) == 0);  // Else the name could outlive the bytes.
           names.erase(found[2]);
         }
+        REQUIRE(names.empty());  // One is power-safe before the next is made.
         names.insert(target);
       }
     } else if (std::regex_search(line, found, created)) {
       if (is_ours(found[1])) {
+        REQUIRE(names.empty());
         names.insert(found[1]);
         unsynced.insert(found[1]);
       }
