@@ -29,6 +29,12 @@ int64_t EntryOf(const SparseAttentionParams& p, int64_t t, int64_t index) {
   return p.selected == nullptr ? index : p.selected[t * p.topk + index];
 }
 
+// Whether the row's block has its planes here; one without was selected by no token.
+bool IsHere(const SparseAttentionParams& p, int64_t row) {
+  const RowPlanes& planes = *PlaceOf(p.entries, row).planes;
+  return planes.codes != nullptr || planes.values != nullptr;
+}
+
 void DecodeRow(const SparseAttentionParams& p, int64_t row, float* out) {
   DCHECK(row >= 0 && row < p.entries.rows);
   const RowPlace place = PlaceOf(p.entries, row);
@@ -142,7 +148,7 @@ void SparseAttention(Machine& m, const SparseAttentionParams& p) {
              [&](int64_t unit, int) {
                const int64_t end = std::min(shared, (unit + 1) * kRowsPerUnit);
                for (int64_t i = unit * kRowsPerUnit; i < end; ++i) {
-                 DecodeRow(p, i, rows + i * p.dim);
+                 if (IsHere(p, i)) DecodeRow(p, i, rows + i * p.dim);
                }
              });
   if (p.tokens < 2 * m.pool.threads()) {

@@ -180,6 +180,44 @@ TEST_CASE("AttentionWithoutKeysGivesZero") {
   }
 }
 
+TEST_CASE("BlocksThatNoTokenSelectedMayBeAbsent") {
+  constexpr int64_t kTokens = 4;
+  constexpr int64_t kDim = 64;
+  for (const RowFormat format : {RowFormat::kPacked, RowFormat::kFloat}) {
+    Floats x(6 * kDim);
+    for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i % 7) - 3.0f;
+    const Floats q(kTokens * kDim, 0.25f);
+    // More uses than rows, so that it pays to decode rows once for all tokens.
+    const std::vector<int32_t> selected = {0, 5, 0, 5, 1, 4, 1, 5};
+    const std::vector<int64_t> window(kTokens, 0);
+    const std::vector<int64_t> visible(kTokens, 6);
+    for (const auto& backend : AllBackends()) {
+      const auto entries = StoreAsEntries(x, kDim, 0, format, 2);
+      const auto attend = [&] {
+        Floats out(q.size(), 7.0f);
+        SparseAttentionParams p;
+        p.q = q.data();
+        p.window = q.data();
+        p.window_begin = p.window_end = window.data();
+        p.entries = entries->paged;
+        p.selected = selected.data();
+        p.topk = 2;
+        p.visible = visible.data();
+        p.scale = 0.125f;
+        p.out = out.data();
+        p.tokens = kTokens;
+        p.heads = 1;
+        p.dim = kDim;
+        backend->SparseAttention(p);
+        return out;
+      };
+      const Floats whole = attend();
+      entries->tables[1] = {};  // Rows 2 and 3.
+      CHECK(attend() == whole);
+    }
+  }
+}
+
 TEST_CASE("TheSinkTakesWeightAndGivesNoValue") {
   for (const auto& backend : AllBackends()) {
     Attention a;
