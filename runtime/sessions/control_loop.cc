@@ -271,8 +271,9 @@ SessionView ControlLoop::View(const SessionRun& session) const {
 }
 
 SessionView ControlLoop::ViewOf(const SessionRecord& record) {
-  const auto found = sessions_.find(record.id);
-  if (found != sessions_.end() && !found->second->creating) return View(*found->second);
+  if (const auto found = sessions_.find(record.id); found != sessions_.end()) {
+    return View(*found->second);
+  }
   SessionView view;
   view.session = record.id;
   // What can't be read is left out: one damaged session must not hide the others.
@@ -349,10 +350,24 @@ void ControlLoop::GetSession(const std::string& session, const Answer<SessionVie
 
 void ControlLoop::ListSessions(int64_t page_size, const std::string& after,
                                const Answer<std::vector<SessionView>>& answer) {
-  auto records = parts_.journal_reader->ListSessions(after, page_size);
-  if (!records.ok()) return answer(records.status());
+  // A session that is being made may already be in the journal, but it isn't there for any verb
+  // before its maker has been told.
+  const auto being_made = [this](const std::string& id) {
+    const auto found = sessions_.find(id);
+    return found != sessions_.end() && found->second->creating;
+  };
   std::vector<SessionView> views;
-  for (const SessionRecord& record : *records) views.push_back(ViewOf(record));
+  std::string last = after;
+  while (std::ssize(views) < page_size) {
+    const int64_t wanted = page_size - std::ssize(views);
+    auto records = parts_.journal_reader->ListSessions(last, wanted);
+    if (!records.ok()) return answer(records.status());
+    for (const SessionRecord& record : *records) {
+      if (!being_made(record.id)) views.push_back(ViewOf(record));
+    }
+    if (std::ssize(*records) < wanted) break;
+    last = records->back().id;
+  }
   answer(std::move(views));
 }
 

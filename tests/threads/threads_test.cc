@@ -166,6 +166,9 @@ class Notes {
   std::vector<std::string> failures_;
 };
 
+/// Enough for a listing to fall between a session's commit and the word of it in most runs.
+constexpr int kSessionsMade = 3000;
+
 /// Durable events 1, 2, 3 ... each once, and the end of every turn.
 void CheckEvents(Recorder& recorder, const std::string& session, int turns, Notes& notes) {
   notes.Check(recorder.WaitFor("turn_finished", turns), session + ": turns without an end");
@@ -267,6 +270,39 @@ TEST_CASE("many hosts and readers work with one runtime") {
   const RuntimeStats stats = Must(runtime->Stats());
   REQUIRE(stats.turns_running == 0);
   REQUIRE(stats.sequences_resident <= 2);
+}
+
+TEST_CASE("a session that is listed is there for every verb") {
+  const TempDirectory folder;
+  const auto runtime = OpenRuntime(Options(folder.File("data")));
+  Notes notes;
+  std::atomic<int> made{0};
+  std::atomic<bool> done{false};
+  const auto name = [](int number) { return "s" + std::to_string(number); };
+  CreateSessionRequest request;
+  request.session = name(0);
+  notes.Value(runtime->CreateSession(request), "create");
+  // Readers ask for what comes after the newest that they know of, so that they see it at once.
+  std::vector<std::thread> readers;
+  for (int i = 0; i < 2; ++i) {
+    readers.emplace_back([&] {
+      while (!done) {
+        const std::string known = name(made);
+        for (const SessionView& view :
+             notes.Value(runtime->ListSessions(4, known, nullptr), "list")) {
+          notes.Check(runtime->GetSession(view.session).ok(), "get " + view.session);
+        }
+      }
+    });
+  }
+  for (int i = 1; i <= kSessionsMade; ++i) {
+    request.session = name(i);
+    notes.Value(runtime->CreateSession(request), "create");
+    made = i;
+  }
+  done = true;
+  for (std::thread& reader : readers) reader.join();
+  Report(notes);
 }
 
 TEST_CASE("a runtime stops in the middle of turns and the next one finishes them") {
