@@ -5,8 +5,8 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 
-#include "runtime/c/json_view.h"
 #include "runtime/runtime.h"
 #include "tools_sdk/status.h"
 
@@ -28,8 +28,8 @@ namespace baleen::c {
 /// Hands a status out: its code, and an object if the caller wants one.
 int Return(const Status& status, baleen_error** error);
 
-/// Copies JSON out for baleen_string_free.
-Status Reply(const Json& json, char** out);
+/// Copies a text out for baleen_string_free; nowhere, if the caller doesn't want it.
+Status ReplyText(std::string_view text, char** out);
 
 Status CatchAll() noexcept;
 

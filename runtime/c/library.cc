@@ -8,7 +8,6 @@
 #include <utility>
 
 #include "runtime/c/handles.h"
-#include "tools_sdk/json_text.h"
 
 namespace baleen::c {
 
@@ -20,12 +19,12 @@ int Return(const Status& status, baleen_error** error) {
   return static_cast<int>(status.code());
 }
 
-Status Reply(const Json& json, char** out) {
+Status ReplyText(std::string_view text, char** out) {
   if (out == nullptr) return OkStatus();
-  const std::string text = JsonText(json);
   *out = static_cast<char*>(std::malloc(text.size() + 1));
   if (*out == nullptr) return ResourceExhaustedError("no memory for the reply", "NO_MEMORY");
-  std::memcpy(*out, text.c_str(), text.size() + 1);
+  std::memcpy(*out, text.data(), text.size());
+  (*out)[text.size()] = '\0';
   return OkStatus();
 }
 

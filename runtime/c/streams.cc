@@ -9,6 +9,8 @@
 
 #include "runtime/c/handles.h"
 #include "runtime/c/json_request.h"
+#include "runtime/sessions/view_json.h"
+#include "tools_sdk/json_text.h"
 
 namespace baleen::c {
 namespace {
@@ -68,19 +70,15 @@ class TextQueue {
   bool stopped_ = false;           // guarded by mutex_
 };
 
-std::string Text(const Json& json) {
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
-}
-
 Status TakeNext(TextQueue& queue, int64_t timeout_ms, char** out) {
   if (out == nullptr) return InvalidArgumentError("nowhere to put the answer: NULL", "BAD_FIELD");
   ASSIGN_OR_RETURN(const std::string text, queue.Take(timeout_ms));
-  return Reply(Json::parse(text), out);
+  return ReplyText(text, out);
 }
 
 class WatchQueue final : public EventSubscriber {
  public:
-  bool OnEvent(const Event& event) override { return queue.Push(Text(ViewJson(event))); }
+  bool OnEvent(const Event& event) override { return queue.Push(JsonText(ViewJson(event))); }
   void OnEnd(const Status& status) override { queue.End(status); }
   TextQueue queue;
 };
@@ -88,15 +86,16 @@ class WatchQueue final : public EventSubscriber {
 class CallQueue final : public ToolHostSink {
  public:
   bool OnCall(const std::string& session, const ToolCall& call, int64_t timeout_ms) override {
-    return queue.Push(Text({{"kind", "call"},
-                            {"session", session},
-                            {"call_id", call.id},
-                            {"name", call.name},
-                            {"arguments", Json::parse(call.arguments, nullptr, false)},
-                            {"timeout_ms", timeout_ms}}));
+    return queue.Push(JsonText(Json{{"kind", "call"},
+                                    {"session", session},
+                                    {"call_id", call.id},
+                                    {"name", call.name},
+                                    {"arguments", Json::parse(call.arguments, nullptr, false)},
+                                    {"timeout_ms", timeout_ms}}));
   }
   void OnCancel(const std::string& session, const std::string& call_id) override {
-    if (!queue.Push(Text({{"kind", "cancel"}, {"session", session}, {"call_id", call_id}}))) {
+    if (!queue.Push(
+            JsonText(Json{{"kind", "cancel"}, {"session", session}, {"call_id", call_id}}))) {
       queue.End(ResourceExhaustedError("calls and cancellations wait unread", "SLOW_CONSUMER"));
     }
   }

@@ -6,6 +6,8 @@
 #include "runtime/c/handles.h"
 #include "runtime/c/json_request.h"
 #include "runtime/sessions/journal_json.h"
+#include "runtime/sessions/view_json.h"
+#include "tools_sdk/json_text.h"
 
 namespace baleen::c {
 namespace {
@@ -21,7 +23,7 @@ int Verb(const char* name, baleen_runtime* runtime, const char* request, char** 
     }
     JsonRequest fields(request, name);
     ASSIGN_OR_RETURN(const Json json, body(*runtime->runtime, fields));
-    return Reply(json, reply);
+    return ReplyText(JsonText(json), reply);
   });
 }
 
@@ -38,15 +40,11 @@ Json Views(const std::vector<View>& views) {
   return list;
 }
 
-std::string JsonBytes(const Json& json) {
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
-}
-
 /// Schemas are texts in the runtime; a host may give them as the objects that they are.
 void WriteAsText(Json& holder, const char* member) {
   if (!holder.is_object()) return;
   const auto found = holder.find(member);
-  if (found != holder.end() && found->is_object()) *found = JsonBytes(*found);
+  if (found != holder.end() && found->is_object()) *found = JsonText(*found);
 }
 
 /// The members that a settings object may have are those that it is written with.
@@ -63,7 +61,7 @@ void ReadSettings(JsonRequest& fields, SessionSettings* settings) {
     for (Json& tool : *tools) WriteAsText(tool, "parameters");
   }
   if (given.contains("constraint")) WriteAsText(given["constraint"], "answer_schema");
-  auto read = SettingsFromJson(JsonBytes(given));
+  auto read = SettingsFromJson(JsonText(given));
   fields.Note(read.status());
   if (read.ok()) *settings = std::move(read).value();
 }
@@ -114,7 +112,7 @@ void ReadTurnSettings(JsonRequest& fields, StartTurnRequest* request) {
   }
   if (given.empty()) return;
   if (given.contains("constraint")) WriteAsText(given["constraint"], "answer_schema");
-  auto read = TurnStartFromJson(JsonBytes(given));
+  auto read = TurnStartFromJson(JsonText(given));
   fields.Note(read.status());
   if (!read.ok()) return;
   if (given.contains("sampling")) request->sampling = read->sampling;
@@ -130,10 +128,21 @@ Result<Json> CreateSession(Runtime& runtime, JsonRequest& fields) {
   return Viewed(runtime.CreateSession(request));
 }
 
-Result<Json> GetSession(Runtime& runtime, JsonRequest& fields) {
+/// A verb that takes a session's id and nothing else.
+template <auto kVerb>
+Result<Json> OfSession(Runtime& runtime, JsonRequest& fields) {
   std::string session;
   RETURN_IF_ERROR(ReadSession(fields, &session));
-  return Viewed(runtime.GetSession(session));
+  return Viewed((runtime.*kVerb)(session));
+}
+
+/// A verb that takes a turn and nothing else.
+template <auto kVerb>
+Result<Json> OfTurn(Runtime& runtime, JsonRequest& fields) {
+  std::string session;
+  std::string turn;
+  RETURN_IF_ERROR(ReadTurn(fields, &session, &turn));
+  return Viewed((runtime.*kVerb)(session, turn));
 }
 
 Result<Json> ListSessions(Runtime& runtime, JsonRequest& fields) {
@@ -190,18 +199,6 @@ Result<Json> PinSession(Runtime& runtime, JsonRequest& fields) {
   return Viewed(runtime.PinSession(session, pinned));
 }
 
-Result<Json> PrefetchSession(Runtime& runtime, JsonRequest& fields) {
-  std::string session;
-  RETURN_IF_ERROR(ReadSession(fields, &session));
-  return Viewed(runtime.PrefetchSession(session));
-}
-
-Result<Json> ReleaseSession(Runtime& runtime, JsonRequest& fields) {
-  std::string session;
-  RETURN_IF_ERROR(ReadSession(fields, &session));
-  return Viewed(runtime.ReleaseSession(session));
-}
-
 Result<Json> StartTurn(Runtime& runtime, JsonRequest& fields) {
   StartTurnRequest request;
   fields.Need("session", &request.session);
@@ -215,13 +212,6 @@ Result<Json> StartTurn(Runtime& runtime, JsonRequest& fields) {
   return Viewed(runtime.StartTurn(request));
 }
 
-Result<Json> GetTurn(Runtime& runtime, JsonRequest& fields) {
-  std::string session;
-  std::string turn;
-  RETURN_IF_ERROR(ReadTurn(fields, &session, &turn));
-  return Viewed(runtime.GetTurn(session, turn));
-}
-
 Result<Json> WaitTurn(Runtime& runtime, JsonRequest& fields) {
   std::string session;
   std::string turn;
@@ -229,13 +219,6 @@ Result<Json> WaitTurn(Runtime& runtime, JsonRequest& fields) {
   fields.Get("timeout_ms", &timeout_ms);
   RETURN_IF_ERROR(ReadTurn(fields, &session, &turn));
   return Viewed(runtime.WaitTurn(session, turn, timeout_ms));
-}
-
-Result<Json> CancelTurn(Runtime& runtime, JsonRequest& fields) {
-  std::string session;
-  std::string turn;
-  RETURN_IF_ERROR(ReadTurn(fields, &session, &turn));
-  return Viewed(runtime.CancelTurn(session, turn));
 }
 
 Result<Json> Search(Runtime& runtime, JsonRequest& fields) {
@@ -320,18 +303,18 @@ Result<Json> Stats(Runtime& runtime, JsonRequest& fields) {
 
 extern "C" {
 BALEEN_VERB(create_session, CreateSession)
-BALEEN_VERB(get_session, GetSession)
+BALEEN_VERB(get_session, OfSession<&baleen::Runtime::GetSession>)
 BALEEN_VERB(list_sessions, ListSessions)
 BALEEN_VERB(fork_session, ForkSession)
 BALEEN_VERB(rewind_session, RewindSession)
 BALEEN_VERB(delete_session, DeleteSession)
 BALEEN_VERB(pin_session, PinSession)
-BALEEN_VERB(prefetch_session, PrefetchSession)
-BALEEN_VERB(release_session, ReleaseSession)
+BALEEN_VERB(prefetch_session, OfSession<&baleen::Runtime::PrefetchSession>)
+BALEEN_VERB(release_session, OfSession<&baleen::Runtime::ReleaseSession>)
 BALEEN_VERB(start_turn, StartTurn)
-BALEEN_VERB(get_turn, GetTurn)
+BALEEN_VERB(get_turn, OfTurn<&baleen::Runtime::GetTurn>)
 BALEEN_VERB(wait_turn, WaitTurn)
-BALEEN_VERB(cancel_turn, CancelTurn)
+BALEEN_VERB(cancel_turn, OfTurn<&baleen::Runtime::CancelTurn>)
 BALEEN_VERB(search, Search)
 BALEEN_VERB(explain, Explain)
 BALEEN_VERB(read_tokens, ReadTokens)

@@ -1,4 +1,5 @@
 #include "runtime/cli/event_printer.h"
+#include "runtime/sessions/view_json.h"
 #include "tools_sdk/json_text.h"
 
 #include <unistd.h>
@@ -24,10 +25,7 @@ EventPrinter::EventPrinter(PrintForm form)
 
 bool EventPrinter::OnEvent(const Event& event) {
   if (form_ == PrintForm::kJson) {
-    Json line = {{"kind", event.kind},     {"session", event.session}, {"turn", event.turn},
-                 {"cursor", event.cursor}, {"seq", event.seq},         {"time_ms", event.time_ms}};
-    line["payload"] = Json::parse(event.payload, nullptr, false);
-    std::cout << JsonText(line) << std::endl;
+    std::cout << JsonText(ViewJson(event)) << std::endl;
   } else {
     PrintText(event);
   }

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "runtime/cli/session_commands.h"
+#include "runtime/sessions/view_json.h"
 
 namespace baleen::cli {
 namespace {
@@ -33,7 +34,7 @@ int Fork(const SessionFlags& flags) {
   auto fork = (*runtime)->ForkSession(request);
   if (!fork.ok()) return Fail(fork.status(), flags.json);
   if (flags.json) {
-    PrintFields(SessionJson(*fork), true);
+    PrintFields(ViewJson(*fork), true);
   } else {
     std::printf("%s\n", fork->session.c_str());
   }
@@ -49,13 +50,9 @@ int MoveTo(const SessionFlags& flags, RewindRequest request) {
   auto view = (*runtime)->RewindSession(request);
   if (!view.ok()) return Fail(view.status(), flags.json);
   if (flags.json) {
-    PrintFields({{"session", SessionJson(view->session)},
-                 {"kept_seq", view->kept_seq},
-                 {"left_tokens", view->left_tokens},
-                 {"left_turns", view->left_turns},
-                 {"left_timeline", view->left_timeline},
-                 {"dry_run", flags.dry_run}},
-                true);
+    nlohmann::ordered_json fields = ViewJson(*view);
+    fields["dry_run"] = flags.dry_run;
+    PrintFields(fields, true);
   } else {
     std::printf(
         "%s %s from %lld tokens to %lld; `baleen sessions rewind %s --timeline %lld` "
@@ -85,12 +82,7 @@ int Undo(const SessionFlags& flags) {
 
 void PrintDelete(const DeleteView& view, bool json, const char* verb) {
   if (json) {
-    PrintFields({{"session", view.session},
-                 {"tokens", view.tokens},
-                 {"turns", view.turns},
-                 {"timelines", view.timelines},
-                 {"forks", view.forks}},
-                true);
+    PrintFields(ViewJson(view), true);
     return;
   }
   std::printf("%s %s: %lld tokens, %lld turns, %lld timelines; %lld forks keep what they share\n",
@@ -135,7 +127,7 @@ int SetPinned(const SessionFlags& flags, bool pinned) {
   if (!runtime.ok()) return Fail(runtime.status(), flags.json);
   auto view = (*runtime)->PinSession(flags.session, pinned);
   if (!view.ok()) return Fail(view.status(), flags.json);
-  if (flags.json) PrintFields(SessionJson(*view), true);
+  if (flags.json) PrintFields(ViewJson(*view), true);
   return kExitOk;
 }
 

@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "runtime/cli/session_commands.h"
+#include "runtime/sessions/view_json.h"
 
 namespace baleen::cli {
 namespace {
@@ -33,15 +34,7 @@ int Export(const SessionFlags& flags) {
   auto view = (*runtime)->ExportSession(flags.session, path, ProgressLine("exporting"));
   if (!view.ok()) return Fail(view.status(), flags.json);
   if (flags.json) {
-    PrintFields({{"path", view->path},
-                 {"bytes", view->bytes},
-                 {"events", view->events},
-                 {"tokens", view->tokens},
-                 {"blocks", view->blocks},
-                 {"blocks_missing", view->blocks_missing},
-                 {"checkpoints", view->checkpoints},
-                 {"notes", view->notes}},
-                true);
+    PrintFields(ViewJson(*view), true);
     return kExitOk;
   }
   std::printf("%s: %lld tokens, %lld blocks of KV, %lld bytes\n", view->path.c_str(),
@@ -64,14 +57,7 @@ int Import(const SessionFlags& flags) {
   auto view = (*runtime)->ImportSession(request, ProgressLine("importing"));
   if (!view.ok()) return Fail(view.status(), flags.json);
   if (flags.json) {
-    PrintFields({{"session", SessionJson(view->session)},
-                 {"events", view->events},
-                 {"tokens", view->tokens},
-                 {"blocks", view->blocks},
-                 {"checkpoints", view->checkpoints},
-                 {"kv_taken", view->kv_taken},
-                 {"notes", view->notes}},
-                true);
+    PrintFields(ViewJson(*view), true);
     return kExitOk;
   }
   std::printf("%s: %lld tokens%s\n", view->session.session.c_str(),

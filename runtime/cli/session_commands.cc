@@ -4,21 +4,13 @@
 #include <iostream>
 
 #include "runtime/cli/session_commands.h"
+#include "runtime/sessions/view_json.h"
 
 namespace baleen::cli {
 
 using Json = nlohmann::ordered_json;
 
 namespace {
-
-const char* StateName(SessionState state) {
-  switch (state) {
-    case SessionState::kIdle: return "IDLE";
-    case SessionState::kRunning: return "RUNNING";
-    case SessionState::kBroken: return "BROKEN";
-  }
-  return "BROKEN";
-}
 
 int List(const SessionFlags& flags) {
   auto runtime = OpenRuntime(flags.runtime);
@@ -31,10 +23,11 @@ int List(const SessionFlags& flags) {
     if (!page.ok()) return Fail(page.status(), flags.json);
     for (const SessionView& view : *page) {
       if (flags.json) {
-        all.push_back(SessionJson(view));
+        all.push_back(ViewJson(view));
       } else {
-        std::printf("%-24s %-8s %10lld tokens  %s\n", view.session.c_str(), StateName(view.state),
-                    static_cast<long long>(view.tokens), view.settings.title.c_str());
+        std::printf("%-24s %-8s %10lld tokens  %s\n", view.session.c_str(),
+                    SessionStateName(view.state), static_cast<long long>(view.tokens),
+                    view.settings.title.c_str());
       }
     }
     token = next;
@@ -48,7 +41,13 @@ int Show(const SessionFlags& flags) {
   if (!runtime.ok()) return Fail(runtime.status(), flags.json);
   auto view = (*runtime)->GetSession(flags.session);
   if (!view.ok()) return Fail(view.status(), flags.json);
-  PrintFields(SessionJson(*view), flags.json);
+  Json fields = ViewJson(*view);
+  if (!flags.json) {
+    fields.erase("settings");
+    fields["title"] = view->settings.title;
+    fields["workspace"] = view->settings.workspace;
+  }
+  PrintFields(fields, flags.json);
   return kExitOk;
 }
 
@@ -58,16 +57,7 @@ int Verify(const SessionFlags& flags) {
   auto report = (*runtime)->Verify(flags.session);
   if (!report.ok()) return Fail(report.status(), flags.json);
   if (flags.json) {
-    std::cout << Json{{"sessions", report->sessions},
-                      {"events", report->events},
-                      {"tokens", report->tokens},
-                      {"blocks", report->blocks},
-                      {"block_bytes", report->block_bytes},
-                      {"checkpoints", report->checkpoints},
-                      {"checkpoint_bytes", report->checkpoint_bytes},
-                      {"problems", report->problems}}
-                     .dump(2)
-              << "\n";
+    PrintFields(ViewJson(*report), true);
   } else {
     std::printf("%lld sessions, %lld events, %lld tokens, %lld blocks, %lld checkpoints: %s\n",
                 static_cast<long long>(report->sessions), static_cast<long long>(report->events),
@@ -84,28 +74,7 @@ int Stats(const SessionFlags& flags) {
   if (!runtime.ok()) return Fail(runtime.status(), flags.json);
   auto stats = (*runtime)->Stats();
   if (!stats.ok()) return Fail(stats.status(), flags.json);
-  const Json json = {{"sessions", stats->sessions},
-                     {"timelines", stats->timelines},
-                     {"timeline_tokens", stats->timeline_tokens},
-                     {"journal_tokens", stats->journal_tokens},
-                     {"sharing_factor", stats->SharingFactor()},
-                     {"journal_bytes", stats->journal_bytes},
-                     {"kv_blocks", stats->kv_blocks},
-                     {"kv_bytes_per_token", stats->KvBytesPerToken()},
-                     {"kv_write_amplification", stats->kv_write_amplification},
-                     {"kv_blocks_found", stats->kv_blocks_found},
-                     {"kv_blocks_missed", stats->kv_blocks_missed},
-                     {"turns_running", stats->turns_running},
-                     {"sequences_resident", stats->sequences_resident},
-                     {"kv_bytes_on_disk", stats->kv_bytes_on_disk},
-                     {"block_tokens", stats->block_tokens},
-                     {"block_payload_bytes", stats->block_payload_bytes},
-                     {"engine_wakeups", stats->engine_wakeups},
-                     {"fingerprint", stats->fingerprint},
-                     {"arithmetic_id", stats->arithmetic_id},
-                     {"model", stats->model_path},
-                     {"notes", stats->notes}};
-  PrintFields(json, flags.json);
+  PrintFields(ViewJson(*stats), flags.json);
   return kExitOk;
 }
 
@@ -114,34 +83,11 @@ int Tokens(const SessionFlags& flags) {
   if (!runtime.ok()) return Fail(runtime.status(), flags.json);
   auto trace = (*runtime)->ReadTokens(flags.session, flags.begin, flags.count);
   if (!trace.ok()) return Fail(trace.status(), flags.json);
-  Json hashes = Json::array();
-  for (const uint64_t hash : trace->logits_hashes) {
-    char text[20];
-    std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(hash));
-    hashes.push_back(text);
-  }
-  std::cout << Json{{"begin", trace->begin}, {"ids", trace->ids}, {"logits_hashes", hashes}}.dump()
-            << "\n";
+  std::cout << ViewJson(*trace).dump() << "\n";
   return kExitOk;
 }
 
 }  // namespace
-
-Json SessionJson(const SessionView& view) {
-  return {{"session", view.session},
-          {"title", view.settings.title},
-          {"state", StateName(view.state)},
-          {"tokens", view.tokens},
-          {"turns", view.turns},
-          {"open_turn", view.open_turn},
-          {"workspace", view.settings.workspace},
-          {"created_ms", view.created_ms},
-          {"updated_ms", view.updated_ms},
-          {"head", view.head_cursor},
-          {"pinned", view.pinned},
-          {"timeline", view.timeline},
-          {"parent", view.parent}};
-}
 
 void PrintFields(const Json& fields, bool json) {
   if (json) {

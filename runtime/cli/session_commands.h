@@ -35,7 +35,6 @@ struct SessionFlags {
   bool trust_kv = false;
 };
 
-nlohmann::ordered_json SessionJson(const SessionView& view);
 /// As JSON, or a name and a value a line.
 void PrintFields(const nlohmann::ordered_json& fields, bool json);
 

@@ -5,6 +5,7 @@
 #include <iostream>
 
 #include "runtime/cli/session_commands.h"
+#include "runtime/sessions/view_json.h"
 
 namespace baleen::cli {
 namespace {
@@ -25,13 +26,7 @@ int Search(const SessionFlags& flags) {
                       : "");
       continue;
     }
-    all.push_back({{"session", hit.session},
-                   {"turn", hit.turn},
-                   {"kind", hit.kind},
-                   {"seq", hit.seq},
-                   {"time_ms", hit.time_ms},
-                   {"snippet", hit.snippet},
-                   {"sessions", hit.sessions}});
+    all.push_back(ViewJson(hit));
   }
   if (flags.json) PrintFields(all, true);
   return kExitOk;
@@ -49,18 +44,7 @@ int Explain(const SessionFlags& flags) {
   }
   for (const StepReuse& step : *steps) {
     if (flags.json) {
-      all.push_back({{"turn", step.turn},
-                     {"step", step.step},
-                     {"context_tokens", step.context_tokens},
-                     {"reused_ram", step.reused_ram},
-                     {"reused_disk", step.reused_disk},
-                     {"recomputed", step.recomputed},
-                     {"prefilled", step.prefilled},
-                     {"generated", step.generated},
-                     {"bytes_read", step.bytes_read},
-                     {"restore_ms", step.restore_ms},
-                     {"prefill_ms", step.prefill_ms},
-                     {"reasons", step.reasons}});
+      all.push_back(ViewJson(step));
       continue;
     }
     const std::string name = step.turn + "." + std::to_string(step.step);
@@ -82,7 +66,7 @@ int Backup(const SessionFlags& flags) {
   auto report = (*runtime)->Backup(std::filesystem::absolute(flags.path).lexically_normal());
   if (!report.ok()) return Fail(report.status(), flags.json);
   if (flags.json) {
-    PrintFields({{"path", report->path}, {"journal_bytes", report->journal_bytes}}, true);
+    PrintFields(ViewJson(*report), true);
   } else {
     std::printf("%s: %lld bytes of journal; open it with --data-dir\n", report->path.c_str(),
                 static_cast<long long>(report->journal_bytes));
@@ -95,16 +79,7 @@ int Prefetch(const SessionFlags& flags) {
   if (!runtime.ok()) return Fail(runtime.status(), flags.json);
   auto reuse = (*runtime)->PrefetchSession(flags.session);
   if (!reuse.ok()) return Fail(reuse.status(), flags.json);
-  PrintFields({{"context_tokens", reuse->context_tokens},
-               {"reused_ram", reuse->reused_ram},
-               {"reused_disk", reuse->reused_disk},
-               {"recomputed", reuse->recomputed},
-               {"prefilled", reuse->prefilled},
-               {"bytes_read", reuse->bytes_read},
-               {"restore_ms", reuse->restore_ms},
-               {"prefill_ms", reuse->prefill_ms},
-               {"reasons", reuse->reasons}},
-              flags.json);
+  PrintFields(ViewJson(*reuse), flags.json);
   return kExitOk;
 }
 
@@ -113,7 +88,7 @@ int Release(const SessionFlags& flags) {
   if (!runtime.ok()) return Fail(runtime.status(), flags.json);
   auto view = (*runtime)->ReleaseSession(flags.session);
   if (!view.ok()) return Fail(view.status(), flags.json);
-  if (flags.json) PrintFields(SessionJson(*view), true);
+  if (flags.json) PrintFields(ViewJson(*view), true);
   return kExitOk;
 }
 
@@ -122,11 +97,7 @@ int Compact(const SessionFlags& flags) {
   if (!runtime.ok()) return Fail(runtime.status(), flags.json);
   auto report = (*runtime)->Compact();
   if (!report.ok()) return Fail(report.status(), flags.json);
-  PrintFields({{"journal_bytes_before", report->journal_bytes_before},
-               {"journal_bytes_after", report->journal_bytes_after},
-               {"kv_bytes_before", report->kv_bytes_before},
-               {"kv_bytes_after", report->kv_bytes_after}},
-              flags.json);
+  PrintFields(ViewJson(*report), flags.json);
   return kExitOk;
 }
 

@@ -216,6 +216,8 @@ Status ReadReuse(Reader& parent, ReuseReport* reuse) {
   return reader.status();
 }
 
+}  // namespace
+
 const char* TurnStateName(TurnState state) {
   switch (state) {
     case TurnState::kRunning: return "RUNNING";
@@ -225,8 +227,6 @@ const char* TurnStateName(TurnState state) {
   }
   return "FAILED";
 }
-
-}  // namespace
 
 std::string SettingsToJson(const SessionSettings& settings) {
   Json tools = Json::array();

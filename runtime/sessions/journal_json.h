@@ -37,6 +37,9 @@ inline constexpr char kWaiting[] = "waiting";
 inline constexpr char kTimeline[] = "timeline";
 }  // namespace event_kind
 
+/// "RUNNING", "SUCCEEDED", "FAILED", "CANCELLED".
+const char* TurnStateName(TurnState state);
+
 std::string SettingsToJson(const SessionSettings& settings);
 Result<SessionSettings> SettingsFromJson(std::string_view json);
 

@@ -196,7 +196,7 @@ class Cli(unittest.TestCase):
             return json.loads(done.stdout or done.stderr)
 
         fork = sessions("fork", "one", "--turn", "t1", "--id", "kid", "--title", "A kid")
-        self.assertEqual((fork["session"], fork["parent"], fork["turns"], fork["title"]),
+        self.assertEqual((fork["session"], fork["parent"], fork["turns"], fork["settings"]["title"]),
                          ("kid", "one", 1, "A kid"))
         planned = sessions("rewind", "one", "--tokens", 5, "--dry-run")
         self.assertEqual((planned["session"]["tokens"], planned["left_turns"]), (5, 2))

@@ -1,14 +1,13 @@
-#include "runtime/c/json_view.h"
+#include "runtime/sessions/view_json.h"
 
 #include <cstdio>
 #include <string>
 
 #include "runtime/sessions/journal_json.h"
 
-namespace baleen::c {
-namespace {
+namespace baleen {
 
-const char* StateName(SessionState state) {
+const char* SessionStateName(SessionState state) {
   switch (state) {
     case SessionState::kIdle: return "IDLE";
     case SessionState::kRunning: return "RUNNING";
@@ -17,15 +16,9 @@ const char* StateName(SessionState state) {
   return "BROKEN";
 }
 
-const char* StateName(TurnState state) {
-  switch (state) {
-    case TurnState::kRunning: return "RUNNING";
-    case TurnState::kSucceeded: return "SUCCEEDED";
-    case TurnState::kFailed: return "FAILED";
-    case TurnState::kCancelled: return "CANCELLED";
-  }
-  return "FAILED";
-}
+namespace {
+
+using Json = nlohmann::ordered_json;
 
 Json ErrorJson(const Status& status) {
   if (status.ok()) return nullptr;
@@ -45,7 +38,7 @@ Json Parsed(const std::string& text) {
 Json ViewJson(const SessionView& view) {
   return {{"session", view.session},
           {"settings", Parsed(SettingsToJson(view.settings))},
-          {"state", StateName(view.state)},
+          {"state", SessionStateName(view.state)},
           {"tokens", view.tokens},
           {"turns", view.turns},
           {"created_ms", view.created_ms},
@@ -61,7 +54,7 @@ Json ViewJson(const SessionView& view) {
 Json ViewJson(const TurnView& view) {
   return {{"session", view.session},
           {"turn", view.turn},
-          {"state", StateName(view.state)},
+          {"state", TurnStateName(view.state)},
           {"text", view.text},
           {"error", ErrorJson(view.error)},
           {"tokens_reused_ram", view.tokens_reused_ram},
@@ -188,4 +181,4 @@ Json ViewJson(const Event& event) {
           {"time_ms", event.time_ms}};
 }
 
-}  // namespace baleen::c
+}  // namespace baleen
