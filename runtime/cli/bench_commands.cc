@@ -10,6 +10,7 @@
 #include "runtime/cli/bench_measure.h"
 #include "runtime/cli/bench_store.h"
 #include "runtime/cli/flags.h"
+#include "runtime/cli/scratch_folder.h"
 
 #ifdef BALEEN_WITH_GRPC
 #include "runtime/grpc/server.h"

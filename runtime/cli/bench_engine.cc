@@ -11,6 +11,7 @@
 #include "runtime/cli/bench_measure.h"
 #include "runtime/cli/bench_store.h"
 #include "runtime/cli/flags.h"
+#include "runtime/cli/scratch_folder.h"
 #include "runtime/engine/kv_restore.h"
 #include "runtime/engine/live_sequence.h"
 #include "runtime/store/kv_store.h"

@@ -15,21 +15,6 @@ double MsSince(SteadyTime start) {
       .count();
 }
 
-ScratchFolder::ScratchFolder()
-    : path_((std::filesystem::temp_directory_path() / "baleen-bench-XXXXXX").string()) {
-  made_ = mkdtemp(path_.data()) != nullptr;
-}
-
-ScratchFolder::~ScratchFolder() {
-  std::error_code ignored;
-  if (made_) std::filesystem::remove_all(path_, ignored);
-}
-
-Status ScratchFolder::status() const {
-  if (made_) return OkStatus();
-  return UnavailableError("can't make a folder below the temporary directory");
-}
-
 Spread Summarise(std::vector<double> values) {
   std::sort(values.begin(), values.end());
   return {values.front(), values[values.size() / 2], values.back()};

@@ -1,4 +1,4 @@
-// What the benches share: scratch folders, medians, cold files, raw limits.
+// What the benches share: medians, cold files, raw limits.
 #pragma once
 
 #include <chrono>
@@ -19,22 +19,6 @@ using Json = nlohmann::ordered_json;
 using SteadyTime = std::chrono::steady_clock::time_point;
 
 double MsSince(SteadyTime start);
-
-/// A folder below the temporary directory that goes with the object.
-class ScratchFolder {
- public:
-  ScratchFolder();
-  ~ScratchFolder();
-  ScratchFolder(const ScratchFolder&) = delete;
-  ScratchFolder& operator=(const ScratchFolder&) = delete;
-
-  Status status() const;
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-  bool made_ = false;
-};
 
 struct Spread {
   double low = 0;

@@ -3,13 +3,12 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
-#include <cstdlib>
-#include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <memory>
 
 #include "runtime/cli/flags.h"
+#include "runtime/cli/scratch_folder.h"
 #include "runtime/evaluation/evaluation.h"
 
 namespace baleen::cli {
@@ -21,25 +20,6 @@ struct EvalFlags {
   bool json = false;
 };
 
-/// A folder of its own that goes with the command.
-class ScratchFolder {
- public:
-  ScratchFolder() {
-    std::string name = (std::filesystem::temp_directory_path() / "baleen-eval-XXXXXX").string();
-    if (mkdtemp(name.data()) != nullptr) path_ = name;
-  }
-  ScratchFolder(const ScratchFolder&) = delete;
-  ScratchFolder& operator=(const ScratchFolder&) = delete;
-  ~ScratchFolder() {
-    std::error_code ignored;
-    if (!path_.empty()) std::filesystem::remove_all(path_, ignored);
-  }
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
-
 void ShowProgress(const evaluation::Row& row, int64_t wanted) {
   std::fprintf(stderr, "\r\033[K%s / %s: %lld", row.task.c_str(), row.variant.c_str(),
                static_cast<long long>(row.total));
@@ -48,7 +28,7 @@ void ShowProgress(const evaluation::Row& row, int64_t wanted) {
 
 Status RunEvaluation(EvalFlags flags) {
   const ScratchFolder scratch;
-  if (scratch.path().empty()) return UnavailableError("eval: no temporary folder can be made");
+  RETURN_IF_ERROR(scratch.status());
   flags.options.scratch = scratch.path();
   RETURN_IF_ERROR(flags.options.Validate());
   ModelOptions model_options;

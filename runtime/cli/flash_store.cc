@@ -94,4 +94,11 @@ Status FlashSession::Write(KvStore& store, const BlockShape& shape, int64_t firs
   return OkStatus();
 }
 
+Result<std::unique_ptr<KvStore>> OpenFlashStore(const std::string& folder, int reader_threads) {
+  KvStoreOptions options;
+  options.path = folder + "/kv";
+  options.reader_threads = reader_threads;
+  return KvStore::Open(options, nullptr);
+}
+
 }  // namespace baleen::cli

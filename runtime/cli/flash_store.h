@@ -53,4 +53,7 @@ class FlashSession {
 /// Incompressible bytes from a number.
 void FillRandom(uint64_t seed, std::span<std::byte> out);
 
+/// The KV store of a bench, in `folder`.
+Result<std::unique_ptr<KvStore>> OpenFlashStore(const std::string& folder, int reader_threads);
+
 }  // namespace baleen::cli
