@@ -325,16 +325,22 @@ void ControlLoop::CreateSession(const CreateSessionRequest& request,
   run->record.title = request.settings.title;
   run->record.settings = SettingsToJson(request.settings);
   run->record.created_ms = run->record.updated_ms = parts_.clock->WallMs();
+  JournalBatch batch;
+  batch.create_sessions.push_back(run->record);
+  batch.events.push_back(NewEvent(*run, event_kind::kSessionCreated, run->record.settings));
+  if (!request.request_id.empty()) {
+    batch.answers.push_back(
+        {request.request_id, "CreateSession", AnswerJson(id), run->record.created_ms});
+  }
+  MakeSession(std::move(run), std::move(batch), answer);
+}
+
+void ControlLoop::MakeSession(std::unique_ptr<SessionRun> run, JournalBatch batch,
+                              const Answer<SessionView>& answer) {
+  const std::string id = run->record.id;
   run->creating = true;
   SessionRun& session = *run;
   sessions_[id] = std::move(run);
-  JournalBatch batch;
-  batch.create_sessions.push_back(session.record);
-  batch.events.push_back(NewEvent(session, event_kind::kSessionCreated, session.record.settings));
-  if (!request.request_id.empty()) {
-    batch.answers.push_back(
-        {request.request_id, "CreateSession", AnswerJson(id), session.record.created_ms});
-  }
   Commit(session, std::move(batch), Durability::kSynced, [this, id, answer](const Status& status) {
     sessions_.erase(id);  // reloaded from the journal: one way to make a SessionRun
     if (!status.ok()) return answer(status);

@@ -140,6 +140,9 @@ class ControlLoop final : public EngineListener {
   Result<std::string> NewSessionId(const std::string& wanted);
   /// Of a session that may not be loaded: a listing must not load them all.
   SessionView ViewOf(const SessionRecord& record);
+  /// Journals a new session. It holds its name at once, and is there for verbs when it is stored.
+  void MakeSession(std::unique_ptr<SessionRun> run, JournalBatch batch,
+                   const Answer<SessionView>& answer);
   /// The answer to an earlier request of that id; NOT_FOUND if it is the first.
   Result<std::string> EarlierAnswer(const std::string& request_id, const char* method);
   void After(int64_t delay_ms, std::function<void()> work);

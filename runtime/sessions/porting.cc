@@ -33,25 +33,17 @@ void ControlLoop::AddImport(const ImportRequest& request, ImportPlan plan,
   if (Status status = CheckSettings(plan.settings); !status.ok()) return answer(status);
   auto run = std::make_unique<SessionRun>();
   run->settings = plan.settings;
-  run->creating = true;
   run->record = std::move(plan.session);
   run->record.id = *id;
   run->record.updated_ms = parts_.clock->WallMs();
-  SessionRun& session = *run;
-  sessions_[*id] = std::move(run);
   JournalBatch batch;
-  plan.history.session = session.record;
+  plan.history.session = run->record;
   batch.imports.push_back(std::move(plan.history));
   if (!request.request_id.empty()) {
     batch.answers.push_back(
-        {request.request_id, kImportMethod, AnswerJson(*id), session.record.updated_ms});
+        {request.request_id, kImportMethod, AnswerJson(*id), run->record.updated_ms});
   }
-  Commit(session, std::move(batch), Durability::kSynced,
-         [this, id = *id, answer](const Status& status) {
-           sessions_.erase(id);  // reloaded from the journal: one way to make a SessionRun
-           if (!status.ok()) return answer(status);
-           GetSession(id, answer);
-         });
+  MakeSession(std::move(run), std::move(batch), answer);
 }
 
 }  // namespace baleen
