@@ -6,33 +6,29 @@
 #include <memory>
 #include <string>
 
+#include "runtime/cli/config_file.h"
 #include "runtime/cli/exit_code.h"
+#include "runtime/cli/settings.h"
 #include "runtime/runtime.h"
 #include "tools_sdk/status.h"
 
 namespace baleen::cli {
 
-/// $XDG_DATA_HOME/baleen, or ~/.local/share/baleen.
-std::string DefaultDataDir();
-/// unix:$XDG_RUNTIME_DIR/baleen.sock, or one in the data directory.
-std::string DefaultAddress();
-
 /// Makes the folders above a data directory, which itself is made (0700) when it is opened.
 void MakeParents(const std::string& data_dir);
 
-/// The options of a runtime that is opened in this process, but for where its files are.
-void AddEngineOptions(CLI::App& app, RuntimeOptions& options);
-
 /// Where sessions are: a daemon, or a data directory opened in this process.
 struct RuntimeFlags {
-  std::string server;    ///< --server: force a daemon at this address.
-  std::string data_dir;  ///< --data-dir: force this folder, in process.
+  ClientSettings client;
   RuntimeOptions options;
+  ReadConfig config;
 
+  /// May be called for several commands, of which one will run.
   void AddTo(CLI::App& app);
 };
 
-/// A daemon if its socket answers (or --server), else the data directory in this process.
+/// The daemon that --server or baleen.toml names; without one, and without --data-dir, the daemon
+/// at the default address if it answers; else the data directory in this process.
 Result<std::unique_ptr<Runtime>> OpenRuntime(RuntimeFlags flags);
 
 struct SamplingFlags {
@@ -63,6 +59,7 @@ int Fail(const Status& status, bool json);
 using Registrar = void (*)(CLI::App& app, int* exit_code);
 
 void AddServe(CLI::App& app, int* exit_code);
+void AddConfigCommand(CLI::App& app, int* exit_code);
 void AddChat(CLI::App& app, int* exit_code);
 void AddRun(CLI::App& app, int* exit_code);
 void AddSessions(CLI::App& app, int* exit_code);

@@ -11,12 +11,15 @@ int main(int argc, char** argv) {
   CLI::App app{"Baleen: an embeddable agent runtime with million-token memory"};
   app.set_version_flag("--version", "baleen " BALEEN_VERSION);
   app.require_subcommand(1);
-  app.footer("Exit codes: 0 ok, 1 failed, 2 usage, 3 not available.");
+  app.footer(
+      "Options under a heading in lower case are settings: baleen.toml may hold them, as "
+      "`kv_ram_bytes` in "
+      "[runtime].\nExit codes: 0 ok, 1 failed, 2 usage, 3 not available.");
   int exit_code = cli::kExitOk;
   for (const cli::Registrar add :
-       {&cli::AddServe, &cli::AddChat, &cli::AddRun, &cli::AddSessions, &cli::AddGenerate,
-        &cli::AddLogits, &cli::AddText, &cli::AddModel, &cli::AddBench, &cli::AddCorpus,
-        &cli::AddTrain, &cli::AddEval}) {
+       {&cli::AddServe, &cli::AddConfigCommand, &cli::AddChat, &cli::AddRun, &cli::AddSessions,
+        &cli::AddGenerate, &cli::AddLogits, &cli::AddText, &cli::AddModel, &cli::AddBench,
+        &cli::AddCorpus, &cli::AddTrain, &cli::AddEval}) {
     add(app, &exit_code);
   }
   try {

@@ -4,15 +4,12 @@
 #include <CLI/CLI.hpp>
 #include <csignal>
 #include <cstdlib>
-#include <filesystem>
 #include <memory>
 
 #include "runtime/cli/flags.h"
 
 #ifdef BALEEN_WITH_GRPC
-#include <spdlog/sinks/stdout_sinks.h>
-#include <spdlog/spdlog.h>
-
+#include "runtime/cli/daemon_log.h"
 #include "runtime/grpc/server.h"
 #endif
 
@@ -21,15 +18,15 @@ namespace baleen::cli {
 namespace {
 
 struct ServeFlags {
-  RuntimeOptions options;
-  std::string listen;
+  DaemonSettings settings;
+  ReadConfig config;
   bool json = false;
 };
 
-int Serve(ServeFlags flags) {
+int Serve(const ServeFlags& flags) {
+  const DaemonSettings& settings = flags.settings;
   setenv("GRPC_VERBOSITY", "ERROR", /*overwrite=*/0);  // gRPC writes to stderr by itself
-  auto log = spdlog::stderr_logger_mt("baleen");
-  log->set_pattern("%Y-%m-%dT%H:%M:%S.%e %l %v");
+  DaemonLog log(settings.log);
   // The signals are taken by sigwait below; every thread started from here on has them blocked.
   sigset_t signals;
   sigemptyset(&signals);
@@ -37,39 +34,42 @@ int Serve(ServeFlags flags) {
   sigaddset(&signals, SIGTERM);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
 
-  if (flags.options.data_dir.empty()) flags.options.data_dir = DefaultDataDir();
-  if (flags.listen.empty()) flags.listen = DefaultAddress();
-  MakeParents(flags.options.data_dir);
-  log->info("opening {} with model {}", flags.options.data_dir, flags.options.model_path);
-  auto runtime = Runtime::Open(flags.options);
+  if (settings.runtime.model_path.empty()) {
+    return Fail(InvalidArgumentError(
+                    "no model is known; give --model CHECKPOINT, or `model` in [runtime] of " +
+                    (flags.config.path.empty() ? "baleen.toml" : flags.config.path)),
+                flags.json);
+  }
+  MakeParents(settings.runtime.data_dir);
+  if (!flags.config.path.empty()) log.Info("settings of " + flags.config.path);
+  log.Info("opening " + settings.runtime.data_dir + " with model " + settings.runtime.model_path);
+  auto runtime = Runtime::Open(settings.runtime);
   if (!runtime.ok()) return Fail(runtime.status(), flags.json);
   ServerOptions server_options;
-  server_options.listen = flags.listen;
+  server_options.listen = settings.listen;
   auto server = Server::Start(server_options, runtime->get());
   if (!server.ok()) return Fail(server.status(), flags.json);
-  log->info("listening on {}", (*server)->address());
+  log.Info("listening on " + (*server)->address());
   int signal_number = 0;
   sigwait(&signals, &signal_number);
-  log->info("signal {}: draining", signal_number);
+  log.Info("signal " + std::to_string(signal_number) + ": draining");
   (*server)->Shutdown();
   server->reset();
   runtime->reset();
-  log->info("stopped");
+  log.Info("stopped");
   return kExitOk;
 }
 
 }  // namespace
 
 void AddServe(CLI::App& app, int* exit_code) {
-  auto flags = std::make_shared<ServeFlags>();  // owners: the callback below
+  auto flags = std::make_shared<ServeFlags>();  // owners: the callbacks below
   CLI::App* command = app.add_subcommand("serve", "Serve sessions over gRPC");
-  command->add_option("--data-dir", flags->options.data_dir,
-                      "Data directory; default: " + DefaultDataDir());
-  command->add_option("--model", flags->options.model_path, "Checkpoint folder")->required();
-  command->add_option("--listen", flags->listen,
-                      "unix:PATH, or a loopback HOST:PORT; default: " + DefaultAddress());
-  AddEngineOptions(*command, flags->options);
+  AddDaemonSettings(*command, flags->settings);
+  command->add_flag("--accept-earlier-journal", flags->settings.runtime.accept_earlier_journal,
+                    kAcceptEarlierJournalHelp);
   command->add_flag("--json", flags->json, "Errors as JSON");
+  AddConfig(*command, flags->config);
   command->callback([flags, exit_code] { *exit_code = Serve(*flags); });
 }
 #else

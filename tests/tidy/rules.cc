@@ -62,7 +62,7 @@ const std::vector<ForeignRule>& ForeignRules() {
       {"^baleen/v1/", "runtime/grpc/"}, {R"(\.pb\.h$)", "runtime/grpc/"},
       {"^absl/", "runtime/grpc/"},      {"^(lua5\\.4/)?(lua|lauxlib|lualib)\\.h", "agent/"},
       {"^curl/", "runtime/http/"},      {"^CLI/", "runtime/cli/"},
-      {"^spdlog/", "runtime/cli/"},
+      {"^spdlog/", "runtime/cli/"},     {R"(^toml\+\+/)", "runtime/cli/"},
   };
   return kRules;
 }

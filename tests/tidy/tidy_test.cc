@@ -62,6 +62,7 @@ TEST_CASE("ForeignHeaderOutsideItsPlaceIsFound") {
   CHECK(CheckForeignHeaders("runtime/x.cc", "#include <lua.h>\n").size() == 1);
   CHECK(CheckForeignHeaders("runtime/x.cc", "#include <curl/curl.h>\n").size() == 1);
   CHECK(CheckForeignHeaders("runtime/x.cc", "#include \"baleen/v1/turns.pb.h\"\n").size() >= 1);
+  CHECK(CheckForeignHeaders("runtime/x.cc", "#include <toml++/toml.h>\n").size() == 1);
   CHECK(CheckForeignHeaders("runtime/store/x.cc", "#include <rocksdb/db.h>\n").empty());
 }
 

@@ -1,0 +1,82 @@
+// `baleen config`: the settings that hold, and where each comes from.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <iostream>
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "runtime/cli/flags.h"
+
+namespace baleen::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+struct ConfigFlags {
+  DaemonSettings daemon;
+  ClientSettings client;
+  ReadConfig config;
+  bool json = false;
+};
+
+/// What `option` holds, as JSON, whose scalars and lists are TOML, too.
+Json ValueOf(const CLI::Option& option) {
+  const bool given = option.count() > 0;
+  std::vector<std::string> words = given ? option.reduced_results() : std::vector<std::string>();
+  if (!given && !option.get_default_str().empty()) words = {option.get_default_str()};
+  const bool is_text = option.get_type_name().starts_with("TEXT");
+  const auto scalar = [&](const std::string& word) {
+    // What isn't text was checked to be a number or a switch.
+    return is_text ? Json(word) : Json::parse(word, nullptr, /*allow_exceptions=*/false);
+  };
+  if (option.get_items_expected_max() > 1) {
+    Json list = Json::array();
+    for (const std::string& word : words) list.push_back(scalar(word));
+    return list;
+  }
+  return words.empty() ? Json("") : scalar(words[0]);
+}
+
+int ShowConfig(const CLI::App& command, const ConfigFlags& flags) {
+  std::map<std::string, std::vector<const CLI::Option*>> sections;
+  for (const CLI::Option* option : command.get_options()) {
+    if (!SettingKey(*option).empty()) sections[option->get_group()].push_back(option);
+  }
+  Json settings = Json::array();
+  if (!flags.json) {
+    std::printf("# %s\n", flags.config.path.empty() ? "no baleen.toml" : flags.config.path.c_str());
+  }
+  for (const char* section : kSections) {
+    if (!flags.json) std::printf("\n[%s]\n", section);
+    for (const CLI::Option* option : sections[section]) {
+      const std::string key = SettingKey(*option);
+      const Json value = ValueOf(*option);
+      const std::string source = flags.config.SourceOf(key);
+      settings.push_back({{"key", key}, {"value", value}, {"from", source}});
+      if (flags.json) continue;
+      const std::string text = key.substr(key.find('.') + 1) + " = " + value.dump();
+      std::printf("%-48s # %s\n", text.c_str(), source.c_str());
+    }
+  }
+  if (flags.json) {
+    const Json path = flags.config.path.empty() ? Json() : Json(flags.config.path);
+    std::cout << Json{{"file", path}, {"settings", settings}}.dump(2) << "\n";
+  }
+  return kExitOk;
+}
+
+}  // namespace
+
+void AddConfigCommand(CLI::App& app, int* exit_code) {
+  auto flags = std::make_shared<ConfigFlags>();  // owners: the callbacks below
+  CLI::App* command = app.add_subcommand(
+      "config", "The settings that would hold, and where each comes from; as a baleen.toml");
+  AddDaemonSettings(*command, flags->daemon);
+  AddClientSettings(*command, flags->client);
+  command->add_flag("--json", flags->json, "JSON on stdout");
+  AddConfig(*command, flags->config);
+  command->callback([flags, command, exit_code] { *exit_code = ShowConfig(*command, *flags); });
+}
+
+}  // namespace baleen::cli

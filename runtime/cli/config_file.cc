@@ -1,0 +1,261 @@
+#include "runtime/cli/config_file.h"
+
+#include <toml++/toml.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <charconv>
+#include <cstdlib>
+#include <filesystem>
+#include <memory>
+#include <set>
+
+#include "runtime/cli/flags.h"
+#include "runtime/cli/settings.h"
+
+namespace baleen::cli {
+namespace {
+
+constexpr char kBadConfig[] = "BAD_CONFIG";
+constexpr int64_t kFileBytesMax = 1 << 20;
+
+Status Bad(const std::string& path, int line, const std::string& what) {
+  return InvalidArgumentError(path + ":" + std::to_string(line) + ": " + what, kBadConfig);
+}
+
+int LineOf(const toml::node& node) { return static_cast<int>(node.source().begin.line); }
+
+std::string NumberText(double number) {
+  char text[32];
+  const auto end = std::to_chars(text, text + sizeof(text), number);
+  return {text, end.ptr};
+}
+
+/// Letters to change, add or leave out between two words.
+size_t Distance(const std::string& a, const std::string& b) {
+  std::vector<size_t> row(b.size() + 1);
+  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
+  for (size_t i = 1; i <= a.size(); ++i) {
+    size_t diagonal = row[0];
+    row[0] = i;
+    for (size_t j = 1; j <= b.size(); ++j) {
+      const size_t changed = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
+      diagonal = row[j];
+      row[j] = std::min({changed, row[j] + 1, row[j - 1] + 1});
+    }
+  }
+  return row.back();
+}
+
+/// The keys of every command.
+const std::set<std::string>& KnownKeys() {
+  static const std::set<std::string> kKeys = [] {
+    CLI::App all;
+    DaemonSettings daemon;
+    ClientSettings client;
+    AddDaemonSettings(all, daemon);
+    AddClientSettings(all, client);
+    std::set<std::string> keys;
+    for (const CLI::Option* option : all.get_options()) {
+      if (std::string key = SettingKey(*option); !key.empty()) keys.insert(std::move(key));
+    }
+    return keys;
+  }();
+  return kKeys;
+}
+
+std::string NearestTo(const std::string& key) {
+  std::string nearest;
+  size_t least = 1000;
+  for (const std::string& known : KnownKeys()) {
+    // A key in the wrong section is near, too.
+    const std::string name = known.substr(known.find('.') + 1);
+    const size_t distance =
+        std::min(Distance(key, known), 1 + Distance(key.substr(key.find('.') + 1), name));
+    if (distance < least) {
+      least = distance;
+      nearest = known;
+    }
+  }
+  return nearest;
+}
+
+}  // namespace
+
+/// Turns the parsed file into values.
+struct ConfigReading {
+  ConfigFile* file;
+
+  Status TakeSection(const std::string& section, const toml::node& node) {
+    if (std::find(kSections.begin(), kSections.end(), section) == kSections.end()) {
+      std::string known;
+      for (const char* name : kSections)
+        known += (known.empty() ? "[" : ", [") + std::string(name) + "]";
+      return Bad(file->path_, LineOf(node),
+                 "unknown section or key '" + section + "'; expected one of the sections " + known);
+    }
+    if (!node.is_table()) {
+      return Bad(file->path_, LineOf(node),
+                 "'" + section + "' is a section: write [" + section + "]");
+    }
+    for (const auto& [key, value] : *node.as_table()) {
+      const std::string full = section + "." + std::string(key.str());
+      ASSIGN_OR_RETURN(file->values_[full], TakeValue(full, value));
+      file->values_[full].line = static_cast<int>(key.source().begin.line);
+    }
+    return OkStatus();
+  }
+
+  Result<ConfigFile::Value> TakeValue(const std::string& key, const toml::node& node) {
+    ConfigFile::Value value;
+    if (const toml::array* list = node.as_array()) {
+      value.list = true;
+      for (const toml::node& entry : *list) {
+        if (entry.is_array()) return Unfit(key, node);
+        ASSIGN_OR_RETURN(const ConfigFile::Value one, TakeValue(key, entry));
+        value.kind = one.kind;
+        value.words.push_back(one.words[0]);
+      }
+    } else if (node.is_string()) {
+      value.words = {node.as_string()->get()};
+    } else if (node.is_integer()) {
+      value.kind = ConfigFile::Kind::kNumber;
+      value.words = {std::to_string(node.as_integer()->get())};
+    } else if (node.is_floating_point()) {
+      value.kind = ConfigFile::Kind::kNumber;
+      value.words = {NumberText(node.as_floating_point()->get())};
+    } else if (node.is_boolean()) {
+      value.kind = ConfigFile::Kind::kBoolean;
+      value.words = {node.as_boolean()->get() ? "true" : "false"};
+    } else {
+      return Unfit(key, node);
+    }
+    return value;
+  }
+
+  Status Unfit(const std::string& key, const toml::node& node) {
+    return Bad(file->path_, LineOf(node),
+               key + ": expected a string, a number, true, false or a list of those");
+  }
+};
+
+std::string SettingKey(const CLI::Option& option) {
+  const std::string& section = option.get_group();
+  if (std::find(kSections.begin(), kSections.end(), section) == kSections.end()) return "";
+  if (option.get_lnames().empty()) return "";
+  std::string name = option.get_lnames()[0];
+  if (name.starts_with(section + "-")) name = name.substr(section.size() + 1);
+  std::replace(name.begin(), name.end(), '-', '_');
+  return section + "." + name;
+}
+
+std::string DefaultConfigPath() {
+  const auto variable = [](const char* name) {
+    const char* value = std::getenv(name);
+    return std::string(value == nullptr ? "" : value);
+  };
+  const std::string home = variable("XDG_CONFIG_HOME");
+  const std::string own =
+      (home.empty() ? variable("HOME") + "/.config" : home) + "/baleen/baleen.toml";
+  for (const std::string& path : {own, std::string("/etc/baleen/baleen.toml")}) {
+    std::error_code unreadable;  // as if it weren't there
+    if (std::filesystem::exists(path, unreadable)) return path;
+  }
+  return "";
+}
+
+Result<ConfigFile> ConfigFile::Read(const std::string& path) {
+  ASSIGN_OR_RETURN(const std::string text, ReadTextFile(path));
+  if (static_cast<int64_t>(text.size()) > kFileBytesMax) {
+    return Bad(path, 1, "expected at most 1 MiB, got " + std::to_string(text.size()) + " bytes");
+  }
+  ConfigFile file;
+  file.path_ = path;
+  try {
+    const toml::table root = toml::parse(text, path);
+    ConfigReading reading{&file};
+    for (const auto& [section, node] : root) {
+      RETURN_IF_ERROR(reading.TakeSection(std::string(section.str()), node));
+    }
+  } catch (const toml::parse_error& error) {
+    return InvalidArgumentError(path + ":" + std::to_string(error.source().begin.line) + ":" +
+                                    std::to_string(error.source().begin.column) + ": " +
+                                    std::string(error.description()),
+                                kBadConfig);
+  }
+  RETURN_IF_ERROR(file.CheckKeys());
+  return file;
+}
+
+Status ConfigFile::CheckKeys() const {
+  for (const auto& [key, value] : values_) {
+    if (KnownKeys().count(key) != 0) continue;
+    return Bad(path_, value.line,
+               "unknown key '" + key + "'; did you mean '" + NearestTo(key) + "'?");
+  }
+  return OkStatus();
+}
+
+Status ConfigFile::Apply(CLI::App& command) const {
+  for (CLI::Option* option : command.get_options()) {
+    const auto found = values_.find(SettingKey(*option));
+    if (found == values_.end() || option->count() > 0) continue;
+    RETURN_IF_ERROR(Give(found->first, found->second, *option));
+  }
+  return OkStatus();
+}
+
+Status ConfigFile::Give(const std::string& key, const Value& value, CLI::Option& option) const {
+  const bool is_switch = option.get_items_expected_max() == 0;
+  const bool is_text = option.get_type_name().starts_with("TEXT");
+  const bool takes_list = option.get_items_expected_max() > 1;
+  if (is_switch != (value.kind == Kind::kBoolean)) {
+    return Bad(path_, value.line,
+               key + (is_switch ? ": expected true or false" : ": true and false are not for it"));
+  }
+  if (is_text && value.kind != Kind::kString)
+    return Bad(path_, value.line, key + ": expected a string");
+  if (value.list && !takes_list)
+    return Bad(path_, value.line, key + ": expected one value, got a list");
+  if (value.list && value.words.empty()) return Bad(path_, value.line, key + ": the list is empty");
+  try {
+    option.add_result(value.words);
+    option.run_callback();
+  } catch (const CLI::Error& error) {
+    return Bad(path_, value.line, key + ": " + error.what());
+  }
+  return OkStatus();
+}
+
+std::string ConfigFile::Where(const std::string& key) const {
+  const auto found = values_.find(key);
+  return found == values_.end() ? "" : path_ + ":" + std::to_string(found->second.line);
+}
+
+std::string ReadConfig::SourceOf(const std::string& key) const {
+  const auto found = sources.find(key);
+  return found == sources.end() ? "default" : found->second;
+}
+
+void AddConfig(CLI::App& command, ReadConfig& read) {
+  auto path = std::make_shared<std::string>();  // owners: the option and the callback
+  command.add_option("--config", *path,
+                     "Settings in TOML, which flags override; default: baleen/baleen.toml below "
+                     "$XDG_CONFIG_HOME, else /etc/baleen/baleen.toml, if it is there");
+  command.parse_complete_callback([&command, path, &read] {
+    for (const CLI::Option* option : command.get_options()) {
+      const std::string key = SettingKey(*option);
+      if (option->count() > 0 && !key.empty()) read.sources[key] = "--" + option->get_lnames()[0];
+    }
+    read.path = path->empty() ? DefaultConfigPath() : *path;
+    if (read.path.empty()) return;
+    const auto file = ConfigFile::Read(read.path);
+    const Status status = file.ok() ? file->Apply(command) : file.status();
+    if (!status.ok()) throw CLI::ValidationError(status.message());
+    for (const std::string& key : KnownKeys()) {
+      if (std::string where = file->Where(key); !where.empty()) read.sources.emplace(key, where);
+    }
+  });
+}
+
+}  // namespace baleen::cli

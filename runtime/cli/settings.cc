@@ -1,0 +1,105 @@
+#include "runtime/cli/settings.h"
+
+#include <CLI/CLI.hpp>
+#include <cstdlib>
+
+namespace baleen::cli {
+namespace {
+
+std::string Environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+/// Puts the options that are added while it lives under one heading, with their defaults shown.
+class Section {
+ public:
+  Section(CLI::App& app, const char* name)
+      : app_(app), before_(app.option_defaults()->get_group()) {
+    app_.option_defaults()->group(name);
+    app_.option_defaults()->always_capture_default();
+  }
+  ~Section() {
+    app_.option_defaults()->group(before_);
+    app_.option_defaults()->always_capture_default(false);
+  }
+  Section(const Section&) = delete;
+  Section& operator=(const Section&) = delete;
+
+  /// --NAME and --no-NAME.
+  void Switch(const std::string& name, bool& variable, const char* about) {
+    app_.add_flag("--" + name + ",!--no-" + name, variable, about)
+        ->default_str(variable ? "true" : "false");
+  }
+
+ private:
+  CLI::App& app_;
+  const std::string before_;
+};
+
+}  // namespace
+
+std::string DefaultDataDir() {
+  if (const std::string home = Environment("XDG_DATA_HOME"); !home.empty()) return home + "/baleen";
+  return Environment("HOME") + "/.local/share/baleen";
+}
+
+std::string DefaultAddress() {
+  if (const std::string dir = Environment("XDG_RUNTIME_DIR"); !dir.empty()) {
+    return "unix:" + dir + "/baleen.sock";
+  }
+  return "unix:" + DefaultDataDir() + "/baleen.sock";
+}
+
+void AddRuntimeSettings(CLI::App& app, RuntimeOptions& options) {
+  if (options.data_dir.empty()) options.data_dir = DefaultDataDir();
+  Section section(app, "runtime");
+  app.add_option("--data-dir", options.data_dir,
+                 "Data directory; given as a flag: in this process");
+  app.add_option("--model", options.model_path, "Checkpoint folder");
+  app.add_option("--mode", options.mode,
+                 "Arithmetic: native, or pure (no quantisation round trips)")
+      ->check(CLI::IsMember({"native", "pure"}));
+  app.add_option("--threads", options.threads, "Threads of the engine; 0: one per core");
+  app.add_option("--checkpoint-interval", options.checkpoint_interval_tokens,
+                 "Tokens between checkpoints of the KV cache");
+  app.add_option(
+         "--checkpoint-policy", options.checkpoint_policy,
+         "Where checkpoints are: periodic (and at turns and forks), full (every 128 tokens), "
+         "zero (none: a resume computes window x layers tokens again)")
+      ->check(CLI::IsMember({"periodic", "full", "zero"}));
+  app.add_option("--kv-disk-bytes", options.kv_disk_bytes,
+                 "Quota of the KV cache on disk, e.g. 200GiB: the least recently used sessions' KV "
+                 "goes first; 0: none")
+      ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false));
+  app.add_option("--kv-ram-bytes", options.kv_ram_bytes,
+                 "Sealed KV that may stay in RAM, e.g. 4GiB; more only for running turns")
+      ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false));
+  section.Switch("lazy", options.lazy_resume,
+                 "Resume with what every step reads, and read other rows when selected");
+  app.add_option("--row-wait-ms", options.row_wait_ms,
+                 "How long a step waits for rows from the disk before other sequences go first");
+  section.Switch("mmap", options.map_weights, "Map the weights' files; off: read them");
+}
+
+void AddDaemonSettings(CLI::App& app, DaemonSettings& settings) {
+  AddRuntimeSettings(app, settings.runtime);
+  {
+    const Section section(app, "server");
+    app.add_option("--listen", settings.listen, "unix:PATH, or a loopback HOST:PORT");
+  }
+  const Section section(app, "log");
+  app.add_option("--log-level", settings.log.level, "What is logged, on stderr")
+      ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error", "off"}));
+  app.add_option("--log-format", settings.log.format, "text, or json: an object per line")
+      ->check(CLI::IsMember({"text", "json"}));
+}
+
+void AddClientSettings(CLI::App& app, ClientSettings& settings) {
+  const Section section(app, "client");
+  app.add_option("--server", settings.server,
+                 "Address of a daemon (unix:PATH or HOST:PORT); default: " + DefaultAddress() +
+                     " if it answers");
+}
+
+}  // namespace baleen::cli

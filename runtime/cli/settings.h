@@ -1,0 +1,40 @@
+// The settings of Baleen: each one option with a heading, which is also its section in baleen.toml.
+#pragma once
+
+#include <CLI/App.hpp>
+#include <string>
+#include <vector>
+
+#include "runtime/cli/daemon_log.h"
+#include "runtime/runtime.h"
+
+namespace baleen::cli {
+
+/// $XDG_DATA_HOME/baleen, or ~/.local/share/baleen.
+std::string DefaultDataDir();
+/// unix:$XDG_RUNTIME_DIR/baleen.sock, or one in the data directory.
+std::string DefaultAddress();
+
+/// For a flag that is no setting: it is meant for one start.
+inline constexpr char kAcceptEarlierJournalHelp[] =
+    "Go on from an earlier state, if it is whole, when the journal's log has lost what was "
+    "acknowledged; without it, that is refused";
+
+/// Of `baleen serve`.
+struct DaemonSettings {
+  RuntimeOptions runtime;
+  std::string listen = DefaultAddress();
+  LogSettings log;
+};
+void AddDaemonSettings(CLI::App& command, DaemonSettings& settings);
+
+/// Of commands that may talk to a daemon.
+struct ClientSettings {
+  std::string server;  ///< Empty: the daemon at the default address, if it answers.
+};
+void AddClientSettings(CLI::App& command, ClientSettings& settings);
+
+/// [runtime]: data directory, model, engine.
+void AddRuntimeSettings(CLI::App& command, RuntimeOptions& options);
+
+}  // namespace baleen::cli

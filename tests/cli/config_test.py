@@ -1,0 +1,141 @@
+#!/usr/bin/python3
+"""baleen.toml: where it is found, what overrides it, and what it says about mistakes.
+
+Usage: config_test.py BALEEN EXAMPLE_TOML
+"""
+import json
+import os
+import pathlib
+import random
+import subprocess
+import sys
+import tempfile
+import unittest
+
+BALEEN, EXAMPLE = sys.argv[1:3]
+
+
+class Config(unittest.TestCase):
+    def setUp(self):
+        scratch = tempfile.TemporaryDirectory()
+        self.addCleanup(scratch.cleanup)
+        self.folder = pathlib.Path(scratch.name)
+        self.path = self.folder / "some.toml"
+
+    def run_baleen(self, *arguments):
+        home = {"XDG_CONFIG_HOME": str(self.folder / "config"),
+                "XDG_DATA_HOME": str(self.folder / "share"),
+                "XDG_RUNTIME_DIR": str(self.folder / "run")}
+        return subprocess.run([BALEEN, *map(str, arguments)], env={**os.environ, **home},
+                              capture_output=True, text=True, timeout=60)
+
+    def settings(self, *arguments):
+        shown = self.run_baleen("config", "--json", *arguments)
+        self.assertEqual(shown.returncode, 0, shown.stderr)
+        shown = json.loads(shown.stdout)
+        return shown["file"], {entry["key"]: (entry["value"], entry["from"])
+                               for entry in shown["settings"]}
+
+    def refused(self, text, *arguments):
+        """The message about a file with this text."""
+        self.path.write_text(text)
+        done = self.run_baleen("config", "--config", self.path, *arguments)
+        self.assertEqual(done.returncode, 2, done.stdout + done.stderr)
+        return done.stderr
+
+    def test_flags_win_over_the_file_and_the_file_over_defaults(self):
+        self.path.write_text('[runtime]\nthreads = 3\nkv_ram_bytes = "1GiB"\nlazy = false\n'
+                             '\n[log]\nlevel = "debug"\n')
+        file, settings = self.settings("--config", self.path, "--threads", 5)
+        self.assertEqual(file, str(self.path))
+        self.assertEqual(settings["runtime.threads"], (5, "--threads"))
+        self.assertEqual(settings["runtime.kv_ram_bytes"], (1 << 30, f"{self.path}:3"))
+        self.assertEqual(settings["runtime.lazy"], (False, f"{self.path}:4"))
+        self.assertEqual(settings["log.level"], ("debug", f"{self.path}:7"))
+        self.assertEqual(settings["runtime.mmap"], (True, "default"))
+        self.assertEqual(settings["runtime.data_dir"], (f"{self.folder}/share/baleen", "default"))
+        self.assertEqual(settings["server.listen"],
+                         (f"unix:{self.folder}/run/baleen.sock", "default"))
+
+    def test_the_default_location(self):
+        self.assertNotEqual(self.settings()[0], str(self.folder / "config/baleen/baleen.toml"))
+        own = self.folder / "config/baleen/baleen.toml"
+        own.parent.mkdir(parents=True)
+        own.write_text("[runtime]\nthreads = 2\n")
+        file, settings = self.settings()
+        self.assertEqual(file, str(own))
+        self.assertEqual(settings["runtime.threads"], (2, f"{own}:2"))
+
+    def test_what_config_prints_is_a_config_that_changes_nothing(self):
+        self.path.write_text('[runtime]\nmodel = "/a \\"b\\" # c"\nlazy = false\n')
+        printed = self.run_baleen("config", "--config", self.path, "--threads", 7)
+        again = self.folder / "again.toml"
+        again.write_text(printed.stdout)
+        values = [{key: value for key, (value, _) in self.settings(*arguments)[1].items()}
+                  for arguments in (["--config", self.path, "--threads", 7], ["--config", again])]
+        self.assertEqual(*values)
+
+    def test_the_example_is_good(self):
+        self.assertEqual(self.settings("--config", EXAMPLE)[1]["runtime.kv_ram_bytes"][0], 16 << 30)
+
+    def test_mistakes_name_file_line_and_the_nearest_key(self):
+        for text, line, words in [
+                ("[runtime]\n\nthread = 3\n", 3, "did you mean 'runtime.threads'?"),
+                ("[server]\nkv_ram_bytes = 3\n", 2, "did you mean 'runtime.kv_ram_bytes'?"),
+                ("[log]\nlevle = 'info'\n", 2, "did you mean 'log.level'?"),
+                ("\n[engine]\nx = 1\n", 2, "unknown section or key 'engine'"),
+                ("threads = 3\n", 1, "unknown section or key 'threads'"),
+                ("runtime = 3\n", 1, "write [runtime]"),
+                ("[log]\nlevel = 'loud'\n", 2, "log.level"),
+                ("[runtime]\nthreads = 'x'\n", 2, "runtime.threads"),
+                ("[runtime]\nthreads = true\n", 2, "true and false"),
+                ("[runtime]\nlazy = 1\n", 2, "true or false"),
+                ("[runtime]\nmodel = 1\n", 2, "expected a string"),
+                ("[runtime]\nmodel = ['a', 'b']\n", 2, "got a list"),
+                ("[runtime]\nthreads = 2000-01-01\n", 2, "expected a string, a number"),
+                ("[runtime]\nthreads = {a = 1}\n", 2, "expected a string, a number"),
+                ("[runtime]\naccept_earlier_journal = true\n", 2, "unknown key"),
+                ("[runtime]\nthreads = 1\nthreads = 2\n", 3, ""),
+                ("[runtime\n", 1, "")]:
+            with self.subTest(text):
+                message = self.refused(text)
+                self.assertIn(f"{self.path}:{line}", message)
+                self.assertIn(words, message)
+
+    def test_a_file_that_is_not_there_is_refused(self):
+        done = self.run_baleen("sessions", "list", "--config", self.folder / "none.toml")
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("none.toml", done.stderr)
+
+    def test_random_bytes_are_refused_or_read(self):
+        seed = random.randrange(1 << 32)
+        source = random.Random(seed)
+        for _ in range(60):
+            text = bytearray(pathlib.Path(EXAMPLE).read_bytes())
+            for _ in range(source.randrange(1, 8)):
+                text[source.randrange(len(text))] = source.randrange(256)
+            self.path.write_bytes(text)
+            done = self.run_baleen("config", "--config", self.path)
+            self.assertIn(done.returncode, (0, 2), (seed, bytes(text), done.stderr))
+
+    def test_serve_takes_its_model_from_the_file(self):
+        self.path.write_text("[runtime]\nmodel = '/nothing/here'\n[log]\nformat = 'json'\n")
+        done = self.run_baleen("serve", "--config", self.path)
+        self.assertEqual(done.returncode, 1)
+        first = json.loads(done.stderr.splitlines()[0])
+        self.assertEqual((first["level"], first["message"]), ("info", f"settings of {self.path}"))
+        self.assertIn("/nothing/here", done.stderr)
+        self.assertIn("--model", self.run_baleen("serve").stderr)
+        self.path.write_text("[runtime]\nmodel = '/nothing/here'\n[log]\nlevel = 'error'\n")
+        quiet = self.run_baleen("serve", "--config", self.path)
+        self.assertNotIn("settings of", quiet.stderr)
+
+    def test_a_server_in_the_file_is_asked(self):
+        self.path.write_text(f"[client]\nserver = 'unix:{self.folder}/nobody.sock'\n")
+        done = self.run_baleen("sessions", "list", "--config", self.path)
+        self.assertEqual(done.returncode, 3, done.stderr)
+        self.assertIn("nobody.sock", done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1], verbosity=2)
