@@ -108,6 +108,11 @@ void Engine::Release(const std::string& sequence) {
   });
 }
 
+void Engine::AwaitRequests() {
+  std::promise<void> done;
+  if (Post([&] { done.set_value(); })) done.get_future().wait();
+}
+
 std::vector<BlockKey> Engine::LiveKeys() {
   auto promise = std::make_shared<std::promise<std::vector<BlockKey>>>();  // owners: both threads
   auto future = promise->get_future();

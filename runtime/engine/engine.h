@@ -119,6 +119,8 @@ class Engine {
   /// Frees the live KV of `sequence` after a checkpoint, and the blocks in RAM that no other live
   /// sequence uses. A sequence that a job works on is left alone. Returns at once.
   void Release(const std::string& sequence);
+  /// Returns once everything that Release and others asked for before has been done.
+  void AwaitRequests();
   /// The keys of all blocks of live sequences; waits for the current tick. Empty after Stop.
   std::vector<BlockKey> LiveKeys();
   /// Ends after the current tick, with no further calls to the listener.

@@ -84,7 +84,10 @@ class LocalRuntime final : public Runtime {
     return Ask<StepReuse>([&](auto done) { control_->PrefetchSession(session, done); });
   }
   Result<SessionView> ReleaseSession(const std::string& session) override {
-    return Ask<SessionView>([&](auto done) { control_->ReleaseSession(session, done); });
+    ASSIGN_OR_RETURN(SessionView view,
+                     Ask<SessionView>([&](auto done) { control_->ReleaseSession(session, done); }));
+    SettleKv();
+    return view;
   }
   Result<TurnView> StartTurn(const StartTurnRequest& request) override {
     return Ask<TurnView>([&](auto done) { control_->StartTurn(request, done); });
@@ -155,6 +158,15 @@ class LocalRuntime final : public Runtime {
   }
 
   Result<PortParts> MakePortParts(const PortProgress& progress) const;
+
+  /// Returns once the KV store has what turns that ended and sessions that were released before
+  /// this call leave in it: the KV thread writes it behind them. Who looks at the store as a whole
+  /// calls this first; else an export would lack blocks, and a sweep take them for new ones.
+  void SettleKv() {
+    engine_->AwaitRequests();
+    std::promise<void> written;
+    if (kv_worker_->queue().Push([&] { written.set_value(); })) written.get_future().wait();
+  }
 
   RuntimeOptions options_;
   Clock clock_;
@@ -365,6 +377,7 @@ Result<ExportView> LocalRuntime::ExportSession(const std::string& session, const
   const BlockShape shape = StoredShape(KvLayout::Make(model_->config(), model_->row_format()));
   parts.journal = journal.get();
   parts.shape = &shape;
+  SettleKv();
   return baleen::ExportSession(parts, record, path);
 }
 
@@ -422,6 +435,7 @@ Result<BackupReport> LocalRuntime::Backup(const std::string& path) {
   ASSIGN_OR_RETURN(const auto journal, OpenReader());
   BackupReport report;
   report.path = path;
+  SettleKv();
   RETURN_IF_ERROR(DataDirectory::Build(path, [&](const DataDirectory& draft) -> Status {
     RETURN_IF_ERROR(journal->Backup(draft.journal_path()));
     RETURN_IF_ERROR(kv_->Backup(draft.kv_path()));
@@ -448,6 +462,7 @@ Result<CompactReport> LocalRuntime::Compact() {
     return UnavailableError("the runtime is closing", "DRAINING");
   }
   ASSIGN_OR_RETURN(CompactReport report, future.get());
+  SettleKv();
   ASSIGN_OR_RETURN(report.kv_bytes_before, kv_->BytesOnDisk());
   RETURN_IF_ERROR(upkeep_->Run().status());
   RETURN_IF_ERROR(kv_->Compact().status());
