@@ -146,10 +146,13 @@ Status ReadMessage(const Json& json, Message* out) {
 }
 
 Status ReadResult(const Json& json, ToolResult* out) {
-  const char* const outcomes[] = {
-      ToolOutcomeName(ToolOutcome::kOk),      ToolOutcomeName(ToolOutcome::kError),
-      ToolOutcomeName(ToolOutcome::kDenied),  ToolOutcomeName(ToolOutcome::kTimeout),
-      ToolOutcomeName(ToolOutcome::kAborted), ToolOutcomeName(ToolOutcome::kUnknown)};
+  const char* const outcomes[] = {ToolOutcomeName(ToolOutcome::kOk),
+                                  ToolOutcomeName(ToolOutcome::kError),
+                                  ToolOutcomeName(ToolOutcome::kDenied),
+                                  ToolOutcomeName(ToolOutcome::kTimeout),
+                                  ToolOutcomeName(ToolOutcome::kAborted),
+                                  ToolOutcomeName(ToolOutcome::kUnknown),
+                                  ToolOutcomeName(ToolOutcome::kAbortedBeforeDispatch)};
   MemberReader reader(json, "event.results[]");
   int outcome = 0;
   reader.Text("call_id", &out->call_id);

@@ -87,8 +87,9 @@ class ToolHostSink {
 class ToolHostConnection {
  public:
   virtual ~ToolHostConnection() = default;
-  /// Bytes that aren't UTF-8 are replaced, and what exceeds the tool's limit is cut and said so.
-  /// Errors: NOT_FOUND (no such open call for this host).
+  /// Answers when the result is journalled; that of a call with effects is on the disk then. Bytes
+  /// that aren't UTF-8 are replaced, and what exceeds the tool's limit is cut and said so. Errors:
+  /// NOT_FOUND (no such open call for this host).
   virtual Status SubmitResult(const std::string& session, const ToolResult& result) = 0;
 };
 
@@ -131,13 +132,23 @@ class Runtime {
   /// Answers when the turn is accepted and synced. Errors: NOT_FOUND/SESSION_UNKNOWN,
   /// FAILED_PRECONDITION/SESSION_BUSY, ABORTED/HEAD_MOVED, RESOURCE_EXHAUSTED.
   virtual Result<TurnView> StartTurn(const StartTurnRequest& request) = 0;
-  /// Answers when the turn has been told to stop; a turn_finished event always follows. (If the
-  /// process dies before that event, the turn goes on after the restart.)
+  /// Answers when the wish is on the disk; a turn_finished event always follows, also after a
+  /// restart. Calls that have no result get one that says whether their bodies had begun.
   virtual Result<TurnView> CancelTurn(const std::string& session, const std::string& turn) = 0;
   virtual Result<TurnView> GetTurn(const std::string& session, const std::string& turn) = 0;
   /// Blocks until the turn ends or `timeout_ms` passes (DEADLINE_EXCEEDED; the turn goes on).
   virtual Result<TurnView> WaitTurn(const std::string& session, const std::string& turn,
                                     int64_t timeout_ms) = 0;
+
+  /// What waits for an answer, of one session or of all.
+  virtual Result<std::vector<ApprovalView>> ListApprovals(const ListApprovalsRequest& request) = 0;
+  /// Errors: NOT_FOUND/SESSION_UNKNOWN, NOT_FOUND/ITEM_UNKNOWN.
+  virtual Result<ApprovalView> GetApproval(const std::string& session,
+                                           const std::string& approval) = 0;
+  /// Answers when the answer is on the disk; then the granted calls run. Errors: as GetApproval;
+  /// FAILED_PRECONDITION/NOT_AWAITING (it was answered, expired, or its turn ended),
+  /// INVALID_ARGUMENT/BAD_FIELD.
+  virtual Result<ApprovalView> ResolveApproval(const ResolveApprovalRequest& request) = 0;
 
   /// Borrows: subscriber, until the subscription is gone.
   /// A cursor of a timeline that the session has left is good: the first event is then a `timeline`

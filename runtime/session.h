@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "runtime/approval.h"
 #include "tools_sdk/status.h"
 #include "tools_sdk/tool.h"
 
@@ -47,9 +48,11 @@ struct SessionSettings {
   SamplingSettings sampling;
   int64_t tokens_max = 1024;  ///< Default bound of one generation.
   ConstraintSettings constraint;
+  PolicySettings policy;
 };
 
-enum class SessionState { kIdle, kRunning, kBroken };
+/// kRequiresAction: its turn waits for an approval.
+enum class SessionState { kIdle, kRunning, kBroken, kRequiresAction };
 
 struct SessionView {
   std::string session;  ///< Id, without "sessions/".
@@ -67,6 +70,7 @@ struct SessionView {
   /// What the tools' and the answer's schemas say that is checked only once a text is whole, or not
   /// at all; a sentence each.
   std::vector<std::string> schema_notes;
+  std::vector<std::string> pending_approvals;  ///< Ids.
 };
 
 struct CreateSessionRequest {
@@ -155,11 +159,18 @@ struct TurnView {
   int64_t tokens_generated = 0;
   /// Messages that the token limit cut inside a block of calls. None of those calls ran.
   int64_t calls_cut = 0;
+  /// While it runs, what it waits for: MODEL, PREFILL, DISK, PROMPT, TOOL, TOOL_HOST, APPROVAL or
+  /// JOURNAL; which; and since when (Unix milliseconds).
+  std::string waiting_on;
+  std::string waiting_detail;
+  int64_t waiting_since_ms = 0;
 };
 
 /// One event of a session. Durable events have seq > 0 and a payload as journalled.
 /// Kinds, durable: session_created, session_forked, session_rewound, turn_started, generate,
-/// generated, tool_calls, tool_results, turn_finished. Live: progress, delta, snapshot, waiting.
+/// generated, tool_calls, approval_requested, approval_resolved, tool_dispatched, tool_result,
+/// tool_results, cancel_requested, turn_finished. Live: progress, delta, snapshot, waiting,
+/// heartbeat (every few seconds while a turn runs, with what it waits for).
 /// One more tells of the stream itself: `timeline` (payload {"timeline", "kept_seq"}, seq =
 /// kept_seq). The session moved to another timeline: what was sent with a higher seq is no longer
 /// part of it; the events after kept_seq follow.

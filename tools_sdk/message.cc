@@ -10,6 +10,7 @@ const char* ToolOutcomeName(ToolOutcome outcome) {
     case ToolOutcome::kTimeout: return "TIMEOUT";
     case ToolOutcome::kAborted: return "ABORTED";
     case ToolOutcome::kUnknown: return "UNKNOWN";
+    case ToolOutcome::kAbortedBeforeDispatch: return "ABORTED_BEFORE_DISPATCH";
   }
   return "UNKNOWN";
 }

@@ -24,11 +24,13 @@ enum class ToolOutcome : int {
   kError = 1,
   kDenied = 2,
   kTimeout = 3,
-  kAborted = 4,
-  kUnknown = 5,  ///< Dispatched, and nobody knows whether the effect happened.
+  kAborted = 4,                ///< Its body had begun, and has no effects.
+  kUnknown = 5,                ///< Dispatched, and nobody knows whether the effect happened.
+  kAbortedBeforeDispatch = 6,  ///< Its body never began.
 };
 
-/// "OK", "ERROR", "DENIED", "TIMEOUT", "ABORTED", "UNKNOWN".
+/// "OK", "ERROR", "DENIED", "TIMEOUT", "ABORTED", "UNKNOWN",
+/// "ABORTED_BEFORE_DISPATCH".
 const char* ToolOutcomeName(ToolOutcome outcome);
 
 struct ToolResult {

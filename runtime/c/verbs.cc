@@ -221,6 +221,52 @@ Result<Json> WaitTurn(Runtime& runtime, JsonRequest& fields) {
   return Viewed(runtime.WaitTurn(session, turn, timeout_ms));
 }
 
+Result<Json> ListApprovals(Runtime& runtime, JsonRequest& fields) {
+  ListApprovalsRequest request;
+  fields.Get("session", &request.session);
+  fields.Get("resolved", &request.resolved);
+  RETURN_IF_ERROR(fields.Finish());
+  ASSIGN_OR_RETURN(const auto approvals, runtime.ListApprovals(request));
+  return Json{{"approvals", Views(approvals)}};
+}
+
+Result<Json> GetApproval(Runtime& runtime, JsonRequest& fields) {
+  std::string approval;
+  std::string session;
+  fields.Need("approval", &approval);
+  RETURN_IF_ERROR(ReadSession(fields, &session));
+  return Viewed(runtime.GetApproval(session, approval));
+}
+
+Result<Json> ResolveApproval(Runtime& runtime, JsonRequest& fields) {
+  ResolveApprovalRequest request;
+  std::string decision;
+  std::string scope = "once";
+  fields.Need("session", &request.session);
+  fields.Need("approval", &request.approval);
+  fields.Need("decision", &decision);
+  fields.Get("scope", &scope);
+  fields.Get("calls", &request.calls);
+  fields.Get("reason", &request.reason);
+  fields.Get("resolved_by", &request.resolved_by);
+  fields.Get("request_id", &request.request_id);
+  if (decision != "grant" && decision != "deny") {
+    fields.Fail("member \"decision\": expected \"grant\" or \"deny\"");
+  }
+  request.grant = decision == "grant";
+  if (scope == "turn") {
+    request.scope = GrantScope::kTurn;
+  } else if (scope == "session") {
+    request.scope = GrantScope::kSession;
+  } else if (scope == "workspace") {
+    request.scope = GrantScope::kWorkspace;
+  } else if (scope != "once") {
+    fields.Fail("member \"scope\": expected \"once\", \"turn\", \"session\" or \"workspace\"");
+  }
+  RETURN_IF_ERROR(fields.Finish());
+  return Viewed(runtime.ResolveApproval(request));
+}
+
 Result<Json> Search(Runtime& runtime, JsonRequest& fields) {
   SearchRequest request;
   fields.Need("words", &request.words);
@@ -315,6 +361,9 @@ BALEEN_VERB(start_turn, StartTurn)
 BALEEN_VERB(get_turn, OfTurn<&baleen::Runtime::GetTurn>)
 BALEEN_VERB(wait_turn, WaitTurn)
 BALEEN_VERB(cancel_turn, OfTurn<&baleen::Runtime::CancelTurn>)
+BALEEN_VERB(list_approvals, ListApprovals)
+BALEEN_VERB(get_approval, GetApproval)
+BALEEN_VERB(resolve_approval, ResolveApproval)
 BALEEN_VERB(search, Search)
 BALEEN_VERB(explain, Explain)
 BALEEN_VERB(read_tokens, ReadTokens)

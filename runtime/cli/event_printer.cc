@@ -29,10 +29,14 @@ bool EventPrinter::OnEvent(const Event& event) {
   } else {
     PrintText(event);
   }
-  if (event.kind == "turn_finished") {
+  if (event.kind == "turn_finished" || event.kind == "approval_requested") {
     const Json payload = Json::parse(event.payload, nullptr, false);
     std::lock_guard<std::mutex> lock(mutex_);
-    last_finished_ = Member(payload, "turn");
+    if (event.kind == "turn_finished") {
+      last_finished_ = Member(payload, "turn");
+    } else {
+      to_approve_.push_back(Member(payload, "approval"));
+    }
     changed_.notify_all();
   }
   return true;
@@ -54,7 +58,9 @@ void EventPrinter::PrintText(const Event& event) {
     progress_shown_ = true;
     return;
   }
+  if (event.kind == "heartbeat" && !progress_shown_) return;
   ClearProgress();
+  if (event.kind == "heartbeat") return;
   if (event.kind == "delta" || event.kind == "snapshot") {
     std::cout << Member(payload, "reasoning") << Member(payload, "content") << std::flush;
     text_open_ = true;
@@ -74,6 +80,9 @@ void EventPrinter::PrintText(const Event& event) {
         std::cout << "[" << Member(call, "name") << " " << Member(call, "arguments") << "]\n";
       }
     }
+  } else if (event.kind == "approval_resolved") {
+    std::cerr << "[" << Member(payload, "approval") << " " << Member(payload, "state") << " by "
+              << Member(payload, "resolved_by") << "]\n";
   } else if (event.kind == "turn_finished" && payload.contains("error")) {
     std::cerr << "[turn " << Member(payload, "turn") << " " << Member(payload, "state") << ": "
               << Member(payload["error"], "message") << "]\n";
@@ -87,10 +96,15 @@ void EventPrinter::OnEnd(const Status& status) {
   changed_.notify_all();
 }
 
-Status EventPrinter::WaitForTurn(const std::string& turn) {
+Result<std::string> EventPrinter::WaitForTurn(const std::string& turn) {
   std::unique_lock<std::mutex> lock(mutex_);
-  changed_.wait(lock, [&] { return ended_ || last_finished_ == turn; });
-  if (last_finished_ == turn) return OkStatus();
+  changed_.wait(lock, [&] { return ended_ || last_finished_ == turn || !to_approve_.empty(); });
+  if (last_finished_ == turn) return std::string();
+  if (!to_approve_.empty()) {
+    std::string approval = std::move(to_approve_.front());
+    to_approve_.pop_front();
+    return approval;
+  }
   return end_status_.ok() ? UnavailableError("the event stream ended") : end_status_;
 }
 

@@ -63,6 +63,7 @@ void AddConfigCommand(CLI::App& app, int* exit_code);
 void AddChat(CLI::App& app, int* exit_code);
 void AddRun(CLI::App& app, int* exit_code);
 void AddSessions(CLI::App& app, int* exit_code);
+void AddApprovals(CLI::App& app, int* exit_code);
 void AddGenerate(CLI::App& app, int* exit_code);
 void AddLogits(CLI::App& app, int* exit_code);
 void AddText(CLI::App& app, int* exit_code);

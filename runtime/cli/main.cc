@@ -18,8 +18,8 @@ int main(int argc, char** argv) {
   int exit_code = cli::kExitOk;
   for (const cli::Registrar add :
        {&cli::AddServe, &cli::AddConfigCommand, &cli::AddChat, &cli::AddRun, &cli::AddSessions,
-        &cli::AddGenerate, &cli::AddLogits, &cli::AddText, &cli::AddModel, &cli::AddBench,
-        &cli::AddCorpus, &cli::AddTrain, &cli::AddEval}) {
+        &cli::AddApprovals, &cli::AddGenerate, &cli::AddLogits, &cli::AddText, &cli::AddModel,
+        &cli::AddBench, &cli::AddCorpus, &cli::AddTrain, &cli::AddEval}) {
     add(app, &exit_code);
   }
   try {

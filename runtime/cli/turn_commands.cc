@@ -2,10 +2,12 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <deque>
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "runtime/cli/approval_commands.h"
 #include "runtime/cli/event_printer.h"
 #include "runtime/cli/flags.h"
 
@@ -21,6 +23,9 @@ struct TurnFlags {
   std::string system;
   std::string thinking = "chat";
   std::string script_file;
+  std::vector<std::string> allow;
+  std::vector<std::string> ask;
+  std::vector<std::string> deny;
   std::vector<std::string> input;
   std::vector<std::string> input_files;
   bool trace = false;
@@ -40,6 +45,14 @@ Result<SessionView> OpenSession(Runtime& runtime, const TurnFlags& flags) {
   request.settings.thinking = flags.thinking;
   request.settings.sampling = flags.sampling.sampling;
   request.settings.tokens_max = flags.sampling.tokens_max;
+  const auto rules = [&request](const std::vector<std::string>& tools, const char* decision) {
+    for (const std::string& tool : tools) {
+      request.settings.policy.rules.push_back({tool, "", decision, ""});
+    }
+  };
+  rules(flags.allow, "allow");
+  rules(flags.ask, "ask");
+  rules(flags.deny, "deny");
   if (!flags.script_file.empty()) {
     ASSIGN_OR_RETURN(request.settings.script, ReadTextFile(flags.script_file));
     request.settings.script_name = flags.script_file;
@@ -56,8 +69,24 @@ Result<TurnView> Follow(Runtime& runtime, const std::string& session, const std:
   watch.session = session;
   watch.after = cursor;
   ASSIGN_OR_RETURN(const auto subscription, runtime.Watch(watch, &printer));
-  RETURN_IF_ERROR(printer.WaitForTurn(turn));
-  return runtime.GetTurn(session, turn);
+  // What it waited for before anybody watched.
+  ASSIGN_OR_RETURN(const SessionView now, runtime.GetSession(session));
+  std::deque<std::string> waiting(now.pending_approvals.begin(), now.pending_approvals.end());
+  while (true) {
+    if (waiting.empty()) {
+      ASSIGN_OR_RETURN(const std::string approval, printer.WaitForTurn(turn));
+      if (approval.empty()) return runtime.GetTurn(session, turn);
+      waiting.push_back(approval);
+    }
+    const std::string approval = waiting.front();
+    waiting.pop_front();
+    if (!json && isatty(STDIN_FILENO) != 0) {
+      RETURN_IF_ERROR(AskOnTerminal(runtime, session, approval));
+    } else {
+      std::cerr << "[it waits: `baleen approvals grant " << session << " " << approval
+                << "`, or deny]\n";
+    }
+  }
 }
 
 Result<TurnView> RunTurn(Runtime& runtime, const TurnFlags& flags, const SessionView& session,
@@ -147,6 +176,13 @@ void AddCommon(CLI::App& command, const std::shared_ptr<TurnFlags>& flags) {
   command.add_option("--system", flags->system, "System prompt of a new session");
   command.add_option("--thinking", flags->thinking, "chat or thinking, for a new session")
       ->check(CLI::IsMember({"chat", "thinking"}));
+  command.add_option("--ask", flags->ask,
+                     "Tool that a new session asks about before each call; '*' for any run of "
+                     "characters, may be repeated");
+  command.add_option("--deny", flags->deny, "Tool that a new session never runs");
+  command.add_option(
+      "--allow", flags->allow,
+      "Tool that a new session runs without asking, unless --ask or --deny names it");
   command.add_flag("--trace", flags->trace, "Journal a hash of the logits behind every token");
   command.add_flag("--json", flags->json, "Events as JSON lines");
 }

@@ -1,6 +1,7 @@
 #include "runtime/grpc/client.h"
 
 #include <baleen/v1/admin.grpc.pb.h>
+#include <baleen/v1/approvals.grpc.pb.h>
 #include <baleen/v1/sessions.grpc.pb.h>
 #include <baleen/v1/turns.grpc.pb.h>
 #include <grpcpp/grpcpp.h>
@@ -74,6 +75,7 @@ class RemoteRuntime final : public Runtime {
         channel_(std::move(channel)),
         sessions_(v1::Sessions::NewStub(channel_)),
         turns_(v1::Turns::NewStub(channel_)),
+        approvals_(v1::Approvals::NewStub(channel_)),
         admin_(v1::Admin::NewStub(channel_)) {}
 
   Result<SessionView> CreateSession(const CreateSessionRequest& request) override {
@@ -200,6 +202,31 @@ class RemoteRuntime final : public Runtime {
       RETURN_IF_ERROR(*status);
     }
     return GetTurn(session, turn);
+  }
+
+  Result<std::vector<ApprovalView>> ListApprovals(const ListApprovalsRequest& request) override {
+    v1::ListApprovalsRequest wire;
+    wire::ToWire(request, &wire);
+    v1::ListApprovalsResponse response;
+    RETURN_IF_ERROR(Call(approvals_.get(), &v1::Approvals::Stub::ListApprovals, wire, &response));
+    return wire::FromWire(response);
+  }
+
+  Result<ApprovalView> GetApproval(const std::string& session,
+                                   const std::string& approval) override {
+    v1::GetApprovalRequest wire;
+    wire.set_name(wire::ApprovalNameOf(session, approval));
+    v1::Approval response;
+    RETURN_IF_ERROR(Call(approvals_.get(), &v1::Approvals::Stub::GetApproval, wire, &response));
+    return wire::FromWire(response);
+  }
+
+  Result<ApprovalView> ResolveApproval(const ResolveApprovalRequest& request) override {
+    v1::ResolveApprovalRequest wire;
+    wire::ToWire(request, &wire);
+    v1::Approval response;
+    RETURN_IF_ERROR(Call(approvals_.get(), &v1::Approvals::Stub::ResolveApproval, wire, &response));
+    return wire::FromWire(response);
   }
 
   Result<std::unique_ptr<Subscription>> Watch(const WatchOptions& options,
@@ -341,6 +368,7 @@ class RemoteRuntime final : public Runtime {
   const std::shared_ptr<grpc::Channel> channel_;
   const std::unique_ptr<v1::Sessions::Stub> sessions_;
   const std::unique_ptr<v1::Turns::Stub> turns_;
+  const std::unique_ptr<v1::Approvals::Stub> approvals_;
   const std::unique_ptr<v1::Admin::Stub> admin_;
 };
 

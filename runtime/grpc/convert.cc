@@ -122,6 +122,7 @@ void ToWire(const SessionSettings& settings, v1::SessionSettings* out) {
   ToWire(settings.sampling, out->mutable_sampling());
   out->set_tokens_max(settings.tokens_max);
   ToWire(settings.constraint, out->mutable_constraint());
+  ToWire(settings.policy, out->mutable_policy());
 }
 
 Result<SessionSettings> FromWire(const v1::SessionSettings& settings) {
@@ -146,6 +147,7 @@ Result<SessionSettings> FromWire(const v1::SessionSettings& settings) {
   ASSIGN_OR_RETURN(out.sampling, FromWire(settings.sampling()));
   if (settings.tokens_max() > 0) out.tokens_max = settings.tokens_max();
   ASSIGN_OR_RETURN(out.constraint, FromWire(settings.constraint()));
+  ASSIGN_OR_RETURN(out.policy, FromWire(settings.policy()));
   return out;
 }
 
@@ -154,6 +156,7 @@ v1::Session::State ToWire(SessionState state) {
     case SessionState::kIdle: return v1::Session::IDLE;
     case SessionState::kRunning: return v1::Session::RUNNING;
     case SessionState::kBroken: return v1::Session::BROKEN;
+    case SessionState::kRequiresAction: return v1::Session::REQUIRES_ACTION;
   }
   return v1::Session::BROKEN;
 }
@@ -172,6 +175,9 @@ void ToWire(const SessionView& view, v1::Session* out) {
   out->set_timeline(view.timeline);
   if (!view.parent.empty()) out->set_parent(SessionName(view.parent));
   for (const std::string& note : view.schema_notes) out->add_schema_notes(ReplaceInvalidUtf8(note));
+  for (const std::string& approval : view.pending_approvals) {
+    out->add_pending_approvals(ApprovalNameOf(view.session, approval));
+  }
 }
 
 Result<SessionView> FromWire(const v1::Session& session) {
@@ -179,15 +185,20 @@ Result<SessionView> FromWire(const v1::Session& session) {
   ASSIGN_OR_RETURN(out.session, ParseSessionName(session.name(), "session.name"));
   ASSIGN_OR_RETURN(out.settings, FromWire(session.settings()));
   // A state of a newer server is neither idle nor running for us: the careful reading is broken.
-  out.state = session.state() == v1::Session::IDLE      ? SessionState::kIdle
-              : session.state() == v1::Session::RUNNING ? SessionState::kRunning
-                                                        : SessionState::kBroken;
+  out.state = session.state() == v1::Session::IDLE              ? SessionState::kIdle
+              : session.state() == v1::Session::RUNNING         ? SessionState::kRunning
+              : session.state() == v1::Session::REQUIRES_ACTION ? SessionState::kRequiresAction
+                                                                : SessionState::kBroken;
   out.tokens = session.tokens();
   out.turns = session.turns();
   out.created_ms = TimeMs(session.create_time());
   out.updated_ms = TimeMs(session.update_time());
   out.head_cursor = session.head_cursor();
   out.schema_notes.assign(session.schema_notes().begin(), session.schema_notes().end());
+  for (const std::string& name : session.pending_approvals()) {
+    ASSIGN_OR_RETURN(ApprovalName pending, ParseApprovalName(name, "session.pending_approvals"));
+    out.pending_approvals.push_back(std::move(pending.approval));
+  }
   if (!session.open_turn().empty()) {
     ASSIGN_OR_RETURN(TurnName open, ParseTurnName(session.open_turn(), "session.open_turn"));
     out.open_turn = std::move(open.turn);
@@ -250,6 +261,9 @@ void ToWire(const TurnView& view, v1::Turn* out) {
   use->set_prefilled(view.tokens_prefilled);
   use->set_generated(view.tokens_generated);
   out->set_calls_cut(view.calls_cut);
+  out->set_waiting_on(ReplaceInvalidUtf8(view.waiting_on));
+  out->set_waiting_detail(ReplaceInvalidUtf8(view.waiting_detail));
+  if (view.waiting_since_ms != 0) SetTime(view.waiting_since_ms, out->mutable_waiting_since());
 }
 
 Result<TurnView> FromWire(const v1::Turn& turn) {
@@ -276,6 +290,9 @@ Result<TurnView> FromWire(const v1::Turn& turn) {
   out.tokens_prefilled = turn.tokens().prefilled();
   out.tokens_generated = turn.tokens().generated();
   out.calls_cut = turn.calls_cut();
+  out.waiting_on = turn.waiting_on();
+  out.waiting_detail = turn.waiting_detail();
+  if (turn.has_waiting_since()) out.waiting_since_ms = TimeMs(turn.waiting_since());
   return out;
 }
 
@@ -399,6 +416,9 @@ void ToWire(const ToolResult& result, v1::Result* out) {
     case ToolOutcome::kTimeout: out->set_outcome(v1::OUTCOME_TIMEOUT); break;
     case ToolOutcome::kAborted: out->set_outcome(v1::OUTCOME_ABORTED); break;
     case ToolOutcome::kUnknown: out->set_outcome(v1::OUTCOME_UNKNOWN); break;
+    case ToolOutcome::kAbortedBeforeDispatch:
+      out->set_outcome(v1::OUTCOME_ABORTED_BEFORE_DISPATCH);
+      break;
   }
   out->set_content(ReplaceInvalidUtf8(result.content));
   out->set_content_bytes(result.content_bytes);
@@ -414,6 +434,9 @@ ToolResult FromWire(const v1::Result& result) {
     case v1::OUTCOME_DENIED: out.outcome = ToolOutcome::kDenied; break;
     case v1::OUTCOME_TIMEOUT: out.outcome = ToolOutcome::kTimeout; break;
     case v1::OUTCOME_ABORTED: out.outcome = ToolOutcome::kAborted; break;
+    case v1::OUTCOME_ABORTED_BEFORE_DISPATCH:
+      out.outcome = ToolOutcome::kAbortedBeforeDispatch;
+      break;
     default: out.outcome = ToolOutcome::kUnknown; break;  // of a newer host
   }
   out.content = result.content();

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <baleen/v1/admin.pb.h>
+#include <baleen/v1/approvals.pb.h>
 #include <baleen/v1/events.pb.h>
 #include <baleen/v1/sessions.pb.h>
 #include <baleen/v1/tool_host.pb.h>
@@ -65,6 +66,17 @@ void ToWire(const ImportRequest& request, v1::ImportSessionRequest* out);
 ImportRequest FromWire(const v1::ImportSessionRequest& request);
 void ToWire(const ImportView& view, v1::ImportSessionResponse* out);
 Result<ImportView> FromWire(const v1::ImportSessionResponse& response);
+
+void ToWire(const PolicySettings& policy, v1::Policy* out);
+Result<PolicySettings> FromWire(const v1::Policy& policy);
+void ToWire(const ApprovalView& view, v1::Approval* out);
+Result<ApprovalView> FromWire(const v1::Approval& approval);
+void ToWire(const std::vector<ApprovalView>& views, v1::ListApprovalsResponse* out);
+Result<std::vector<ApprovalView>> FromWire(const v1::ListApprovalsResponse& response);
+void ToWire(const ListApprovalsRequest& request, v1::ListApprovalsRequest* out);
+Result<ListApprovalsRequest> FromWire(const v1::ListApprovalsRequest& request);
+void ToWire(const ResolveApprovalRequest& request, v1::ResolveApprovalRequest* out);
+Result<ResolveApprovalRequest> FromWire(const v1::ResolveApprovalRequest& request);
 
 void SetTime(int64_t time_ms, google::protobuf::Timestamp* out);
 int64_t TimeMs(const google::protobuf::Timestamp& time);

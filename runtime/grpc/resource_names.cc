@@ -7,6 +7,7 @@ namespace {
 
 constexpr char kSessions[] = "sessions/";
 constexpr char kTurns[] = "/turns/";
+constexpr char kApprovals[] = "/approvals/";
 constexpr size_t kIdBytesMax = 63;
 
 bool IsId(std::string_view id) {
@@ -51,6 +52,23 @@ Result<TurnName> ParseTurnName(std::string_view name, std::string_view field) {
                     std::string(name.substr(at + middle.size()))};
   }
   return BadField(field, "'sessions/{id}/turns/{id}'", name);
+}
+
+Result<ApprovalName> ParseApprovalName(std::string_view name, std::string_view field) {
+  const std::string_view middle = kApprovals;
+  const size_t at = name.find(middle);
+  const std::string_view session = name.substr(0, at);
+  const std::string_view prefix = kSessions;
+  if (at != std::string_view::npos && session.starts_with(prefix) &&
+      IsId(session.substr(prefix.size())) && IsId(name.substr(at + middle.size()))) {
+    return ApprovalName{std::string(session.substr(prefix.size())),
+                        std::string(name.substr(at + middle.size()))};
+  }
+  return BadField(field, "'sessions/{id}/approvals/{id}'", name);
+}
+
+std::string ApprovalNameOf(std::string_view session, std::string_view approval) {
+  return SessionName(session) + kApprovals + std::string(approval);
 }
 
 std::string SessionName(std::string_view session) { return kSessions + std::string(session); }

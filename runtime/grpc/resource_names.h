@@ -19,15 +19,24 @@ struct TurnName {
   std::string turn;
 };
 
+struct ApprovalName {
+  std::string session;
+  std::string approval;
+};
+
 /// "sessions/{id}" -> id, [a-z0-9][a-z0-9-]{0,62}. `field` is for the message.
 Result<std::string> ParseSessionName(std::string_view name, std::string_view field);
 /// "sessions/{id}/turns/{id}"; turn ids as session ids.
 Result<TurnName> ParseTurnName(std::string_view name, std::string_view field);
+/// "sessions/{id}/approvals/{id}"; approval ids as session ids.
+Result<ApprovalName> ParseApprovalName(std::string_view name, std::string_view field);
 /// Errors: INVALID_ARGUMENT/BAD_FIELD, as ParseSessionName but without "sessions/".
 Status CheckSessionId(std::string_view id, std::string_view field);
 
 std::string SessionName(std::string_view session);
 /// "" for an empty turn.
 std::string TurnNameOf(std::string_view session, std::string_view turn);
+
+std::string ApprovalNameOf(std::string_view session, std::string_view approval);
 
 }  // namespace baleen::wire

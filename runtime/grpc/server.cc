@@ -30,6 +30,7 @@ class ServerImpl final : public Server {
     const ServiceContext context = {runtime, options, {&calls_, &writes_, &streams_}};
     services_.push_back(NewSessionsService(context));
     services_.push_back(NewTurnsService(context));
+    services_.push_back(NewApprovalsService(context));
     services_.push_back(NewEventsService(context));
     services_.push_back(NewToolHostService(context));
     services_.push_back(NewAdminService(context));

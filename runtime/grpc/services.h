@@ -22,6 +22,7 @@ struct ServiceContext {
 
 std::unique_ptr<grpc::Service> NewSessionsService(const ServiceContext& context);
 std::unique_ptr<grpc::Service> NewTurnsService(const ServiceContext& context);
+std::unique_ptr<grpc::Service> NewApprovalsService(const ServiceContext& context);
 std::unique_ptr<grpc::Service> NewAdminService(const ServiceContext& context);
 std::unique_ptr<grpc::Service> NewEventsService(const ServiceContext& context);
 std::unique_ptr<grpc::Service> NewToolHostService(const ServiceContext& context);

@@ -1,6 +1,7 @@
 // Sessions, Turns and Admin: parse, call the runtime on a call thread, answer.
 
 #include <baleen/v1/admin.grpc.pb.h>
+#include <baleen/v1/approvals.grpc.pb.h>
 #include <baleen/v1/sessions.grpc.pb.h>
 #include <baleen/v1/turns.grpc.pb.h>
 
@@ -276,6 +277,41 @@ class TurnsService final : public v1::Turns::CallbackService {
   const ServiceContext service_;
 };
 
+class ApprovalsService final : public v1::Approvals::CallbackService {
+ public:
+  explicit ApprovalsService(const ServiceContext& context) : service_(context) {}
+
+  Reactor* ListApprovals(Context* context, const v1::ListApprovalsRequest* request,
+                         v1::ListApprovalsResponse* response) override {
+    return Answer(service_, context, [this, request, response]() -> Status {
+      ASSIGN_OR_RETURN(const ListApprovalsRequest wanted, wire::FromWire(*request));
+      return Reply(service_.runtime->ListApprovals(wanted), response);
+    });
+  }
+
+  Reactor* GetApproval(Context* context, const v1::GetApprovalRequest* request,
+                       v1::Approval* response) override {
+    return Answer(service_, context, [this, request, response]() -> Status {
+      ASSIGN_OR_RETURN(const wire::ApprovalName name,
+                       wire::ParseApprovalName(request->name(), "name"));
+      return Reply(service_.runtime->GetApproval(name.session, name.approval), response);
+    });
+  }
+
+  Reactor* ResolveApproval(Context* context, const v1::ResolveApprovalRequest* request,
+                           v1::Approval* response) override {
+    return Answer(service_, context, [this, request, response]() -> Status {
+      RETURN_IF_ERROR(CheckAccepting(service_));
+      RETURN_IF_ERROR(CheckKey(request->request_id(), "request_id"));
+      ASSIGN_OR_RETURN(const ResolveApprovalRequest wanted, wire::FromWire(*request));
+      return Reply(service_.runtime->ResolveApproval(wanted), response);
+    });
+  }
+
+ private:
+  const ServiceContext service_;
+};
+
 class AdminService final : public v1::Admin::CallbackService {
  public:
   explicit AdminService(const ServiceContext& context) : service_(context) {}
@@ -357,6 +393,10 @@ std::unique_ptr<grpc::Service> NewSessionsService(const ServiceContext& context)
 
 std::unique_ptr<grpc::Service> NewTurnsService(const ServiceContext& context) {
   return std::make_unique<TurnsService>(context);
+}
+
+std::unique_ptr<grpc::Service> NewApprovalsService(const ServiceContext& context) {
+  return std::make_unique<ApprovalsService>(context);
 }
 
 std::unique_ptr<grpc::Service> NewAdminService(const ServiceContext& context) {

@@ -76,6 +76,9 @@ class WatchStream final : public Base {
     ready.mutable_ready()->set_head_cursor(ReplaceInvalidUtf8(view.head_cursor));
     ready.mutable_ready()->set_state(wire::ToWire(view.state));
     ready.mutable_ready()->set_open_turn(wire::TurnNameOf(view.session, view.open_turn));
+    for (const std::string& approval : view.pending_approvals) {
+      ready.mutable_ready()->add_pending_approvals(wire::ApprovalNameOf(view.session, approval));
+    }
     {
       const std::lock_guard<std::mutex> lock(mutex_);
       if (closing_) return OkStatus();
@@ -150,10 +153,12 @@ class WatchStream final : public Base {
     live_dropped_ += static_cast<int64_t>(before - queue_.size());
   }
 
-  /// Of progress and waiting, only the newest says something.
+  /// Of progress, waiting and heartbeats, only the newest says something.
   bool MergeLocked(const Response& message, int64_t bytes) {
     const v1::Event& event = message.event();
-    if (event.kind() != "progress" && event.kind() != "waiting") return false;
+    if (event.kind() != "progress" && event.kind() != "waiting" && event.kind() != "heartbeat") {
+      return false;
+    }
     int depth = kMergeDepth;
     for (auto it = queue_.rbegin(); it != queue_.rend() && it->live && depth > 0; ++it, --depth) {
       v1::Event* queued = it->message.mutable_event();

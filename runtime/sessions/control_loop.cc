@@ -6,6 +6,7 @@
 
 #include "runtime/sessions/constraint.h"
 #include "runtime/sessions/cursor.h"
+#include "runtime/sessions/policy.h"
 #include "runtime/workspace/workspace.h"
 #include "tools_sdk/utf8.h"
 
@@ -120,6 +121,31 @@ Status ControlLoop::LoadTokens(SessionRun& session) {
   session.tokens_loaded = true;
   session.has_opening =
       parts_.journal_reader->LastEvent(session.record.id, event_kind::kGenerate).ok();
+  return LoadOpenCalls(session);
+}
+
+Status ControlLoop::LoadOpenCalls(SessionRun& session) {
+  session.open_calls.clear();
+  session.known_results.clear();
+  const std::string& id = session.record.id;
+  const auto last = parts_.journal_reader->LastEvent(id, event_kind::kGenerated);
+  if (last.status().code() == StatusCode::kNotFound) return OkStatus();
+  RETURN_IF_ERROR(last.status());
+  if (last->tokens != session.record.tokens) return OkStatus();  // more was written behind it
+  ASSIGN_OR_RETURN(StepAnswer message, StepAnswerFromJson(last->payload));
+  auto* generated = std::get_if<GeneratedEvent>(&message.event);
+  if (generated == nullptr || generated->message.tool_calls.empty()) return OkStatus();
+  ASSIGN_OR_RETURN(const auto events,
+                   parts_.journal_reader->ReadEventsOfKind(id, event_kind::kToolResults, last->seq,
+                                                           kRowsPerReadMax));
+  for (const EventRecord& event : events) {
+    ASSIGN_OR_RETURN(StepAnswer answer, StepAnswerFromJson(event.payload));
+    if (const auto* results = std::get_if<ToolResultsEvent>(&answer.event)) {
+      session.known_results.insert(session.known_results.end(), results->results.begin(),
+                                   results->results.end());
+    }
+  }
+  session.open_calls = std::move(generated->message.tool_calls);
   return OkStatus();
 }
 
@@ -136,6 +162,7 @@ Result<std::unique_ptr<SessionRun>> ControlLoop::ReadSession(const std::string& 
   }
   ASSIGN_OR_RETURN(run->tools, MakeToolSet(run->settings));
   run->schema_notes = SchemaNotes(run->settings, run->tools);
+  RETURN_IF_ERROR(ReadGrants(*run));
   return run;
 }
 
@@ -170,6 +197,7 @@ Status ControlLoop::CheckSettings(const SessionSettings& settings) const {
       return workspace.status().WithContext("workspace");
     }
   }
+  RETURN_IF_ERROR(CheckPolicy(settings.policy));
   ASSIGN_OR_RETURN(const ToolSet tools, MakeToolSet(settings));
   RETURN_IF_ERROR(CheckConstraint(settings.constraint, settings, tools));
   return CheckContext(settings, tools);
@@ -263,7 +291,17 @@ SessionView ControlLoop::View(const SessionRun& session) const {
   view.updated_ms = session.record.updated_ms;
   view.head_cursor = HeadCursor(session.record);
   view.schema_notes = session.schema_notes;
-  if (session.turn != nullptr) view.open_turn = session.turn->view.turn;
+  if (session.turn != nullptr) {
+    view.open_turn = session.turn->view.turn;
+    for (const ApprovalView& approval : session.turn->approvals) {
+      if (approval.state == ApprovalState::kPending) {
+        view.pending_approvals.push_back(approval.approval);
+      }
+    }
+    if (!view.pending_approvals.empty() && view.state == SessionState::kRunning) {
+      view.state = SessionState::kRequiresAction;
+    }
+  }
   view.pinned = session.record.pinned;
   view.timeline = session.record.timeline;
   view.parent = session.record.parent;

@@ -4,13 +4,14 @@
 // engine, answers from the journal, results of tools. Each arrives as a closure on the mailbox. The
 // agent decides, the loop performs. Split by verb: control_loop.cc (mailbox, commits, sessions),
 // history.cc (fork, rewind, delete, pin), residence.cc (prefetch, release), turns.cc,
-// generation.cc, tool_calls.cc, watching.cc, recovery.cc.
+// generation.cc, tool_calls.cc, tool_hosts.cc, approvals.cc, waits.cc, watching.cc, recovery.cc.
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,7 @@
 #include "runtime/clock.h"
 #include "runtime/engine/engine.h"
 #include "runtime/runtime.h"
+#include "runtime/sessions/approval_json.h"
 #include "runtime/sessions/cursor.h"
 #include "runtime/sessions/session_state.h"
 #include "runtime/store/journal.h"
@@ -86,7 +88,14 @@ class ControlLoop final : public EngineListener {
   Result<uint64_t> AddHost(const std::string& session, const std::vector<std::string>& tools,
                            ToolHostSink* sink);
   void RemoveHost(const std::string& session, uint64_t id);
-  Status SubmitHostResult(const std::string& session, uint64_t host, ToolResult result);
+  /// Answers with the call's id when the result is on the disk.
+  void SubmitHostResult(const std::string& session, uint64_t host, ToolResult result,
+                        const Answer<std::string>& answer);
+  void ListApprovals(const ListApprovalsRequest& request,
+                     const Answer<std::vector<ApprovalView>>& answer);
+  void GetApproval(const std::string& session, const std::string& approval,
+                   const Answer<ApprovalView>& answer);
+  void ResolveApproval(const ResolveApprovalRequest& request, const Answer<ApprovalView>& answer);
   void ReadTokens(const std::string& session, int64_t begin, int64_t count,
                   const Answer<TokenTrace>& answer);
   int64_t RunningTurns() const;
@@ -120,6 +129,8 @@ class ControlLoop final : public EngineListener {
   /// What of a run stems from the session's current timeline.
   Status ReadTimeline(SessionRun& session);
   Status LoadTokens(SessionRun& session);
+  /// What the last message of the context asked for, and what of its results is known.
+  Status LoadOpenCalls(SessionRun& session);
   void UnloadIdleSessions();
   /// What the model of such a session is told of: built-ins if it has a workspace, host tools.
   Result<ToolSet> MakeToolSet(const SessionSettings& settings) const;
@@ -206,15 +217,49 @@ class ControlLoop final : public EngineListener {
 
   // tool_calls.cc
   void BeginToolCalls(SessionRun& session, const CallToolsEffect& effect);
-  void DispatchCalls(SessionRun& session, bool after_restart);
-  void DispatchCall(SessionRun& session, size_t index, bool after_restart);
+  /// After a restart: the recovery table.
+  void ResumeCalls(SessionRun& session);
+  /// Lets the policy decide about every call that nobody has decided about; then as PerformOrders.
+  void JudgeCalls(SessionRun& session, JournalBatch batch, CallOrders orders);
+  /// Journals `batch` and that calls are dispatched, then runs and refuses. `stored` may be empty.
+  void PerformOrders(SessionRun& session, JournalBatch batch, CallOrders orders,
+                     std::function<void(const Status&)> stored);
+  void RunCall(SessionRun& session, size_t index);
   void RunBuiltin(SessionRun& session, size_t index, const Tool& tool);
+  /// Journals the result; `stored` (or nothing) is called when it is on the disk, or wasn't taken.
+  void SetResult(SessionRun& session, size_t index, ToolResult result,
+                 std::function<void(const Status&)> stored = {});
+  /// Adds the step's results to `batch`; calls that have none get one that says what is true.
+  ToolResultsEvent EndStep(SessionRun& session, JournalBatch& batch);
+  const Tool* FindBuiltin(const std::string& name) const;
+
+  // tool_hosts.cc
   void OfferToHost(SessionRun& session, size_t index);
   /// The session if call `index` still waits on this very offer; else null.
   SessionRun* FindOffer(const std::string& id, uint64_t epoch, size_t index, uint64_t offer);
   void HostGone(SessionRun& session, const std::string& tool);
-  void SetResult(SessionRun& session, size_t index, ToolResult result);
-  const Tool* FindBuiltin(const std::string& name) const;
+
+  // approvals.cc
+  bool IsGranted(const SessionRun& session, const std::string& tool) const;
+  Status ReadGrants(SessionRun& session);
+  void AddGrant(SessionRun& session, const ApprovalEnd& end);
+  void DropGrants(const SessionRun& session);
+  void RequestApproval(SessionRun& session, const std::vector<size_t>& calls,
+                       const std::vector<std::string>& reasons, JournalBatch& batch);
+  void ArmExpiry(SessionRun& session, const ApprovalView& approval);
+  ApprovalView* FindPending(SessionRun& session, const std::string& approval);
+  void EndApproval(SessionRun& session, ApprovalView& approval, ApprovalEnd end, JournalBatch batch,
+                   const Answer<ApprovalView>& answer);
+  void CancelApprovals(SessionRun& session, JournalBatch& batch);
+  Result<std::vector<ApprovalView>> ReadApprovals(const SessionRun& session);
+
+  // waits.cc
+  TurnWait WaitOf(const SessionRun& session) const;
+  /// Tells watchers if the turn waits for something else than before.
+  void NoteWait(SessionRun& session);
+  void Heartbeat(SessionRun& session);
+  /// The turn as it stands.
+  TurnView ViewTurn(SessionRun& session);
 
   // watching.cc
   void Publish(SessionRun& session, const EventRecord& record);
@@ -229,6 +274,11 @@ class ControlLoop final : public EngineListener {
 
   // recovery.cc
   Status RecoverSession(const std::string& id);
+  /// Grants for a whole workspace, which other sessions may ask for before this one is loaded.
+  Status RecoverGrants(const std::string& id);
+  Status RestoreApprovals(TurnRun& turn, const std::vector<EventRecord>& events);
+  void RestoreCalls(SessionRun& session, const CallToolsEffect& calls,
+                    const std::vector<EventRecord>& events);
   void RecoverTurn(SessionRun& session, const EventRecord& started);
   void Replay(SessionRun& session, const std::vector<EventRecord>& events);
 
@@ -241,7 +291,9 @@ class ControlLoop final : public EngineListener {
   std::map<std::string, std::unique_ptr<SessionRun>> sessions_;
   std::map<uint64_t, std::pair<std::string, uint64_t>> jobs_;  ///< job -> session, turn epoch.
   std::map<uint64_t, Prefetch> prefetches_;                    ///< By job.
-  uint64_t next_id_ = 1;                                       ///< Jobs, epochs, watchers, hosts.
+  /// Workspace -> session that it was given in -> tools.
+  std::map<std::string, std::map<std::string, std::set<std::string>>> workspace_grants_;
+  uint64_t next_id_ = 1;  ///< Jobs, epochs, watchers, hosts.
 };
 
 }  // namespace baleen

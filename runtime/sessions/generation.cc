@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "runtime/sessions/call_results.h"
 #include "runtime/sessions/constraint.h"
 #include "runtime/sessions/control_loop.h"
 #include "tools_sdk/schema.h"
@@ -83,7 +84,7 @@ void ControlLoop::BeginGeneration(SessionRun& session, const GenerateEffect& eff
   request.has_opening = session.has_opening;
   if (!request.has_opening) request.kept = session.tokens;
   request.needs_eos = !session.tokens.empty() && session.tokens.back() != encoder_.ids().eos;
-  request.append = effect.append;
+  request.append = WithOwedResults(effect.append, session.open_calls, session.known_results);
   // Half a million words take half a second: not on this thread.
   const bool queued =
       parts_.pool->queue().TryPush([this, id = session.record.id, epoch = session.turn->epoch,
@@ -131,6 +132,8 @@ void ControlLoop::JournalPrompt(SessionRun& session, const GenerateEffect& effec
   session.tokens.insert(session.tokens.end(), prompt.begin(), prompt.end());
   session.record.tokens = end;
   session.has_opening = true;
+  session.open_calls.clear();
+  session.known_results.clear();
   Commit(session, std::move(batch), Durability::kKernel,
          [this, id = session.record.id, epoch = session.turn->epoch, effect, begin,
           end](const Status& status) {
@@ -195,6 +198,9 @@ void ControlLoop::OnProgress(uint64_t job, int64_t tokens_done, int64_t tokens_t
     SessionRun* session = FindJob(job);
     if (session == nullptr) return;
     GenerationState& generation = *session->turn->generation;
+    generation.prefill_done = tokens_done;
+    generation.prefill_total = tokens_total;
+    generation.disk_wait.clear();
     const int64_t now = parts_.clock->SteadyMs();
     if (now - generation.last_progress_ms < kProgressIntervalMs && tokens_done < tokens_total) {
       return;
@@ -213,15 +219,19 @@ void ControlLoop::OnProgress(uint64_t job, int64_t tokens_done, int64_t tokens_t
 void ControlLoop::OnSynced(uint64_t job, const ReuseReport& report) {
   Post([this, job, report] {
     if (NotePrefetch(job, report)) return;
-    if (SessionRun* session = FindJob(job)) session->turn->generation->reuse = report;
+    if (SessionRun* session = FindJob(job)) {
+      session->turn->generation->reuse = report;
+      session->turn->generation->synced = true;
+      session->turn->generation->disk_wait.clear();
+    }
   });
 }
 
 void ControlLoop::OnWaiting(uint64_t job, int64_t rows) {
   Post([this, job, rows] {
     if (SessionRun* session = FindJob(job)) {
-      PublishLive(*session, event_kind::kWaiting,
-                  WaitingToJson("DISK", std::to_string(rows) + " units of stored rows"));
+      session->turn->generation->disk_wait = std::to_string(rows) + " units of stored rows";
+      NoteWait(*session);
     }
   });
 }
@@ -233,6 +243,7 @@ void ControlLoop::OnToken(uint64_t job, int64_t position, int32_t id, uint64_t h
     SessionRun* session = FindJob(job);
     if (session == nullptr) return;
     GenerationState& generation = *session->turn->generation;
+    generation.disk_wait.clear();
     generation.pending_ids.push_back(id);
     if (session->turn->start.trace_logits) generation.pending_hashes.push_back(hash);
     FlushTokens(*session);
@@ -357,6 +368,7 @@ void ControlLoop::JournalGenerated(SessionRun& session, GeneratedEvent event, bo
   answer.reuse = session.turn->generation->reuse;
   answer.calls_cut = calls_cut;
   session.turn->generation.reset();
+  session.open_calls = std::get<GeneratedEvent>(answer.event).message.tool_calls;
   JournalBatch batch;
   batch.events.push_back(NewEvent(session, event_kind::kGenerated, StepAnswerToJson(answer)));
   Commit(session, std::move(batch), Durability::kKernel,

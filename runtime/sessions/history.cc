@@ -295,7 +295,9 @@ void ControlLoop::SwitchTimeline(SessionRun& session, JournalBatch batch, Rewind
         // A turn that could not be continued lies on the timeline that was left.
         changed.state = SessionState::kIdle;
         changed.broken = OkStatus();
-        if (Status read = ReadTimeline(changed); !read.ok()) {
+        Status read = ReadTimeline(changed);
+        if (read.ok()) read = ReadGrants(changed);
+        if (!read.ok()) {
           Break(changed, read);
           return answer(read);
         }
@@ -334,6 +336,7 @@ void ControlLoop::DeleteSession(const DeleteRequest& request, const Answer<Delet
     SessionRun& gone = *sessions_.at(view.session);
     gone.changing = false;
     if (!status.ok()) return answer(status);
+    DropGrants(gone);
     const auto watchers = std::move(gone.watchers);
     sessions_.erase(view.session);
     engine_->Release(view.session);

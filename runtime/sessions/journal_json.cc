@@ -4,92 +4,16 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "runtime/sessions/json_members.h"
+#include "tools_sdk/json_text.h"
+
 namespace baleen {
 namespace {
 
 using Json = nlohmann::ordered_json;
+using Reader = JsonMembers;
 
-std::string Text(const Json& json) {
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
-}
-
-/// Reads members of one JSON object and remembers the first thing that was wrong.
-class Reader {
- public:
-  Reader(std::string_view json, const char* what) : what_(what) {
-    json_ = Json::parse(json, nullptr, false);
-    if (!json_.is_object()) Fail("not a JSON object");
-  }
-  Reader(const Json& json, const char* what) : json_(json), what_(what) {
-    if (!json_.is_object()) Fail("not a JSON object");
-  }
-
-  void Get(const char* name, std::string* out) {
-    const Json* value = Find(name);
-    if (value == nullptr) return;
-    if (!value->is_string()) return Wrong(name, "a string");
-    *out = value->get<std::string>();
-  }
-  void Get(const char* name, int64_t* out) {
-    const Json* value = Find(name);
-    if (value == nullptr) return;
-    if (!value->is_number_integer()) return Wrong(name, "an integer");
-    *out = value->get<int64_t>();
-  }
-  void Get(const char* name, int32_t* out) {
-    int64_t wide = *out;
-    Get(name, &wide);
-    *out = static_cast<int32_t>(wide);
-  }
-  void Get(const char* name, uint64_t* out) {
-    const Json* value = Find(name);
-    if (value == nullptr) return;
-    if (!value->is_number_integer()) return Wrong(name, "an integer");
-    *out = value->get<uint64_t>();
-  }
-  void Get(const char* name, double* out) {
-    const Json* value = Find(name);
-    if (value == nullptr) return;
-    if (!value->is_number()) return Wrong(name, "a number");
-    *out = value->get<double>();
-  }
-  void Get(const char* name, float* out) {
-    double wide = *out;
-    Get(name, &wide);
-    *out = static_cast<float>(wide);
-  }
-  void Get(const char* name, bool* out) {
-    const Json* value = Find(name);
-    if (value == nullptr) return;
-    if (!value->is_boolean()) return Wrong(name, "true or false");
-    *out = value->get<bool>();
-  }
-  const Json* Array(const char* name) {
-    const Json* value = Find(name);
-    if (value != nullptr && !value->is_array()) {
-      Wrong(name, "an array");
-      return nullptr;
-    }
-    return value;
-  }
-  const Json* Find(const char* name) const {
-    if (!status_.ok()) return nullptr;
-    const auto found = json_.find(name);
-    return found == json_.end() ? nullptr : &*found;
-  }
-  void Wrong(const char* name, const char* expected) {
-    Fail(std::string("member '") + name + "': expected " + expected);
-  }
-  void Fail(const std::string& why) {
-    if (status_.ok()) status_ = DataLossError(std::string(what_) + ": " + why);
-  }
-  const Status& status() const { return status_; }
-
- private:
-  Json json_;
-  const char* what_;
-  Status status_;
-};
+std::string Text(const Json& json) { return JsonText(json); }
 
 Json SamplingToJson(const SamplingSettings& sampling) {
   return {{"temperature", sampling.temperature},
@@ -130,15 +54,6 @@ Status ReadConstraint(Reader& parent, std::optional<ConstraintSettings>* constra
   return reader.status();
 }
 
-const char* EffectClassName(EffectClass effect) {
-  switch (effect) {
-    case EffectClass::kPure: return "PURE";
-    case EffectClass::kIdempotent: return "IDEMPOTENT";
-    case EffectClass::kEffect: return "EFFECT";
-  }
-  return "EFFECT";
-}
-
 EffectClass EffectClassFromName(const std::string& name) {
   if (name == "PURE") return EffectClass::kPure;
   if (name == "IDEMPOTENT") return EffectClass::kIdempotent;
@@ -167,6 +82,37 @@ Result<ToolSpec> ToolSpecFromJson(const Json& json) {
   spec.effect = EffectClassFromName(effect);
   RETURN_IF_ERROR(reader.status());
   return spec;
+}
+
+Json PolicyToJson(const PolicySettings& policy) {
+  Json rules = Json::array();
+  for (const PolicyRule& rule : policy.rules) {
+    rules.push_back({{"tool", rule.tool},
+                     {"effect", rule.effect},
+                     {"decision", rule.decision},
+                     {"why", rule.why}});
+  }
+  return {{"rules", rules}, {"approval_ms_max", policy.approval_ms_max}};
+}
+
+Status ReadPolicy(Reader& parent, PolicySettings* policy) {
+  const Json* json = parent.Find("policy");
+  if (json == nullptr) return OkStatus();
+  Reader reader(*json, "policy");
+  reader.Get("approval_ms_max", &policy->approval_ms_max);
+  if (const Json* rules = reader.Array("rules")) {
+    for (const Json& entry : *rules) {
+      PolicyRule rule;
+      Reader fields(entry, "policy.rules[]");
+      fields.Get("tool", &rule.tool);
+      fields.Get("effect", &rule.effect);
+      fields.Get("decision", &rule.decision);
+      fields.Get("why", &rule.why);
+      RETURN_IF_ERROR(fields.status());
+      policy->rules.push_back(std::move(rule));
+    }
+  }
+  return reader.status();
 }
 
 Json ReuseToJson(const ReuseReport& reuse) {
@@ -218,6 +164,15 @@ Status ReadReuse(Reader& parent, ReuseReport* reuse) {
 
 }  // namespace
 
+const char* EffectClassName(EffectClass effect) {
+  switch (effect) {
+    case EffectClass::kPure: return "PURE";
+    case EffectClass::kIdempotent: return "IDEMPOTENT";
+    case EffectClass::kEffect: return "EFFECT";
+  }
+  return "EFFECT";
+}
+
 const char* TurnStateName(TurnState state) {
   switch (state) {
     case TurnState::kRunning: return "RUNNING";
@@ -241,6 +196,7 @@ std::string SettingsToJson(const SessionSettings& settings) {
                {"sampling", SamplingToJson(settings.sampling)},
                {"tokens_max", settings.tokens_max},
                {"constraint", ConstraintToJson(settings.constraint)},
+               {"policy", PolicyToJson(settings.policy)},
                {"title", settings.title}});
 }
 
@@ -259,6 +215,7 @@ Result<SessionSettings> SettingsFromJson(std::string_view json) {
   std::optional<ConstraintSettings> constraint;
   RETURN_IF_ERROR(ReadConstraint(reader, &constraint));
   if (constraint.has_value()) settings.constraint = *std::move(constraint);
+  RETURN_IF_ERROR(ReadPolicy(reader, &settings.policy));
   if (const Json* tools = reader.Array("host_tools")) {
     for (const Json& tool : *tools) {
       ASSIGN_OR_RETURN(ToolSpec spec, ToolSpecFromJson(tool));
@@ -335,21 +292,24 @@ Result<StepAnswer> StepAnswerFromJson(std::string_view json) {
   return answer;
 }
 
-std::string ToolDispatchToJson(const ToolDispatch& dispatch) {
-  return Text({{"turn", dispatch.turn},
-               {"step", dispatch.step},
-               {"effect", dispatch.effect},
-               {"phase", "DISPATCHED"}});
+std::string ToolProposalToJson(const ToolProposal& proposal) {
+  return Text({{"turn", proposal.turn},
+               {"step", proposal.step},
+               {"effect", proposal.effect},
+               {"phase", proposal.dispatched ? "DISPATCHED" : "PROPOSED"}});
 }
 
-Result<ToolDispatch> ToolDispatchFromJson(std::string_view json) {
-  ToolDispatch dispatch;
+Result<ToolProposal> ToolProposalFromJson(std::string_view json) {
+  ToolProposal proposal;
+  std::string phase;
   Reader reader(json, "tool_calls");
-  reader.Get("turn", &dispatch.turn);
-  reader.Get("step", &dispatch.step);
-  reader.Get("effect", &dispatch.effect);
+  reader.Get("turn", &proposal.turn);
+  reader.Get("step", &proposal.step);
+  reader.Get("effect", &proposal.effect);
+  reader.Get("phase", &phase);
   RETURN_IF_ERROR(reader.status());
-  return dispatch;
+  proposal.dispatched = phase != "PROPOSED";
+  return proposal;
 }
 
 std::string TurnEndToJson(const TurnView& turn) {
@@ -494,6 +454,10 @@ std::string DeltaToJson(std::string_view item, int64_t offset, std::string_view 
 
 std::string WaitingToJson(std::string_view what, std::string_view detail) {
   return Text({{"waiting_on", what}, {"detail", detail}});
+}
+
+std::string HeartbeatToJson(std::string_view what, std::string_view detail, int64_t since_ms) {
+  return Text({{"waiting_on", what}, {"detail", detail}, {"since_ms", since_ms}});
 }
 
 }  // namespace baleen

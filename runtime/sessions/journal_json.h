@@ -26,19 +26,28 @@ inline constexpr char kTurnStarted[] = "turn_started";
 inline constexpr char kGenerate[] = "generate";
 inline constexpr char kGenerated[] = "generated";
 inline constexpr char kToolCalls[] = "tool_calls";
+inline constexpr char kToolDispatched[] = "tool_dispatched";
+inline constexpr char kToolResult[] = "tool_result";
 inline constexpr char kToolResults[] = "tool_results";
+inline constexpr char kApprovalRequested[] = "approval_requested";
+inline constexpr char kApprovalResolved[] = "approval_resolved";
+inline constexpr char kCancelRequested[] = "cancel_requested";
 inline constexpr char kTurnFinished[] = "turn_finished";
 // Live lane.
 inline constexpr char kProgress[] = "progress";
 inline constexpr char kDelta[] = "delta";
 inline constexpr char kSnapshot[] = "snapshot";
 inline constexpr char kWaiting[] = "waiting";
+inline constexpr char kHeartbeat[] = "heartbeat";
 // Of the stream itself.
 inline constexpr char kTimeline[] = "timeline";
 }  // namespace event_kind
 
 /// "RUNNING", "SUCCEEDED", "FAILED", "CANCELLED".
 const char* TurnStateName(TurnState state);
+
+/// "PURE", "IDEMPOTENT", "EFFECT".
+const char* EffectClassName(EffectClass effect);
 
 std::string SettingsToJson(const SessionSettings& settings);
 Result<SessionSettings> SettingsFromJson(std::string_view json);
@@ -67,7 +76,8 @@ struct GenerateStart {
 std::string GenerateStartToJson(const GenerateStart& start);
 Result<GenerateStart> GenerateStartFromJson(std::string_view json);
 
-/// A step's answer (kinds generated and tool_results): the event that the agent was given.
+/// A step's answer (kinds generated and tool_results): the event that the agent was given. Kind
+/// tool_result has the same shape: one result, while others of the step are still awaited.
 struct StepAnswer {
   std::string turn;
   int64_t step = 0;
@@ -78,14 +88,16 @@ struct StepAnswer {
 std::string StepAnswerToJson(const StepAnswer& answer);
 Result<StepAnswer> StepAnswerFromJson(std::string_view json);
 
-/// Calls that are about to run; synced before any body runs.
-struct ToolDispatch {
+/// Calls that the agent asks for.
+struct ToolProposal {
   std::string turn;
   int64_t step = 0;
-  std::string effect;
+  std::string effect;  ///< EffectToJson.
+  /// Journals of before there were proposals: the bodies of all calls may have run.
+  bool dispatched = false;
 };
-std::string ToolDispatchToJson(const ToolDispatch& dispatch);
-Result<ToolDispatch> ToolDispatchFromJson(std::string_view json);
+std::string ToolProposalToJson(const ToolProposal& proposal);
+Result<ToolProposal> ToolProposalFromJson(std::string_view json);
 
 std::string TurnEndToJson(const TurnView& turn);
 Result<TurnView> TurnEndFromJson(std::string_view session, std::string_view json);
@@ -118,5 +130,6 @@ std::string ProgressToJson(std::string_view phase, int64_t done, int64_t total, 
 std::string DeltaToJson(std::string_view item, int64_t offset, std::string_view content,
                         std::string_view reasoning);
 std::string WaitingToJson(std::string_view what, std::string_view detail);
+std::string HeartbeatToJson(std::string_view what, std::string_view detail, int64_t since_ms);
 
 }  // namespace baleen

@@ -100,6 +100,17 @@ class LocalRuntime final : public Runtime {
   }
   Result<TurnView> WaitTurn(const std::string& session, const std::string& turn,
                             int64_t timeout_ms) override;
+  Result<std::vector<ApprovalView>> ListApprovals(const ListApprovalsRequest& request) override {
+    return Ask<std::vector<ApprovalView>>(
+        [&](auto done) { control_->ListApprovals(request, done); });
+  }
+  Result<ApprovalView> GetApproval(const std::string& session,
+                                   const std::string& approval) override {
+    return Ask<ApprovalView>([&](auto done) { control_->GetApproval(session, approval, done); });
+  }
+  Result<ApprovalView> ResolveApproval(const ResolveApprovalRequest& request) override {
+    return Ask<ApprovalView>([&](auto done) { control_->ResolveApproval(request, done); });
+  }
   Result<std::unique_ptr<Subscription>> Watch(const WatchOptions& options,
                                               EventSubscriber* subscriber) override;
   Result<std::unique_ptr<ToolHostConnection>> ConnectToolHost(const std::string& session,
@@ -132,6 +143,18 @@ class LocalRuntime final : public Runtime {
   }
   ControlLoop& control() { return *control_; }
 
+  template <typename T, typename Request>
+  Result<T> Ask(const Request& request) {
+    // Owners: this caller and the answer, which may come after other work of the control thread.
+    auto promise = std::make_shared<std::promise<Result<T>>>();
+    auto future = promise->get_future();
+    const bool posted = OnControl([&] {
+      request(Answer<T>([promise](Result<T> result) { promise->set_value(std::move(result)); }));
+    });
+    if (!posted) return UnavailableError("the runtime is closing", "DRAINING");
+    return future.get();
+  }
+
  private:
   LocalRuntime() = default;
 
@@ -144,18 +167,6 @@ class LocalRuntime final : public Runtime {
   Status CountTimelines(RuntimeStats* stats) const;
   /// A connection of the caller's own: long reads must not hold up the control thread.
   Result<std::unique_ptr<Journal>> OpenReader() const;
-
-  template <typename T, typename Request>
-  Result<T> Ask(const Request& request) {
-    // Owners: this caller and the answer, which may come after other work of the control thread.
-    auto promise = std::make_shared<std::promise<Result<T>>>();
-    auto future = promise->get_future();
-    const bool posted = OnControl([&] {
-      request(Answer<T>([promise](Result<T> result) { promise->set_value(std::move(result)); }));
-    });
-    if (!posted) return UnavailableError("the runtime is closing", "DRAINING");
-    return future.get();
-  }
 
   Result<PortParts> MakePortParts(const PortProgress& progress) const;
 
@@ -197,9 +208,10 @@ LocalHostConnection::~LocalHostConnection() {
 }
 
 Status LocalHostConnection::SubmitResult(const std::string& session, const ToolResult& result) {
-  Status status;
-  runtime_->OnControl([&] { status = runtime_->control().SubmitHostResult(session, id_, result); });
-  return status;
+  return runtime_
+      ->Ask<std::string>(
+          [&](auto done) { runtime_->control().SubmitHostResult(session, id_, result, done); })
+      .status();
 }
 
 Result<std::unique_ptr<Runtime>> LocalRuntime::Open(const RuntimeOptions& options) {

@@ -1,7 +1,9 @@
 // Recovery: the journal's events drive a fresh agent through the open turn, performing nothing; the
 // effect that was pending is then taken up again.
+#include <algorithm>
 #include <utility>
 
+#include "runtime/sessions/call_results.h"
 #include "runtime/sessions/control_loop.h"
 
 namespace baleen {
@@ -31,8 +33,8 @@ Result<std::vector<JournalledStep>> CollectSteps(const std::vector<EventRecord>&
       ASSIGN_OR_RETURN(const GenerateStart start, GenerateStartFromJson(event.payload));
       steps.push_back({start.effect, start.prompt_begin, start.prompt_end, nullptr});
     } else if (event.kind == event_kind::kToolCalls) {
-      ASSIGN_OR_RETURN(const ToolDispatch dispatch, ToolDispatchFromJson(event.payload));
-      steps.push_back({dispatch.effect, 0, 0, nullptr});
+      ASSIGN_OR_RETURN(const ToolProposal proposal, ToolProposalFromJson(event.payload));
+      steps.push_back({proposal.effect, 0, 0, nullptr});
     } else if (event.kind == event_kind::kGenerated || event.kind == event_kind::kToolResults) {
       if (steps.empty() || steps.back().answer != nullptr) {
         return DataLossError("event " + std::to_string(event.seq) + " answers no effect");
@@ -52,10 +54,81 @@ Status ControlLoop::RecoverOpenTurns(std::vector<std::string>* notes) {
     if (page.empty()) return OkStatus();
     for (const SessionRecord& record : page) {
       after = record.id;
-      if (Status status = RecoverSession(record.id); !status.ok()) {
+      Status status = RecoverGrants(record.id);
+      if (status.ok()) status = RecoverSession(record.id);
+      if (!status.ok()) {
         notes->push_back("session '" + record.id + "' was left alone: " + status.ToString());
       }
     }
+  }
+}
+
+Status ControlLoop::RecoverGrants(const std::string& id) {
+  const auto last = parts_.journal_reader->LastEvent(id, event_kind::kApprovalResolved);
+  if (last.status().code() == StatusCode::kNotFound) return OkStatus();  // most were never asked
+  return Load(id).status();
+}
+
+Status ControlLoop::RestoreApprovals(TurnRun& turn, const std::vector<EventRecord>& events) {
+  for (const EventRecord& event : events) {
+    if (event.kind == event_kind::kApprovalRequested) {
+      ASSIGN_OR_RETURN(ApprovalView approval, ApprovalFromJson(event.session, event.payload));
+      turn.approvals.push_back(std::move(approval));
+    } else if (event.kind == event_kind::kApprovalResolved) {
+      ASSIGN_OR_RETURN(const ApprovalEnd end, ApprovalEndFromJson(event.payload));
+      for (ApprovalView& approval : turn.approvals) {
+        if (approval.approval == end.approval) ApplyEnd(end, event.time_ms, &approval);
+      }
+      if (end.state == ApprovalState::kGranted && end.scope == GrantScope::kTurn) {
+        turn.grants.insert(end.tools.begin(), end.tools.end());
+      }
+    }
+  }
+  return OkStatus();
+}
+
+void ControlLoop::RestoreCalls(SessionRun& session, const CallToolsEffect& calls,
+                               const std::vector<EventRecord>& events) {
+  TurnRun& turn = *session.turn;
+  turn.tools = std::make_unique<ToolRunState>(turn.step, calls.calls);
+  ToolRunState& tools = *turn.tools;
+  const auto each = [&](const std::vector<std::string>& ids, const auto& apply) {
+    for (size_t i = 0; i < tools.calls.size(); ++i) {
+      if (std::find(ids.begin(), ids.end(), tools.calls[i].id) != ids.end()) apply(tools.state[i]);
+    }
+  };
+  // Journalled by this process or an earlier one: what was read once before is read again.
+  for (const EventRecord& event : events) {
+    if (event.kind == event_kind::kToolCalls) {
+      const auto proposal = ToolProposalFromJson(event.payload);
+      if (!proposal.ok() || proposal->step != turn.step || !proposal->dispatched) continue;
+      for (ToolRunState::Call& call : tools.state) call.dispatched = call.started = true;
+    } else if (event.kind == event_kind::kToolDispatched) {
+      const auto dispatch = ToolDispatchFromJson(event.payload);
+      if (!dispatch.ok() || dispatch->step != turn.step) continue;
+      each(dispatch->calls,
+           [](ToolRunState::Call& call) { call.dispatched = call.started = true; });
+    } else if (event.kind == event_kind::kToolResult) {
+      const auto answer = StepAnswerFromJson(event.payload);
+      if (!answer.ok() || answer->step != turn.step) continue;
+      const auto* results = std::get_if<ToolResultsEvent>(&answer->event);
+      if (results == nullptr) continue;
+      for (const ToolResult& result : results->results) {
+        each({result.call_id}, [&](ToolRunState::Call& call) { call.result = result; });
+      }
+    }
+  }
+  for (const ApprovalView& approval : turn.approvals) {
+    std::vector<std::string> ids;
+    for (const ToolCall& call : approval.calls) ids.push_back(call.id);
+    each(ids, [&](ToolRunState::Call& call) {
+      if (call.dispatched || call.result.has_value()) return;
+      if (approval.state == ApprovalState::kPending) {
+        call.awaiting = true;
+      } else {
+        call.result = DeniedCall(ApprovalRefusal(approval));
+      }
+    });
   }
 }
 
@@ -106,9 +179,17 @@ void ControlLoop::Replay(SessionRun& session, const std::vector<EventRecord>& ev
   const auto fail = [&](const Status& status) {
     FinishTurn(session, TurnState::kFailed, "", status);
   };
+  const auto end_cancelled = [&] {
+    FinishTurn(session, TurnState::kCancelled, "", CancelledError("the turn was cancelled"));
+  };
   auto steps = CollectSteps(events);
   if (!steps.ok()) return fail(steps.status());
   TurnRun& turn = *session.turn;
+  if (Status status = RestoreApprovals(turn, events); !status.ok()) return fail(status);
+  for (const EventRecord& recorded : events) {
+    if (recorded.kind == event_kind::kCancelRequested) turn.cancelled->store(true);
+  }
+  Heartbeat(session);
   AgentEvent event = UserTurnEvent{turn.start.input};
   for (const JournalledStep& step : *steps) {
     auto effect = turn.agent->Resume(event);
@@ -120,6 +201,7 @@ void ControlLoop::Replay(SessionRun& session, const std::vector<EventRecord>& ev
     turn.generations += std::holds_alternative<GenerateEffect>(*effect) ? 1 : 0;
     if (step.answer == nullptr) {
       if (const auto* generate = std::get_if<GenerateEffect>(&*effect)) {
+        if (turn.cancelled->load()) return end_cancelled();
         // Tokens beyond the prompt were sampled, journalled and maybe shown: they stay.
         turn.view.tokens_generated += static_cast<int64_t>(session.tokens.size()) - step.prompt_end;
         return SubmitJob(session, *generate, step.prompt_end,
@@ -127,11 +209,8 @@ void ControlLoop::Replay(SessionRun& session, const std::vector<EventRecord>& ev
       }
       const auto* calls = std::get_if<CallToolsEffect>(&*effect);
       if (calls == nullptr) return fail(Diverged(turn.step, "it finished earlier than before"));
-      turn.tools = std::make_unique<ToolRunState>();
-      turn.tools->step = turn.step;
-      turn.tools->calls = calls->calls;
-      turn.tools->results.resize(calls->calls.size());
-      return DispatchCalls(session, /*after_restart=*/true);
+      RestoreCalls(session, *calls, events);
+      return turn.cancelled->load() ? end_cancelled() : ResumeCalls(session);
     }
     auto answer = StepAnswerFromJson(step.answer->payload);
     if (!answer.ok()) return fail(answer.status());

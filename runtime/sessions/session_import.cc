@@ -4,6 +4,7 @@
 #include <array>
 #include <utility>
 
+#include "runtime/sessions/approval_json.h"
 #include "runtime/sessions/archive_payloads.h"
 #include "runtime/sessions/journal_json.h"
 
@@ -11,9 +12,11 @@ namespace baleen {
 namespace {
 
 constexpr std::array kKinds = {
-    event_kind::kSessionCreated, event_kind::kSessionForked, event_kind::kSessionRewound,
-    event_kind::kTurnStarted,    event_kind::kGenerate,      event_kind::kGenerated,
-    event_kind::kToolCalls,      event_kind::kToolResults,   event_kind::kTurnFinished};
+    event_kind::kSessionCreated,  event_kind::kSessionForked,     event_kind::kSessionRewound,
+    event_kind::kTurnStarted,     event_kind::kGenerate,          event_kind::kGenerated,
+    event_kind::kToolCalls,       event_kind::kToolDispatched,    event_kind::kToolResult,
+    event_kind::kToolResults,     event_kind::kApprovalRequested, event_kind::kApprovalResolved,
+    event_kind::kCancelRequested, event_kind::kTurnFinished};
 
 class Importer {
  public:
@@ -67,6 +70,18 @@ class Importer {
     return OkStatus();
   }
 
+  /// A grant that somebody gave elsewhere covers no call here.
+  void DropGrant(EventRecord& event) {
+    if (event.kind != event_kind::kApprovalResolved) return;
+    auto end = ApprovalEndFromJson(event.payload);
+    if (!end.ok() || end->scope == GrantScope::kOnce) return;
+    end->scope = GrantScope::kOnce;
+    event.payload = ApprovalEndToJson(*end);
+    if (!grants_dropped_)
+      plan_.view.notes.push_back("the archive's grants were left out: ask again");
+    grants_dropped_ = true;
+  }
+
   Status TakeEvent(const std::string& payload) {
     ASSIGN_OR_RETURN(EventRecord event, ArchiveEventFromJson(payload));
     const auto expected = static_cast<int64_t>(plan_.history.events.size()) + 1;
@@ -83,6 +98,7 @@ class Importer {
     const bool known = std::any_of(kKinds.begin(), kKinds.end(),
                                    [&](const char* kind) { return event.kind == kind; });
     if (!known) return Wrong("event kind '" + event.kind.substr(0, 80) + "' is unknown");
+    DropGrant(event);
     plan_.history.events.push_back(std::move(event));
     return OkStatus();
   }
@@ -141,9 +157,19 @@ class Importer {
   static Status CheckPayload(const EventRecord& event) {
     if (event.kind == event_kind::kTurnStarted) return TurnStartFromJson(event.payload).status();
     if (event.kind == event_kind::kGenerate) return GenerateStartFromJson(event.payload).status();
-    if (event.kind == event_kind::kToolCalls) return ToolDispatchFromJson(event.payload).status();
+    if (event.kind == event_kind::kToolCalls) return ToolProposalFromJson(event.payload).status();
+    if (event.kind == event_kind::kToolDispatched) {
+      return ToolDispatchFromJson(event.payload).status();
+    }
+    if (event.kind == event_kind::kApprovalRequested) {
+      return ApprovalFromJson("", event.payload).status();
+    }
+    if (event.kind == event_kind::kApprovalResolved) {
+      return ApprovalEndFromJson(event.payload).status();
+    }
     if (event.kind == event_kind::kTurnFinished) return TurnEndFromJson("", event.payload).status();
-    if (event.kind == event_kind::kGenerated || event.kind == event_kind::kToolResults) {
+    if (event.kind == event_kind::kGenerated || event.kind == event_kind::kToolResult ||
+        event.kind == event_kind::kToolResults) {
       return StepAnswerFromJson(event.payload).status();
     }
     return OkStatus();
@@ -162,6 +188,11 @@ class Importer {
                                       : "' was replaced"));
     }
     plan_.settings.workspace = request_.workspace;
+    // Nor may it say what needs no asking here.
+    if (std::erase_if(plan_.settings.policy.rules,
+                      [](const PolicyRule& rule) { return rule.decision == "allow"; }) > 0) {
+      plan_.view.notes.push_back("the policy's rules that allow calls were left out");
+    }
     plan_.session.settings = SettingsToJson(plan_.settings);
     return OkStatus();
   }
@@ -255,6 +286,7 @@ class Importer {
   ArchiveReader& archive_;
   ArchiveHeader header_;
   int64_t blocks_ = 0;
+  bool grants_dropped_ = false;
   std::vector<BlockKey> keys_;
   ImportPlan plan_;
 };

@@ -1,13 +1,16 @@
 // What the control thread keeps of one session that is in use, and of its running turn.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "agent/agent.h"
@@ -51,14 +54,29 @@ struct GenerationState {
   JobEnd end = JobEnd::kStop;
   Status status;
   int64_t last_progress_ms = 0;
+  // What its wait is told by.
+  int64_t prefill_done = 0;
+  int64_t prefill_total = 0;
+  bool synced = false;    ///< The context is in place.
+  std::string disk_wait;  ///< Not empty: it makes room for others until rows come.
   int64_t prefill_begin_ms = 0;
 };
 
 /// Calls in flight; results are filled in by index.
 struct ToolRunState {
+  struct Call {
+    bool awaiting = false;    ///< An approval.
+    bool dispatched = false;  ///< Journalled so, or on its way to the journal.
+    bool started = false;     ///< Its body may have run.
+    std::optional<ToolResult> result;
+  };
+
+  ToolRunState(int64_t step_number, std::vector<ToolCall> wanted)
+      : step(step_number), calls(std::move(wanted)), state(calls.size()) {}
+
   int64_t step = 0;
   std::vector<ToolCall> calls;
-  std::vector<std::optional<ToolResult>> results;
+  std::vector<Call> state;  ///< Of each call.
   /// Calls that wait for a host, or that a host is working on, by index. `offer` tells the timers
   /// of one offer from those of the next.
   struct HostWait {
@@ -68,6 +86,25 @@ struct ToolRunState {
   std::map<size_t, HostWait> at_host;
   /// Set at a call's deadline, and when the turn ends. Owners: this state and the running tools.
   std::vector<std::shared_ptr<std::atomic<bool>>> stop;
+
+  bool AllAnswered() const {
+    return std::all_of(state.begin(), state.end(),
+                       [](const Call& call) { return call.result.has_value(); });
+  }
+};
+
+/// What is to happen to calls of a step, by index, once the journal knows of it.
+struct CallOrders {
+  std::vector<size_t> run;
+  std::vector<std::string> fresh;  ///< Ids of those among `run` that were not dispatched before.
+  std::vector<std::pair<size_t, ToolResult>> refuse;
+};
+
+/// What a turn waits for, as hosts are told.
+struct TurnWait {
+  std::string what;
+  std::string detail;
+  int64_t since_ms = 0;
 };
 
 struct TurnRun {
@@ -81,6 +118,9 @@ struct TurnRun {
   int64_t generations = 0;  ///< Of these, generations.
   std::unique_ptr<GenerationState> generation;
   std::unique_ptr<ToolRunState> tools;
+  std::vector<ApprovalView> approvals;  ///< All that it asked for.
+  std::set<std::string> grants;         ///< Tools that may run without asking until it ends.
+  TurnWait wait;
   /// Owners: this turn, and whoever runs on its behalf (engine job, tool calls).
   std::shared_ptr<std::atomic<bool>> cancelled = std::make_shared<std::atomic<bool>>(false);
 };
@@ -115,6 +155,11 @@ struct SessionRun {
   /// not computed; 0: it is based on none.
   int64_t fork_position = 0;
   int64_t last_turn = 0;  ///< Highest number of a turn, on any timeline: never used again.
+  /// Calls of the context's last message, which the next prompt owes a result each; and the results
+  /// that are known of them.
+  std::vector<ToolCall> open_calls;
+  std::vector<ToolResult> known_results;
+  std::set<std::string> grants;  ///< Tools that may run without asking, on this timeline.
   /// Null: no file tools. Owners: the session, and tool calls that outlive their cancelled turn.
   std::shared_ptr<const Workspace> workspace;
   ToolSet tools;                          ///< What the model is told of, in order.

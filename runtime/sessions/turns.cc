@@ -120,7 +120,8 @@ void ControlLoop::StartTurn(const StartTurnRequest& request, const Answer<TurnVi
            if (!status.ok() || run == nullptr) {
              return answer(status.ok() ? InternalError("the turn ended before it began") : status);
            }
-           answer(run->turn->view);
+           answer(ViewTurn(*run));
+           Heartbeat(*run);
            Advance(*run, UserTurnEvent{input});
          });
 }
@@ -159,6 +160,8 @@ void ControlLoop::FinishTurn(SessionRun& session, TurnState state, std::string t
     for (const auto& stop : session.turn->tools->stop) stop->store(true);
   }
   JournalBatch batch;
+  if (session.turn->tools != nullptr) EndStep(session, batch);
+  CancelApprovals(session, batch);
   batch.events.push_back(NewEvent(session, event_kind::kTurnFinished, TurnEndToJson(view)));
   Commit(session, std::move(batch), Durability::kSynced,
          [this, id = session.record.id, epoch = session.turn->epoch](const Status& status) {
@@ -184,9 +187,18 @@ void ControlLoop::CancelTurn(const std::string& session, const std::string& turn
   if (!loaded.ok()) return answer(loaded.status());
   SessionRun& run = **loaded;
   if (run.turn == nullptr || run.turn->view.turn != turn) return GetTurn(session, turn, answer);
-  if (run.turn->view.state != TurnState::kRunning) return answer(run.turn->view);
-  run.turn->cancelled->store(true);
-  answer(run.turn->view);
+  if (run.turn->view.state != TurnState::kRunning) return answer(ViewTurn(run));
+  const bool first = !run.turn->cancelled->exchange(true);
+  JournalBatch batch;
+  if (first) {
+    batch.events.push_back(NewEvent(run, event_kind::kCancelRequested, CancelRequestToJson(turn)));
+  }
+  // Recorded before it is answered: a turn that was cancelled doesn't go on after a restart.
+  Commit(run, std::move(batch), Durability::kSynced,
+         [this, session, turn, answer](const Status& status) {
+           if (!status.ok()) return answer(status);
+           GetTurn(session, turn, answer);
+         });
   // A generation ends through the engine, so that every token it made is journalled first.
   if (run.turn->generation != nullptr && run.turn->generation->job != 0) return;
   if (run.turn->tools != nullptr) {
@@ -205,7 +217,7 @@ void ControlLoop::GetTurn(const std::string& session, const std::string& turn,
   auto loaded = Load(session);
   if (!loaded.ok()) return answer(loaded.status());
   SessionRun& run = **loaded;
-  if (run.turn != nullptr && run.turn->view.turn == turn) return answer(run.turn->view);
+  if (run.turn != nullptr && run.turn->view.turn == turn) return answer(ViewTurn(run));
   int64_t after = 0;
   while (true) {
     auto events = parts_.journal_reader->ReadEventsOfKind(session, event_kind::kTurnFinished, after,

@@ -12,6 +12,7 @@ const char* SessionStateName(SessionState state) {
     case SessionState::kIdle: return "IDLE";
     case SessionState::kRunning: return "RUNNING";
     case SessionState::kBroken: return "BROKEN";
+    case SessionState::kRequiresAction: return "REQUIRES_ACTION";
   }
   return "BROKEN";
 }
@@ -48,7 +49,8 @@ Json ViewJson(const SessionView& view) {
           {"pinned", view.pinned},
           {"timeline", view.timeline},
           {"parent", view.parent},
-          {"schema_notes", view.schema_notes}};
+          {"schema_notes", view.schema_notes},
+          {"pending_approvals", view.pending_approvals}};
 }
 
 Json ViewJson(const TurnView& view) {
@@ -62,7 +64,34 @@ Json ViewJson(const TurnView& view) {
           {"tokens_recomputed", view.tokens_recomputed},
           {"tokens_prefilled", view.tokens_prefilled},
           {"tokens_generated", view.tokens_generated},
-          {"calls_cut", view.calls_cut}};
+          {"calls_cut", view.calls_cut},
+          {"waiting_on", view.waiting_on},
+          {"waiting_detail", view.waiting_detail},
+          {"waiting_since_ms", view.waiting_since_ms}};
+}
+
+Json ViewJson(const ApprovalView& view) {
+  Json calls = Json::array();
+  for (const ToolCall& call : view.calls) {
+    calls.push_back({{"id", call.id}, {"name", call.name}, {"arguments", Parsed(call.arguments)}});
+  }
+  return {{"session", view.session},
+          {"approval", view.approval},
+          {"turn", view.turn},
+          {"requester", view.requester},
+          {"subject", view.subject},
+          {"title", view.title},
+          {"description", view.description},
+          {"calls", calls},
+          {"allowed_decisions", view.allowed_decisions},
+          {"requested_ms", view.requested_ms},
+          {"expires_ms", view.expires_ms},
+          {"state", ApprovalStateName(view.state)},
+          {"scope", GrantScopeName(view.scope)},
+          {"granted_calls", view.granted_calls},
+          {"resolved_by", view.resolved_by},
+          {"reason", view.reason},
+          {"resolved_ms", view.resolved_ms}};
 }
 
 Json ViewJson(const RewindView& view) {

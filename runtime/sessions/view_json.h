@@ -9,11 +9,12 @@
 
 namespace baleen {
 
-/// "IDLE", "RUNNING", "BROKEN".
+/// "IDLE", "RUNNING", "BROKEN", "REQUIRES_ACTION".
 const char* SessionStateName(SessionState state);
 
 nlohmann::ordered_json ViewJson(const SessionView& view);
 nlohmann::ordered_json ViewJson(const TurnView& view);
+nlohmann::ordered_json ViewJson(const ApprovalView& view);
 nlohmann::ordered_json ViewJson(const RewindView& view);
 nlohmann::ordered_json ViewJson(const DeleteView& view);
 nlohmann::ordered_json ViewJson(const SearchHit& hit);

@@ -247,6 +247,36 @@ TEST_CASE("A host in C serves tools", "[c]") {
   baleen_tool_host_free(tools);
 }
 
+TEST_CASE("A call waits until a host in C grants or denies it", "[c]") {
+  const TempDirectory temp;
+  const Host host(temp.File("data"));
+  const Json tool = {{"name", "probe"},
+                     {"description", "Probes."},
+                     {"parameters", {{"type", "object"}}},
+                     {"effect", "EFFECT"}};
+  const Json policy = {{"rules", {{{"tool", "pro*"}, {"decision", "ask"}, {"why", "once a day"}}}}};
+  host.Do(&baleen_create_session,
+          {{"session", "s"},
+           {"settings", {{"script", kCaller}, {"host_tools", {tool}}, {"policy", policy}}}});
+  const Json turn = host.Do(&baleen_start_turn, {{"session", "s"}, {"input", {"probe"}}});
+  Json waiting = Json::array();
+  while (waiting.empty()) waiting = host.Do(&baleen_list_approvals, Json::object())["approvals"];
+  CHECK(waiting[0]["description"] == "once a day");
+  CHECK(waiting[0]["calls"][0]["arguments"] == Json{{"x", 5}});
+  const Json named = {{"session", "s"}, {"approval", waiting[0]["approval"]}};
+  CHECK(host.Do(&baleen_get_approval, named)["state"] == "PENDING");
+  CHECK(host.Do(&baleen_get_turn, {{"session", "s"}, {"turn", turn["turn"]}})["waiting_on"] ==
+        "APPROVAL");
+  Json answer = named;
+  answer["decision"] = "deny";
+  answer["reason"] = "not today";
+  CHECK(host.Do(&baleen_resolve_approval, answer)["state"] == "DENIED");
+  const Json ended = host.Do(
+      &baleen_wait_turn, {{"session", "s"}, {"turn", turn["turn"]}, {"timeout_ms", kPatienceMs}});
+  CHECK_THAT(ended["text"].get<std::string>(), Catch::Contains("DENIED:"));
+  CHECK_THAT(ended["text"].get<std::string>(), Catch::Contains("not today"));
+}
+
 TEST_CASE("What can't be is refused with a code, a reason and words", "[c]") {
   CHECK(std::string(baleen_version()) != "");
   CHECK(std::string(baleen_code_name(BALEEN_NOT_FOUND)) == "NOT_FOUND");

@@ -33,7 +33,7 @@ class Cli(unittest.TestCase):
     def test_every_command_has_help(self):
         text = run("--help").stdout
         self.assertIn("Exit codes", text)
-        for command in ("serve", "config", "chat", "run", "sessions", "generate", "logits", "tokenize",
+        for command in ("serve", "config", "chat", "run", "sessions", "approvals", "generate", "logits", "tokenize",
                         "detokenize", "render", "parse", "inspect", "make-tiny", "train", "bench"):
             self.assertIn(command, text)
             self.assertEqual(run(command, "--help").returncode, 0, command)
@@ -186,6 +186,10 @@ class Cli(unittest.TestCase):
         failed = run("sessions", "show", "two", *store)
         self.assertEqual(failed.returncode, 1)
         self.assertIn("two", failed.stderr)
+        self.assertEqual(json.loads(run("approvals", "list", *store, "--json").stdout), [])
+        failed = run("approvals", "grant", "one", "t1-a1", *store, "--json")
+        self.assertEqual(json.loads(failed.stderr)["error"]["reason"], "ITEM_UNKNOWN")
+        self.assertEqual(run("approvals", "grant", "one", "t1-a1", "--scope", "ever", *store).returncode, 2)
         self.check_history(store)
 
     def check_history(self, store):

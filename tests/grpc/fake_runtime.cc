@@ -259,6 +259,40 @@ Result<TurnView> FakeRuntime::CancelTurn(const std::string& session, const std::
   return GetTurn(session, turn);
 }
 
+Result<std::vector<ApprovalView>> FakeRuntime::ListApprovals(const ListApprovalsRequest& request) {
+  const Lock lock(mutex_);
+  RETURN_IF_ERROR(TakeFailure());
+  std::vector<ApprovalView> found;
+  for (const ApprovalView& view : approvals) {
+    if (!request.session.empty() && view.session != request.session) continue;
+    if (request.resolved || view.state == ApprovalState::kPending) found.push_back(view);
+  }
+  return found;
+}
+
+Result<ApprovalView> FakeRuntime::GetApproval(const std::string& session,
+                                              const std::string& approval) {
+  const Lock lock(mutex_);
+  RETURN_IF_ERROR(TakeFailure());
+  for (const ApprovalView& view : approvals) {
+    if (view.session == session && view.approval == approval) return view;
+  }
+  return NotFoundError("approval '" + approval + "'", "ITEM_UNKNOWN");
+}
+
+Result<ApprovalView> FakeRuntime::ResolveApproval(const ResolveApprovalRequest& request) {
+  const Lock lock(mutex_);
+  resolved.push_back(request);
+  ASSIGN_OR_RETURN(ApprovalView view, GetApproval(request.session, request.approval));
+  view.state = request.grant ? ApprovalState::kGranted : ApprovalState::kDenied;
+  view.scope = request.scope;
+  view.granted_calls = request.calls;
+  view.resolved_by = request.resolved_by;
+  view.reason = request.reason;
+  view.resolved_ms = 1'700'000'000'000;
+  return view;
+}
+
 Result<TurnView> FakeRuntime::GetTurn(const std::string& session, const std::string& turn) {
   const Lock lock(mutex_);
   ASSIGN_OR_RETURN(Session * own, Find(session));

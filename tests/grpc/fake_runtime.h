@@ -48,6 +48,8 @@ class FakeRuntime final : public Runtime {
   std::vector<ForkRequest> forked;
   std::vector<RewindRequest> rewound;
   std::vector<DeleteRequest> deleted;
+  std::vector<ApprovalView> approvals;
+  std::vector<ResolveApprovalRequest> resolved;
   std::vector<SearchRequest> searched;
   std::vector<SearchHit> hits;
   std::string explained;  ///< "session/turn"
@@ -79,6 +81,10 @@ class FakeRuntime final : public Runtime {
   Result<TurnView> GetTurn(const std::string& session, const std::string& turn) override;
   Result<TurnView> WaitTurn(const std::string& session, const std::string& turn,
                             int64_t timeout_ms) override;
+  Result<std::vector<ApprovalView>> ListApprovals(const ListApprovalsRequest& request) override;
+  Result<ApprovalView> GetApproval(const std::string& session,
+                                   const std::string& approval) override;
+  Result<ApprovalView> ResolveApproval(const ResolveApprovalRequest& request) override;
   Result<std::unique_ptr<Subscription>> Watch(const WatchOptions& options,
                                               EventSubscriber* subscriber) override;
   Result<std::unique_ptr<ToolHostConnection>> ConnectToolHost(const std::string& session,

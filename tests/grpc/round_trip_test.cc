@@ -22,6 +22,8 @@ SessionSettings FullSettings() {
                          {"pay", "pays", "{}", EffectClass::kEffect, 9, 10}};
   settings.sampling = {0.0F, 0.5F, 0.25F, 40, 0xFFFF'FFFF'FFFF'FFFFULL};
   settings.tokens_max = 77;
+  settings.policy.rules = {{"a*", "IDEMPOTENT", "ask", "why"}, {"*", "", "deny", ""}};
+  settings.policy.approval_ms_max = 99;
   return settings;
 }
 
@@ -48,6 +50,14 @@ void CheckSame(const SessionSettings& got, const SessionSettings& want) {
   CHECK(got.sampling.top_k == want.sampling.top_k);
   CHECK(got.sampling.seed == want.sampling.seed);
   CHECK(got.tokens_max == want.tokens_max);
+  CHECK(got.policy.approval_ms_max == want.policy.approval_ms_max);
+  REQUIRE(got.policy.rules.size() == want.policy.rules.size());
+  for (size_t i = 0; i < want.policy.rules.size(); ++i) {
+    CHECK(got.policy.rules[i].tool == want.policy.rules[i].tool);
+    CHECK(got.policy.rules[i].effect == want.policy.rules[i].effect);
+    CHECK(got.policy.rules[i].decision == want.policy.rules[i].decision);
+    CHECK(got.policy.rules[i].why == want.policy.rules[i].why);
+  }
 }
 
 TEST_CASE("CreateSession carries every setting up and the view down") {
@@ -70,6 +80,70 @@ TEST_CASE("CreateSession carries every setting up and the view down") {
   CHECK(view->updated_ms == -1);
   CHECK(view->head_cursor == "one:1");
   CHECK(view->open_turn.empty());
+}
+
+TEST_CASE("Approvals and their answers carry every field") {
+  Fixture f;
+  ApprovalView asked;
+  asked.session = "s";
+  asked.approval = "t1-a1";
+  asked.turn = "t1";
+  asked.requester = "s/t1";
+  asked.subject = "tool_calls";
+  asked.title = "Run pay";
+  asked.description = "m\u00f6ney";
+  asked.calls = {{"c1", "pay", "{\"n\":1}"}, {"c2", "rm", "{}"}};
+  asked.allowed_decisions = {"grant:once", "deny"};
+  asked.requested_ms = 1'600'000'000'123;
+  asked.expires_ms = 1'600'000'009'000;
+  f.runtime.approvals = {asked};
+  const auto waiting = f.remote->ListApprovals({"", false});
+  REQUIRE(waiting.ok());
+  REQUIRE(waiting->size() == 1);
+  const ApprovalView& got = waiting->at(0);
+  CHECK(got.session == "s");
+  CHECK(got.approval == "t1-a1");
+  CHECK(got.turn == "t1");
+  CHECK(got.requester == "s/t1");
+  CHECK(got.subject == "tool_calls");
+  CHECK(got.title == asked.title);
+  CHECK(got.description == asked.description);
+  REQUIRE(got.calls.size() == 2);
+  CHECK(got.calls[0].arguments == "{\"n\":1}");
+  CHECK(got.allowed_decisions == asked.allowed_decisions);
+  CHECK(got.requested_ms == asked.requested_ms);
+  CHECK(got.expires_ms == asked.expires_ms);
+  CHECK(got.state == ApprovalState::kPending);
+  CHECK(f.remote->ListApprovals({"other", true})->empty());
+  for (const GrantScope scope :
+       {GrantScope::kOnce, GrantScope::kTurn, GrantScope::kSession, GrantScope::kWorkspace}) {
+    ResolveApprovalRequest request;
+    request.session = "s";
+    request.approval = "t1-a1";
+    request.grant = true;
+    request.scope = scope;
+    request.calls = {"c2"};
+    request.reason = "because";
+    request.resolved_by = "ann";
+    request.request_id = "r-1";
+    const auto view = f.remote->ResolveApproval(request);
+    INFO(view.status().ToString());
+    REQUIRE(view.ok());
+    CHECK(view->state == ApprovalState::kGranted);
+    CHECK(view->scope == scope);
+    CHECK(view->granted_calls == request.calls);
+    CHECK(view->resolved_by == "ann");
+    CHECK(view->reason == "because");
+    CHECK(view->resolved_ms == 1'700'000'000'000);
+    CHECK(f.runtime.resolved.back().request_id == "r-1");
+    CHECK(f.runtime.resolved.back().grant);
+  }
+  ResolveApprovalRequest no;
+  no.session = "s";
+  no.approval = "t1-a1";
+  CHECK(f.remote->ResolveApproval(no)->state == ApprovalState::kDenied);
+  CHECK(f.remote->GetApproval("s", "t1-a2").status().reason() == "ITEM_UNKNOWN");
+  CHECK(f.remote->GetApproval("s", "no/id").status().reason() == "BAD_FIELD");
 }
 
 TEST_CASE("A session without settings gets the defaults of the value types") {

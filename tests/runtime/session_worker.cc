@@ -35,7 +35,7 @@ class Printer final : public EventSubscriber {
       Say("event " + std::to_string(event.seq) + " " + event.kind + " " +
           std::to_string(XXH3_64bits(event.payload.data(), event.payload.size())));
       // Facts that somebody may act on; sync_test.cc wants each to be on the disk by now.
-      if (event.kind == "tool_calls") Say("dispatched");
+      if (event.kind == "tool_dispatched") Say("dispatched");
       if (event.kind == "tool_results") Say("answered");
       if (event.kind == "turn_finished") Say("ended");
     } else if (event.kind == "delta") {

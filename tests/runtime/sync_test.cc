@@ -56,7 +56,8 @@ TEST_CASE("EachAcknowledgementFollowsItsOwnSyncOfTheJournal") {
   std::vector<std::string> order;
   for (const Fact& fact : facts) {
     CAPTURE(order, fact.line, fact.syncs);
-    // created: CreateSession's commit. accepted: turn_started's. dispatched: that of tool_calls.
+    // created: CreateSession's commit. accepted: turn_started's. dispatched: that of
+    // tool_calls and tool_dispatched.
     // answered: that of tool_results. ended: that of turn_finished. Without the one named, the
     // facts would follow each other with no sync between.
     REQUIRE(fact.syncs >= 1);

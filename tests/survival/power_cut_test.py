@@ -28,7 +28,8 @@ import daemon as d
 
 DISK_BYTES = 256 << 20
 # Kinds of events that are told after a sync; a sync covers all that was committed before.
-SYNCED = {"session_created", "session_forked", "turn_started", "tool_calls", "tool_results",
+SYNCED = {"session_created", "session_forked", "turn_started", "tool_calls", "tool_dispatched",
+          "tool_results", "approval_requested", "approval_resolved", "cancel_requested",
           "turn_finished"}
 
 

@@ -76,8 +76,8 @@ bool IsLibrary(std::string_view path) {
 
 const std::vector<std::string>& PublicHeaders() {
   static const std::vector<std::string> kHeaders = {"tools_sdk/status.h", "tools_sdk/message.h",
-                                                    "tools_sdk/tool.h", "runtime/session.h",
-                                                    "runtime/runtime.h"};
+                                                    "tools_sdk/tool.h",   "runtime/approval.h",
+                                                    "runtime/session.h",  "runtime/runtime.h"};
   return kHeaders;
 }
 

@@ -122,6 +122,14 @@ BALEEN_VERB(get_turn);
 BALEEN_VERB(wait_turn);
 /* {session, turn} -> a turn */
 BALEEN_VERB(cancel_turn);
+/* {session?, resolved?} -> {approvals} that wait, or of one session all */
+BALEEN_VERB(list_approvals);
+/* {session, approval} -> an approval */
+BALEEN_VERB(get_approval);
+/* {session, approval, decision: "grant" or "deny", scope?: "once", "turn", "session" or
+ * "workspace", calls?: [ids of those granted], reason?, resolved_by?, request_id?} -> an approval,
+ * answered */
+BALEEN_VERB(resolve_approval);
 /* {words, hits_max?} -> {hits} */
 BALEEN_VERB(search);
 /* {session, turn?} -> {steps} */

@@ -1,0 +1,82 @@
+// Approvals: questions that a turn waits with, and the policy that says what is asked.
+//
+// Public value types. An approval is journalled before anybody sees it, waits as long as it may,
+// and is answered by whoever is allowed to, in another process or another week.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "tools_sdk/message.h"
+
+namespace baleen {
+
+/// One line of a policy. Of all that match a call, the strictest decides: deny, ask, allow.
+struct PolicyRule {
+  std::string tool = "*";        ///< Name; '*' stands for any run of characters.
+  std::string effect;            ///< "PURE", "IDEMPOTENT" or "EFFECT"; empty: any.
+  std::string decision = "ask";  ///< "allow", "ask" or "deny".
+  std::string why;               ///< Shown to whoever is asked, or told to the model on a denial.
+};
+
+/// What a session's calls need before they run. A call that no rule matches is allowed if the tool
+/// is pure, or if a host serves it (its body runs in the host's process, which may refuse by
+/// itself); any other is asked about.
+struct PolicySettings {
+  std::vector<PolicyRule> rules;
+  /// An approval that nobody answers for so long is denied; 0: it waits for ever.
+  int64_t approval_ms_max = 0;
+};
+
+enum class ApprovalState { kPending, kGranted, kDenied, kExpired, kCancelled };
+
+/// What a grant covers beyond the calls that were asked about: nothing, or later calls of the same
+/// tools in this turn, in this session, or in every session with the same workspace.
+enum class GrantScope { kOnce, kTurn, kSession, kWorkspace };
+
+/// "PENDING", "GRANTED" ...; "ONCE", "TURN" ...
+const char* ApprovalStateName(ApprovalState state);
+const char* GrantScopeName(GrantScope scope);
+
+struct ApprovalView {
+  std::string session;
+  std::string approval;  ///< Id, unique within the session.
+  std::string turn;
+  std::string requester;        ///< Who asks: "SESSION/TURN", from the root to the subagent.
+  std::string subject;          ///< "tool_calls".
+  std::string title;            ///< One line.
+  std::string description;      ///< Why it is asked: the rules' words.
+  std::vector<ToolCall> calls;  ///< What is asked for; any part of them may be granted.
+  /// The exact answers that are taken: "grant:once", "grant:turn", "grant:session",
+  /// "grant:workspace", "deny".
+  std::vector<std::string> allowed_decisions;
+  int64_t requested_ms = 0;  ///< Unix milliseconds.
+  int64_t expires_ms = 0;    ///< 0: never. Then it is denied.
+  ApprovalState state = ApprovalState::kPending;
+  // Once it isn't pending any more.
+  GrantScope scope = GrantScope::kOnce;
+  std::vector<std::string> granted_calls;  ///< Ids.
+  std::string resolved_by;                 ///< As who answered said; "expiry", "cancel".
+  std::string reason;
+  int64_t resolved_ms = 0;
+};
+
+struct ListApprovalsRequest {
+  std::string session;    ///< Empty: of all sessions, pending ones only.
+  bool resolved = false;  ///< Also those that have been answered; newest last.
+};
+
+struct ResolveApprovalRequest {
+  std::string session;
+  std::string approval;
+  bool grant = false;  ///< false: deny.
+  GrantScope scope = GrantScope::kOnce;
+  /// Ids of the calls that are granted, the others are denied; empty: all.
+  std::vector<std::string> calls;
+  std::string reason;       ///< For the record, and for the model on a denial.
+  std::string resolved_by;  ///< Who answers; empty: "host".
+  std::string request_id;   ///< Optional; a repeat gets the first answer.
+};
+
+}  // namespace baleen

@@ -1,0 +1,185 @@
+// `baleen approvals`: what turns wait for, and answers to it. And the question that `chat` asks.
+#include "runtime/cli/approval_commands.h"
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <iostream>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "runtime/cli/flags.h"
+#include "runtime/sessions/view_json.h"
+#include "tools_sdk/json_text.h"
+
+namespace baleen::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+struct ApprovalFlags {
+  RuntimeFlags runtime;
+  ListApprovalsRequest list;
+  ResolveApprovalRequest resolve;
+  std::string scope = "once";
+  bool json = false;
+};
+
+/// On terminals a control character could move the cursor or change colours: those are shown as
+/// '?'.
+std::string Plain(const std::string& text) {
+  std::string plain = text;
+  for (char& c : plain) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = c == '\n' ? ' ' : '?';
+  }
+  return plain;
+}
+
+void Print(const ApprovalView& view) {
+  std::printf("%s %s  %s  %s\n", view.session.c_str(), view.approval.c_str(),
+              ApprovalStateName(view.state), Plain(view.title).c_str());
+  if (!view.description.empty()) std::printf("  why: %s\n", Plain(view.description).c_str());
+  for (const ToolCall& call : view.calls) {
+    std::printf("  %s: %s %s\n", call.id.c_str(), call.name.c_str(), Plain(call.arguments).c_str());
+  }
+  if (view.state != ApprovalState::kPending) {
+    std::printf("  by %s%s%s\n", Plain(view.resolved_by).c_str(), view.reason.empty() ? "" : ": ",
+                Plain(view.reason).c_str());
+  }
+}
+
+int List(const ApprovalFlags& flags) {
+  auto runtime = OpenRuntime(flags.runtime);
+  if (!runtime.ok()) return Fail(runtime.status(), flags.json);
+  auto views = (*runtime)->ListApprovals(flags.list);
+  if (!views.ok()) return Fail(views.status(), flags.json);
+  Json all = Json::array();
+  for (const ApprovalView& view : *views) {
+    if (flags.json) {
+      all.push_back(ViewJson(view));
+    } else {
+      Print(view);
+    }
+  }
+  if (flags.json) std::cout << all.dump(2) << "\n";
+  return kExitOk;
+}
+
+int Report(const Result<ApprovalView>& view, bool json) {
+  if (!view.ok()) return Fail(view.status(), json);
+  if (json) {
+    std::cout << ViewJson(*view).dump(2) << "\n";
+  } else {
+    Print(*view);
+  }
+  return kExitOk;
+}
+
+int Show(const ApprovalFlags& flags) {
+  auto runtime = OpenRuntime(flags.runtime);
+  if (!runtime.ok()) return Fail(runtime.status(), flags.json);
+  return Report((*runtime)->GetApproval(flags.resolve.session, flags.resolve.approval), flags.json);
+}
+
+int Resolve(const ApprovalFlags& flags, bool grant) {
+  auto runtime = OpenRuntime(flags.runtime);
+  if (!runtime.ok()) return Fail(runtime.status(), flags.json);
+  ResolveApprovalRequest request = flags.resolve;
+  request.grant = grant;
+  request.scope = flags.scope == "turn"        ? GrantScope::kTurn
+                  : flags.scope == "session"   ? GrantScope::kSession
+                  : flags.scope == "workspace" ? GrantScope::kWorkspace
+                                               : GrantScope::kOnce;
+  if (request.resolved_by.empty()) request.resolved_by = "cli";
+  return Report((*runtime)->ResolveApproval(request), flags.json);
+}
+
+int Grant(const ApprovalFlags& flags) { return Resolve(flags, true); }
+int Deny(const ApprovalFlags& flags) { return Resolve(flags, false); }
+
+bool Takes(const ApprovalView& approval, const char* decision) {
+  for (const std::string& allowed : approval.allowed_decisions) {
+    if (allowed == decision) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+Status AskOnTerminal(Runtime& runtime, const std::string& session, const std::string& name) {
+  ASSIGN_OR_RETURN(const ApprovalView approval, runtime.GetApproval(session, name));
+  if (approval.state != ApprovalState::kPending) return OkStatus();
+  std::cerr << "? " << Plain(approval.title) << "\n";
+  if (!approval.description.empty()) std::cerr << "  " << Plain(approval.description) << "\n";
+  for (const ToolCall& call : approval.calls) {
+    std::cerr << "  " << call.name << " " << Plain(call.arguments) << "\n";
+  }
+  ResolveApprovalRequest request;
+  request.session = session;
+  request.approval = name;
+  request.resolved_by = "terminal";
+  while (true) {
+    std::cerr << "  [y]es";
+    if (Takes(approval, "grant:turn")) std::cerr << ", for this [t]urn";
+    if (Takes(approval, "grant:session")) std::cerr << ", for this [s]ession";
+    if (Takes(approval, "grant:workspace")) std::cerr << ", for this [w]orkspace";
+    std::cerr << ", [n]o: ";
+    std::string answer;
+    // The end of input is no consent, and no denial: the question stays for somebody else.
+    if (!std::getline(std::cin, answer)) return OkStatus();
+    if (answer.empty()) continue;
+    request.grant = answer[0] != 'n';
+    if (answer[0] == 't') {
+      request.scope = GrantScope::kTurn;
+    } else if (answer[0] == 's') {
+      request.scope = GrantScope::kSession;
+    } else if (answer[0] == 'w') {
+      request.scope = GrantScope::kWorkspace;
+    } else if (answer[0] != 'y' && answer[0] != 'n') {
+      continue;
+    }
+    const Status status = runtime.ResolveApproval(request).status();
+    if (status.reason() != "BAD_FIELD") {
+      if (status.reason() == "NOT_AWAITING") std::cerr << "  (answered elsewhere)\n";
+      return status.reason() == "NOT_AWAITING" ? OkStatus() : status;
+    }
+    std::cerr << "  " << status.message() << "\n";
+  }
+}
+
+void AddApprovals(CLI::App& app, int* exit_code) {
+  CLI::App* approvals =
+      app.add_subcommand("approvals", "What turns wait for somebody to allow, and answers to it");
+  approvals->require_subcommand(1);
+  auto flags = std::make_shared<ApprovalFlags>();  // owners: the callbacks below
+  const auto add = [&](const char* name, const char* about, int (*body)(const ApprovalFlags&)) {
+    CLI::App* command = approvals->add_subcommand(name, about);
+    flags->runtime.AddTo(*command);
+    command->add_flag("--json", flags->json, "JSON on stdout");
+    command->callback([flags, exit_code, body] { *exit_code = body(*flags); });
+    return command;
+  };
+  CLI::App* list = add("list", "Those that wait, of one session or of all", &List);
+  list->add_option("session", flags->list.session);
+  list->add_flag("--resolved", flags->list.resolved, "Answered ones too; needs the session");
+  const auto about_one = [&](CLI::App* command) {
+    command->add_option("session", flags->resolve.session)->required();
+    command->add_option("approval", flags->resolve.approval, "Id, as listed")->required();
+  };
+  about_one(add("show", "One approval", &Show));
+  CLI::App* grant = add("grant", "Allow what is asked, all of it or some calls", &Grant);
+  CLI::App* deny = add("deny", "Refuse; the model is told", &Deny);
+  for (CLI::App* command : {grant, deny}) {
+    about_one(command);
+    command->add_option("--reason", flags->resolve.reason, "For the record, and the model");
+    command->add_option("--request-id", flags->resolve.request_id,
+                        "A repeat with the same id gets the first answer");
+  }
+  grant->add_option("--scope", flags->scope, "once, turn, session or workspace")
+      ->check(CLI::IsMember({"once", "turn", "session", "workspace"}))
+      ->capture_default_str();
+  grant->add_option("--call", flags->resolve.calls,
+                    "Id of a call to allow, may be repeated; the others are denied");
+}
+
+}  // namespace baleen::cli

@@ -1,0 +1,205 @@
+// Approvals and policies <-> wire messages.
+#include <utility>
+
+#include "runtime/grpc/convert.h"
+#include "tools_sdk/utf8.h"
+
+namespace baleen::wire {
+namespace {
+
+v1::Approval::State ToWireState(ApprovalState state) {
+  switch (state) {
+    case ApprovalState::kPending: return v1::Approval::PENDING;
+    case ApprovalState::kGranted: return v1::Approval::GRANTED;
+    case ApprovalState::kDenied: return v1::Approval::DENIED;
+    case ApprovalState::kExpired: return v1::Approval::EXPIRED;
+    case ApprovalState::kCancelled: return v1::Approval::CANCELLED;
+  }
+  return v1::Approval::DENIED;
+}
+
+v1::GrantScope ToWireScope(GrantScope scope) {
+  switch (scope) {
+    case GrantScope::kOnce: return v1::GRANT_SCOPE_ONCE;
+    case GrantScope::kTurn: return v1::GRANT_SCOPE_TURN;
+    case GrantScope::kSession: return v1::GRANT_SCOPE_SESSION;
+    case GrantScope::kWorkspace: return v1::GRANT_SCOPE_WORKSPACE;
+  }
+  return v1::GRANT_SCOPE_ONCE;
+}
+
+Result<GrantScope> FromWireScope(v1::GrantScope scope) {
+  switch (scope) {
+    case v1::GRANT_SCOPE_UNSPECIFIED:
+    case v1::GRANT_SCOPE_ONCE: return GrantScope::kOnce;
+    case v1::GRANT_SCOPE_TURN: return GrantScope::kTurn;
+    case v1::GRANT_SCOPE_SESSION: return GrantScope::kSession;
+    case v1::GRANT_SCOPE_WORKSPACE: return GrantScope::kWorkspace;
+    default: return BadField("grant.scope", "a GrantScope", std::to_string(scope));
+  }
+}
+
+}  // namespace
+
+void ToWire(const PolicySettings& policy, v1::Policy* out) {
+  for (const PolicyRule& rule : policy.rules) {
+    v1::Policy::Rule* wire = out->add_rules();
+    wire->set_tool(ReplaceInvalidUtf8(rule.tool));
+    wire->set_effect(rule.effect == "PURE"         ? v1::EFFECT_CLASS_PURE
+                     : rule.effect == "IDEMPOTENT" ? v1::EFFECT_CLASS_IDEMPOTENT
+                     : rule.effect == "EFFECT"     ? v1::EFFECT_CLASS_EFFECT
+                                                   : v1::EFFECT_CLASS_UNSPECIFIED);
+    wire->set_decision(ReplaceInvalidUtf8(rule.decision));
+    wire->set_why(ReplaceInvalidUtf8(rule.why));
+  }
+  out->set_approval_ms_max(policy.approval_ms_max);
+}
+
+Result<PolicySettings> FromWire(const v1::Policy& policy) {
+  PolicySettings out;
+  for (const v1::Policy::Rule& wire : policy.rules()) {
+    PolicyRule rule;
+    if (!wire.tool().empty()) rule.tool = wire.tool();
+    switch (wire.effect()) {
+      case v1::EFFECT_CLASS_UNSPECIFIED: break;
+      case v1::EFFECT_CLASS_PURE: rule.effect = "PURE"; break;
+      case v1::EFFECT_CLASS_IDEMPOTENT: rule.effect = "IDEMPOTENT"; break;
+      case v1::EFFECT_CLASS_EFFECT: rule.effect = "EFFECT"; break;
+      default:
+        return BadField("settings.policy.rules.effect", "an EffectClass",
+                        std::to_string(wire.effect()));
+    }
+    rule.decision = wire.decision();
+    rule.why = wire.why();
+    out.rules.push_back(std::move(rule));
+  }
+  out.approval_ms_max = policy.approval_ms_max();
+  return out;
+}
+
+void ToWire(const ApprovalView& view, v1::Approval* out) {
+  out->set_name(ApprovalNameOf(view.session, view.approval));
+  out->set_turn(TurnNameOf(view.session, view.turn));
+  out->set_requester_path(ReplaceInvalidUtf8(view.requester));
+  out->set_subject(ReplaceInvalidUtf8(view.subject));
+  out->set_title(ReplaceInvalidUtf8(view.title));
+  out->set_description(ReplaceInvalidUtf8(view.description));
+  for (const ToolCall& call : view.calls) {
+    v1::Approval::Call* wire = out->add_calls();
+    wire->set_id(ReplaceInvalidUtf8(call.id));
+    wire->set_tool(ReplaceInvalidUtf8(call.name));
+    wire->set_arguments(ReplaceInvalidUtf8(call.arguments));
+  }
+  for (const std::string& allowed : view.allowed_decisions) {
+    out->add_allowed_decisions(ReplaceInvalidUtf8(allowed));
+  }
+  SetTime(view.requested_ms, out->mutable_request_time());
+  if (view.expires_ms != 0) SetTime(view.expires_ms, out->mutable_expire_time());
+  out->set_state(ToWireState(view.state));
+  if (view.state == ApprovalState::kPending) return;
+  out->set_scope(ToWireScope(view.scope));
+  for (const std::string& id : view.granted_calls) {
+    out->add_granted_calls(ReplaceInvalidUtf8(id));
+  }
+  out->set_resolved_by(ReplaceInvalidUtf8(view.resolved_by));
+  out->set_reason(ReplaceInvalidUtf8(view.reason));
+  SetTime(view.resolved_ms, out->mutable_resolve_time());
+}
+
+Result<ApprovalView> FromWire(const v1::Approval& approval) {
+  ApprovalView out;
+  ASSIGN_OR_RETURN(ApprovalName name, ParseApprovalName(approval.name(), "approval.name"));
+  out.session = std::move(name.session);
+  out.approval = std::move(name.approval);
+  ASSIGN_OR_RETURN(TurnName turn, ParseTurnName(approval.turn(), "approval.turn"));
+  out.turn = std::move(turn.turn);
+  out.requester = approval.requester_path();
+  out.subject = approval.subject();
+  out.title = approval.title();
+  out.description = approval.description();
+  for (const v1::Approval::Call& call : approval.calls()) {
+    out.calls.push_back({call.id(), call.tool(), call.arguments()});
+  }
+  out.allowed_decisions.assign(approval.allowed_decisions().begin(),
+                               approval.allowed_decisions().end());
+  out.requested_ms = TimeMs(approval.request_time());
+  if (approval.has_expire_time()) out.expires_ms = TimeMs(approval.expire_time());
+  switch (approval.state()) {
+    case v1::Approval::PENDING: out.state = ApprovalState::kPending; break;
+    case v1::Approval::GRANTED: out.state = ApprovalState::kGranted; break;
+    case v1::Approval::EXPIRED: out.state = ApprovalState::kExpired; break;
+    case v1::Approval::CANCELLED: out.state = ApprovalState::kCancelled; break;
+    default: out.state = ApprovalState::kDenied; break;  // of a newer server: no grant
+  }
+  ASSIGN_OR_RETURN(out.scope, FromWireScope(approval.scope()));
+  out.granted_calls.assign(approval.granted_calls().begin(), approval.granted_calls().end());
+  out.resolved_by = approval.resolved_by();
+  out.reason = approval.reason();
+  if (approval.has_resolve_time()) out.resolved_ms = TimeMs(approval.resolve_time());
+  return out;
+}
+
+void ToWire(const std::vector<ApprovalView>& views, v1::ListApprovalsResponse* out) {
+  for (const ApprovalView& view : views) ToWire(view, out->add_approvals());
+}
+
+Result<std::vector<ApprovalView>> FromWire(const v1::ListApprovalsResponse& response) {
+  std::vector<ApprovalView> out;
+  for (const v1::Approval& approval : response.approvals()) {
+    ASSIGN_OR_RETURN(ApprovalView view, FromWire(approval));
+    out.push_back(std::move(view));
+  }
+  return out;
+}
+
+void ToWire(const ListApprovalsRequest& request, v1::ListApprovalsRequest* out) {
+  out->set_parent(request.session.empty() ? "sessions/-" : SessionName(request.session));
+  out->set_resolved(request.resolved);
+}
+
+Result<ListApprovalsRequest> FromWire(const v1::ListApprovalsRequest& request) {
+  ListApprovalsRequest out;
+  if (request.parent() != "sessions/-") {
+    ASSIGN_OR_RETURN(out.session, ParseSessionName(request.parent(), "parent"));
+  }
+  out.resolved = request.resolved();
+  return out;
+}
+
+void ToWire(const ResolveApprovalRequest& request, v1::ResolveApprovalRequest* out) {
+  out->set_name(ApprovalNameOf(request.session, request.approval));
+  if (request.grant) {
+    out->mutable_grant()->set_scope(ToWireScope(request.scope));
+    for (const std::string& id : request.calls) {
+      out->mutable_grant()->add_calls(ReplaceInvalidUtf8(id));
+    }
+  } else {
+    out->mutable_deny();
+  }
+  out->set_reason(ReplaceInvalidUtf8(request.reason));
+  out->set_resolved_by(ReplaceInvalidUtf8(request.resolved_by));
+  out->set_request_id(ReplaceInvalidUtf8(request.request_id));
+}
+
+Result<ResolveApprovalRequest> FromWire(const v1::ResolveApprovalRequest& request) {
+  ResolveApprovalRequest out;
+  ASSIGN_OR_RETURN(ApprovalName name, ParseApprovalName(request.name(), "name"));
+  out.session = std::move(name.session);
+  out.approval = std::move(name.approval);
+  switch (request.decision_case()) {
+    case v1::ResolveApprovalRequest::kGrant: {
+      out.grant = true;
+      ASSIGN_OR_RETURN(out.scope, FromWireScope(request.grant().scope()));
+      out.calls.assign(request.grant().calls().begin(), request.grant().calls().end());
+      break;
+    }
+    case v1::ResolveApprovalRequest::kDeny: break;
+    default: return BadField("decision", "grant or deny", "nothing");
+  }
+  out.reason = request.reason();
+  out.resolved_by = request.resolved_by();
+  out.request_id = request.request_id();
+  return out;
+}
+
+}  // namespace baleen::wire

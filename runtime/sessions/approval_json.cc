@@ -1,0 +1,160 @@
+#include "runtime/sessions/approval_json.h"
+
+#include <array>
+#include <nlohmann/json.hpp>
+
+#include "runtime/sessions/json_members.h"
+#include "tools_sdk/json_text.h"
+
+namespace baleen {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr std::array kStates = {ApprovalState::kPending, ApprovalState::kGranted,
+                                ApprovalState::kDenied, ApprovalState::kExpired,
+                                ApprovalState::kCancelled};
+constexpr std::array kScopes = {GrantScope::kOnce, GrantScope::kTurn, GrantScope::kSession,
+                                GrantScope::kWorkspace};
+
+/// A state of a newer version is no grant.
+ApprovalState StateFromName(const std::string& name) {
+  for (const ApprovalState state : kStates) {
+    if (name == ApprovalStateName(state)) return state;
+  }
+  return ApprovalState::kDenied;
+}
+
+/// A scope of a newer version covers no more than it must.
+GrantScope ScopeFromName(const std::string& name) {
+  for (const GrantScope scope : kScopes) {
+    if (name == GrantScopeName(scope)) return scope;
+  }
+  return GrantScope::kOnce;
+}
+
+}  // namespace
+
+const char* ApprovalStateName(ApprovalState state) {
+  switch (state) {
+    case ApprovalState::kPending: return "PENDING";
+    case ApprovalState::kGranted: return "GRANTED";
+    case ApprovalState::kDenied: return "DENIED";
+    case ApprovalState::kExpired: return "EXPIRED";
+    case ApprovalState::kCancelled: return "CANCELLED";
+  }
+  return "DENIED";
+}
+
+const char* GrantScopeName(GrantScope scope) {
+  switch (scope) {
+    case GrantScope::kOnce: return "ONCE";
+    case GrantScope::kTurn: return "TURN";
+    case GrantScope::kSession: return "SESSION";
+    case GrantScope::kWorkspace: return "WORKSPACE";
+  }
+  return "ONCE";
+}
+
+std::string ToolDispatchToJson(const ToolDispatch& dispatch) {
+  return JsonText(
+      Json{{"turn", dispatch.turn}, {"step", dispatch.step}, {"calls", dispatch.calls}});
+}
+
+Result<ToolDispatch> ToolDispatchFromJson(std::string_view json) {
+  ToolDispatch dispatch;
+  JsonMembers members(json, "tool_dispatched");
+  members.Get("turn", &dispatch.turn);
+  members.Get("step", &dispatch.step);
+  members.Get("calls", &dispatch.calls);
+  RETURN_IF_ERROR(members.status());
+  return dispatch;
+}
+
+std::string ApprovalToJson(const ApprovalView& approval) {
+  Json calls = Json::array();
+  for (const ToolCall& call : approval.calls) {
+    calls.push_back({{"id", call.id}, {"name", call.name}, {"arguments", call.arguments}});
+  }
+  return JsonText(Json{{"turn", approval.turn},
+                       {"approval", approval.approval},
+                       {"requester", approval.requester},
+                       {"subject", approval.subject},
+                       {"title", approval.title},
+                       {"description", approval.description},
+                       {"calls", calls},
+                       {"allowed_decisions", approval.allowed_decisions},
+                       {"requested_ms", approval.requested_ms},
+                       {"expires_ms", approval.expires_ms}});
+}
+
+Result<ApprovalView> ApprovalFromJson(std::string_view session, std::string_view json) {
+  ApprovalView approval;
+  approval.session = std::string(session);
+  JsonMembers members(json, "approval_requested");
+  members.Get("turn", &approval.turn);
+  members.Get("approval", &approval.approval);
+  members.Get("requester", &approval.requester);
+  members.Get("subject", &approval.subject);
+  members.Get("title", &approval.title);
+  members.Get("description", &approval.description);
+  members.Get("allowed_decisions", &approval.allowed_decisions);
+  members.Get("requested_ms", &approval.requested_ms);
+  members.Get("expires_ms", &approval.expires_ms);
+  if (const Json* calls = members.Array("calls")) {
+    for (const Json& entry : *calls) {
+      JsonMembers fields(entry, "approval_requested.calls[]");
+      ToolCall call;
+      fields.Get("id", &call.id);
+      fields.Get("name", &call.name);
+      fields.Get("arguments", &call.arguments);
+      RETURN_IF_ERROR(fields.status());
+      approval.calls.push_back(std::move(call));
+    }
+  }
+  RETURN_IF_ERROR(members.status());
+  return approval;
+}
+
+std::string ApprovalEndToJson(const ApprovalEnd& end) {
+  return JsonText(Json{{"turn", end.turn},
+                       {"approval", end.approval},
+                       {"state", ApprovalStateName(end.state)},
+                       {"scope", GrantScopeName(end.scope)},
+                       {"calls", end.calls},
+                       {"tools", end.tools},
+                       {"resolved_by", end.resolved_by},
+                       {"reason", end.reason}});
+}
+
+Result<ApprovalEnd> ApprovalEndFromJson(std::string_view json) {
+  ApprovalEnd end;
+  std::string state;
+  std::string scope;
+  JsonMembers members(json, "approval_resolved");
+  members.Get("turn", &end.turn);
+  members.Get("approval", &end.approval);
+  members.Get("state", &state);
+  members.Get("scope", &scope);
+  members.Get("calls", &end.calls);
+  members.Get("tools", &end.tools);
+  members.Get("resolved_by", &end.resolved_by);
+  members.Get("reason", &end.reason);
+  RETURN_IF_ERROR(members.status());
+  end.state = StateFromName(state);
+  end.scope = ScopeFromName(scope);
+  return end;
+}
+
+void ApplyEnd(const ApprovalEnd& end, int64_t time_ms, ApprovalView* approval) {
+  approval->state = end.state;
+  approval->scope = end.scope;
+  approval->granted_calls = end.calls;
+  approval->resolved_by = end.resolved_by;
+  approval->reason = end.reason;
+  approval->resolved_ms = time_ms;
+}
+
+std::string CancelRequestToJson(std::string_view turn) { return JsonText(Json{{"turn", turn}}); }
+
+}  // namespace baleen

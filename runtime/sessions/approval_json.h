@@ -1,0 +1,47 @@
+// The JSON of tool dispatches, approvals and cancellations in the journal.
+//
+// On-disk shapes, version 1, as journal_json.h.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "runtime/approval.h"
+#include "tools_sdk/status.h"
+
+namespace baleen {
+
+/// Calls of a step whose bodies may run from now on; synced before any of them does.
+struct ToolDispatch {
+  std::string turn;
+  int64_t step = 0;
+  std::vector<std::string> calls;  ///< Ids.
+};
+std::string ToolDispatchToJson(const ToolDispatch& dispatch);
+Result<ToolDispatch> ToolDispatchFromJson(std::string_view json);
+
+std::string ApprovalToJson(const ApprovalView& approval);
+Result<ApprovalView> ApprovalFromJson(std::string_view session, std::string_view json);
+
+/// How an approval ended.
+struct ApprovalEnd {
+  std::string turn;
+  std::string approval;
+  ApprovalState state = ApprovalState::kDenied;
+  GrantScope scope = GrantScope::kOnce;
+  std::vector<std::string> calls;  ///< Ids of those granted.
+  std::vector<std::string> tools;  ///< Their names, for later calls within the scope.
+  std::string resolved_by;
+  std::string reason;
+};
+std::string ApprovalEndToJson(const ApprovalEnd& end);
+Result<ApprovalEnd> ApprovalEndFromJson(std::string_view json);
+/// What a view says once its end is known.
+void ApplyEnd(const ApprovalEnd& end, int64_t time_ms, ApprovalView* approval);
+
+/// {"turn"}: somebody wished that the turn should end.
+std::string CancelRequestToJson(std::string_view turn);
+
+}  // namespace baleen

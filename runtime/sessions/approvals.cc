@@ -1,0 +1,332 @@
+// Approvals: asked, journalled, and answered by a host, by time, or by the end of their turn.
+#include <algorithm>
+#include <map>
+#include <utility>
+
+#include "runtime/sessions/call_results.h"
+#include "runtime/sessions/control_loop.h"
+#include "tools_sdk/utf8.h"
+
+namespace baleen {
+namespace {
+
+constexpr char kMethod[] = "ResolveApproval";
+constexpr int64_t kPage = 256;
+constexpr size_t kReasonBytesMax = 4096;
+
+std::string TitleOf(const std::vector<ToolCall>& calls) {
+  if (calls.size() == 1) return "Run " + calls[0].name;
+  std::string title = "Run " + std::to_string(calls.size()) + " calls:";
+  for (const ToolCall& call : calls) title += " " + call.name;
+  return std::string(Utf8Prefix(title, 200));
+}
+
+Status Unknown(const std::string& session, const std::string& approval) {
+  return NotFoundError("session '" + session + "' has no approval '" + approval.substr(0, 80) +
+                           "'; `baleen approvals list` shows those that wait",
+                       "ITEM_UNKNOWN");
+}
+
+Status CheckResolve(const ResolveApprovalRequest& request, const ApprovalView& approval) {
+  for (const std::string* text : {&request.reason, &request.resolved_by}) {
+    if (text->size() > kReasonBytesMax || Utf8ValidPrefix(*text) != text->size()) {
+      return InvalidArgumentError("reason, resolved_by: expected valid UTF-8 of at most " +
+                                      std::to_string(kReasonBytesMax) + " bytes",
+                                  "BAD_FIELD");
+    }
+  }
+  for (const std::string& id : request.calls) {
+    const bool asked = std::any_of(approval.calls.begin(), approval.calls.end(),
+                                   [&](const ToolCall& call) { return call.id == id; });
+    if (!asked) {
+      return InvalidArgumentError(
+          "approval '" + approval.approval + "' isn't about call '" + id.substr(0, 80) + "'",
+          "BAD_FIELD");
+    }
+  }
+  if (!request.grant && !request.calls.empty()) {
+    return InvalidArgumentError("a denial is of all calls: expected no list of calls", "BAD_FIELD");
+  }
+  std::string wanted = request.grant ? "grant:" : "deny";
+  if (request.grant) {
+    for (const char c : std::string(GrantScopeName(request.scope))) {
+      wanted += static_cast<char>(c - 'A' + 'a');
+    }
+  }
+  const auto& allowed = approval.allowed_decisions;
+  if (std::find(allowed.begin(), allowed.end(), wanted) == allowed.end()) {
+    return InvalidArgumentError("approval '" + approval.approval + "' doesn't take '" + wanted +
+                                    "'; its allowed_decisions name those that it takes",
+                                "BAD_FIELD");
+  }
+  return OkStatus();
+}
+
+bool Has(const std::vector<std::string>& texts, const std::string& text) {
+  return std::find(texts.begin(), texts.end(), text) != texts.end();
+}
+
+}  // namespace
+
+bool ControlLoop::IsGranted(const SessionRun& session, const std::string& tool) const {
+  if (session.turn->grants.contains(tool) || session.grants.contains(tool)) return true;
+  if (session.settings.workspace.empty()) return false;
+  const auto found = workspace_grants_.find(session.settings.workspace);
+  if (found == workspace_grants_.end()) return false;
+  return std::any_of(found->second.begin(), found->second.end(),
+                     [&](const auto& entry) { return entry.second.contains(tool); });
+}
+
+Status ControlLoop::ReadGrants(SessionRun& session) {
+  session.grants.clear();
+  const std::string workspace = session.settings.workspace;
+  if (!workspace.empty()) workspace_grants_[workspace].erase(session.record.id);
+  int64_t after = 0;
+  while (true) {
+    ASSIGN_OR_RETURN(const auto page,
+                     parts_.journal_reader->ReadEventsOfKind(
+                         session.record.id, event_kind::kApprovalResolved, after, kPage));
+    if (page.empty()) return OkStatus();
+    for (const EventRecord& event : page) {
+      after = event.seq;
+      ASSIGN_OR_RETURN(const ApprovalEnd end, ApprovalEndFromJson(event.payload));
+      if (end.state != ApprovalState::kGranted) continue;
+      AddGrant(session, end);
+    }
+  }
+}
+
+void ControlLoop::AddGrant(SessionRun& session, const ApprovalEnd& end) {
+  if (end.scope == GrantScope::kSession) session.grants.insert(end.tools.begin(), end.tools.end());
+  if (end.scope == GrantScope::kWorkspace && !session.settings.workspace.empty()) {
+    workspace_grants_[session.settings.workspace][session.record.id].insert(end.tools.begin(),
+                                                                            end.tools.end());
+  }
+}
+
+void ControlLoop::DropGrants(const SessionRun& session) {
+  const auto found = workspace_grants_.find(session.settings.workspace);
+  if (found != workspace_grants_.end()) found->second.erase(session.record.id);
+}
+
+void ControlLoop::RequestApproval(SessionRun& session, const std::vector<size_t>& calls,
+                                  const std::vector<std::string>& reasons, JournalBatch& batch) {
+  TurnRun& turn = *session.turn;
+  ApprovalView approval;
+  approval.session = session.record.id;
+  approval.turn = turn.view.turn;
+  approval.approval = turn.view.turn + "-a" + std::to_string(turn.approvals.size() + 1);
+  approval.requester = approval.session + "/" + approval.turn;
+  approval.subject = "tool_calls";
+  for (const size_t index : calls) approval.calls.push_back(turn.tools->calls[index]);
+  approval.title = TitleOf(approval.calls);
+  for (const std::string& reason : reasons) {
+    if (!reason.empty())
+      approval.description += (approval.description.empty() ? "" : "; ") + reason;
+  }
+  approval.allowed_decisions = {"grant:once", "grant:turn", "grant:session"};
+  if (!session.settings.workspace.empty()) approval.allowed_decisions.push_back("grant:workspace");
+  approval.allowed_decisions.push_back("deny");
+  approval.requested_ms = parts_.clock->WallMs();
+  const int64_t limit_ms = session.settings.policy.approval_ms_max;
+  if (limit_ms > 0) approval.expires_ms = approval.requested_ms + limit_ms;
+  batch.events.push_back(
+      NewEvent(session, event_kind::kApprovalRequested, ApprovalToJson(approval)));
+  turn.approvals.push_back(approval);
+  ArmExpiry(session, approval);
+}
+
+void ControlLoop::ArmExpiry(SessionRun& session, const ApprovalView& approval) {
+  if (approval.expires_ms == 0 || approval.state != ApprovalState::kPending) return;
+  const int64_t delay_ms = std::max<int64_t>(0, approval.expires_ms - parts_.clock->WallMs());
+  After(delay_ms,
+        [this, id = session.record.id, epoch = session.turn->epoch, name = approval.approval] {
+          SessionRun* run = FindTurn(id, epoch);
+          if (run == nullptr || run->turn->view.state != TurnState::kRunning) return;
+          ApprovalView* late = FindPending(*run, name);
+          if (late == nullptr) return;
+          if (late->expires_ms > parts_.clock->WallMs())
+            return ArmExpiry(*run, *late);  // it jumped back
+          ApprovalEnd end;
+          end.state = ApprovalState::kExpired;
+          end.resolved_by = "expiry";
+          end.reason = "nobody answered in time";
+          EndApproval(*run, *late, std::move(end), {}, [](const Result<ApprovalView>&) {});
+        });
+}
+
+ApprovalView* ControlLoop::FindPending(SessionRun& session, const std::string& approval) {
+  if (session.turn == nullptr) return nullptr;
+  for (ApprovalView& entry : session.turn->approvals) {
+    if (entry.approval == approval && entry.state == ApprovalState::kPending) return &entry;
+  }
+  return nullptr;
+}
+
+void ControlLoop::ResolveApproval(const ResolveApprovalRequest& request,
+                                  const Answer<ApprovalView>& answer) {
+  if (EarlierAnswer(request.request_id, kMethod).ok()) {
+    return GetApproval(request.session, request.approval, answer);
+  }
+  auto loaded = Load(request.session);
+  if (!loaded.ok()) return answer(loaded.status());
+  SessionRun& session = **loaded;
+  ApprovalView* approval = FindPending(session, request.approval);
+  if (approval == nullptr || session.turn->view.state != TurnState::kRunning) {
+    return GetApproval(request.session, request.approval, [&](const Result<ApprovalView>& ended) {
+      if (!ended.ok()) return answer(ended.status());
+      answer(FailedPreconditionError("approval '" + request.approval + "' doesn't wait any more: " +
+                                         ApprovalStateName(ended->state) + " by " +
+                                         ended->resolved_by,
+                                     "NOT_AWAITING"));
+    });
+  }
+  if (Status status = CheckResolve(request, *approval); !status.ok()) return answer(status);
+  ApprovalEnd end;
+  end.state = request.grant ? ApprovalState::kGranted : ApprovalState::kDenied;
+  end.scope = request.grant ? request.scope : GrantScope::kOnce;
+  if (request.grant) {
+    for (const ToolCall& call : approval->calls) {
+      if (!request.calls.empty() && !Has(request.calls, call.id)) continue;
+      end.calls.push_back(call.id);
+      if (!Has(end.tools, call.name)) end.tools.push_back(call.name);
+    }
+  }
+  end.resolved_by = request.resolved_by.empty() ? "host" : request.resolved_by;
+  end.reason = request.reason;
+  JournalBatch batch;
+  if (!request.request_id.empty()) {
+    batch.answers.push_back(
+        {request.request_id, kMethod, AnswerJson(request.approval), parts_.clock->WallMs()});
+  }
+  EndApproval(session, *approval, std::move(end), std::move(batch), answer);
+}
+
+void ControlLoop::EndApproval(SessionRun& session, ApprovalView& approval, ApprovalEnd end,
+                              JournalBatch batch, const Answer<ApprovalView>& answer) {
+  end.turn = approval.turn;
+  end.approval = approval.approval;
+  ApplyEnd(end, parts_.clock->WallMs(), &approval);
+  batch.events.push_back(NewEvent(session, event_kind::kApprovalResolved, ApprovalEndToJson(end)));
+  if (end.state == ApprovalState::kGranted && end.scope == GrantScope::kTurn) {
+    session.turn->grants.insert(end.tools.begin(), end.tools.end());
+  }
+  CallOrders orders;
+  ToolRunState& tools = *session.turn->tools;
+  for (size_t i = 0; i < tools.calls.size(); ++i) {
+    ToolRunState::Call& state = tools.state[i];
+    if (!state.awaiting) continue;
+    state.awaiting = false;
+    if (Has(end.calls, tools.calls[i].id)) {
+      state.dispatched = true;
+      orders.run.push_back(i);
+      orders.fresh.push_back(tools.calls[i].id);
+    } else {
+      orders.refuse.emplace_back(i, DeniedCall(ApprovalRefusal(approval)));
+    }
+  }
+  PerformOrders(session, std::move(batch), std::move(orders),
+                [this, id = session.record.id, end, view = approval, answer](const Status& status) {
+                  if (!status.ok()) return answer(status);
+                  const auto found = sessions_.find(id);
+                  if (found != sessions_.end() && end.state == ApprovalState::kGranted) {
+                    AddGrant(*found->second, end);
+                  }
+                  answer(view);
+                });
+}
+
+void ControlLoop::CancelApprovals(SessionRun& session, JournalBatch& batch) {
+  for (ApprovalView& approval : session.turn->approvals) {
+    if (approval.state != ApprovalState::kPending) continue;
+    ApprovalEnd end;
+    end.turn = approval.turn;
+    end.approval = approval.approval;
+    end.state = ApprovalState::kCancelled;
+    end.resolved_by = "cancel";
+    end.reason = "the turn ended";
+    ApplyEnd(end, parts_.clock->WallMs(), &approval);
+    batch.events.push_back(
+        NewEvent(session, event_kind::kApprovalResolved, ApprovalEndToJson(end)));
+  }
+}
+
+Result<std::vector<ApprovalView>> ControlLoop::ReadApprovals(const SessionRun& session) {
+  const std::string& id = session.record.id;
+  std::map<std::string, std::pair<ApprovalEnd, int64_t>> ends;
+  std::vector<ApprovalView> approvals;
+  for (const char* kind : {event_kind::kApprovalResolved, event_kind::kApprovalRequested}) {
+    int64_t after = 0;
+    while (true) {
+      ASSIGN_OR_RETURN(const auto page,
+                       parts_.journal_reader->ReadEventsOfKind(id, kind, after, kPage));
+      if (page.empty()) break;
+      for (const EventRecord& event : page) {
+        after = event.seq;
+        if (event.kind == event_kind::kApprovalResolved) {
+          ASSIGN_OR_RETURN(ApprovalEnd end, ApprovalEndFromJson(event.payload));
+          const std::string name = end.approval;
+          ends[name] = {std::move(end), event.time_ms};
+        } else {
+          ASSIGN_OR_RETURN(ApprovalView approval, ApprovalFromJson(id, event.payload));
+          approvals.push_back(std::move(approval));
+        }
+      }
+    }
+  }
+  for (ApprovalView& approval : approvals) {
+    if (const auto found = ends.find(approval.approval); found != ends.end()) {
+      ApplyEnd(found->second.first, found->second.second, &approval);
+    } else if (session.turn == nullptr || session.turn->view.turn != approval.turn) {
+      // The history was cut inside its turn, which has ended with it.
+      approval.state = ApprovalState::kCancelled;
+      approval.resolved_by = "cancel";
+    }
+  }
+  return approvals;
+}
+
+void ControlLoop::GetApproval(const std::string& session, const std::string& approval,
+                              const Answer<ApprovalView>& answer) {
+  auto loaded = Load(session);
+  if (!loaded.ok()) return answer(loaded.status());
+  if (const TurnRun* turn = (*loaded)->turn.get()) {
+    // What is on its way to the journal counts.
+    for (const ApprovalView& entry : turn->approvals) {
+      if (entry.approval == approval) return answer(entry);
+    }
+  }
+  auto all = ReadApprovals(**loaded);
+  if (!all.ok()) return answer(all.status());
+  for (ApprovalView& entry : *all) {
+    if (entry.approval == approval) return answer(std::move(entry));
+  }
+  answer(Unknown(session, approval));
+}
+
+void ControlLoop::ListApprovals(const ListApprovalsRequest& request,
+                                const Answer<std::vector<ApprovalView>>& answer) {
+  std::vector<ApprovalView> views;
+  const auto add_pending = [&views](const SessionRun& session) {
+    if (session.turn == nullptr) return;
+    for (const ApprovalView& approval : session.turn->approvals) {
+      if (approval.state == ApprovalState::kPending) views.push_back(approval);
+    }
+  };
+  if (request.session.empty()) {
+    if (request.resolved) {
+      return answer(InvalidArgumentError(
+          "resolved approvals are listed of one session: expected its id", "BAD_FIELD"));
+    }
+    // A session that waits is running, and those are all loaded.
+    for (const auto& [id, session] : sessions_) add_pending(*session);
+    return answer(std::move(views));
+  }
+  auto loaded = Load(request.session);
+  if (!loaded.ok()) return answer(loaded.status());
+  if (request.resolved) return answer(ReadApprovals(**loaded));
+  add_pending(**loaded);
+  answer(std::move(views));
+}
+
+}  // namespace baleen

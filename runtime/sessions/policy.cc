@@ -1,0 +1,88 @@
+#include "runtime/sessions/policy.h"
+
+#include <algorithm>
+
+#include "runtime/sessions/journal_json.h"
+
+namespace baleen {
+namespace {
+
+constexpr size_t kPolicyRulesMax = 256;
+constexpr size_t kPatternBytesMax = 256;
+
+PolicyDecision DecisionOf(const std::string& name) {
+  if (name == "allow") return PolicyDecision::kAllow;
+  if (name == "deny") return PolicyDecision::kDeny;
+  return PolicyDecision::kAsk;
+}
+
+}  // namespace
+
+bool MatchesGlob(std::string_view pattern, std::string_view text) {
+  size_t p = 0;
+  size_t t = 0;
+  size_t star = std::string_view::npos;
+  size_t retry = 0;
+  while (t < text.size()) {
+    if (p < pattern.size() && pattern[p] == '*') {
+      star = p++;
+      retry = t;
+    } else if (p < pattern.size() && pattern[p] == text[t]) {
+      ++p;
+      ++t;
+    } else if (star != std::string_view::npos) {
+      p = star + 1;
+      t = ++retry;
+    } else {
+      return false;
+    }
+  }
+  return pattern.find_first_not_of('*', p) == std::string_view::npos;
+}
+
+PolicyVerdict JudgeCall(const PolicySettings& policy, const ToolSpec& tool, ToolOrigin origin) {
+  PolicyVerdict verdict;
+  bool matched = false;
+  for (const PolicyRule& rule : policy.rules) {
+    if (!rule.effect.empty() && rule.effect != EffectClassName(tool.effect)) continue;
+    if (!MatchesGlob(rule.tool, tool.name)) continue;
+    const PolicyDecision decision = DecisionOf(rule.decision);
+    if (!matched || decision > verdict.decision) verdict = {decision, rule.why};
+    matched = true;
+  }
+  if (matched || tool.effect == EffectClass::kPure || origin == ToolOrigin::kHost) return verdict;
+  return {PolicyDecision::kAsk, "the tool changes something, and no rule of the policy names it"};
+}
+
+Status CheckPolicy(const PolicySettings& policy) {
+  const auto bad = [](const std::string& what) {
+    return InvalidArgumentError("policy: " + what, "BAD_FIELD");
+  };
+  if (policy.approval_ms_max < 0) {
+    return bad("approval_ms_max is " + std::to_string(policy.approval_ms_max) +
+               ": expected 0 (an approval waits for ever) or more");
+  }
+  if (policy.rules.size() > kPolicyRulesMax) {
+    return bad(std::to_string(policy.rules.size()) + " rules: expected at most " +
+               std::to_string(kPolicyRulesMax));
+  }
+  for (const PolicyRule& rule : policy.rules) {
+    const std::string which = "rule for '" + rule.tool.substr(0, 80) + "': ";
+    if (rule.tool.empty() || rule.tool.size() > kPatternBytesMax) {
+      return bad(which + "expected a tool's name, or a pattern with '*', of at most " +
+                 std::to_string(kPatternBytesMax) + " bytes");
+    }
+    if (rule.decision != "allow" && rule.decision != "ask" && rule.decision != "deny") {
+      return bad(which + "decision is '" + rule.decision.substr(0, 80) +
+                 "': expected allow, ask or deny");
+    }
+    if (!rule.effect.empty() && rule.effect != "PURE" && rule.effect != "IDEMPOTENT" &&
+        rule.effect != "EFFECT") {
+      return bad(which + "effect is '" + rule.effect.substr(0, 80) +
+                 "': expected PURE, IDEMPOTENT, EFFECT, or nothing for any");
+    }
+  }
+  return OkStatus();
+}
+
+}  // namespace baleen

@@ -1,0 +1,94 @@
+// Waits: what a turn waits for, told at once when somebody has to act, and every few seconds
+// anyhow. A quiet stream of a running turn is a dead one.
+#include <string>
+#include <utility>
+
+#include "runtime/sessions/control_loop.h"
+
+namespace baleen {
+namespace {
+
+/// Promised: at most 5 s apart.
+constexpr int64_t kHeartbeatMs = 4000;
+
+TurnWait GenerationWait(const GenerationState& generation) {
+  if (generation.job == 0) return {"PROMPT", "", 0};
+  if (!generation.disk_wait.empty()) return {"DISK", generation.disk_wait, 0};
+  if (!generation.synced) {
+    return {"PREFILL",
+            std::to_string(generation.prefill_done) + "/" +
+                std::to_string(generation.prefill_total) + " tokens",
+            0};
+  }
+  return {"MODEL", "", 0};
+}
+
+TurnWait CallsWait(const ToolRunState& tools) {
+  TurnWait wait;
+  size_t open = 0;
+  for (size_t i = 0; i < tools.calls.size(); ++i) {
+    if (tools.state[i].result.has_value() || !tools.state[i].started) continue;
+    const auto at_host = tools.at_host.find(i);
+    const bool away = at_host != tools.at_host.end() && !at_host->second.handed;
+    // A call that nobody works on is the one to tell of.
+    if (open == 0 || (away && wait.what == "TOOL")) {
+      wait = {away ? "TOOL_HOST" : "TOOL", tools.calls[i].name, 0};
+    }
+    ++open;
+  }
+  if (open == 0) return {"JOURNAL", "", 0};
+  if (open > 1) wait.detail += " and " + std::to_string(open - 1) + " more";
+  return wait;
+}
+
+}  // namespace
+
+TurnWait ControlLoop::WaitOf(const SessionRun& session) const {
+  const TurnRun& turn = *session.turn;
+  for (const ApprovalView& approval : turn.approvals) {
+    if (approval.state == ApprovalState::kPending) {
+      return {"APPROVAL", approval.approval + ": " + approval.title, approval.requested_ms};
+    }
+  }
+  if (turn.tools != nullptr) return CallsWait(*turn.tools);
+  if (turn.generation != nullptr) return GenerationWait(*turn.generation);
+  return {"JOURNAL", "", 0};
+}
+
+void ControlLoop::NoteWait(SessionRun& session) {
+  if (session.turn == nullptr || session.turn->view.state != TurnState::kRunning) return;
+  TurnWait now = WaitOf(session);
+  TurnWait& known = session.turn->wait;
+  const bool same = now.what == known.what && (now.what == "PREFILL" || now.detail == known.detail);
+  if (now.since_ms == 0) now.since_ms = same ? known.since_ms : parts_.clock->WallMs();
+  known = std::move(now);
+  // Of what passes by itself in milliseconds only the heartbeat tells.
+  const bool told = known.what != "JOURNAL" && known.what != "PROMPT" && known.what != "MODEL" &&
+                    known.what != "PREFILL";
+  if (same || !told) return;
+  PublishLive(session, event_kind::kWaiting, WaitingToJson(known.what, known.detail));
+}
+
+void ControlLoop::Heartbeat(SessionRun& session) {
+  After(kHeartbeatMs, [this, id = session.record.id, epoch = session.turn->epoch] {
+    SessionRun* run = FindTurn(id, epoch);
+    if (run == nullptr) return;
+    NoteWait(*run);
+    const TurnWait& wait = run->turn->wait;
+    PublishLive(*run, event_kind::kHeartbeat,
+                HeartbeatToJson(wait.what, wait.detail, wait.since_ms));
+    Heartbeat(*run);
+  });
+}
+
+TurnView ControlLoop::ViewTurn(SessionRun& session) {
+  NoteWait(session);
+  TurnView view = session.turn->view;
+  if (view.state != TurnState::kRunning) return view;
+  view.waiting_on = session.turn->wait.what;
+  view.waiting_detail = session.turn->wait.detail;
+  view.waiting_since_ms = session.turn->wait.since_ms;
+  return view;
+}
+
+}  // namespace baleen

@@ -1,0 +1,164 @@
+// A process that dies by SIGKILL in calls_killed_test.cc: one session, one turn that asks for leave
+// to pay and then pays. Goes on with what an earlier process left.
+//
+//   call_worker DATA_DIR MODEL LEDGER PURE|IDEMPOTENT|EFFECT
+//
+// Prints a line for each durable event and for each step of the host's own, before or after it as
+// its name says.
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <condition_variable>
+#include <deque>
+#include <iostream>
+#include <mutex>
+#include <string>
+#include <thread>
+
+#include "runtime/runtime.h"
+
+namespace baleen {
+namespace {
+
+std::mutex output_mutex;
+
+void Say(const std::string& line) {
+  const std::lock_guard<std::mutex> lock(output_mutex);
+  const std::string whole = line + "\n";
+  if (write(STDOUT_FILENO, whole.data(), whole.size()) < 0) _exit(3);
+}
+
+/// Hands what happens on the runtime's threads to the main one.
+class Inbox final : public EventSubscriber, public ToolHostSink {
+ public:
+  bool OnEvent(const Event& event) override {
+    if (event.seq == 0) return true;
+    Say(event.kind);
+    if (event.kind == "approval_requested") Push("approve");
+    if (event.kind == "turn_finished") Push("end");
+    return true;
+  }
+  void OnEnd(const Status&) override {}
+  bool OnCall(const std::string&, const ToolCall& call, int64_t) override {
+    Push("call " + call.id);
+    return true;
+  }
+  void OnCancel(const std::string&, const std::string&) override {}
+
+  std::string Next() {
+    std::unique_lock<std::mutex> lock(mutex_);
+    changed_.wait(lock, [this] { return !lines_.empty(); });
+    std::string line = lines_.front();
+    lines_.pop_front();
+    return line;
+  }
+
+ private:
+  void Push(const std::string& line) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    lines_.push_back(line);
+    changed_.notify_all();
+  }
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<std::string> lines_;
+};
+
+/// The effect: a line that stays.
+void Pay(const std::string& ledger, const std::string& call) {
+  const int file = open(ledger.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
+  const std::string line = call + "\n";
+  if (file < 0 || write(file, line.data(), line.size()) < 0) _exit(4);
+  close(file);
+}
+
+CreateSessionRequest Session(const std::string& effect) {
+  CreateSessionRequest request;
+  request.session = "s";
+  request.settings.script = R"(
+return function(message)
+  local results = baleen.call_tools { { name = "pay", arguments = { euros = 5 } } }
+  baleen.generate { user = results[1].content, max_tokens = 4 }
+  return results[1].outcome
+end
+)";
+  ToolSpec spec;
+  spec.name = "pay";
+  spec.description = "Pays.";
+  spec.parameters = R"({"type":"object","properties":{"euros":{"type":"integer"}}})";
+  spec.effect = effect == "EFFECT" ? EffectClass::kEffect
+                : effect == "PURE" ? EffectClass::kPure
+                                   : EffectClass::kIdempotent;
+  spec.timeout_ms = 120'000;
+  request.settings.host_tools.push_back(spec);
+  request.settings.policy.rules = {{"pay", "", "ask", "it costs money"}};
+  return request;
+}
+
+Status Approve(Runtime& runtime) {
+  ASSIGN_OR_RETURN(const auto waiting, runtime.ListApprovals({"s", false}));
+  for (const ApprovalView& approval : waiting) {
+    Say("approving");
+    ResolveApprovalRequest request;
+    request.session = "s";
+    request.approval = approval.approval;
+    request.grant = true;
+    request.request_id = "leave-" + approval.approval;
+    RETURN_IF_ERROR(runtime.ResolveApproval(request).status());
+    Say("approved");
+  }
+  return OkStatus();
+}
+
+Status Work(const std::string& data_dir, const std::string& model, const std::string& ledger,
+            const std::string& effect) {
+  RuntimeOptions options;
+  options.data_dir = data_dir;
+  options.model_path = model;
+  options.threads = 1;
+  options.tool_threads = 1;
+  ASSIGN_OR_RETURN(const auto runtime, Runtime::Open(options));
+  Say("open");
+  CreateSessionRequest session = Session(effect);
+  session.request_id = "make-it";
+  RETURN_IF_ERROR(runtime->CreateSession(session).status());
+  Inbox inbox;
+  ASSIGN_OR_RETURN(const auto watching, runtime->Watch({"s", "", true}, &inbox));
+  ASSIGN_OR_RETURN(const auto host, runtime->ConnectToolHost("s", {"pay"}, &inbox));
+  StartTurnRequest turn;
+  turn.session = "s";
+  turn.input = {"pay"};
+  turn.request_id = "turn-it";
+  ASSIGN_OR_RETURN(const TurnView started, runtime->StartTurn(turn));
+  while (true) {
+    const std::string line = inbox.Next();
+    if (line == "end") break;
+    if (line == "approve") {
+      RETURN_IF_ERROR(Approve(*runtime));
+      continue;
+    }
+    Pay(ledger, line.substr(5));
+    Say("body");
+    ToolResult result;
+    result.call_id = line.substr(5);
+    result.content = "paid";
+    const Status taken = host->SubmitResult("s", result);
+    Say(taken.ok() ? "submitted" : "refused " + taken.ToString());
+  }
+  ASSIGN_OR_RETURN(const TurnView ended, runtime->GetTurn("s", started.turn));
+  ASSIGN_OR_RETURN(const SessionView view, runtime->GetSession("s"));
+  Say("result " + ended.text + " turns " + std::to_string(view.turns) +
+      (ended.error.ok() ? "" : " " + ended.error.ToString()));
+  return OkStatus();
+}
+
+}  // namespace
+}  // namespace baleen
+
+int main(int argc, char** argv) {
+  if (argc != 5) return 2;
+  const baleen::Status status = baleen::Work(argv[1], argv[2], argv[3], argv[4]);
+  if (status.ok()) return 0;
+  baleen::Say("error " + status.ToString());
+  return 1;
+}

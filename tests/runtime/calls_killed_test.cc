@@ -1,0 +1,115 @@
+// Kill -9 at each write of a tool call: proposed, allowed and dispatched, its body, its result, its
+// tokens. Whatever the moment: no effect twice, no call without a result, one turn, one approval.
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <map>
+#include <random>
+
+#include "tests/faults/seeds.h"
+#include "tests/runtime/fixture.h"
+#include "tests/testing/child.h"
+
+namespace baleen {
+namespace {
+
+/// The line after which the worker is killed, at once or up to `kLatenessUs` later: while it is on
+/// its way to the next write.
+constexpr std::array kPoints = {"turn_started",    "tool_calls", "approving",    "approved",
+                                "tool_dispatched", "body",       "tool_results", "generate"};
+constexpr int64_t kLatenessUs = 3000;
+
+std::vector<std::string> Lines(const std::string& path) {
+  std::vector<std::string> lines;
+  std::ifstream file(path);
+  for (std::string line; std::getline(file, line);) lines.push_back(line);
+  return lines;
+}
+
+void WaitMicroseconds(int64_t microseconds) {
+  const auto until = std::chrono::steady_clock::now() + std::chrono::microseconds(microseconds);
+  while (std::chrono::steady_clock::now() < until) {
+  }
+}
+
+/// Kills one worker at `point` and lets the next one end what it left.
+void KillAt(const std::string& point, const std::string& effect, std::mt19937_64& random,
+            std::map<std::string, int64_t>& outcomes) {
+  const MemoryDirectory temp;
+  const std::string ledger = temp.File("ledger");
+  const std::vector<std::string> command = {CALL_WORKER, temp.File("data"), TinyModel(), ledger,
+                                            effect};
+  const auto late_us = static_cast<int64_t>(random() % kLatenessUs) * (random() % 4 == 0 ? 0 : 1);
+  CAPTURE(point, effect, late_us);
+  bool answered = false;  // the host was told that its result is kept
+  {
+    Child worker(command);
+    REQUIRE(worker.started());
+    std::string line;
+    do {
+      line = worker.ReadLine();
+      REQUIRE(!line.empty());
+      REQUIRE(!line.starts_with("error"));
+    } while (line != point);
+    WaitMicroseconds(late_us);
+    worker.Kill();
+    for (const std::string& rest : worker.ReadAll()) answered = answered || rest == "submitted";
+  }
+  Child worker(command);
+  const std::vector<std::string> lines = worker.ReadAll();
+  REQUIRE(worker.Wait() == 0);
+  const auto count = [&](const std::string& line) {
+    return std::count(lines.begin(), lines.end(), line);
+  };
+  CAPTURE(lines);
+  // The second watcher sees the whole history.
+  REQUIRE(count("turn_started") == 1);
+  REQUIRE(count("tool_calls") == 1);
+  REQUIRE(count("approval_requested") == 1);
+  REQUIRE(count("approval_resolved") == 1);
+  REQUIRE(count("tool_dispatched") == 1);
+  REQUIRE(count("tool_results") == 1);
+  REQUIRE(count("generate") == 1);
+  REQUIRE(count("turn_finished") == 1);
+  const std::string result = *std::find_if(
+      lines.begin(), lines.end(), [](const auto& line) { return line.starts_with("result "); });
+  const auto paid = std::ssize(Lines(ledger));
+  CAPTURE(result, paid);
+  if (effect == "EFFECT") {
+    REQUIRE(paid <= 1);
+    REQUIRE((result == "result OK turns 1" || result == "result UNKNOWN turns 1"));
+    if (result == "result OK turns 1") REQUIRE(paid == 1);
+    if (answered) REQUIRE(result == "result OK turns 1");
+    // Nobody had dispatched it: then it runs, once.
+    if (point == "turn_started" && late_us == 0) REQUIRE(paid == 1);
+  } else {
+    REQUIRE(result == "result OK turns 1");
+    REQUIRE(paid >= 1);
+    // The far side sees that it is the same call.
+    for (const std::string& line : Lines(ledger)) REQUIRE(line == Lines(ledger)[0]);
+  }
+  outcomes[point + " " + effect + " " + result.substr(7, result.find(" turns") - 7) + " " +
+           std::to_string(paid)] += 1;
+}
+
+void KillEverywhere(int64_t times) {
+  const uint64_t seed = Seeds(1).front();
+  std::mt19937_64 random(seed);
+  std::map<std::string, int64_t> outcomes;
+  for (int64_t i = 0; i < times; ++i) {
+    for (const char* point : kPoints) {
+      KillAt(point, i % 4 == 3 ? "IDEMPOTENT" : "EFFECT", random, outcomes);
+    }
+  }
+  std::cout << "calls killed, seed " << seed << ":\n";
+  for (const auto& [what, number] : outcomes) std::cout << "  " << what << ": " << number << "\n";
+}
+
+}  // namespace
+
+TEST_CASE("ACallThatIsKilledAtAnyWriteHasOneResultAndAtMostOneEffect") { KillEverywhere(4); }
+TEST_CASE("ACallThatIsKilledAHundredTimesAtEachWrite", "[.long]") { KillEverywhere(100); }
+
+}  // namespace baleen
