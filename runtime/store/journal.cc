@@ -44,6 +44,16 @@ Status CheckPath(const JournalOptions& options, bool expected) {
                               "' is not a regular file; name a file, not a directory or device");
 }
 
+/// Answers that are too old are looked for this often.
+constexpr int64_t kAnswerSweepMs = 3'600'000;
+
+Status CheckRoom(const std::string& session, int64_t number, const char* of) {
+  if (number <= kRowNumberMax) return OkStatus();
+  return ResourceExhaustedError("session '" + session + "' has all the " + of + " it can have (" +
+                                    std::to_string(kRowNumberMax) + "); begin another",
+                                "QUOTA");
+}
+
 Status CheckEvent(const EventRecord& event) {
   if (event.kind.empty()) {
     return InvalidArgumentError("event " + std::to_string(event.seq) + " of session '" +
@@ -213,16 +223,18 @@ Status Journal::Commit(const JournalBatch& batch, Durability durability) {
   return impl_->Finish(impl_->Write(batch), durability);
 }
 
-Status Journal::Sync() {
-  RETURN_IF_ERROR(impl_->broken);
-  if (impl_->anchor == nullptr) return FailedPreconditionError("the journal is open read-only");
-  const Status status = impl_->database->SyncLog();
+Status Journal::Sync() { return impl_->Sync(); }
+
+Status Journal::Impl::Sync() {
+  RETURN_IF_ERROR(broken);
+  if (anchor == nullptr) return FailedPreconditionError("the journal is open read-only");
+  const Status status = database->SyncLog();
   if (status.ok()) {
-    impl_->anchor->Synced();
+    anchor->Synced();
     return status;
   }
-  impl_->anchor->SyncFailed();
-  impl_->broken = status.WithContext("an earlier sync failed; reopen the journal");
+  anchor->SyncFailed();
+  broken = status.WithContext("an earlier sync failed; reopen the journal");
   return status;
 }
 
@@ -241,11 +253,16 @@ Status Journal::Impl::Finish(Status written, Durability durability) {
     const auto salts = database->ReadLogSalts();
     // Without them the anchor stays behind, which is no fault of the commit.
     if (frames > 0 && salts.ok()) anchor->Committed(frames, *salts, durability);
+    // Rows that are as they were leave SQLite nothing to write, and then it doesn't sync either.
+    if (frames == 0 && durability == Durability::kSynced) return Sync();
     return written;
   }
   if (database->InTransaction()) {
     database->Exec("ROLLBACK").IgnoreError("the first error is reported");
   }
+  // Of the batch's own answers too, whose keys the next ones get.
+  answer_keys.clear();
+  answers_known = 0;
   if (written.reason() == "DISK_ERROR" && durability == Durability::kSynced) {
     // The batch lies complete in the log although its sync failed: recovery would take it for
     // committed. A write in its place makes the caller's error the truth. And since the kernel
@@ -306,14 +323,13 @@ Status Journal::Impl::AppendEvent(Touched& touched, const EventRecord& event) {
                             "; another writer may be active: reload the session, then retry",
                         "SEQ_MISMATCH");
   }
+  RETURN_IF_ERROR(CheckRoom(event.session, event.seq, "events"));
   EventRecord sealed = event;
   sealed.tokens = timeline->tokens;
   ASSIGN_OR_RETURN(Query insert,
-                   database->Prepare("INSERT INTO events(timeline, seq, time_ms, kind, version, "
-                                     "payload, tokens, checksum) "
-                                     "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"));
-  RETURN_IF_ERROR(insert.Bind(timeline->key)
-                      .Bind(event.seq)
+                   database->Prepare("INSERT INTO events(key, time_ms, kind, version, payload, "
+                                     "tokens, checksum) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)"));
+  RETURN_IF_ERROR(insert.Bind(RowKey(timeline->key, event.seq))
                       .Bind(event.time_ms)
                       .Bind(event.kind)
                       .Bind(static_cast<int64_t>(event.version))
@@ -335,35 +351,33 @@ Status Journal::Impl::AppendTokens(Touched& touched, const TokenRun& run) {
                             "; another writer may be active: reload the session, then retry",
                         "TOKENS_MISMATCH");
   }
-  size_t done = 0;
-  if (!run.ids.empty() && timeline->tokens != timeline->base_tokens &&
-      timeline->tokens % kTokenRowIds != 0) {
-    ASSIGN_OR_RETURN(done, FillLastTokenRow(*timeline, run));
-  }
-  while (done < run.ids.size()) {
-    const int64_t begin = run.begin + static_cast<int64_t>(done);
-    const auto room = static_cast<size_t>(kTokenRowIds - begin % kTokenRowIds);
-    const size_t count = std::min(run.ids.size() - done, room);
-    RETURN_IF_ERROR(WriteTokenRow(timeline->key, begin, std::span(run.ids).subspan(done, count),
-                                  Part(run.logits_hashes, done, count), 0));
+  const auto end = timeline->tokens + std::ssize(run.ids);
+  RETURN_IF_ERROR(CheckRoom(run.session, end, "tokens"));
+  ASSIGN_OR_RETURN(const bool grown, GrowLastTokenRow(*timeline, run));
+  for (size_t done = 0; !grown && done < run.ids.size();) {
+    const size_t count = std::min(run.ids.size() - done, static_cast<size_t>(kTokenRowIds));
+    RETURN_IF_ERROR(WriteTokenRow(timeline->key, run.begin + static_cast<int64_t>(done),
+                                  std::span(run.ids).subspan(done, count),
+                                  Part(run.logits_hashes, done, count)));
     done += count;
   }
-  timeline->tokens += static_cast<int64_t>(run.ids.size());
+  timeline->tokens = end;
   return OkStatus();
 }
 
-Result<size_t> Journal::Impl::FillLastTokenRow(const TimelineRow& timeline, const TokenRun& run) {
+Result<bool> Journal::Impl::GrowLastTokenRow(const TimelineRow& timeline, const TokenRun& run) {
+  if (timeline.tokens == timeline.base_tokens || std::ssize(run.ids) >= kTokenRowGrownIds) {
+    return false;
+  }
   TokenRow last;
-  int64_t row_key = 0;
   {
     ASSIGN_OR_RETURN(Query select,
-                     database->Prepare(BALEEN_SELECT_TOKENS "WHERE timeline = ?1 AND begin = ?2"));
-    select.Bind(timeline.key)
-        .Bind(std::max(timeline.base_tokens, timeline.tokens / kTokenRowIds * kTokenRowIds));
+                     database->Prepare(BALEEN_SELECT_TOKENS "WHERE key >= ?1 AND key < ?2 "
+                                                            "ORDER BY key DESC LIMIT 1"));
+    select.Bind(RowKey(timeline.key, 0)).Bind(RowKey(timeline.key, timeline.tokens));
     ASSIGN_OR_RETURN(const bool row, select.Step());
     if (row) {
       ASSIGN_OR_RETURN(last, TokensFromRow(select, run.session, timeline.key));
-      row_key = select.Int(4);
     }
   }
   const auto held = static_cast<int64_t>(last.ids.size());
@@ -372,41 +386,36 @@ Result<size_t> Journal::Impl::FillLastTokenRow(const TimelineRow& timeline, cons
                          std::to_string(last.begin + held) + ", expected " +
                          std::to_string(timeline.tokens) + "; run verify");
   }
-  const auto room = static_cast<size_t>(kTokenRowIds - timeline.tokens % kTokenRowIds);
-  const size_t count = std::min(run.ids.size(), room);
-  last.ids.insert(last.ids.end(), run.ids.begin(), run.ids.begin() + static_cast<int64_t>(count));
-  const auto added = Part(run.logits_hashes, 0, count);
-  if (!added.empty() || !last.hashes.empty()) {
+  if (held + std::ssize(run.ids) > kTokenRowGrownIds) return false;
+  last.ids.insert(last.ids.end(), run.ids.begin(), run.ids.end());
+  if (!run.logits_hashes.empty() || !last.hashes.empty()) {
     last.hashes.resize(static_cast<size_t>(held), 0);
-    last.hashes.insert(last.hashes.end(), added.begin(), added.end());
+    last.hashes.insert(last.hashes.end(), run.logits_hashes.begin(), run.logits_hashes.end());
     last.hashes.resize(last.ids.size(), 0);
   }
-  RETURN_IF_ERROR(WriteTokenRow(timeline.key, last.begin, last.ids, last.hashes, row_key));
-  return count;
+  RETURN_IF_ERROR(WriteTokenRow(timeline.key, last.begin, last.ids, last.hashes));
+  return true;
 }
 
 Status Journal::Impl::WriteTokenRow(int64_t timeline, int64_t begin, std::span<const int32_t> ids,
-                                    std::span<const uint64_t> hashes, int64_t row_key) {
+                                    std::span<const uint64_t> hashes) {
   const std::vector<std::byte> id_bytes = EncodeTokenIds(ids);
   const bool sampled =
       std::any_of(hashes.begin(), hashes.end(), [](uint64_t hash) { return hash != 0; });
   const std::vector<std::byte> hash_bytes =
       sampled ? EncodeLogitsHashes(hashes) : std::vector<std::byte>();
-  ASSIGN_OR_RETURN(
-      Query write,
-      database->Prepare(
-          row_key == 0 ? "INSERT INTO token_runs(timeline, begin, ids, logits_hashes, checksum) "
-                         "VALUES(?1, ?2, ?3, ?4, ?5)"
-                       : "UPDATE token_runs SET timeline = ?1, begin = ?2, ids = ?3, "
-                         "logits_hashes = ?4, checksum = ?5 WHERE key = ?6"));
-  write.Bind(timeline).Bind(begin).BindBlob(id_bytes);
+  ASSIGN_OR_RETURN(Query write,
+                   database->Prepare("INSERT INTO token_runs(key, checksum, ids, logits_hashes) "
+                                     "VALUES(?1, ?2, ?3, ?4) ON CONFLICT(key) DO UPDATE SET "
+                                     "checksum = ?2, ids = ?3, logits_hashes = ?4"));
+  write.Bind(RowKey(timeline, begin))
+      .Bind(TokenRowChecksum(timeline, begin, id_bytes, hash_bytes))
+      .BindBlob(id_bytes);
   if (sampled) {
     write.BindBlob(hash_bytes);
   } else {
     write.BindNull();
   }
-  write.Bind(TokenRowChecksum(timeline, begin, id_bytes, hash_bytes));
-  if (row_key != 0) write.Bind(row_key);
   return write.Run();
 }
 
@@ -416,21 +425,29 @@ Status Journal::Impl::WriteAnswers(const JournalBatch& batch) {
   for (const JournalBatch::RequestAnswer& answer : batch.answers) {
     now_ms = std::max(now_ms, answer.time_ms);
   }
-  ASSIGN_OR_RETURN(Query forget, database->Prepare("DELETE FROM answers WHERE time_ms < ?1"));
-  RETURN_IF_ERROR(forget.Bind(now_ms - kAnswerKeptMs).Run());
+  // A look at all of them, so not each time. The newest stays, so that no key is used twice.
+  if (answers_swept_ms == INT64_MIN || now_ms - answers_swept_ms >= kAnswerSweepMs) {
+    ASSIGN_OR_RETURN(Query forget, database->Prepare("DELETE FROM answers WHERE time_ms < ?1 AND "
+                                                     "key < (SELECT max(key) FROM answers)"));
+    RETURN_IF_ERROR(forget.Bind(now_ms - kAnswerKeptMs).Run());
+    answers_swept_ms = now_ms;
+  }
   for (const JournalBatch::RequestAnswer& answer : batch.answers) {
-    ASSIGN_OR_RETURN(Query insert,
-                     database->Prepare("INSERT INTO answers(request_id, method, answer, time_ms) "
-                                       "VALUES(?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING"));
-    RETURN_IF_ERROR(insert.Bind(answer.request_id)
-                        .Bind(answer.method)
-                        .Bind(answer.answer)
-                        .Bind(answer.time_ms)
-                        .Run());
-    if (sqlite3_changes(database->handle()) != 1) {
+    const auto answered = ReadAnswer(answer.request_id, answer.method);
+    if (answered.ok()) {
       return AlreadyExistsError("request '" + answer.request_id + "' (" + answer.method +
                                 ") is answered already; return the stored answer");
     }
+    if (answered.status().code() != StatusCode::kNotFound) return answered.status();
+    ASSIGN_OR_RETURN(Query insert,
+                     database->Prepare("INSERT INTO answers(hash, time_ms, request_id, method, "
+                                       "answer) VALUES(?1, ?2, ?3, ?4, ?5)"));
+    RETURN_IF_ERROR(insert.Bind(AnswerHash(answer.request_id, answer.method))
+                        .Bind(answer.time_ms)
+                        .Bind(answer.request_id)
+                        .Bind(answer.method)
+                        .Bind(answer.answer)
+                        .Run());
   }
   return OkStatus();
 }

@@ -110,6 +110,11 @@ Status CheckSessionId(std::string_view id) {
                               "': expected [a-z0-9][a-z0-9-]{0,62}");
 }
 
+int64_t AnswerHash(std::string_view request_id, std::string_view method) {
+  const auto hash = static_cast<uint64_t>(Checksum().Add(request_id).Add(method).Digest());
+  return static_cast<int64_t>(hash >> 17);
+}
+
 int64_t EventChecksum(int64_t timeline_key, const EventRecord& event) {
   return Checksum()
       .Add(timeline_key)

@@ -15,10 +15,20 @@
 
 namespace baleen {
 
-/// Ids per row of token_runs (on-disk, part of the schema): rows begin at multiples of it, but for
-/// a timeline's first, which begins at base_tokens; all but the last are full. 960 ids and the row
-/// header fill one 4 KiB page without an overflow page, and a decode tick rewrites one page.
+/// Ids per row of token_runs, at most (on-disk, part of the schema).
 inline constexpr int64_t kTokenRowIds = 960;
+/// The last row grows up to this, for a decode tick brings one id: with its header it fills a page
+/// of 512 bytes without an overflow page, so that the tick rewrites one page.
+inline constexpr int64_t kTokenRowGrownIds = 112;
+
+/// Key of an event or token row: those of a timeline follow one another. On-disk.
+constexpr int64_t RowKey(int64_t timeline, int64_t number) { return timeline << 32 | number; }
+inline constexpr int64_t kTimelineKeyMax = (int64_t{1} << 31) - 1;
+/// Of a timeline's seq and token positions.
+inline constexpr int64_t kRowNumberMax = (int64_t{1} << 32) - 1;
+
+/// What an answer is looked up by: 47 bits. On-disk.
+int64_t AnswerHash(std::string_view request_id, std::string_view method);
 
 /// Little-endian int32 each.
 std::vector<std::byte> EncodeTokenIds(std::span<const int32_t> ids);
@@ -40,7 +50,7 @@ Status CheckJson(std::string_view text, int64_t bytes_max);
 Status CheckSessionId(std::string_view id);
 
 /// xxh3-64 of a row's fields, stored beside them: SQLite's pages carry no checksum of their own.
-/// On-disk: field order and widths are part of schema version 2.
+/// On-disk: field order and widths are part of the schema since version 2.
 int64_t EventChecksum(int64_t timeline_key, const EventRecord& event);
 int64_t TokenRowChecksum(int64_t timeline_key, int64_t begin, std::span<const std::byte> ids,
                          std::span<const std::byte> hashes);

@@ -10,6 +10,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -34,9 +35,9 @@ struct Segment {
   int64_t end = 0;
 };
 
-/// A row of sessions, without its texts.
+/// What a session's row refers to.
 struct SessionKeys {
-  int64_t key = 0;
+  int64_t key = 0;  ///< Its own, and that of the session's first timeline.
   int64_t settings = 0;
   int64_t timeline = 0;
 };
@@ -53,6 +54,7 @@ class Journal::Impl {
   Status SetSynced(bool synced);
   Status Write(const JournalBatch& batch);
   Status Finish(Status written, Durability durability);
+  Status Sync();
   /// The rest of Open, for writers.
   Status BeginWriting(const JournalOptions& options, uint64_t boot);
   /// Copies the log into the file and cuts it to nothing, unless others are in the way.
@@ -63,12 +65,12 @@ class Journal::Impl {
   Result<TimelineRow*> Touch(Touched& touched, const std::string& id);
   Status AppendEvent(Touched& touched, const EventRecord& event);
   Status AppendTokens(Touched& touched, const TokenRun& run);
-  /// Appends what fits to the timeline's last row, and returns how many ids that were: decode ticks
-  /// append one id at a time, and a row each would cost 20x.
-  Result<size_t> FillLastTokenRow(const TimelineRow& timeline, const TokenRun& run);
-  /// `row_key` 0: a new row.
+  /// Appends all of the run to the timeline's last row if it stays small; false: it wouldn't.
+  /// Decode ticks append one id at a time, and a row each would cost 20x.
+  Result<bool> GrowLastTokenRow(const TimelineRow& timeline, const TokenRun& run);
+  /// In place of what is there.
   Status WriteTokenRow(int64_t timeline, int64_t begin, std::span<const int32_t> ids,
-                       std::span<const uint64_t> hashes, int64_t row_key);
+                       std::span<const uint64_t> hashes);
   Status WriteAnswers(const JournalBatch& batch);
   Status WriteBack(const Touched& touched);
 
@@ -79,7 +81,7 @@ class Journal::Impl {
   Status UpdateSession(const SessionRecord& session);
   Status PinSession(const JournalBatch::Pin& pin);
   Status RequireAbsent(const std::string& id);
-  /// The session's row and that of its first timeline.
+  /// The session and its first timeline.
   Status InsertSession(const SessionRecord& session, int64_t settings, TimelineRow timeline);
   Result<int64_t> InsertSettings(std::string_view text);
   /// Rewrites the row of a session, checksum included.
@@ -99,13 +101,19 @@ class Journal::Impl {
   /// The new timeline's row up to its key: based on the oldest timeline that has the whole point.
   Result<TimelineRow> BranchAt(const TimelinePoint& point);
   Result<int64_t> InsertTimeline(const TimelineRow& timeline);
+  /// For a new one: higher than all that there are and were.
+  Result<int64_t> NextTimelineKey();
   Status SetCurrentTimeline(const std::string& session, int64_t timeline);
   /// Removes what no living session's history needs of ownerless timelines.
   Status SweepOwnerless();
   Status TrimTimeline(TimelineRow timeline, int64_t seq, int64_t tokens);
-  Status DeleteTimeline(int64_t key);
+  /// `newest`: of all; its key is remembered, never to be used again.
+  Status DeleteTimeline(int64_t key, bool newest);
 
   // journal_read.cc
+  /// Brings answer_keys up to what is committed.
+  Status LearnAnswers();
+  Result<std::string> ReadAnswer(std::string_view request_id, std::string_view method);
   Result<SessionRecord> ReadSession(std::string_view id);
   Result<EventRecord> EventIn(int64_t timeline, int64_t seq, std::string_view session);
   Result<std::vector<EventRecord>> EventsOf(const TimelineRow& timeline, std::string_view session,
@@ -118,6 +126,11 @@ class Journal::Impl {
   std::unique_ptr<Sqlite> database;
   std::unique_ptr<JournalAnchor> anchor;  ///< Null: read-only.
   std::vector<std::string> notes;
+  /// Hash -> key of the answers up to `answers_known`: a tree on the disk for them would cost each
+  /// commit with an answer a page and a half. About 40 bytes for each request of a day.
+  std::unordered_multimap<int64_t, int64_t> answer_keys;
+  int64_t answers_known = 0;
+  int64_t answers_swept_ms = INT64_MIN;  ///< When answers that are too old were last looked for.
   bool synced = true;  ///< PRAGMA synchronous is FULL (SQLite's default), not NORMAL.
   Status broken;       ///< Not OK once a sync failed.
 };
@@ -125,11 +138,11 @@ class Journal::Impl {
 /// Columns that SessionFromRow reads, in order, with their tables.
 #define BALEEN_SELECT_SESSION                                                                  \
   "SELECT s.id, s.title, x.text, s.created_ms, t.updated_ms, t.tokens, t.last_seq, s.pinned, " \
-  "t.number, p.id, s.checksum, s.settings, s.timeline, x.checksum, s.key "                     \
-  "FROM sessions s LEFT JOIN settings x ON x.key = s.settings "                                \
-  "LEFT JOIN timelines t ON t.key = s.timeline "                                               \
-  "LEFT JOIN timelines o ON o.session = s.key AND o.session != 0 AND o.number = 1 "            \
-  "LEFT JOIN timelines b ON b.key = o.base LEFT JOIN sessions p ON p.key = b.session "
+  "t.number, p.id, s.session_checksum, s.settings, s.current, x.checksum, s.key "              \
+  "FROM timelines s LEFT JOIN settings x ON x.key = s.settings "                               \
+  "LEFT JOIN timelines t ON t.key = s.current "                                                \
+  "LEFT JOIN timelines b ON b.key = s.base LEFT JOIN timelines p ON p.key = b.session "        \
+  "WHERE s.id IS NOT NULL "
 /// Reads a row selected by it and checks the checksums of the session and its settings.
 Result<SessionRecord> SessionFromRow(const Query& row);
 
@@ -151,7 +164,7 @@ struct TokenRow {
   std::vector<uint64_t> hashes;  ///< Empty: none stored.
 };
 /// Columns that TokensFromRow reads, in order.
-#define BALEEN_SELECT_TOKENS "SELECT begin, ids, logits_hashes, checksum, key FROM token_runs "
+#define BALEEN_SELECT_TOKENS "SELECT begin, ids, logits_hashes, checksum FROM token_runs "
 Result<TokenRow> TokensFromRow(const Query& row, std::string_view session, int64_t timeline);
 
 }  // namespace baleen

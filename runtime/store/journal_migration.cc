@@ -1,4 +1,5 @@
-// Migration of journals from version 1: each session's rows become its first timeline's.
+// Migrations of journals: from version 1, where each session's rows become its first timeline's;
+// and from version 2, whose rows get keys that they are found by.
 #include <nlohmann/json.hpp>
 
 #include "runtime/store/journal_codec.h"
@@ -7,6 +8,75 @@
 
 namespace baleen {
 namespace {
+
+// What version 2 was. Never change: MigrateFrom1 writes it, MigrateFrom2 reads it.
+constexpr const char* kSchema2 = R"sql(
+CREATE TABLE settings(
+  key INTEGER PRIMARY KEY,
+  text TEXT NOT NULL,
+  checksum INTEGER NOT NULL
+) STRICT;
+CREATE TABLE sessions(
+  key INTEGER PRIMARY KEY,
+  id TEXT NOT NULL UNIQUE,
+  title TEXT NOT NULL,
+  settings INTEGER NOT NULL,
+  created_ms INTEGER NOT NULL,
+  pinned INTEGER NOT NULL,
+  timeline INTEGER NOT NULL,
+  checksum INTEGER NOT NULL
+) STRICT;
+CREATE INDEX sessions_by_creation ON sessions(created_ms, id);
+CREATE TABLE timelines(
+  key INTEGER PRIMARY KEY AUTOINCREMENT,
+  session INTEGER NOT NULL,
+  number INTEGER NOT NULL,
+  base INTEGER NOT NULL,
+  base_seq INTEGER NOT NULL,
+  base_tokens INTEGER NOT NULL,
+  previous INTEGER NOT NULL,
+  created_ms INTEGER NOT NULL,
+  updated_ms INTEGER NOT NULL,
+  tokens INTEGER NOT NULL,
+  last_seq INTEGER NOT NULL,
+  checksum INTEGER NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX timelines_by_session ON timelines(session, number) WHERE session != 0;
+CREATE INDEX timelines_without_session ON timelines(key) WHERE session = 0;
+CREATE INDEX timelines_by_base ON timelines(base) WHERE base != 0;
+CREATE TABLE events(
+  key INTEGER PRIMARY KEY,
+  timeline INTEGER NOT NULL,
+  seq INTEGER NOT NULL,
+  time_ms INTEGER NOT NULL,
+  kind TEXT NOT NULL,
+  version INTEGER NOT NULL,
+  tokens INTEGER NOT NULL,
+  checksum INTEGER NOT NULL,
+  payload TEXT NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX events_by_seq ON events(timeline, seq);
+CREATE INDEX events_by_kind ON events(timeline, kind, seq);
+CREATE TABLE token_runs(
+  key INTEGER PRIMARY KEY,
+  timeline INTEGER NOT NULL,
+  begin INTEGER NOT NULL,
+  ids BLOB NOT NULL,
+  logits_hashes BLOB,
+  checksum INTEGER NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX token_runs_by_begin ON token_runs(timeline, begin);
+CREATE TABLE answers(
+  request_id TEXT NOT NULL,
+  method TEXT NOT NULL,
+  answer TEXT NOT NULL,
+  time_ms INTEGER NOT NULL,
+  PRIMARY KEY(request_id, method)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX answers_by_time ON answers(time_ms);
+PRAGMA application_id = 1111575630;
+PRAGMA user_version = 2;
+)sql";
 
 // Indexes keep their names when their table gets another: the new ones need the names.
 constexpr const char* kSetAside = R"sql(
@@ -125,14 +195,94 @@ Status SealEvents(Sqlite& database) {
   }
 }
 
+constexpr const char* kSetAside2 = R"sql(
+ALTER TABLE settings RENAME TO settings_v2;
+ALTER TABLE sessions RENAME TO sessions_v2;
+ALTER TABLE timelines RENAME TO timelines_v2;
+ALTER TABLE events RENAME TO events_v2;
+ALTER TABLE token_runs RENAME TO token_runs_v2;
+ALTER TABLE answers RENAME TO answers_v2;
+CREATE TABLE session_keys(old INTEGER PRIMARY KEY, new INTEGER NOT NULL) STRICT;
+)sql";
+
+// Timelines keep their keys, and with them all checksums hold. A session gets that of its first
+// timeline; one that has lost it gets a row whose checksum says so. What names a session that isn't
+// there goes on naming none; rows whose numbers no reader could have asked for stay in the backup.
+constexpr const char* kCopy2 = R"sql(
+INSERT INTO session_keys(old, new)
+  SELECT session, key FROM timelines_v2 WHERE number = 1 AND session IN (SELECT key FROM sessions_v2);
+INSERT INTO session_keys(old, new)
+  SELECT key, key + coalesce((SELECT max(seq) FROM sqlite_sequence), 0) FROM sessions_v2
+  WHERE key NOT IN (SELECT old FROM session_keys);
+INSERT INTO settings(key, text, checksum) SELECT key, text, checksum FROM settings_v2;
+INSERT INTO timelines(key, session, number, base, base_seq, base_tokens, previous, created_ms,
+                      updated_ms, tokens, last_seq, checksum)
+  SELECT t.key, coalesce(k.new, -t.session), t.number, t.base, t.base_seq, t.base_tokens,
+         t.previous, t.created_ms, t.updated_ms, t.tokens, t.last_seq, t.checksum
+  FROM timelines_v2 t LEFT JOIN session_keys k ON k.old = t.session ORDER BY t.key;
+INSERT INTO timelines(key, session, number, base, base_seq, base_tokens, previous, created_ms,
+                      updated_ms, tokens, last_seq, checksum)
+  SELECT new, new, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0 FROM session_keys
+  WHERE new NOT IN (SELECT key FROM timelines_v2);
+UPDATE timelines SET (created_ms, id, title, settings, pinned, current, session_checksum) =
+  (SELECT s.created_ms, s.id, s.title, s.settings, s.pinned, s.timeline, s.checksum
+   FROM session_keys k JOIN sessions_v2 s ON s.key = k.old WHERE k.new = timelines.key)
+  WHERE key IN (SELECT new FROM session_keys);
+INSERT INTO spent_timelines(key) SELECT max(key) FROM
+  (SELECT seq AS key FROM sqlite_sequence UNION SELECT key FROM timelines) HAVING max(key) > 0;
+INSERT INTO events(key, kind, time_ms, version, tokens, checksum, payload)
+  SELECT timeline << 32 | seq, kind, time_ms, version, tokens, checksum, payload FROM events_v2
+  WHERE timeline BETWEEN 1 AND 2147483647 AND seq BETWEEN 1 AND 4294967295
+  ORDER BY timeline, seq;
+INSERT INTO token_runs(key, checksum, ids, logits_hashes)
+  SELECT timeline << 32 | begin, checksum, ids, logits_hashes FROM token_runs_v2
+  WHERE timeline BETWEEN 1 AND 2147483647 AND begin BETWEEN 0 AND 4294967295
+  ORDER BY timeline, begin;
+DROP TABLE session_keys;
+DROP TABLE settings_v2;
+DROP TABLE sessions_v2;
+DROP TABLE timelines_v2;
+DROP TABLE events_v2;
+DROP TABLE token_runs_v2;
+DROP TABLE answers_v2;
+)sql";
+
+Status CopyAnswers(Sqlite& database) {
+  ASSIGN_OR_RETURN(Query select, database.Prepare("SELECT request_id, method, answer, time_ms "
+                                                  "FROM answers_v2 ORDER BY time_ms"));
+  while (true) {
+    ASSIGN_OR_RETURN(const bool row, select.Step());
+    if (!row) return OkStatus();
+    const std::string request = select.Text(0);
+    const std::string method = select.Text(1);
+    const std::string answer = select.Text(2);
+    ASSIGN_OR_RETURN(Query insert,
+                     database.Prepare("INSERT INTO answers(hash, time_ms, request_id, method, "
+                                      "answer) VALUES(?1, ?2, ?3, ?4, ?5)"));
+    RETURN_IF_ERROR(insert.Bind(AnswerHash(request, method))
+                        .Bind(select.Int(3))
+                        .Bind(request)
+                        .Bind(method)
+                        .Bind(answer)
+                        .Run());
+  }
+}
+
 }  // namespace
 
 Status MigrateFrom1(Sqlite& database) {
   RETURN_IF_ERROR(database.Exec(kSetAside));
-  RETURN_IF_ERROR(database.Exec(JournalSchema()));
+  RETURN_IF_ERROR(database.Exec(kSchema2));
   RETURN_IF_ERROR(database.Exec(kCopy));
   RETURN_IF_ERROR(SealSessions(database));
   return SealEvents(database);
+}
+
+Status MigrateFrom2(Sqlite& database) {
+  RETURN_IF_ERROR(database.Exec(kSetAside2));
+  RETURN_IF_ERROR(database.Exec(JournalSchema()));
+  RETURN_IF_ERROR(CopyAnswers(database));
+  return database.Exec(kCopy2);
 }
 
 }  // namespace baleen

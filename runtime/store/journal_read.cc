@@ -74,7 +74,7 @@ Result<TokenRow> TokensFromRow(const Query& row, std::string_view session, int64
 }
 
 Result<SessionRecord> Journal::Impl::ReadSession(std::string_view id) {
-  ASSIGN_OR_RETURN(Query select, database->Prepare(BALEEN_SELECT_SESSION "WHERE s.id = ?1"));
+  ASSIGN_OR_RETURN(Query select, database->Prepare(BALEEN_SELECT_SESSION "AND s.id = ?1"));
   select.Bind(id);
   ASSIGN_OR_RETURN(const bool row, select.Step());
   if (!row) return NoSession(id);
@@ -91,8 +91,11 @@ Result<std::vector<SessionRecord>> Journal::ListSessions(std::string_view after_
     after_ms = after.created_ms;
   }
   ASSIGN_OR_RETURN(Query select, impl_->database->Prepare(BALEEN_SELECT_SESSION
-                                                          "WHERE (s.created_ms, s.id) > (?1, ?2) "
-                                                          "ORDER BY s.created_ms, s.id LIMIT ?3"));
+                                                          "AND s.key IN (SELECT key FROM "
+                                                          "sessions WHERE (created_ms, id) > "
+                                                          "(?1, ?2) ORDER BY created_ms, id "
+                                                          "LIMIT ?3) "
+                                                          "ORDER BY s.created_ms, s.id"));
   select.Bind(after_ms).Bind(after_id).Bind(std::min(limit, kRowsPerReadMax));
   std::vector<SessionRecord> sessions;
   while (true) {
@@ -114,11 +117,10 @@ Result<std::vector<EventRecord>> Journal::Impl::EventsOf(const TimelineRow& time
     const auto missing = limit - static_cast<int64_t>(events.size());
     if (missing == 0 || segment.last_seq <= after) continue;
     ASSIGN_OR_RETURN(Query select,
-                     database->Prepare(BALEEN_SELECT_EVENT "WHERE timeline = ?1 AND seq > ?2 AND "
-                                                           "seq <= ?3 ORDER BY seq LIMIT ?4"));
-    select.Bind(segment.timeline)
-        .Bind(std::max(after, segment.after_seq))
-        .Bind(segment.last_seq)
+                     database->Prepare(BALEEN_SELECT_EVENT "WHERE key > ?1 AND key <= ?2 "
+                                                           "ORDER BY key LIMIT ?3"));
+    select.Bind(RowKey(segment.timeline, std::max(after, segment.after_seq)))
+        .Bind(RowKey(segment.timeline, segment.last_seq))
         .Bind(missing);
     while (true) {
       ASSIGN_OR_RETURN(const bool row, select.Step());
@@ -155,13 +157,11 @@ Result<std::vector<EventRecord>> Journal::ReadEventsOfKind(std::string_view sess
     if (missing == 0 || segment.last_seq <= after) continue;
     ASSIGN_OR_RETURN(
         Query select,
-        impl_->database->Prepare(BALEEN_SELECT_EVENT
-                                 "WHERE timeline = ?1 AND kind = ?2 AND seq > ?3 AND seq <= ?4 "
-                                 "ORDER BY seq LIMIT ?5"));
-    select.Bind(segment.timeline)
+        impl_->database->Prepare(BALEEN_SELECT_EVENT "WHERE key > ?1 AND key <= ?2 AND kind = ?3 "
+                                                     "ORDER BY key LIMIT ?4"));
+    select.Bind(RowKey(segment.timeline, std::max(after, segment.after_seq)))
+        .Bind(RowKey(segment.timeline, segment.last_seq))
         .Bind(kind)
-        .Bind(std::max(after, segment.after_seq))
-        .Bind(segment.last_seq)
         .Bind(missing);
     while (true) {
       ASSIGN_OR_RETURN(const bool found, select.Step());
@@ -180,9 +180,11 @@ Result<int64_t> Journal::CountEvents(std::string_view session, std::string_view 
   int64_t count = 0;
   for (const Segment& segment : segments) {
     ASSIGN_OR_RETURN(Query select,
-                     impl_->database->Prepare("SELECT count(*) FROM events WHERE timeline = ?1 AND "
-                                              "kind = ?2 AND seq > ?3 AND seq <= ?4"));
-    select.Bind(segment.timeline).Bind(kind).Bind(segment.after_seq).Bind(segment.last_seq);
+                     impl_->database->Prepare("SELECT count(*) FROM events WHERE key > ?1 AND "
+                                              "key <= ?2 AND kind = ?3"));
+    select.Bind(RowKey(segment.timeline, segment.after_seq))
+        .Bind(RowKey(segment.timeline, segment.last_seq))
+        .Bind(kind);
     RETURN_IF_ERROR(select.Step().status());
     count += select.Int(0);
   }
@@ -195,9 +197,11 @@ Result<EventRecord> Journal::LastEvent(std::string_view session, std::string_vie
   ASSIGN_OR_RETURN(const std::vector<Segment> segments, impl_->Segments(row));
   for (auto segment = segments.rbegin(); segment != segments.rend(); ++segment) {
     ASSIGN_OR_RETURN(Query select, impl_->database->Prepare(BALEEN_SELECT_EVENT
-                                                            "WHERE timeline = ?1 AND kind = ?2 AND "
-                                                            "seq <= ?3 ORDER BY seq DESC LIMIT 1"));
-    select.Bind(segment->timeline).Bind(kind).Bind(std::min(up_to, segment->last_seq));
+                                                            "WHERE key > ?1 AND key <= ?2 AND "
+                                                            "kind = ?3 ORDER BY key DESC LIMIT 1"));
+    select.Bind(RowKey(segment->timeline, segment->after_seq))
+        .Bind(RowKey(segment->timeline, std::clamp(up_to, int64_t{0}, segment->last_seq)))
+        .Bind(kind);
     ASSIGN_OR_RETURN(const bool found, select.Step());
     if (found) return EventFromRow(select, session, segment->timeline);
   }
@@ -207,9 +211,8 @@ Result<EventRecord> Journal::LastEvent(std::string_view session, std::string_vie
 
 Result<EventRecord> Journal::Impl::EventIn(int64_t timeline, int64_t seq,
                                            std::string_view session) {
-  ASSIGN_OR_RETURN(Query select,
-                   database->Prepare(BALEEN_SELECT_EVENT "WHERE timeline = ?1 AND seq = ?2"));
-  select.Bind(timeline).Bind(seq);
+  ASSIGN_OR_RETURN(Query select, database->Prepare(BALEEN_SELECT_EVENT "WHERE key = ?1"));
+  select.Bind(RowKey(timeline, seq));
   ASSIGN_OR_RETURN(const bool row, select.Step());
   if (!row) {
     return DataLossError("journal: event " + std::to_string(seq) + " of session '" +
@@ -266,10 +269,10 @@ Result<TokenRun> Journal::Impl::TokensOf(const TimelineRow& timeline, std::strin
 Status Journal::Impl::AppendSegment(int64_t timeline, int64_t from, int64_t to, TokenRun* run) {
   ASSIGN_OR_RETURN(
       Query select,
-      database->Prepare(BALEEN_SELECT_TOKENS "WHERE timeline = ?1 AND begin < ?3 AND begin >= "
-                                             "coalesce((SELECT max(begin) FROM token_runs WHERE "
-                                             "timeline = ?1 AND begin <= ?2), ?2) ORDER BY begin"));
-  select.Bind(timeline).Bind(from).Bind(to);
+      database->Prepare(BALEEN_SELECT_TOKENS "WHERE key < ?3 AND key >= coalesce((SELECT max(key) "
+                                             "FROM token_runs WHERE key >= ?1 AND key <= ?2), ?2) "
+                                             "ORDER BY key"));
+  select.Bind(RowKey(timeline, 0)).Bind(RowKey(timeline, from)).Bind(RowKey(timeline, to));
   int64_t expected = from;
   while (expected < to) {
     ASSIGN_OR_RETURN(const bool found, select.Step());
@@ -309,17 +312,43 @@ Result<TokenRun> Journal::ReadTimelineTokens(int64_t key, int64_t begin, int64_t
   return impl_->TokensOf(row, "", begin, count);
 }
 
-Result<std::string> Journal::FindAnswer(std::string_view request_id, std::string_view method) {
-  ASSIGN_OR_RETURN(
-      Query select,
-      impl_->database->Prepare("SELECT answer FROM answers WHERE request_id = ?1 AND method = ?2"));
-  select.Bind(request_id).Bind(method);
-  ASSIGN_OR_RETURN(const bool row, select.Step());
-  if (!row) {
-    return NotFoundError("request '" + std::string(request_id) + "' (" + std::string(method) +
-                         ") has not been answered");
+Status Journal::Impl::LearnAnswers() {
+  ASSIGN_OR_RETURN(const int64_t oldest,
+                   database->IntOf("SELECT coalesce(min(key), 0) FROM answers"));
+  const auto held = static_cast<size_t>(std::max<int64_t>(answers_known - oldest, 0)) + 1;
+  if (answer_keys.size() > 2 * held + 1024) {
+    answer_keys.clear();  // most of it is of answers that were forgotten since
+    answers_known = 0;
   }
-  return select.Text(0);
+  ASSIGN_OR_RETURN(Query select, database->Prepare("SELECT key, hash FROM answers WHERE key > ?1 "
+                                                   "ORDER BY key"));
+  select.Bind(answers_known);
+  while (true) {
+    ASSIGN_OR_RETURN(const bool row, select.Step());
+    if (!row) return OkStatus();
+    answers_known = select.Int(0);
+    answer_keys.emplace(select.Int(1), answers_known);
+  }
+}
+
+Result<std::string> Journal::Impl::ReadAnswer(std::string_view request_id,
+                                              std::string_view method) {
+  RETURN_IF_ERROR(LearnAnswers());
+  const auto [first, last] = answer_keys.equal_range(AnswerHash(request_id, method));
+  for (auto at = first; at != last; ++at) {
+    ASSIGN_OR_RETURN(Query select,
+                     database->Prepare("SELECT answer FROM answers WHERE key = ?1 AND "
+                                       "request_id = ?2 AND method = ?3"));
+    select.Bind(at->second).Bind(request_id).Bind(method);
+    ASSIGN_OR_RETURN(const bool row, select.Step());
+    if (row) return select.Text(0);
+  }
+  return NotFoundError("request '" + std::string(request_id) + "' (" + std::string(method) +
+                       ") has not been answered");
+}
+
+Result<std::string> Journal::FindAnswer(std::string_view request_id, std::string_view method) {
+  return impl_->ReadAnswer(request_id, method);
 }
 
 }  // namespace baleen

@@ -7,26 +7,19 @@
 namespace baleen {
 namespace {
 
-// On-disk: version 2. A change here is a new version with a migration, never an edit.
+// On-disk: version 3. A change here is a new version with a migration, never an edit.
+// A commit writes each page that it touches whole, so rows lie in few trees, and new ones at the
+// end of theirs: a session is in the row of its first timeline, whose key is the session's; events
+// and token rows follow one another under their timeline's key (RowKey). Answers have no index: the
+// process that looks them up keeps their hashes.
 constexpr const char* kSchema = R"sql(
 CREATE TABLE settings(
   key INTEGER PRIMARY KEY,
   text TEXT NOT NULL,
   checksum INTEGER NOT NULL
 ) STRICT;
-CREATE TABLE sessions(
-  key INTEGER PRIMARY KEY,
-  id TEXT NOT NULL UNIQUE,
-  title TEXT NOT NULL,
-  settings INTEGER NOT NULL,
-  created_ms INTEGER NOT NULL,
-  pinned INTEGER NOT NULL,
-  timeline INTEGER NOT NULL,
-  checksum INTEGER NOT NULL
-) STRICT;
-CREATE INDEX sessions_by_creation ON sessions(created_ms, id);
 CREATE TABLE timelines(
-  key INTEGER PRIMARY KEY AUTOINCREMENT,
+  key INTEGER PRIMARY KEY,
   session INTEGER NOT NULL,
   number INTEGER NOT NULL,
   base INTEGER NOT NULL,
@@ -37,43 +30,50 @@ CREATE TABLE timelines(
   updated_ms INTEGER NOT NULL,
   tokens INTEGER NOT NULL,
   last_seq INTEGER NOT NULL,
-  checksum INTEGER NOT NULL
+  checksum INTEGER NOT NULL,
+  id TEXT,
+  title TEXT,
+  settings INTEGER,
+  pinned INTEGER,
+  current INTEGER,
+  session_checksum INTEGER
 ) STRICT;
-CREATE UNIQUE INDEX timelines_by_session ON timelines(session, number) WHERE session != 0;
-CREATE INDEX timelines_without_session ON timelines(key) WHERE session = 0;
-CREATE INDEX timelines_by_base ON timelines(base) WHERE base != 0;
+CREATE UNIQUE INDEX timelines_by_id ON timelines(id) WHERE id IS NOT NULL;
+CREATE UNIQUE INDEX timelines_of_rewinds ON timelines(session, number)
+  WHERE number > 1 AND session != 0;
+CREATE VIEW sessions AS
+  SELECT key, id, title, settings, created_ms, pinned, current, session_checksum
+  FROM timelines WHERE id IS NOT NULL;
+CREATE TABLE spent_timelines(key INTEGER PRIMARY KEY) STRICT;
 CREATE TABLE events(
   key INTEGER PRIMARY KEY,
-  timeline INTEGER NOT NULL,
-  seq INTEGER NOT NULL,
-  time_ms INTEGER NOT NULL,
   kind TEXT NOT NULL,
+  time_ms INTEGER NOT NULL,
   version INTEGER NOT NULL,
   tokens INTEGER NOT NULL,
   checksum INTEGER NOT NULL,
-  payload TEXT NOT NULL
+  payload TEXT NOT NULL,
+  timeline INTEGER AS (key >> 32) VIRTUAL,
+  seq INTEGER AS (key & 4294967295) VIRTUAL
 ) STRICT;
-CREATE UNIQUE INDEX events_by_seq ON events(timeline, seq);
-CREATE INDEX events_by_kind ON events(timeline, kind, seq);
 CREATE TABLE token_runs(
   key INTEGER PRIMARY KEY,
-  timeline INTEGER NOT NULL,
-  begin INTEGER NOT NULL,
+  checksum INTEGER NOT NULL,
   ids BLOB NOT NULL,
   logits_hashes BLOB,
-  checksum INTEGER NOT NULL
+  timeline INTEGER AS (key >> 32) VIRTUAL,
+  begin INTEGER AS (key & 4294967295) VIRTUAL
 ) STRICT;
-CREATE UNIQUE INDEX token_runs_by_begin ON token_runs(timeline, begin);
 CREATE TABLE answers(
+  key INTEGER PRIMARY KEY,
+  hash INTEGER NOT NULL,
+  time_ms INTEGER NOT NULL,
   request_id TEXT NOT NULL,
   method TEXT NOT NULL,
-  answer TEXT NOT NULL,
-  time_ms INTEGER NOT NULL,
-  PRIMARY KEY(request_id, method)
-) STRICT, WITHOUT ROWID;
-CREATE INDEX answers_by_time ON answers(time_ms);
+  answer TEXT NOT NULL
+) STRICT;
 PRAGMA application_id = 1111575630;
-PRAGMA user_version = 2;
+PRAGMA user_version = 3;
 )sql";
 static_assert(kJournalApplicationId == 1111575630);
 
@@ -83,7 +83,7 @@ Status NotAJournal(const std::string& path, const std::string& found) {
 }
 
 /// Creates the schema unless another process did so meanwhile. SQLite's smallest pages: a commit
-/// writes each page that it touches whole, a fork 20 of them for under 300 bytes of rows.
+/// writes each page that it touches whole, a fork 6 of them for under 300 bytes of rows.
 Status CreateSchema(Sqlite& database) {
   RETURN_IF_ERROR(
       database.Exec("PRAGMA page_size = 512; PRAGMA journal_mode = WAL; BEGIN IMMEDIATE;"));
@@ -108,7 +108,7 @@ Status BackUp(Sqlite& database, int64_t version) {
 const char* JournalSchema() { return kSchema; }
 
 std::span<const JournalMigration> JournalMigrations() {
-  static constexpr JournalMigration kMigrations[] = {{1, MigrateFrom1}};
+  static constexpr JournalMigration kMigrations[] = {{1, MigrateFrom1}, {2, MigrateFrom2}};
   return kMigrations;
 }
 

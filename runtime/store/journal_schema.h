@@ -16,7 +16,7 @@ namespace baleen {
 /// PRAGMA application_id of a journal: "BALN". On-disk, don't change.
 inline constexpr int64_t kJournalApplicationId = 0x42414c4e;
 /// PRAGMA user_version that this build writes.
-inline constexpr int64_t kJournalVersion = 2;
+inline constexpr int64_t kJournalVersion = 3;
 
 /// Takes a journal from version `from` to `from + 1`, inside the caller's transaction.
 struct JournalMigration {
@@ -30,9 +30,11 @@ std::span<const JournalMigration> JournalMigrations();
 /// SQL that makes an empty database a journal of the current version.
 const char* JournalSchema();
 
-/// Version 1 knew no timelines, and kept settings in the session's row (journal_migration.cc).
-/// A row that is damaged stays so, and is reported when it is read.
+/// Migrations (journal_migration.cc). A row that is damaged stays so, and is reported when it is
+/// read. Version 1 knew no timelines, and kept settings in the session's row.
 Status MigrateFrom1(Sqlite& database);
+/// Version 2 looked rows up by indexes, which each fork and turn had to write too.
+Status MigrateFrom2(Sqlite& database);
 
 struct SchemaOptions {
   bool read_only = false;

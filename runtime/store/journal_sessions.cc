@@ -16,7 +16,7 @@ Status Journal::Impl::NoSession(std::string_view id) const {
 
 Result<SessionKeys> Journal::Impl::FindSession(std::string_view id) {
   ASSIGN_OR_RETURN(Query select,
-                   database->Prepare("SELECT key, settings, timeline FROM sessions WHERE id = ?1"));
+                   database->Prepare("SELECT key, settings, current FROM sessions WHERE id = ?1"));
   select.Bind(id);
   ASSIGN_OR_RETURN(const bool row, select.Step());
   if (!row) return NoSession(id);
@@ -32,52 +32,48 @@ Status Journal::Impl::RequireAbsent(const std::string& id) {
 }
 
 Result<int64_t> Journal::Impl::InsertSettings(std::string_view text) {
-  int64_t key = 0;
-  {
-    ASSIGN_OR_RETURN(Query insert,
-                     database->Prepare("INSERT INTO settings(text, checksum) VALUES(?1, 0)"));
-    RETURN_IF_ERROR(insert.Bind(text).Run());
-    key = sqlite3_last_insert_rowid(database->handle());
-  }
-  ASSIGN_OR_RETURN(Query seal,
-                   database->Prepare("UPDATE settings SET checksum = ?2 WHERE key = ?1"));
-  RETURN_IF_ERROR(seal.Bind(key).Bind(SettingsChecksum(key, text)).Run());
+  ASSIGN_OR_RETURN(const int64_t key,
+                   database->IntOf("SELECT coalesce(max(key), 0) + 1 FROM settings"));
+  ASSIGN_OR_RETURN(Query insert, database->Prepare("INSERT INTO settings(key, text, checksum) "
+                                                   "VALUES(?1, ?2, ?3)"));
+  RETURN_IF_ERROR(insert.Bind(key).Bind(text).Bind(SettingsChecksum(key, text)).Run());
   return key;
 }
 
 Status Journal::Impl::InsertSession(const SessionRecord& session, int64_t settings,
                                     TimelineRow timeline) {
-  // The two rows name each other: the session's key is chosen first, its row written last.
-  ASSIGN_OR_RETURN(timeline.session_key,
-                   database->IntOf("SELECT coalesce(max(key), 0) + 1 FROM sessions"));
+  ASSIGN_OR_RETURN(timeline.key, NextTimelineKey());
   timeline.created_ms = session.created_ms;
   timeline.updated_ms = std::max(session.updated_ms, session.created_ms);
-  ASSIGN_OR_RETURN(const int64_t current, InsertTimeline(timeline));
-  ASSIGN_OR_RETURN(Query insert,
-                   database->Prepare("INSERT INTO sessions(key, id, title, settings, created_ms, "
-                                     "pinned, timeline, checksum) "
-                                     "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"));
-  return insert.Bind(timeline.session_key)
+  ASSIGN_OR_RETURN(
+      Query insert,
+      database->Prepare("INSERT INTO timelines(key, session, number, base, base_seq, base_tokens, "
+                        "previous, created_ms, updated_ms, tokens, last_seq, checksum, id, title, "
+                        "settings, pinned, current, session_checksum) VALUES(?1, ?1, 1, ?2, ?3, "
+                        "?4, 0, ?5, ?6, ?4, ?3, ?7, ?8, ?9, ?10, ?11, ?1, ?12)"));
+  return insert.Bind(timeline.key)
+      .Bind(timeline.base)
+      .Bind(timeline.base_seq)
+      .Bind(timeline.base_tokens)
+      .Bind(timeline.created_ms)
+      .Bind(timeline.updated_ms)
+      .Bind(TimelineChecksum(timeline))
       .Bind(session.id)
       .Bind(session.title)
       .Bind(settings)
-      .Bind(session.created_ms)
       .Bind(static_cast<int64_t>(session.pinned ? 1 : 0))
-      .Bind(current)
-      .Bind(SessionChecksum(session, settings, current))
+      .Bind(SessionChecksum(session, settings, timeline.key))
       .Run();
 }
 
 Status Journal::Impl::StoreSession(int64_t key, const SessionRecord& session,
                                    const SessionKeys& keys) {
   ASSIGN_OR_RETURN(Query update,
-                   database->Prepare("UPDATE sessions SET title = ?2, settings = ?3, "
-                                     "created_ms = ?4, pinned = ?5, timeline = ?6, checksum = ?7 "
-                                     "WHERE key = ?1"));
+                   database->Prepare("UPDATE timelines SET title = ?2, settings = ?3, pinned = ?4, "
+                                     "current = ?5, session_checksum = ?6 WHERE key = ?1"));
   return update.Bind(key)
       .Bind(session.title)
       .Bind(keys.settings)
-      .Bind(session.created_ms)
       .Bind(static_cast<int64_t>(session.pinned ? 1 : 0))
       .Bind(keys.timeline)
       .Bind(SessionChecksum(session, keys.settings, keys.timeline))

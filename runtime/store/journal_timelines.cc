@@ -1,6 +1,8 @@
 // The journal's timelines: fork, rewind, delete, and the walk from a timeline to what it is based
 // on. Nothing that timelines share is ever copied.
 #include <algorithm>
+#include <unordered_map>
+#include <vector>
 
 #include "runtime/store/journal_codec.h"
 #include "runtime/store/journal_impl.h"
@@ -55,11 +57,13 @@ Result<TimelineRow> Journal::Impl::TimelineByKey(int64_t key) {
 Result<TimelineRow> Journal::Impl::FindTimeline(std::string_view session, int64_t number) {
   ASSIGN_OR_RETURN(const SessionKeys keys, FindSession(session));
   {
-    ASSIGN_OR_RETURN(Query select,
-                     database->Prepare(BALEEN_SELECT_TIMELINE
-                                       "WHERE t.session = ?1 AND t.session != 0 AND "
-                                       "((?2 = 0 AND t.key = ?3) OR (?2 != 0 AND t.number = ?2))"));
-    select.Bind(keys.key).Bind(number).Bind(keys.timeline);
+    ASSIGN_OR_RETURN(
+        Query select,
+        number > 1
+            ? database->Prepare(BALEEN_SELECT_TIMELINE "WHERE t.session = ?1 AND t.number = ?2 AND "
+                                                       "t.number > 1 AND t.session != 0")
+            : database->Prepare(BALEEN_SELECT_TIMELINE "WHERE t.session = ?1 AND t.key = ?2"));
+    select.Bind(keys.key).Bind(number > 1 ? number : number == 1 ? keys.key : keys.timeline);
     ASSIGN_OR_RETURN(const bool row, select.Step());
     if (row) return TimelineFromRow(select);
   }
@@ -132,30 +136,38 @@ Result<TimelineRow> Journal::Impl::BranchAt(const TimelinePoint& point) {
   return branch;
 }
 
+Result<int64_t> Journal::Impl::NextTimelineKey() {
+  ASSIGN_OR_RETURN(const int64_t key,
+                   database->IntOf("SELECT 1 + max(coalesce((SELECT max(key) FROM timelines), 0), "
+                                   "coalesce((SELECT max(key) FROM spent_timelines), 0))"));
+  if (key <= kTimelineKeyMax) return key;
+  return ResourceExhaustedError("journal '" + database->path() + "' has had all the " +
+                                    std::to_string(kTimelineKeyMax) +
+                                    " timelines it can have; begin another data directory",
+                                "QUOTA");
+}
+
 Result<int64_t> Journal::Impl::InsertTimeline(const TimelineRow& timeline) {
   TimelineRow stored = timeline;
-  {
-    ASSIGN_OR_RETURN(
-        Query insert,
-        database->Prepare("INSERT INTO timelines(session, number, base, base_seq, base_tokens, "
-                          "previous, created_ms, updated_ms, tokens, last_seq, checksum) "
-                          "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 0)"));
-    RETURN_IF_ERROR(insert.Bind(stored.session_key)
-                        .Bind(stored.number)
-                        .Bind(stored.base)
-                        .Bind(stored.base_seq)
-                        .Bind(stored.base_tokens)
-                        .Bind(stored.previous)
-                        .Bind(stored.created_ms)
-                        .Bind(stored.updated_ms)
-                        .Bind(stored.tokens)
-                        .Bind(stored.last_seq)
-                        .Run());
-    stored.key = sqlite3_last_insert_rowid(database->handle());
-  }
-  ASSIGN_OR_RETURN(Query seal,
-                   database->Prepare("UPDATE timelines SET checksum = ?2 WHERE key = ?1"));
-  RETURN_IF_ERROR(seal.Bind(stored.key).Bind(TimelineChecksum(stored)).Run());
+  ASSIGN_OR_RETURN(stored.key, NextTimelineKey());
+  ASSIGN_OR_RETURN(
+      Query insert,
+      database->Prepare("INSERT INTO timelines(key, session, number, base, base_seq, base_tokens, "
+                        "previous, created_ms, updated_ms, tokens, last_seq, checksum) "
+                        "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)"));
+  RETURN_IF_ERROR(insert.Bind(stored.key)
+                      .Bind(stored.session_key)
+                      .Bind(stored.number)
+                      .Bind(stored.base)
+                      .Bind(stored.base_seq)
+                      .Bind(stored.base_tokens)
+                      .Bind(stored.previous)
+                      .Bind(stored.created_ms)
+                      .Bind(stored.updated_ms)
+                      .Bind(stored.tokens)
+                      .Bind(stored.last_seq)
+                      .Bind(TimelineChecksum(stored))
+                      .Run());
   return stored.key;
 }
 
@@ -174,10 +186,11 @@ Status Journal::Impl::RewindSession(const JournalBatch::Rewind& rewind) {
   timeline.created_ms = timeline.updated_ms = std::max(rewind.time_ms, before.updated_ms);
   {
     ASSIGN_OR_RETURN(Query newest, database->Prepare("SELECT max(number) FROM timelines WHERE "
-                                                     "session = ?1 AND session != 0"));
+                                                     "session = ?1 AND number > 1 AND "
+                                                     "session != 0"));
     newest.Bind(before.session_key);
     RETURN_IF_ERROR(newest.Step().status());
-    timeline.number = newest.Int(0) + 1;
+    timeline.number = std::max<int64_t>(newest.Int(0), 1) + 1;
   }
   ASSIGN_OR_RETURN(const int64_t key, InsertTimeline(timeline));
   return SetCurrentTimeline(rewind.to.session, key);
@@ -197,51 +210,56 @@ Status Journal::Impl::SetCurrentTimeline(const std::string& session, int64_t tim
 
 Status Journal::Impl::DeleteSession(const std::string& id) {
   ASSIGN_OR_RETURN(const SessionKeys keys, FindSession(id));
-  {
-    ASSIGN_OR_RETURN(Query disown,
-                     database->Prepare("UPDATE timelines SET session = 0 WHERE session = ?1"));
+  for (const char* sql :
+       {"UPDATE timelines SET session = 0, id = NULL, title = NULL, settings = NULL, "
+        "pinned = NULL, current = NULL, session_checksum = NULL WHERE key = ?1",
+        "UPDATE timelines SET session = 0 WHERE session = ?1 AND number > 1 AND session != 0"}) {
+    ASSIGN_OR_RETURN(Query disown, database->Prepare(sql));
     RETURN_IF_ERROR(disown.Bind(keys.key).Run());
-  }
-  {
-    ASSIGN_OR_RETURN(Query remove, database->Prepare("DELETE FROM sessions WHERE key = ?1"));
-    RETURN_IF_ERROR(remove.Bind(keys.key).Run());
   }
   RETURN_IF_ERROR(DropUnusedSettings(keys.settings));
   return SweepOwnerless();
 }
 
 Status Journal::Impl::SweepOwnerless() {
-  // Newest first: a base is older than what is based on it, so one pass reaches everything.
-  int64_t below = INT64_MAX;
-  while (true) {
-    TimelineRow timeline;
-    int64_t seq = 0;
-    int64_t tokens = 0;
-    int64_t dependents = 0;
-    {
-      ASSIGN_OR_RETURN(Query select,
-                       database->Prepare(BALEEN_SELECT_TIMELINE "WHERE t.session = 0 AND "
-                                                                "t.key < ?1 ORDER BY t.key DESC "
-                                                                "LIMIT 1"));
-      select.Bind(below);
+  struct Timeline {
+    int64_t key = 0;
+    bool owned = false;
+    int64_t base = 0;
+    int64_t base_seq = 0;
+    int64_t base_tokens = 0;
+  };
+  std::vector<Timeline> timelines;
+  {
+    ASSIGN_OR_RETURN(Query select,
+                     database->Prepare("SELECT key, session, base, base_seq, base_tokens FROM "
+                                       "timelines ORDER BY key DESC"));
+    while (true) {
       ASSIGN_OR_RETURN(const bool row, select.Step());
-      if (!row) return OkStatus();
-      ASSIGN_OR_RETURN(timeline, TimelineFromRow(select));
+      if (!row) break;
+      timelines.push_back(
+          {select.Int(0), select.Int(1) != 0, select.Int(2), select.Int(3), select.Int(4)});
     }
-    below = timeline.key;
-    {
-      ASSIGN_OR_RETURN(Query needed, database->Prepare("SELECT count(*), max(base_seq), "
-                                                       "max(base_tokens) FROM timelines "
-                                                       "WHERE base = ?1 AND base != 0"));
-      needed.Bind(timeline.key);
-      RETURN_IF_ERROR(needed.Step().status());
-      dependents = needed.Int(0);
-      seq = needed.Int(1);
-      tokens = needed.Int(2);
-    }
-    RETURN_IF_ERROR(dependents == 0 ? DeleteTimeline(timeline.key)
-                                    : TrimTimeline(timeline, seq, tokens));
   }
+  // What those that stay need of their bases. Newest first: a base is older than what is based on
+  // it, so one pass reaches everything.
+  std::unordered_map<int64_t, Timeline> needs;
+  for (const Timeline& timeline : timelines) {
+    const auto need = needs.find(timeline.key);
+    if (!timeline.owned && need == needs.end()) {
+      RETURN_IF_ERROR(DeleteTimeline(timeline.key, timeline.key == timelines.front().key));
+      continue;
+    }
+    if (!timeline.owned) {
+      ASSIGN_OR_RETURN(const TimelineRow row, TimelineByKey(timeline.key));
+      RETURN_IF_ERROR(TrimTimeline(row, need->second.base_seq, need->second.base_tokens));
+    }
+    if (timeline.base == 0) continue;
+    Timeline& base = needs[timeline.base];
+    base.base_seq = std::max(base.base_seq, timeline.base_seq);
+    base.base_tokens = std::max(base.base_tokens, timeline.base_tokens);
+  }
+  return OkStatus();
 }
 
 Status Journal::Impl::TrimTimeline(TimelineRow timeline, int64_t seq, int64_t tokens) {
@@ -249,42 +267,49 @@ Status Journal::Impl::TrimTimeline(TimelineRow timeline, int64_t seq, int64_t to
   const int64_t end = std::min(timeline.tokens, std::max(tokens, timeline.base_tokens));
   if (end < timeline.tokens) {
     TokenRow cut;
-    int64_t row_key = 0;
     {
       ASSIGN_OR_RETURN(Query select,
-                       database->Prepare(BALEEN_SELECT_TOKENS "WHERE timeline = ?1 AND begin < ?2 "
-                                                              "ORDER BY begin DESC LIMIT 1"));
-      select.Bind(timeline.key).Bind(end);
+                       database->Prepare(BALEEN_SELECT_TOKENS "WHERE key >= ?1 AND key < ?2 "
+                                                              "ORDER BY key DESC LIMIT 1"));
+      select.Bind(RowKey(timeline.key, 0)).Bind(RowKey(timeline.key, end));
       ASSIGN_OR_RETURN(const bool row, select.Step());
       if (row) {
         ASSIGN_OR_RETURN(cut, TokensFromRow(select, "", timeline.key));
-        row_key = select.Int(4);
       }
     }
-    if (row_key != 0 && cut.begin + static_cast<int64_t>(cut.ids.size()) > end) {
+    if (!cut.ids.empty() && cut.begin + static_cast<int64_t>(cut.ids.size()) > end) {
       cut.ids.resize(static_cast<size_t>(end - cut.begin));
       if (!cut.hashes.empty()) cut.hashes.resize(cut.ids.size());
-      RETURN_IF_ERROR(WriteTokenRow(timeline.key, cut.begin, cut.ids, cut.hashes, row_key));
+      RETURN_IF_ERROR(WriteTokenRow(timeline.key, cut.begin, cut.ids, cut.hashes));
     }
-    ASSIGN_OR_RETURN(Query drop, database->Prepare("DELETE FROM token_runs WHERE timeline = ?1 "
-                                                   "AND begin >= ?2"));
-    RETURN_IF_ERROR(drop.Bind(timeline.key).Bind(end).Run());
+    ASSIGN_OR_RETURN(Query drop, database->Prepare("DELETE FROM token_runs WHERE key >= ?1 AND "
+                                                   "key <= ?2"));
+    RETURN_IF_ERROR(
+        drop.Bind(RowKey(timeline.key, end)).Bind(RowKey(timeline.key, kRowNumberMax)).Run());
     timeline.tokens = end;
   }
   ASSIGN_OR_RETURN(Query drop,
-                   database->Prepare("DELETE FROM events WHERE timeline = ?1 AND seq > ?2"));
-  RETURN_IF_ERROR(drop.Bind(timeline.key).Bind(timeline.last_seq).Run());
+                   database->Prepare("DELETE FROM events WHERE key > ?1 AND key <= ?2"));
+  RETURN_IF_ERROR(drop.Bind(RowKey(timeline.key, timeline.last_seq))
+                      .Bind(RowKey(timeline.key, kRowNumberMax))
+                      .Run());
   return WriteBack({{"", timeline}});
 }
 
-Status Journal::Impl::DeleteTimeline(int64_t key) {
-  for (const char* sql :
-       {"DELETE FROM token_runs WHERE timeline = ?1", "DELETE FROM events WHERE timeline = ?1",
-        "DELETE FROM timelines WHERE key = ?1"}) {
+Status Journal::Impl::DeleteTimeline(int64_t key, bool newest) {
+  for (const char* sql : {"DELETE FROM token_runs WHERE key >= ?1 AND key <= ?2",
+                          "DELETE FROM events WHERE key >= ?1 AND key <= ?2"}) {
     ASSIGN_OR_RETURN(Query remove, database->Prepare(sql));
+    RETURN_IF_ERROR(remove.Bind(RowKey(key, 0)).Bind(RowKey(key, kRowNumberMax)).Run());
+  }
+  {
+    ASSIGN_OR_RETURN(Query remove, database->Prepare("DELETE FROM timelines WHERE key = ?1"));
     RETURN_IF_ERROR(remove.Bind(key).Run());
   }
-  return OkStatus();
+  if (!newest) return OkStatus();
+  RETURN_IF_ERROR(database->Exec("DELETE FROM spent_timelines"));
+  ASSIGN_OR_RETURN(Query insert, database->Prepare("INSERT INTO spent_timelines(key) VALUES(?1)"));
+  return insert.Bind(key).Run();
 }
 
 Result<int64_t> Journal::LastSharedSeq(std::string_view session, int64_t timeline, int64_t other) {
@@ -304,22 +329,24 @@ Result<int64_t> Journal::LastSharedSeq(std::string_view session, int64_t timelin
 Result<std::vector<TimelineRecord>> Journal::ListTimelines(std::string_view session,
                                                            int64_t after_key, int64_t limit) {
   if (limit < 0) return InvalidArgumentError("limit is negative; expected 0 or more");
-  int64_t owner = 0;
+  SessionKeys owner;
   if (!session.empty()) {
-    ASSIGN_OR_RETURN(const SessionKeys keys, impl_->FindSession(session));
-    owner = keys.key;
+    ASSIGN_OR_RETURN(owner, impl_->FindSession(session));
   }
 #define BALEEN_LISTED_TIMELINE                                                           \
   "SELECT t.key, t.session, t.number, t.base, t.base_seq, t.base_tokens, t.previous, "   \
   "t.created_ms, t.updated_ms, t.tokens, t.last_seq, t.checksum, s.id FROM timelines t " \
-  "LEFT JOIN sessions s ON s.key = t.session WHERE t.key > ?1 AND "
-  ASSIGN_OR_RETURN(Query select,
-                   impl_->database->Prepare(
-                       session.empty() ? BALEEN_LISTED_TIMELINE "?2 = 0 ORDER BY t.key LIMIT ?3"
-                                       : BALEEN_LISTED_TIMELINE
-                           "t.session = ?2 AND t.session != 0 ORDER BY t.key LIMIT ?3"));
+  "LEFT JOIN timelines s ON s.key = t.session WHERE t.key > ?1 "
+  ASSIGN_OR_RETURN(
+      Query select,
+      impl_->database->Prepare(
+          session.empty() ? BALEEN_LISTED_TIMELINE "ORDER BY t.key LIMIT ?2"
+                          : BALEEN_LISTED_TIMELINE
+              "AND (t.key = ?3 OR (t.session = ?3 AND t.number > 1 AND t.session != 0)) "
+              "ORDER BY t.key LIMIT ?2"));
 #undef BALEEN_LISTED_TIMELINE
-  select.Bind(after_key).Bind(owner).Bind(std::min(limit, kRowsPerReadMax));
+  select.Bind(after_key).Bind(std::min(limit, kRowsPerReadMax));
+  if (!session.empty()) select.Bind(owner.key);
   std::vector<TimelineRecord> timelines;
   while (true) {
     ASSIGN_OR_RETURN(const bool row, select.Step());

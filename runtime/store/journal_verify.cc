@@ -49,7 +49,7 @@ Status Verifier::CheckPages() {
 
 Status Verifier::CheckSessions(std::string_view only) {
   ASSIGN_OR_RETURN(Query select, database_.Prepare(BALEEN_SELECT_SESSION
-                                                   "WHERE ?1 = '' OR s.id = ?1 ORDER BY s.key"));
+                                                   "AND (?1 = '' OR s.id = ?1) ORDER BY s.key"));
   select.Bind(only);
   while (true) {
     ASSIGN_OR_RETURN(const bool found, select.Step());
@@ -121,8 +121,9 @@ Status Verifier::CheckBase(const TimelineRow& timeline) {
 Status Verifier::CheckEvents(const TimelineRow& timeline) {
   const std::string& id = timeline.session;
   ASSIGN_OR_RETURN(Query select,
-                   database_.Prepare(BALEEN_SELECT_EVENT "WHERE timeline = ?1 ORDER BY seq"));
-  select.Bind(timeline.key);
+                   database_.Prepare(BALEEN_SELECT_EVENT "WHERE key > ?1 AND key <= ?2 "
+                                                         "ORDER BY key"));
+  select.Bind(RowKey(timeline.key, 0)).Bind(RowKey(timeline.key, kRowNumberMax));
   int64_t last = timeline.base_seq;
   int64_t tokens = timeline.base_tokens;
   while (true) {
@@ -159,14 +160,15 @@ Status Verifier::CheckEvents(const TimelineRow& timeline) {
 Status Verifier::CheckTokens(const TimelineRow& timeline) {
   const std::string& id = timeline.session;
   ASSIGN_OR_RETURN(Query select,
-                   database_.Prepare(BALEEN_SELECT_TOKENS "WHERE timeline = ?1 ORDER BY begin"));
-  select.Bind(timeline.key);
+                   database_.Prepare(BALEEN_SELECT_TOKENS "WHERE key >= ?1 AND key <= ?2 "
+                                                          "ORDER BY key"));
+  select.Bind(RowKey(timeline.key, 0)).Bind(RowKey(timeline.key, kRowNumberMax));
   int64_t end = timeline.base_tokens;
   while (true) {
     ASSIGN_OR_RETURN(const bool found, select.Step());
     if (!found) break;
     const int64_t begin = select.Int(0);
-    if (begin != end || (begin % kTokenRowIds != 0 && begin != timeline.base_tokens)) {
+    if (begin != end) {
       Note("session '" + id + "': token row at " + std::to_string(begin) + ", expected " +
            std::to_string(end));
     }
@@ -198,15 +200,15 @@ Status Verifier::CheckStrays() {
                 "rows belong to no session"));
   RETURN_IF_ERROR(
       NoteCount("SELECT count(*) FROM sessions s WHERE NOT EXISTS (SELECT 1 FROM timelines t "
-                "WHERE t.key = s.timeline AND t.session = s.key)",
+                "WHERE t.key = s.current AND t.session = s.key)",
                 "sessions stand on a timeline that isn't theirs"));
   RETURN_IF_ERROR(
       NoteCount("SELECT count(*) FROM timelines WHERE session != 0 AND session NOT IN "
                 "(SELECT key FROM sessions)",
                 "timelines belong to an unknown session"));
   return NoteCount(
-      "SELECT count(*) FROM timelines t WHERE t.session = 0 AND NOT EXISTS "
-      "(SELECT 1 FROM timelines d WHERE d.base = t.key AND d.base != 0)",
+      "SELECT count(*) FROM timelines WHERE session = 0 AND key NOT IN "
+      "(SELECT base FROM timelines)",
       "timelines of deleted sessions are left that nothing is based on");
 }
 

@@ -396,6 +396,27 @@ TEST_CASE("JournalSurvivesEveryFaultOfItsDisk") {
   REQUIRE(faults > 2 * std::ssize(operations));
 }
 
+TEST_CASE("ASyncedCommitThatChangesNoRowSyncsWhatWasCommittedBefore") {
+  const MemoryDirectory folder;
+  FaultyDisk disk(folder.path());
+  FaultVfs vfs(&disk);
+  JournalOptions options;
+  options.path = folder.File("journal.db");
+  options.vfs = vfs.name();
+  const auto journal = Must(Journal::Open(options));
+  JournalBatch batch;
+  batch.create_sessions = {SampleSession("s")};
+  REQUIRE_OK(journal->Commit(batch, Durability::kKernel));
+  const auto before = std::ssize(disk.log());
+  batch = {};
+  batch.pins = {{"s", false}};  // as it is: SQLite writes nothing, and then doesn't sync either
+  REQUIRE_OK(journal->Commit(batch, Durability::kSynced));
+  const auto log = disk.log();
+  REQUIRE(std::any_of(log.begin() + before, log.end(), [](const FaultyDisk::Entry& entry) {
+    return entry.op == DiskOp::kSync && entry.path.ends_with("-wal");
+  }));
+}
+
 TEST_CASE("WithoutAnyOneSyncTheJournalWouldLoseWhatItAcknowledged") {
   Sweep sweep(9'000);
   const auto operations = sweep.Operations();

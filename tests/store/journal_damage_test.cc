@@ -33,7 +33,7 @@ void Sql(const std::string& path, const std::string& text) {
   REQUIRE(rc == SQLITE_OK);
 }
 
-std::string GoldenCopy(const TempDirectory& temp, int version = 2) {
+std::string GoldenCopy(const TempDirectory& temp, int version = 3) {
   const std::string path = temp.File("journal.db");
   std::filesystem::copy_file(
       std::string(kTestData) + "/store/journal_v" + std::to_string(version) + ".db", path);
@@ -145,26 +145,86 @@ TEST_CASE("JournalMigrationKeepsDamagedRowsDamaged") {
   }
 }
 
-TEST_CASE("JournalOpensGoldenVersion2") {
-  const TempDirectory temp;
-  const std::string path = GoldenCopy(temp);
-  CheckGolden(*Must(Open(path, true)), 1);
-  const auto journal = Must(Open(path));
-  CheckGolden(*journal, 1);
-  const auto golden = Must(journal->GetSession("golden"));
+namespace {
+
+/// What GoldenBatches2 says of the sessions that branched off.
+void CheckBranches(Journal& journal) {
+  CheckGolden(journal, 1);
+  const auto golden = Must(journal.GetSession("golden"));
   REQUIRE(golden.timeline == 2);
   REQUIRE(golden.tokens == 501);
-  const auto branch = Must(journal->GetSession("branch"));
+  const auto branch = Must(journal.GetSession("branch"));
   REQUIRE(branch.parent == "golden");
   REQUIRE(branch.pinned);
   REQUIRE(branch.settings == golden.settings);
+  REQUIRE(branch.created_ms == 3000);
   REQUIRE(branch.tokens == 973);
-  REQUIRE(Must(journal->ReadTokens("branch", 969, 10)).ids ==
+  REQUIRE(Must(journal.ReadTokens("branch", 969, 10)).ids ==
           std::vector<int32_t>{969 * 3, 1, 2, 3});
-  REQUIRE(Must(journal->ReadTokens("golden", 499, 10)).ids == std::vector<int32_t>{499 * 3, 7});
+  REQUIRE(Must(journal.ReadTokens("golden", 499, 10)).ids == std::vector<int32_t>{499 * 3, 7});
+  REQUIRE(Must(journal.ListTimelines("golden", 0, 10)).size() == 2);
+  REQUIRE(Must(journal.ListSessions("", 10)).size() == 3);
+}
+
+/// Its history goes on, and keys that were used are not used again.
+void ContinueBranches(Journal& journal) {
   JournalBatch batch;
+  batch.create_sessions = {SampleSession("next", 5000)};
+  batch.rewinds = {{{"branch", 0, 1, 970}, 5001}};
   batch.events = {SampleEvent("golden", 3)};
-  REQUIRE_OK(journal->Commit(batch, Durability::kSynced));
+  REQUIRE_OK(journal.Commit(batch, Durability::kSynced));
+  // 4 was that of a session that was deleted.
+  REQUIRE(Must(journal.ListTimelines("next", 0, 10)).at(0).key == 6);
+  REQUIRE(Must(journal.ListTimelines("branch", 0, 10)).at(1).key == 7);
+  REQUIRE(Must(journal.Verify("")).problems.empty());
+}
+
+}  // namespace
+
+TEST_CASE("JournalMigratesGoldenVersion2AndKeepsABackup") {
+  const TempDirectory temp;
+  const std::string path = GoldenCopy(temp, 2);
+  REQUIRE_ERROR(Open(path, true), StatusCode::kFailedPrecondition, "older version");
+  {
+    const auto journal = Must(Open(path));
+    CheckBranches(*journal);
+    ContinueBranches(*journal);
+  }
+  const auto backup = Must(Sqlite::Open({.path = path + ".v2-backup"}));
+  REQUIRE(Must(backup->IntOf("PRAGMA user_version")) == 2);
+  REQUIRE(Must(backup->IntOf("SELECT sum(tokens) FROM timelines WHERE session != 0")) == 3474);
+}
+
+TEST_CASE("JournalOpensGoldenVersion3") {
+  const TempDirectory temp;
+  const std::string path = GoldenCopy(temp);
+  CheckBranches(*Must(Open(path, true)));
+  const auto journal = Must(Open(path));
+  CheckBranches(*journal);
+  ContinueBranches(*journal);
+}
+
+TEST_CASE("JournalMigrationOfVersion2KeepsDamagedRowsDamaged") {
+  const std::pair<const char*, const char*> cases[] = {
+      {"UPDATE events SET payload = '{\"n\":7}' WHERE seq = 1", "event 1"},
+      {"UPDATE events SET seq = -1 WHERE seq = 2", "ends at event 1"},
+      {"UPDATE sessions SET title = 'x' WHERE id = 'golden'", "the record"},
+      {"UPDATE settings SET text = '{}'", "the settings"},
+      {"UPDATE token_runs SET ids = zeroblob(8) WHERE begin = 960", "token row 960"},
+      {"UPDATE timelines SET session = 99 WHERE key = 2", "unknown session"},
+      {"UPDATE timelines SET number = 5 WHERE key = 3", "does not match its checksum"},
+      {"DELETE FROM timelines WHERE key = 1", "missing or cut"}};
+  for (const auto& [sql, words] : cases) {
+    const TempDirectory temp;
+    const std::string path = GoldenCopy(temp, 2);
+    Sql(path, sql);
+    const auto report = Must(Must(Open(path))->Verify(""));
+    CAPTURE(sql, report.problems);
+    const std::string wanted = words;
+    REQUIRE(std::any_of(report.problems.begin(), report.problems.end(), [&](const auto& problem) {
+      return problem.find(wanted) != std::string::npos;
+    }));
+  }
 }
 
 TEST_CASE("JournalRefusesWhatIsNotAJournal") {
@@ -188,13 +248,13 @@ TEST_CASE("JournalRefusesWhatIsNotAJournal") {
 TEST_CASE("JournalRefusesNewerVersionAndSaysWhatToDo") {
   const TempDirectory temp;
   const std::string path = GoldenCopy(temp);
-  Sql(path, "PRAGMA user_version = 3");
+  Sql(path, "PRAGMA user_version = 4");
   for (const bool read_only : {true, false}) {
     const auto refused = Open(path, read_only);
     REQUIRE_ERROR(refused, StatusCode::kFailedPrecondition, "newer build");
     REQUIRE(refused.status().reason() == "NEWER_VERSION");
   }
-  Sql(path, "PRAGMA user_version = 2");
+  Sql(path, "PRAGMA user_version = 3");
   CheckGolden(*Must(Open(path)), 1);
 }
 
@@ -248,7 +308,7 @@ TEST_CASE("JournalDetectsRowsChangedBehindItsBack") {
       {"UPDATE events SET payload = '{\"n\":7}' WHERE seq = 1", "event 1"},
       {"UPDATE events SET kind = 'x' WHERE seq = 2", "event 2"},
       {"UPDATE events SET tokens = 1 WHERE seq = 2", "event 2"},
-      {"UPDATE events SET seq = 3 WHERE seq = 2", "follows 1"},
+      {"UPDATE events SET key = key + 1 WHERE seq = 2", "follows 1"},
       {"DELETE FROM events WHERE seq = 2", "ends at event 1"},
       {"UPDATE token_runs SET ids = zeroblob(8) WHERE begin = 960", "token row 960"},
       {"UPDATE token_runs SET logits_hashes = NULL WHERE begin = 0", "token row 0"},
@@ -256,19 +316,18 @@ TEST_CASE("JournalDetectsRowsChangedBehindItsBack") {
       {"DELETE FROM token_runs WHERE begin = 1920", "has 1920 tokens, expected 2000"},
       {"UPDATE settings SET text = '{}'", "the settings"},
       {"DELETE FROM settings", "the settings"},
-      {"UPDATE sessions SET title = 'x' WHERE id = 'golden'", "the record"},
-      {"UPDATE sessions SET timeline = 1 WHERE id = 'golden'", "the record"},
+      {"UPDATE timelines SET title = 'x' WHERE id = 'golden'", "the record"},
+      {"UPDATE timelines SET current = 1 WHERE id = 'golden'", "the record"},
       {"UPDATE timelines SET tokens = 1999 WHERE tokens = 2000", "expected 1999"},
       {"UPDATE timelines SET base_tokens = 971 WHERE base_tokens = 970", "timeline 3"},
       {"UPDATE timelines SET base = 0 WHERE base != 0", "timeline 3"},
       {"UPDATE timelines SET session = 99 WHERE key = 1", "unknown session"},
-      {"UPDATE timelines SET session = 0 WHERE key = 2", "nothing is based on"},
+      {"UPDATE timelines SET session = 0 WHERE number = 2", "nothing is based on"},
       {"UPDATE timelines SET tokens = 960, last_seq = 0 WHERE key = 1", "missing or cut"},
       {"DELETE FROM timelines WHERE key = 1", "missing or cut"},
-      {"UPDATE events SET timeline = 99 WHERE timeline = 1", "belong to no session"},
+      {"UPDATE events SET key = key + (98 << 32) WHERE timeline = 1", "belong to no session"},
       {"PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = 'CREATE UNIQUE INDEX "
-       "events_by_seq "
-       "ON events(timeline, time_ms)' WHERE name = 'events_by_seq'",
+       "timelines_by_id ON timelines(title) WHERE id IS NOT NULL' WHERE name = 'timelines_by_id'",
        "pages:"},
   };
   for (const Damage& damage : cases) {
@@ -301,7 +360,7 @@ TEST_CASE("JournalReadsRefuseDamagedRows") {
 }
 
 TEST_CASE("JournalSurvivesEveryDamagedPageWithoutCrashing") {
-  const std::string golden = std::string(kTestData) + "/store/journal_v2.db";
+  const std::string golden = std::string(kTestData) + "/store/journal_v3.db";
   const auto size_bytes = static_cast<int64_t>(std::filesystem::file_size(golden));
   int detected = 0;
   int rounds = 0;
@@ -390,7 +449,7 @@ TEST_CASE("JournalRefusesAKilledProcesssLogThatHasLostCommits") {
   int refused = 0;
   int whole = 0;
   // 1 in 3 positions is cut there, the others flipped; -1: the log is missing.
-  for (int64_t at = -1; at < size_bytes; at += 1009) {
+  for (int64_t at = -1; at < size_bytes; at += 499) {
     const std::string path = copy();
     if (at < 0) {
       std::filesystem::remove(path + "-wal");

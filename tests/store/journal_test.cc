@@ -251,9 +251,28 @@ TEST_CASE("JournalForgetsAnswersAfterADayAndRefusesSecondAnswer") {
   REQUIRE_ERROR(answer("first", 2000), StatusCode::kAlreadyExists, "first");
   REQUIRE_OK(answer("second", 1000 + kAnswerKeptMs));
   REQUIRE_OK(journal->FindAnswer("first", "StartTurn"));
+  // Looked for once an hour. Who reads elsewhere learns of it too.
+  const auto reader = OpenJournal(temp.File("journal.db"));
+  REQUIRE_OK(reader->FindAnswer("first", "StartTurn"));
   REQUIRE_OK(answer("third", 1001 + kAnswerKeptMs));
+  REQUIRE_OK(journal->FindAnswer("first", "StartTurn"));
+  REQUIRE_OK(answer("fourth", 1000 + kAnswerKeptMs + 3'600'000));
+  REQUIRE_ERROR(reader->FindAnswer("first", "StartTurn"), StatusCode::kNotFound, "first");
+  REQUIRE_OK(reader->FindAnswer("fourth", "StartTurn"));
   REQUIRE_ERROR(journal->FindAnswer("first", "StartTurn"), StatusCode::kNotFound, "first");
   REQUIRE_OK(journal->FindAnswer("second", "StartTurn"));
+  // All of it is too old, and no key is used twice: the reader goes on behind what it knows.
+  REQUIRE_OK(answer("fifth", 10 * kAnswerKeptMs));
+  REQUIRE_ERROR(reader->FindAnswer("third", "StartTurn"), StatusCode::kNotFound, "third");
+  REQUIRE_OK(reader->FindAnswer("fifth", "StartTurn"));
+  // A batch that fails takes its answer along, and its key goes to another.
+  JournalBatch failing;
+  failing.answers = {{"lost", "StartTurn", "{}", 10 * kAnswerKeptMs},
+                     {"fifth", "StartTurn", "{}", 10 * kAnswerKeptMs}};
+  REQUIRE_ERROR(journal->Commit(failing, Durability::kKernel), StatusCode::kAlreadyExists, "fifth");
+  REQUIRE_ERROR(journal->FindAnswer("lost", "StartTurn"), StatusCode::kNotFound, "lost");
+  REQUIRE_OK(answer("sixth", 10 * kAnswerKeptMs));
+  REQUIRE_ERROR(answer("sixth", 10 * kAnswerKeptMs), StatusCode::kAlreadyExists, "sixth");
 }
 
 TEST_CASE("JournalObjectsReadWhileAnotherWritesAndLockIsReported") {

@@ -7,7 +7,7 @@
 //   store_writer hold DATA_DIRECTORY                       opens it, "held", waits for end of stdin
 //   store_writer hold-kv KV                                the same for a KV store
 //   store_writer folder DATA_DIRECTORY                     makes it, its stores, a copy, an archive
-//   store_writer golden JOURNAL                            writes tests/data/store/journal_v2.db
+//   store_writer golden JOURNAL                            writes tests/data/store/journal_v3.db
 #include <unistd.h>
 
 #include <cstdio>
@@ -108,7 +108,7 @@ Status Hold(Open open) {
 
 Status WriteGolden(const std::string& path) {
   ASSIGN_OR_RETURN(auto journal, Journal::Open({.path = path}));
-  for (const JournalBatch& batch : baleen::GoldenBatches2()) {
+  for (const JournalBatch& batch : baleen::GoldenBatches3()) {
     RETURN_IF_ERROR(journal->Commit(batch, Durability::kSynced));
   }
   return baleen::OkStatus();
