@@ -2,7 +2,7 @@
 """Talks to `baleen serve`: starts a turn, serves one tool, and watches with reconnects.
 
   baleen_client.py --address unix:/run/user/1000/baleen.sock chat "What is 20 + 22? Use add."
-  baleen_client.py --address 127.0.0.1:7411 watch SESSION [--after CURSOR]
+  baleen_client.py --address HOST:7411 --ca ca.pem --token-file token watch SESSION [--after CURSOR]
   baleen_client.py --address ... list
   baleen_client.py --address ... fork SESSION [--turn t3 | --tokens 1000]
   baleen_client.py --address ... rewind SESSION (--turn t3 | --tokens 1000 | --undo)
@@ -42,6 +42,8 @@ def make_stubs(cache):
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
 parser.add_argument("--address", default=f"unix:{os.environ.get('XDG_RUNTIME_DIR', '')}/baleen.sock")
+parser.add_argument("--ca", help="PEM file: authorities of the server's certificate (HOST:PORT)")
+parser.add_argument("--token-file", help="file with a bearer token (HOST:PORT)")
 parser.add_argument("--cache", default=os.path.expanduser("~/.cache/baleen/python-stubs"))
 commands = parser.add_subparsers(dest="command", required=True)
 chat = commands.add_parser("chat", help="start a turn and show it")
@@ -167,8 +169,23 @@ def run_history(channel):
 
 # 64 MiB as the server: gRPC's own limit of 4 MiB is too small for long answers.
 OPTIONS = [("grpc.max_receive_message_length", 64 << 20)]
+
+
+def connect():
+    """A Unix socket is its user's; a port has TLS and wants to know who calls."""
+    if arguments.address.startswith("unix:"):
+        return grpc.insecure_channel(arguments.address, options=OPTIONS)
+    ca = pathlib.Path(arguments.ca).read_bytes() if arguments.ca else None
+    credentials = grpc.ssl_channel_credentials(root_certificates=ca)
+    if arguments.token_file:
+        token = pathlib.Path(arguments.token_file).read_text().strip()
+        credentials = grpc.composite_channel_credentials(
+            credentials, grpc.access_token_call_credentials(token))
+    return grpc.secure_channel(arguments.address, credentials, options=OPTIONS)
+
+
 try:
-    with grpc.insecure_channel(arguments.address, options=OPTIONS) as channel:
+    with connect() as channel:
         if arguments.command == "chat":
             run_chat(channel)
         elif arguments.command == "watch":

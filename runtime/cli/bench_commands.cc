@@ -42,7 +42,7 @@ Result<Json> BenchIdle(const IdleFlags& flags, const std::string& folder) {
   ASSIGN_OR_RETURN(const auto runtime, Runtime::Open(options));
 #ifdef BALEEN_WITH_GRPC
   ServerOptions server_options;
-  server_options.listen = "unix:" + folder + "/socket/s";
+  server_options.listen = {"unix:" + folder + "/socket/s"};
   ASSIGN_OR_RETURN(const auto server, Server::Start(server_options, runtime.get()));
 #endif
   ASSIGN_OR_RETURN(const RuntimeStats before, runtime->Stats());

@@ -24,13 +24,17 @@ struct ConfigFlags {
 Json ValueOf(const CLI::Option& option) {
   const bool given = option.count() > 0;
   std::vector<std::string> words = given ? option.reduced_results() : std::vector<std::string>();
-  if (!given && !option.get_default_str().empty()) words = {option.get_default_str()};
+  const bool is_list = option.get_items_expected_max() > 1;
+  std::string fallback = option.get_default_str();
+  // A list's default is "[a,b]"; ours have one word.
+  if (is_list && fallback.size() > 2) fallback = fallback.substr(1, fallback.size() - 2);
+  if (!given && !fallback.empty()) words = {fallback};
   const bool is_text = option.get_type_name().starts_with("TEXT");
   const auto scalar = [&](const std::string& word) {
     // What isn't text was checked to be a number or a switch.
     return is_text ? Json(word) : Json::parse(word, nullptr, /*allow_exceptions=*/false);
   };
-  if (option.get_items_expected_max() > 1) {
+  if (is_list) {
     Json list = Json::array();
     for (const std::string& word : words) list.push_back(scalar(word));
     return list;

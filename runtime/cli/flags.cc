@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <cctype>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
@@ -11,9 +12,31 @@
 
 #ifdef BALEEN_WITH_GRPC
 #include "runtime/grpc/client.h"
+#include "runtime/grpc/tls_files.h"
 #endif
 
 namespace baleen::cli {
+#ifdef BALEEN_WITH_GRPC
+namespace {
+
+Result<ConnectOptions> ConnectOptionsOf(const ClientSettings& settings) {
+  ConnectOptions options;
+  options.ca_file = settings.ca_file;
+  options.certificate_file = settings.certificate_file;
+  options.key_file = settings.key_file;
+  if (settings.token_file.empty()) return options;
+  ASSIGN_OR_RETURN(options.token, ReadSecretFile(settings.token_file, "token file"));
+  while (!options.token.empty() && std::isspace(static_cast<unsigned char>(options.token.back()))) {
+    options.token.pop_back();
+  }
+  if (options.token.empty()) {
+    return InvalidArgumentError("token file '" + settings.token_file + "' is empty");
+  }
+  return options;
+}
+
+}  // namespace
+#endif
 void MakeParents(const std::string& data_dir) {
   std::error_code ignored;  // opening the directory says what is wrong
   std::filesystem::create_directories(std::filesystem::absolute(data_dir, ignored).parent_path(),
@@ -30,11 +53,12 @@ void RuntimeFlags::AddTo(CLI::App& app) {
 
 Result<std::unique_ptr<Runtime>> OpenRuntime(RuntimeFlags flags) {
 #ifdef BALEEN_WITH_GRPC
-  if (!flags.client.server.empty()) return ConnectRuntime(flags.client.server);
+  ASSIGN_OR_RETURN(const ConnectOptions connect, ConnectOptionsOf(flags.client));
+  if (!flags.client.server.empty()) return ConnectRuntime(flags.client.server, connect);
   if (flags.config.SourceOf("runtime.data_dir") != "--data-dir") {
     const std::string address = DefaultAddress();
     if (std::filesystem::exists(address.substr(5))) {
-      auto daemon = ConnectRuntime(address);
+      auto daemon = ConnectRuntime(address, connect);
       if (daemon.ok()) return daemon;
     }
   }

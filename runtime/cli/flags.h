@@ -60,6 +60,7 @@ using Registrar = void (*)(CLI::App& app, int* exit_code);
 
 void AddServe(CLI::App& app, int* exit_code);
 void AddConfigCommand(CLI::App& app, int* exit_code);
+void AddToken(CLI::App& app, int* exit_code);
 void AddChat(CLI::App& app, int* exit_code);
 void AddRun(CLI::App& app, int* exit_code);
 void AddSessions(CLI::App& app, int* exit_code);

@@ -17,9 +17,9 @@ int main(int argc, char** argv) {
       "[runtime].\nExit codes: 0 ok, 1 failed, 2 usage, 3 not available.");
   int exit_code = cli::kExitOk;
   for (const cli::Registrar add :
-       {&cli::AddServe, &cli::AddConfigCommand, &cli::AddChat, &cli::AddRun, &cli::AddSessions,
-        &cli::AddApprovals, &cli::AddGenerate, &cli::AddLogits, &cli::AddText, &cli::AddModel,
-        &cli::AddBench, &cli::AddCorpus, &cli::AddTrain, &cli::AddEval}) {
+       {&cli::AddServe, &cli::AddConfigCommand, &cli::AddToken, &cli::AddChat, &cli::AddRun,
+        &cli::AddSessions, &cli::AddApprovals, &cli::AddGenerate, &cli::AddLogits, &cli::AddText,
+        &cli::AddModel, &cli::AddBench, &cli::AddCorpus, &cli::AddTrain, &cli::AddEval}) {
     add(app, &exit_code);
   }
   try {

@@ -9,6 +9,7 @@
 #include "runtime/cli/flags.h"
 
 #ifdef BALEEN_WITH_GRPC
+#include "runtime/cli/clients_file.h"
 #include "runtime/cli/daemon_log.h"
 #include "runtime/grpc/server.h"
 #endif
@@ -40,6 +41,9 @@ int Serve(const ServeFlags& flags) {
                     (flags.config.path.empty() ? "baleen.toml" : flags.config.path)),
                 flags.json);
   }
+  Result<std::vector<ClientGrant>> clients = std::vector<ClientGrant>();
+  if (!settings.clients_file.empty()) clients = ReadClientsFile(settings.clients_file);
+  if (!clients.ok()) return Fail(clients.status(), flags.json);
   MakeParents(settings.runtime.data_dir);
   if (!flags.config.path.empty()) log.Info("settings of " + flags.config.path);
   log.Info("opening " + settings.runtime.data_dir + " with model " + settings.runtime.model_path);
@@ -47,9 +51,13 @@ int Serve(const ServeFlags& flags) {
   if (!runtime.ok()) return Fail(runtime.status(), flags.json);
   ServerOptions server_options;
   server_options.listen = settings.listen;
+  server_options.tls_certificate_file = settings.tls_certificate_file;
+  server_options.tls_key_file = settings.tls_key_file;
+  server_options.client_ca_file = settings.client_ca_file;
+  server_options.clients = std::move(clients).value();
   auto server = Server::Start(server_options, runtime->get());
   if (!server.ok()) return Fail(server.status(), flags.json);
-  log.Info("listening on " + (*server)->address());
+  for (const std::string& address : (*server)->addresses()) log.Info("listening on " + address);
   int signal_number = 0;
   sigwait(&signals, &signal_number);
   log.Info("signal " + std::to_string(signal_number) + ": draining");

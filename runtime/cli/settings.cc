@@ -86,7 +86,16 @@ void AddDaemonSettings(CLI::App& app, DaemonSettings& settings) {
   AddRuntimeSettings(app, settings.runtime);
   {
     const Section section(app, "server");
-    app.add_option("--listen", settings.listen, "unix:PATH, or a loopback HOST:PORT");
+    app.add_option("--listen", settings.listen,
+                   "unix:PATH or HOST:PORT, or several; a port needs TLS and known clients");
+    app.add_option("--tls-cert", settings.tls_certificate_file, "Certificate for ports, PEM");
+    app.add_option("--tls-key", settings.tls_key_file, "Its private key, PEM, for its owner only");
+    app.add_option("--client-ca", settings.client_ca_file,
+                   "Authorities of client certificates, PEM: mutual TLS");
+    app.add_option(
+        "--clients", settings.clients_file,
+        "TOML file of clients with tokens or certificates, and what each may do; `baleen "
+        "token` adds to it");
   }
   const Section section(app, "log");
   app.add_option("--log-level", settings.log.level, "What is logged, on stderr")
@@ -100,6 +109,11 @@ void AddClientSettings(CLI::App& app, ClientSettings& settings) {
   app.add_option("--server", settings.server,
                  "Address of a daemon (unix:PATH or HOST:PORT); default: " + DefaultAddress() +
                      " if it answers");
+  app.add_option("--token-file", settings.token_file, "File with a bearer token for the daemon");
+  app.add_option("--ca", settings.ca_file,
+                 "Authorities of the daemon's certificate, PEM; default: the system's");
+  app.add_option("--cert", settings.certificate_file, "Own certificate for the daemon, PEM");
+  app.add_option("--key", settings.key_file, "Its private key, PEM");
 }
 
 }  // namespace baleen::cli

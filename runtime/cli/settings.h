@@ -23,7 +23,11 @@ inline constexpr char kAcceptEarlierJournalHelp[] =
 /// Of `baleen serve`.
 struct DaemonSettings {
   RuntimeOptions runtime;
-  std::string listen = DefaultAddress();
+  std::vector<std::string> listen{DefaultAddress()};
+  std::string tls_certificate_file;
+  std::string tls_key_file;
+  std::string client_ca_file;
+  std::string clients_file;
   LogSettings log;
 };
 void AddDaemonSettings(CLI::App& command, DaemonSettings& settings);
@@ -31,6 +35,10 @@ void AddDaemonSettings(CLI::App& command, DaemonSettings& settings);
 /// Of commands that may talk to a daemon.
 struct ClientSettings {
   std::string server;  ///< Empty: the daemon at the default address, if it answers.
+  std::string token_file;
+  std::string ca_file;
+  std::string certificate_file;
+  std::string key_file;
 };
 void AddClientSettings(CLI::App& command, ClientSettings& settings);
 

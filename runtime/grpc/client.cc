@@ -15,6 +15,7 @@
 
 #include "runtime/grpc/client_streams.h"
 #include "runtime/grpc/convert.h"
+#include "runtime/grpc/tls_files.h"
 #include "runtime/grpc/wire_status.h"
 
 namespace baleen {
@@ -372,6 +373,64 @@ class RemoteRuntime final : public Runtime {
   const std::unique_ptr<v1::Admin::Stub> admin_;
 };
 
+using Credentials = std::shared_ptr<grpc::ChannelCredentials>;  // gRPC's own handle
+
+Result<Credentials> CredentialsFor(const std::string& address, const ConnectOptions& options) {
+  Credentials channel;
+  if (address.starts_with("unix:")) {
+    if (options.token.empty()) return grpc::InsecureChannelCredentials();
+    channel = grpc::experimental::LocalCredentials(UDS);  // gRPC sends tokens over these, too
+  } else {
+    grpc::SslCredentialsOptions tls;
+    if (!options.ca_file.empty()) {
+      ASSIGN_OR_RETURN(tls.pem_root_certs, ReadAuthorities(options.ca_file));
+    }
+    if (options.certificate_file.empty() != options.key_file.empty()) {
+      return InvalidArgumentError("a client certificate and its key go together");
+    }
+    if (!options.certificate_file.empty()) {
+      ASSIGN_OR_RETURN(TlsIdentity own,
+                       ReadTlsIdentity(options.certificate_file, options.key_file));
+      tls.pem_cert_chain = std::move(own.certificates);
+      tls.pem_private_key = std::move(own.key);
+    }
+    channel = grpc::SslCredentials(tls);
+  }
+  if (options.token.empty()) return channel;
+  return grpc::CompositeChannelCredentials(channel, grpc::AccessTokenCredentials(options.token));
+}
+
+/// Not WaitForConnected: it goes on trying when nobody listens, and the caller has another plan
+/// then.
+bool Connected(grpc::Channel& channel, int64_t connect_ms_max) {
+  const auto deadline =
+      std::chrono::system_clock::now() + std::chrono::milliseconds(connect_ms_max);
+  grpc_connectivity_state state = channel.GetState(true);
+  while (state == GRPC_CHANNEL_IDLE || state == GRPC_CHANNEL_CONNECTING) {
+    if (!channel.WaitForStateChange(state, deadline)) break;
+    state = channel.GetState(true);
+  }
+  return state == GRPC_CHANNEL_READY;
+}
+
+/// Why a connection didn't come about: only a call's error says.
+Status WhyNot(const std::shared_ptr<grpc::Channel>& channel, const std::string& address) {
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(1));
+  v1::Stats ignored;
+  const grpc::Status status =
+      v1::Admin::NewStub(channel)->GetStats(&context, v1::GetStatsRequest(), &ignored);
+  const std::string& why = status.error_message();
+  if (why.find("andshake") != std::string::npos || why.find("Peer name") != std::string::npos) {
+    return UnavailableError("'" + address.substr(0, 200) +
+                                "' answers, but the TLS handshake failed: " + why.substr(0, 300),
+                            "TLS_FAILED");
+  }
+  return UnavailableError(
+      "no server answers on '" + address.substr(0, 200) + "'; is `baleen serve` running?",
+      "NOT_LISTENING");
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Runtime>> ConnectRuntime(const std::string& address,
@@ -381,26 +440,15 @@ Result<std::unique_ptr<Runtime>> ConnectRuntime(const std::string& address,
                                 address.substr(0, 80) + "'");
   }
   wire::KeepGrpcLoaded();
+  ASSIGN_OR_RETURN(const Credentials credentials, CredentialsFor(address, options));
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(kMessageBytesMax);
-  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);  // a loopback address is never behind a proxy
+  // A Unix socket is never behind a proxy, and a token isn't for one.
+  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   // Own connections: a global pool would let one caller's broken connection delay another's.
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-  auto channel = grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
-  // Not WaitForConnected: it goes on trying when nobody listens, and the caller has another plan
-  // then.
-  const auto deadline =
-      std::chrono::system_clock::now() + std::chrono::milliseconds(options.connect_ms_max);
-  grpc_connectivity_state state = channel->GetState(true);
-  while (state == GRPC_CHANNEL_IDLE || state == GRPC_CHANNEL_CONNECTING) {
-    if (!channel->WaitForStateChange(state, deadline)) break;
-    state = channel->GetState(true);
-  }
-  if (state != GRPC_CHANNEL_READY) {
-    return UnavailableError(
-        "no server answers on '" + address.substr(0, 200) + "'; is `baleen serve` running?",
-        "NOT_LISTENING");
-  }
+  auto channel = grpc::CreateCustomChannel(address, credentials, arguments);
+  if (!Connected(*channel, options.connect_ms_max)) return WhyNot(channel, address);
   return std::unique_ptr<Runtime>(std::make_unique<RemoteRuntime>(options, std::move(channel)));
 }
 

@@ -9,31 +9,14 @@
 #include <string>
 #include <thread>
 
+#include "runtime/grpc/owned_fd.h"
 #include "tools_sdk/status.h"
 
 namespace baleen {
 
-/// A file descriptor that is closed with its owner.
-class OwnedFd {
- public:
-  OwnedFd() = default;
-  explicit OwnedFd(int fd) : fd_(fd) {}
-  OwnedFd(OwnedFd&& other) noexcept : fd_(other.Release()) {}
-  OwnedFd& operator=(OwnedFd&& other) noexcept;
-  ~OwnedFd() { Close(); }
-
-  int get() const { return fd_; }
-  bool valid() const { return fd_ >= 0; }
-  int Release();
-  void Close();
-
- private:
-  int fd_ = -1;
-};
-
 class Listener {
  public:
-  /// Binds `address` ("unix:PATH" or loopback "HOST:PORT").
+  /// Binds `address` ("unix:PATH", or "HOST:PORT" with a numeric host or localhost).
   /// For a Unix socket, "PATH.lock" is held locked while the listener lives: it decides between two
   /// servers that start at once, and stays behind as an empty file.
   /// Errors: as Server::Start.
@@ -43,6 +26,7 @@ class Listener {
   Listener& operator=(const Listener&) = delete;
 
   const std::string& address() const { return address_; }
+  bool is_unix() const { return lock_.valid(); }
   /// Starts the accepting thread. `take` gets an accepted non-blocking descriptor and owns it.
   void Start(std::function<void(int fd)> take);
   /// Ends the thread, closes the socket, removes its file. Idempotent.

@@ -10,10 +10,12 @@
 #include <utility>
 #include <vector>
 
+#include "runtime/grpc/access.h"
 #include "runtime/grpc/executor.h"
 #include "runtime/grpc/listener.h"
 #include "runtime/grpc/outbound.h"
 #include "runtime/grpc/services.h"
+#include "runtime/grpc/tls_files.h"
 #include "runtime/grpc/wire_status.h"
 
 namespace baleen {
@@ -22,12 +24,18 @@ namespace {
 // Clients that send keepalive pings may do so this often; gRPC's own limit of 5 minutes would send
 // them away (GOAWAY, too_many_pings).
 constexpr int kClientPingMs = 10'000;
+// A peer that sends nothing for so long is asked, and has so long to answer.
+constexpr int kKeepaliveMs = 30'000;
+constexpr int kKeepaliveAnswerMs = 10'000;
 
 class ServerImpl final : public Server {
  public:
   ServerImpl(const ServerOptions& options, Runtime* runtime)
-      : calls_(options.call_threads, options.calls_queued_max), writes_(1, 0), options_(options) {
-    const ServiceContext context = {runtime, options, {&calls_, &writes_, &streams_}};
+      : access_(options, runtime),
+        calls_(options.call_threads, options.calls_queued_max),
+        writes_(1, 0),
+        options_(options) {
+    const ServiceContext context = {&access_, options, {&calls_, &writes_, &streams_}};
     services_.push_back(NewSessionsService(context));
     services_.push_back(NewTurnsService(context));
     services_.push_back(NewApprovalsService(context));
@@ -39,32 +47,39 @@ class ServerImpl final : public Server {
   ~ServerImpl() override { Shutdown(); }
 
   Status Listen() {
-    ASSIGN_OR_RETURN(listener_, Listener::Bind(options_.listen));
     wire::KeepGrpcLoaded();
     grpc::ServerBuilder builder;
-    acceptor_ = builder.experimental().AddExternalConnectionAcceptor(
-        grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD,
-        grpc::InsecureServerCredentials());
+    for (const std::string& address : options_.listen) {
+      ASSIGN_OR_RETURN(const auto credentials, CredentialsFor(address));
+      ASSIGN_OR_RETURN(auto listener, Listener::Bind(address));
+      addresses_.push_back(listener->address());
+      listeners_.push_back(std::move(listener));
+      acceptors_.push_back(builder.experimental().AddExternalConnectionAcceptor(
+          grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD, credentials));
+    }
     for (const auto& service : services_) builder.RegisterService(service.get());
     builder.SetMaxReceiveMessageSize(static_cast<int>(options_.message_bytes_max));
     builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
                                kClientPingMs);
-    // Local sockets: nothing to learn about the bandwidth, and a dead peer closes its socket.
+    // A dead peer on another machine doesn't close its connection.
+    builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
+    builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveAnswerMs);
     builder.AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
     Build(&builder);
     if (server_ == nullptr) {
-      return InternalError("gRPC could not start a server on '" + listener_->address() + "'");
+      return InternalError("gRPC could not start a server on '" + addresses_[0] + "'");
     }
-    listener_->Start([this](int fd) {
-      grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters connection;
-      connection.fd = fd;
-      acceptor_->HandleNewConnection(&connection);
-    });
-    address_ = listener_->address();
+    for (size_t i = 0; i < listeners_.size(); ++i) {
+      listeners_[i]->Start([acceptor = acceptors_[i].get()](int fd) {
+        grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters connection;
+        connection.fd = fd;
+        acceptor->HandleNewConnection(&connection);
+      });
+    }
     return OkStatus();
   }
 
-  const std::string& address() const override { return address_; }
+  const std::vector<std::string>& addresses() const override { return addresses_; }
 
   void Drain() override {
     if (server_ == nullptr) return;
@@ -77,7 +92,7 @@ class ServerImpl final : public Server {
     if (server_ == nullptr || shut_down_) return;
     shut_down_ = true;
     Drain();
-    listener_->Stop();
+    for (const auto& listener : listeners_) listener->Stop();
     server_->Shutdown(std::chrono::system_clock::now() +
                       std::chrono::milliseconds(options_.shutdown_ms_max));
     server_->Wait();
@@ -97,17 +112,45 @@ class ServerImpl final : public Server {
     grpc::EnableDefaultHealthCheckService(before);
   }
 
+  // gRPC's own handle: shared with its server.
+  Result<std::shared_ptr<grpc::ServerCredentials>> CredentialsFor(
+      const std::string& address) const {
+    if (address.starts_with("unix:")) return grpc::InsecureServerCredentials();
+    const bool has_tls = !options_.tls_certificate_file.empty();
+    if (!has_tls || (options_.client_ca_file.empty() && options_.clients.empty())) {
+      return FailedPreconditionError(
+          "'" + address.substr(0, 80) + "' can be reached over TCP, so it needs " +
+              (has_tls ? "" : "a TLS certificate and its key (--tls-cert, --tls-key) and ") +
+              "clients that are known by a token or certificate (--clients FILE, or --client-ca "
+              "FILE); without those, listen on unix:PATH and reach it by an SSH tunnel",
+          "AUTHENTICATION_MISSING");
+    }
+    ASSIGN_OR_RETURN(TlsIdentity identity,
+                     ReadTlsIdentity(options_.tls_certificate_file, options_.tls_key_file));
+    grpc::SslServerCredentialsOptions tls(GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE);
+    if (!options_.client_ca_file.empty()) {
+      ASSIGN_OR_RETURN(tls.pem_root_certs, ReadAuthorities(options_.client_ca_file));
+      // Clients with a token may come without a certificate.
+      tls.client_certificate_request =
+          options_.clients.empty() ? GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY
+                                   : GRPC_SSL_REQUEST_CLIENT_CERTIFICATE_AND_VERIFY;
+    }
+    tls.pem_key_cert_pairs.push_back({std::move(identity.key), std::move(identity.certificates)});
+    return grpc::SslServerCredentials(tls);
+  }
+
   // Destroyed from the bottom up: the executors finish their jobs, which answer calls of server_,
   // while it and the services still exist.
+  const Access access_;
   std::vector<std::unique_ptr<grpc::Service>> services_;
   StreamSet streams_;
   std::unique_ptr<grpc::Server> server_;
   Executor calls_;
   Executor writes_;
   const ServerOptions options_;
-  std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> acceptor_;
-  std::unique_ptr<Listener> listener_;
-  std::string address_;
+  std::vector<std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor>> acceptors_;
+  std::vector<std::unique_ptr<Listener>> listeners_;  ///< Beside acceptors_, as addresses_.
+  std::vector<std::string> addresses_;
   std::mutex shutdown_mutex_;
   bool shut_down_ = false;
 };
@@ -126,7 +169,12 @@ Status ServerOptions::Validate() const {
         "message_bytes_max 2^10 to 2^30, call_threads 1 to 64, calls_queued_max 1 to 2^20, "
         "shutdown_ms_max 0 to 600000");
   }
-  return OkStatus();
+  if (listen.empty())
+    return InvalidArgumentError("server options: expected an address to listen on");
+  if (tls_certificate_file.empty() != tls_key_file.empty()) {
+    return InvalidArgumentError("server options: a TLS certificate and its key go together");
+  }
+  return CheckGrants(clients);
 }
 
 Result<std::unique_ptr<Server>> Server::Start(const ServerOptions& options, Runtime* runtime) {

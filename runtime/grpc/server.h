@@ -1,25 +1,47 @@
 // Server: the gRPC front of a Runtime. A thin translation; every decision is the runtime's.
 //
-// Serves baleen.v1 (proto/), grpc.health.v1.Health and reflection on one Unix socket or loopback
-// port. Has no authentication: the socket's folder is the border. Called by `baleen serve` and by
-// hosts. No gRPC header is needed to use it.
+// Serves baleen.v1 (proto/), grpc.health.v1.Health and reflection on Unix sockets, whose peers the
+// kernel vouches for, and on TCP ports with TLS and clients that prove who they are. Called by
+// `baleen serve` and by hosts. No gRPC header is needed to use it.
 #pragma once
 
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "runtime/runtime.h"
 #include "tools_sdk/status.h"
 
 namespace baleen {
 
+/// A client that proves who it is by a bearer token or a certificate, and what it may do.
+struct ClientGrant {
+  std::string name;  ///< For messages and logs.
+  /// SHA-256 of its token, 64 digits 0-9a-f; or instead:
+  std::string token_sha256;
+  std::string certificate;  ///< The common name in its certificate.
+  /// Of "sessions.read", "sessions.write", "turns.run", "approvals.resolve", "tools.host" and
+  /// "admin".
+  std::vector<std::string> scopes;
+  int64_t expires_ms = 0;  ///< Unix milliseconds; 0: never. Certificates have dates of their own.
+};
+
+/// INVALID_ARGUMENT: a grant that can't be one, or two of one name.
+Status CheckGrants(const std::vector<ClientGrant>& grants);
+
 struct ServerOptions {
-  /// "unix:PATH", or "HOST:PORT" with a loopback host (port 0: any free one). Unix: PATH's folder
-  /// is made with mode 0700 if it is missing, and must not be writable by others; the socket has
-  /// mode 0600 and only peers with this process's uid (or root) are let in. A TCP port has no such
-  /// border: every user of the machine can connect.
-  std::string listen{};
+  /// Each "unix:PATH", or "HOST:PORT" with a numeric host (port 0: any free one). Unix: PATH's
+  /// folder is made with mode 0700 if it is missing, and must not be writable by others; the socket
+  /// has mode 0600 and only peers with this process's uid (or root) are let in. They may do
+  /// everything, unless they show a token. TCP: needs TLS and something that clients are known by.
+  std::vector<std::string> listen{};
+  std::string tls_certificate_file{};  ///< PEM; own certificate first.
+  std::string tls_key_file{};          ///< PEM, unencrypted, readable by its owner only.
+  /// PEM. Clients with a certificate of these authorities are let in: those in `clients`, or all if
+  /// that is empty.
+  std::string client_ca_file{};
+  std::vector<ClientGrant> clients{};
   /// Per watcher. When full, live events go first (Event.live_dropped counts them); a watcher that
   /// falls behind on durable events gets RESOURCE_EXHAUSTED/SLOW_CONSUMER.
   int64_t watch_events_max = 4096;
@@ -41,14 +63,16 @@ class Server {
  public:
   /// Listens; answers once connections are accepted.
   /// Borrows: runtime, until the server is gone.
-  /// Errors: INVALID_ARGUMENT (address), FAILED_PRECONDITION/ADDRESS_IN_USE (another server answers
-  /// there), PERMISSION_DENIED (folder open to others, or the OS refuses).
+  /// Errors: INVALID_ARGUMENT (address, TLS files, clients), FAILED_PRECONDITION/ADDRESS_IN_USE
+  /// (another server answers there), /AUTHENTICATION_MISSING (TCP without it),
+  /// /CERTIFICATE_EXPIRED, PERMISSION_DENIED (folder or key open to others, or the OS refuses),
+  /// NOT_FOUND (a file).
   static Result<std::unique_ptr<Server>> Start(const ServerOptions& options, Runtime* runtime);
   /// Shuts down.
   virtual ~Server() = default;
 
-  /// What a client connects to: "unix:PATH" or "HOST:PORT" with the real port.
-  virtual const std::string& address() const = 0;
+  /// What clients connect to, as in `listen`, with the real ports.
+  virtual const std::vector<std::string>& addresses() const = 0;
   /// Health says NOT_SERVING, new turns, sessions and streams are refused, and open streams end,
   /// all with UNAVAILABLE/DRAINING. Turns go on. Doesn't wait. Idempotent.
   virtual void Drain() = 0;

@@ -9,13 +9,14 @@
 
 #include "runtime/grpc/outbound.h"
 #include "runtime/grpc/server.h"
-#include "runtime/runtime.h"
 
 namespace baleen {
 
+class Access;
+
 /// Borrows: everything, until the services are gone.
 struct ServiceContext {
-  Runtime* runtime = nullptr;
+  const Access* access = nullptr;  ///< Who asks, and what of the runtime is for him.
   ServerOptions options;
   StreamThreads threads = {};
 };

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "runtime/grpc/access.h"
 #include "runtime/grpc/convert.h"
 #include "runtime/grpc/services.h"
 #include "tools_sdk/utf8.h"
@@ -30,11 +31,16 @@ class HostStream final : public Base {
   explicit HostStream(const ServiceContext& service)
       : Base(service.threads), service_(service), sink_(this) {}
 
-  void Begin() {
+  void Begin(const Result<Runtime*>& admitted) {
     if (!service_.threads.open->Add(this)) {
       Drain();
       return;
     }
+    if (!admitted.ok()) {
+      Close(admitted.status(), false);
+      return;
+    }
+    runtime_ = *admitted;
     StartRead(&incoming_);
   }
 
@@ -115,7 +121,7 @@ class HostStream final : public Base {
     }
     session_ = std::move(id);
     ASSIGN_OR_RETURN(connection_,
-                     service_.runtime->ConnectToolHost(
+                     runtime_->ConnectToolHost(
                          session_, {wanted.tools().begin(), wanted.tools().end()}, &sink_));
     const std::lock_guard<std::mutex> lock(mutex_);
     started_ = true;
@@ -163,6 +169,7 @@ class HostStream final : public Base {
   }
 
   const ServiceContext service_;
+  Runtime* runtime_ = nullptr;  ///< What the caller may see; set by Begin.
   Sink sink_;
   Request incoming_;     ///< Of the one read in flight, then of the one job that takes it.
   std::string session_;  ///< Set with connection_.
@@ -175,10 +182,9 @@ class ToolHostService final : public v1::ToolHost::CallbackService {
  public:
   explicit ToolHostService(const ServiceContext& context) : service_(context) {}
 
-  grpc::ServerBidiReactor<Request, Response>* Serve(
-      grpc::CallbackServerContext* /*context*/) override {
+  grpc::ServerBidiReactor<Request, Response>* Serve(grpc::CallbackServerContext* context) override {
     auto* stream = new HostStream(service_);  // deleted by its OnDone
-    stream->Begin();
+    stream->Begin(service_.access->Admit(*context, Scope::kToolsHost));
     return stream;
   }
 

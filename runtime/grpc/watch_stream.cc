@@ -13,6 +13,7 @@
 #include <string>
 #include <utility>
 
+#include "runtime/grpc/access.h"
 #include "runtime/grpc/convert.h"
 #include "runtime/grpc/services.h"
 #include "tools_sdk/utf8.h"
@@ -45,11 +46,16 @@ class WatchStream final : public Base {
     }
   }
 
-  void Begin() {
+  void Begin(const Result<Runtime*>& admitted) {
     if (!service_.threads.open->Add(this)) {
       Drain();
       return;
     }
+    if (!admitted.ok()) {
+      Close(admitted.status(), false);
+      return;
+    }
+    runtime_ = *admitted;
     PostCall([this] {
       const Status status = Open();
       if (!status.ok()) Close(status, false);
@@ -71,7 +77,7 @@ class WatchStream final : public Base {
   Status Open() {
     ASSIGN_OR_RETURN(options_.session, wire::ParseSessionName(parent_, "parent"));
     options_.live = lanes_.live;
-    ASSIGN_OR_RETURN(const SessionView view, service_.runtime->GetSession(options_.session));
+    ASSIGN_OR_RETURN(const SessionView view, runtime_->GetSession(options_.session));
     Response ready;
     ready.mutable_ready()->set_head_cursor(ReplaceInvalidUtf8(view.head_cursor));
     ready.mutable_ready()->set_state(wire::ToWire(view.state));
@@ -104,7 +110,7 @@ class WatchStream final : public Base {
       resubscribe_ = false;
       options_.after = queued_cursor_;
     }
-    ASSIGN_OR_RETURN(subscription_, service_.runtime->Watch(options_, &subscriber_));
+    ASSIGN_OR_RETURN(subscription_, runtime_->Watch(options_, &subscriber_));
     return OkStatus();
   }
 
@@ -211,6 +217,7 @@ class WatchStream final : public Base {
   }
 
   const ServiceContext service_;
+  Runtime* runtime_ = nullptr;  ///< What the caller may see; set by Begin.
   std::string parent_;
   WatchOptions options_;  ///< Written on call threads only, one at a time.
   Lanes lanes_;
@@ -231,10 +238,10 @@ class EventsService final : public v1::Events::CallbackService {
  public:
   explicit EventsService(const ServiceContext& context) : service_(context) {}
 
-  grpc::ServerWriteReactor<Response>* WatchEvents(grpc::CallbackServerContext* /*context*/,
+  grpc::ServerWriteReactor<Response>* WatchEvents(grpc::CallbackServerContext* context,
                                                   const v1::WatchEventsRequest* request) override {
     auto* stream = new WatchStream(service_, *request);  // deleted by its OnDone
-    stream->Begin();
+    stream->Begin(service_.access->Admit(*context, Scope::kSessionsRead));
     return stream;
   }
 

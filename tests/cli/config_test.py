@@ -55,7 +55,7 @@ class Config(unittest.TestCase):
         self.assertEqual(settings["runtime.mmap"], (True, "default"))
         self.assertEqual(settings["runtime.data_dir"], (f"{self.folder}/share/baleen", "default"))
         self.assertEqual(settings["server.listen"],
-                         (f"unix:{self.folder}/run/baleen.sock", "default"))
+                         ([f"unix:{self.folder}/run/baleen.sock"], "default"))
 
     def test_the_default_location(self):
         self.assertNotEqual(self.settings()[0], str(self.folder / "config/baleen/baleen.toml"))

@@ -19,7 +19,7 @@ namespace baleen {
 
 struct Fixture {
   explicit Fixture(ServerOptions options = {}) {
-    options.listen = "unix:" + folder.File("run/baleen.sock");
+    if (options.listen.empty()) options.listen = {"unix:" + folder.File("run/baleen.sock")};
     auto started = Server::Start(options, &runtime);
     INFO(started.status().ToString());
     REQUIRE(started.ok());
@@ -27,11 +27,12 @@ struct Fixture {
     remote = Connect();
   }
   std::unique_ptr<Runtime> Connect() const {
-    auto connected = ConnectRuntime(server->address());
+    auto connected = ConnectRuntime(address());
     INFO(connected.status().ToString());
     REQUIRE(connected.ok());
     return std::move(connected).value();
   }
+  const std::string& address() const { return server->addresses()[0]; }
   std::string NewSession(const std::string& id) {
     CreateSessionRequest request;
     request.session = id;

@@ -53,7 +53,7 @@ int Health(const std::string& address) {
 TEST_CASE("Random bytes in every method leave the server standing") {
   Fixture f;
   f.NewSession("s");
-  const auto channel = RawChannel(f.server->address());
+  const auto channel = RawChannel(f.address());
   constexpr unsigned kSeed = 20'260'801;
   CAPTURE(kSeed);
   std::mt19937 random(kSeed);
@@ -82,7 +82,7 @@ TEST_CASE("Random bytes in every method leave the server standing") {
 TEST_CASE("Connections that don't speak HTTP/2 or stop half way don't disturb others") {
   Fixture f;
   std::mt19937 random(7);
-  const std::string path = f.server->address().substr(5);
+  const std::string path = f.address().substr(5);
   std::vector<int> open;
   for (int i = 0; i < 50; ++i) {
     const int fd = socket(AF_UNIX, SOCK_STREAM, 0);
@@ -105,8 +105,8 @@ TEST_CASE("Reflection lists every service") {
   grpc::Status status;
   // ServerReflectionRequest.list_services = "*"
   const std::string answer = RawCall(
-      RawChannel(f.server->address()),
-      "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", "\x3A\x01*", &status);
+      RawChannel(f.address()), "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+      "\x3A\x01*", &status);
   for (const char* service : {"baleen.v1.Sessions", "baleen.v1.Turns", "baleen.v1.Events",
                               "baleen.v1.ToolHost", "baleen.v1.Admin", "grpc.health.v1.Health"}) {
     INFO(service);
@@ -126,9 +126,9 @@ TEST_CASE("Drain: health turns, new work is refused, streams end, calls go on") 
   const auto host = f.remote->ConnectToolHost("s", {"add"}, &sink);
   REQUIRE(watch.ok());
   REQUIRE(host.ok());
-  CHECK(Health(f.server->address()) == 1);
+  CHECK(Health(f.address()) == 1);
   f.server->Drain();
-  CHECK(Health(f.server->address()) == 2);
+  CHECK(Health(f.address()) == 2);
   const Status end = recorder.WaitForEnd();
   CHECK(end.code() == StatusCode::kUnavailable);
   CHECK(end.reason() == "DRAINING");
@@ -176,7 +176,7 @@ TEST_CASE("A deadline that passes doesn't cancel the turn") {
     gate.acquire();  // open once, open for all
     gate.release();
   };
-  const auto impatient = ConnectRuntime(f.server->address(), {.call_ms_max = 50});
+  const auto impatient = ConnectRuntime(f.address(), {.call_ms_max = 50});
   REQUIRE(impatient.ok());
   const auto started = (*impatient)->StartTurn(TurnOf("s", "x"));
   CHECK(started.status().code() == StatusCode::kDeadlineExceeded);

@@ -10,6 +10,7 @@
 #include <fstream>
 #include <thread>
 
+#include "runtime/grpc/listener.h"
 #include "tests/grpc/fixture.h"
 
 namespace baleen {
@@ -17,7 +18,7 @@ namespace {
 
 Result<std::unique_ptr<Server>> StartAt(const std::string& listen, Runtime* runtime) {
   ServerOptions options;
-  options.listen = listen;
+  options.listen = {listen};
   return Server::Start(options, runtime);
 }
 
@@ -57,7 +58,7 @@ mode_t ModeOf(const std::string& path) {
 TEST_CASE("The socket and its folder are for this user only, and go away at Shutdown") {
   Fixture f;
   const std::string path = f.folder.File("run/baleen.sock");
-  CHECK(f.server->address() == "unix:" + path);
+  CHECK(f.address() == "unix:" + path);
   CHECK(ModeOf(f.folder.File("run")) == 0700);
   CHECK(ModeOf(path) == 0600);
   f.server->Shutdown();
@@ -67,7 +68,7 @@ TEST_CASE("The socket and its folder are for this user only, and go away at Shut
 
 TEST_CASE("A second server on the same socket is refused and the first goes on") {
   Fixture f;
-  const auto second = StartAt(f.server->address(), &f.runtime);
+  const auto second = StartAt(f.address(), &f.runtime);
   CHECK(second.status().code() == StatusCode::kFailedPrecondition);
   CHECK(second.status().reason() == "ADDRESS_IN_USE");
   CHECK(f.remote->Stats().ok());
@@ -95,7 +96,7 @@ TEST_CASE("A socket file that a crash left is replaced") {
   const auto server = StartAt("unix:" + folder.File("x.sock"), &runtime);
   INFO(server.status().ToString());
   REQUIRE(server.ok());
-  CHECK((*ConnectRuntime((*server)->address()))->Stats().ok());
+  CHECK((*ConnectRuntime((*server)->addresses()[0]))->Stats().ok());
 }
 
 TEST_CASE("A file that is no socket is never removed") {
@@ -120,15 +121,10 @@ TEST_CASE("A folder that others can write is refused") {
 TEST_CASE("Addresses that can't work say why") {
   const TempDirectory folder;
   FakeRuntime runtime;
-  for (const char* address : {"0.0.0.0:0", "[::]:0", "192.168.1.5:80", "example.org:1"}) {
-    const Status status = StartAt(address, &runtime).status();
+  for (const char* address :
+       {"", "x", "unix:", "127.0.0.1:", "127.0.0.1:99999", "127.0.0.1:1x", "example.org:1"}) {
     INFO(address);
-    CHECK(status.code() == StatusCode::kInvalidArgument);
-    CHECK(status.message().find("authentication") != std::string::npos);
-  }
-  for (const char* address : {"", "x", "unix:", "127.0.0.1:", "127.0.0.1:99999", "127.0.0.1:1x"}) {
-    INFO(address);
-    CHECK(StartAt(address, &runtime).status().code() == StatusCode::kInvalidArgument);
+    CHECK(Listener::Bind(address).status().code() == StatusCode::kInvalidArgument);
   }
   CHECK(StartAt("unix:" + folder.File(std::string(200, 'x')), &runtime).status().code() ==
         StatusCode::kInvalidArgument);
@@ -136,15 +132,12 @@ TEST_CASE("Addresses that can't work say why") {
         StatusCode::kNotFound);
 }
 
-TEST_CASE("A loopback port works, and a taken one is refused") {
-  FakeRuntime runtime;
-  const auto server = StartAt("127.0.0.1:0", &runtime);
-  INFO(server.status().ToString());
-  REQUIRE(server.ok());
-  CHECK((*server)->address().starts_with("127.0.0.1:"));
-  CHECK((*server)->address() != "127.0.0.1:0");
-  CHECK((*ConnectRuntime((*server)->address()))->Stats().ok());
-  CHECK(StartAt((*server)->address(), &runtime).status().reason() == "ADDRESS_IN_USE");
+TEST_CASE("A port that is taken is refused") {
+  const auto first = Listener::Bind("127.0.0.1:0");
+  REQUIRE(first.ok());
+  CHECK((*first)->address().starts_with("127.0.0.1:"));
+  CHECK((*first)->address() != "127.0.0.1:0");
+  CHECK(Listener::Bind((*first)->address()).status().reason() == "ADDRESS_IN_USE");
 }
 
 TEST_CASE("ConnectRuntime says at once that nobody listens") {

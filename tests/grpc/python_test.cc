@@ -17,9 +17,8 @@ struct Outcome {
 
 Outcome RunClient(const Fixture& f, const std::string& arguments) {
   const std::string command = "/usr/bin/python3 " + std::string(kSourceDir) +
-                              "/examples/python/baleen_client.py --address '" +
-                              f.server->address() + "' --cache '" + f.folder.File("stubs") + "' " +
-                              arguments + " 2>&1";
+                              "/examples/python/baleen_client.py --address '" + f.address() +
+                              "' --cache '" + f.folder.File("stubs") + "' " + arguments + " 2>&1";
   Outcome outcome;
   FILE* pipe = popen(command.c_str(), "r");
   REQUIRE(pipe != nullptr);

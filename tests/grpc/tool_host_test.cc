@@ -34,8 +34,7 @@ struct RecordingSink final : ToolHostSink {
 
 struct RawHost {
   explicit RawHost(const Fixture& f)
-      : stub(v1::ToolHost::NewStub(RawChannel(f.server->address()))),
-        stream(stub->Serve(&context)) {}
+      : stub(v1::ToolHost::NewStub(RawChannel(f.address()))), stream(stub->Serve(&context)) {}
   void Register(const std::string& session, const std::vector<std::string>& tools) {
     v1::ServeRequest request;
     request.mutable_register_()->set_session(session);

@@ -17,7 +17,7 @@ constexpr size_t kEventBytes = 100'000;
 /// A client that reads only when it is told to.
 struct RawWatch {
   explicit RawWatch(const Fixture& f, const std::string& session, std::vector<v1::Lane> lanes = {})
-      : stub(v1::Events::NewStub(RawChannel(f.server->address()))) {
+      : stub(v1::Events::NewStub(RawChannel(f.address()))) {
     v1::WatchEventsRequest request;
     request.set_parent("sessions/" + session);
     for (const v1::Lane lane : lanes) request.add_lanes(lane);

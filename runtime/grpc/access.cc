@@ -1,0 +1,184 @@
+#include "runtime/grpc/access.h"
+
+#include <grpc/grpc_security_constants.h>
+#include <openssl/crypto.h>
+#include <openssl/sha.h>
+
+#include <array>
+#include <chrono>
+#include <cstring>
+#include <optional>
+#include <set>
+#include <string_view>
+#include <utility>
+
+namespace baleen {
+namespace {
+
+constexpr std::array kScopes = {Scope::kSessionsRead,     Scope::kSessionsWrite, Scope::kTurnsRun,
+                                Scope::kApprovalsResolve, Scope::kToolsHost,     Scope::kAdmin};
+using Digest = std::array<unsigned char, SHA256_DIGEST_LENGTH>;
+
+Status Unauthenticated(std::string message, std::string reason) {
+  return Status(StatusCode::kUnauthenticated, std::move(message), std::move(reason));
+}
+
+int64_t NowMs() {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+
+std::optional<Digest> DigestFromHex(std::string_view hex) {
+  Digest digest = {};
+  if (hex.size() != 2 * digest.size()) return std::nullopt;
+  constexpr std::string_view kDigits = "0123456789abcdef";
+  for (size_t i = 0; i < hex.size(); ++i) {
+    const size_t value = kDigits.find(hex[i]);
+    if (value == std::string_view::npos) return std::nullopt;
+    digest[i / 2] = static_cast<unsigned char>(digest[i / 2] << 4 | value);
+  }
+  return digest;
+}
+
+std::string Header(const grpc::ServerContextBase& context, const char* name) {
+  const auto found = context.client_metadata().find(name);
+  if (found == context.client_metadata().end()) return "";
+  return {found->second.data(), found->second.size()};
+}
+
+std::string Property(const grpc::AuthContext& peer, const char* name) {
+  const auto values = peer.FindPropertyValues(name);
+  return values.empty() ? "" : std::string(values[0].data(), values[0].size());
+}
+
+Status CheckGrant(const ClientGrant& grant) {
+  const std::string who = "client '" + grant.name + "'";
+  if (grant.name.empty()) return InvalidArgumentError("client: expected a name");
+  if (grant.token_sha256.empty() == grant.certificate.empty()) {
+    return InvalidArgumentError(who +
+                                ": expected either a token's SHA-256 or a certificate's name");
+  }
+  if (!grant.token_sha256.empty() && !DigestFromHex(grant.token_sha256).has_value()) {
+    return InvalidArgumentError(who + ": token_sha256: expected 64 digits 0-9a-f, got " +
+                                std::to_string(grant.token_sha256.size()) + " characters");
+  }
+  for (const std::string& name : grant.scopes) {
+    bool known = false;
+    for (const Scope scope : kScopes) known = known || name == ScopeName(scope);
+    if (known) continue;
+    std::string all;
+    for (const Scope scope : kScopes)
+      all += (all.empty() ? "" : ", ") + std::string(ScopeName(scope));
+    return InvalidArgumentError(who + ": scopes: expected some of " + all + ", got '" + name + "'");
+  }
+  return OkStatus();
+}
+
+}  // namespace
+
+struct Access::Client {
+  ClientGrant grant;
+  Digest token = {};
+  std::set<std::string> scopes;
+};
+
+const char* ScopeName(Scope scope) {
+  switch (scope) {
+    case Scope::kSessionsRead: return "sessions.read";
+    case Scope::kSessionsWrite: return "sessions.write";
+    case Scope::kTurnsRun: return "turns.run";
+    case Scope::kApprovalsResolve: return "approvals.resolve";
+    case Scope::kToolsHost: return "tools.host";
+    case Scope::kAdmin: return "admin";
+  }
+  return "";
+}
+
+Status CheckGrants(const std::vector<ClientGrant>& grants) {
+  std::set<std::string> names;
+  for (const ClientGrant& grant : grants) {
+    RETURN_IF_ERROR(CheckGrant(grant));
+    if (!names.insert(grant.name).second) {
+      return InvalidArgumentError("client '" + grant.name + "' is there twice");
+    }
+  }
+  return OkStatus();
+}
+
+Access::Access(const ServerOptions& options, Runtime* runtime) : runtime_(runtime) {
+  for (const ClientGrant& grant : options.clients) {
+    Client client{grant, {}, {grant.scopes.begin(), grant.scopes.end()}};
+    client.token = DigestFromHex(grant.token_sha256).value_or(Digest{});
+    clients_.push_back(std::move(client));
+  }
+}
+
+Access::~Access() = default;
+
+Result<Runtime*> Access::Admit(const grpc::ServerContextBase& context, Scope scope) const {
+  if (!Header(context, "origin").empty()) {
+    return PermissionDeniedError("calls from web pages are refused", "ORIGIN_REFUSED");
+  }
+  ASSIGN_OR_RETURN(const Client* client, Identify(context));
+  if (client != nullptr && client->scopes.count(ScopeName(scope)) == 0) {
+    return PermissionDeniedError("client '" + client->grant.name + "' lacks the scope '" +
+                                     ScopeName(scope) + "'; whoever runs the server can add it",
+                                 "SCOPE_MISSING");
+  }
+  return runtime_;
+}
+
+Result<const Access::Client*> Access::Identify(const grpc::ServerContextBase& context) const {
+  const std::string authorization = Header(context, "authorization");
+  if (!authorization.empty()) return ByToken(authorization);
+  const auto peer = context.auth_context();
+  if (peer == nullptr || Property(*peer, GRPC_TRANSPORT_SECURITY_TYPE_PROPERTY_NAME) !=
+                             GRPC_SSL_TRANSPORT_SECURITY_TYPE) {
+    return nullptr;  // only our Unix sockets are without TLS, and those have asked the kernel
+  }
+  return ByCertificate(*peer);
+}
+
+Result<const Access::Client*> Access::ByToken(const std::string& authorization) const {
+  constexpr std::string_view kBearer = "Bearer ";
+  const std::string_view token = authorization.starts_with(kBearer)
+                                     ? std::string_view(authorization).substr(kBearer.size())
+                                     : "";
+  Digest digest = {};
+  SHA256(reinterpret_cast<const unsigned char*>(token.data()), token.size(), digest.data());
+  // Every entry is compared, each in constant time: how long it takes tells nothing.
+  const Client* found = nullptr;
+  for (const Client& client : clients_) {
+    const bool equal = CRYPTO_memcmp(client.token.data(), digest.data(), digest.size()) == 0;
+    if (equal && !client.grant.token_sha256.empty()) found = &client;
+  }
+  if (found == nullptr) {
+    return Unauthenticated("the bearer token is none that this server knows", "TOKEN_INVALID");
+  }
+  if (found->grant.expires_ms != 0 && NowMs() >= found->grant.expires_ms) {
+    return Unauthenticated(
+        "the token of client '" + found->grant.name + "' has expired; make another",
+        "TOKEN_EXPIRED");
+  }
+  return found;
+}
+
+Result<const Access::Client*> Access::ByCertificate(const grpc::AuthContext& peer) const {
+  const std::string name = Property(peer, GRPC_X509_CN_PROPERTY_NAME);
+  const bool shown = !Property(peer, GRPC_X509_PEM_CERT_PROPERTY_NAME).empty();
+  if (!shown) {
+    return Unauthenticated("expected `authorization: Bearer TOKEN`, or a client certificate",
+                           "CREDENTIALS_MISSING");
+  }
+  // The handshake has checked it against the client CA. Without a list, that is enough.
+  if (clients_.empty()) return nullptr;
+  for (const Client& client : clients_) {
+    if (!client.grant.certificate.empty() && client.grant.certificate == name) return &client;
+  }
+  return Unauthenticated("the certificate of '" + name.substr(0, 100) +
+                             "' is none of the clients that this server knows",
+                         "CERTIFICATE_UNKNOWN");
+}
+
+}  // namespace baleen
