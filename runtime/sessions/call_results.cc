@@ -70,7 +70,9 @@ void BoundResult(int64_t bytes_max, ToolResult* result) {
   result->content = ReplaceInvalidUtf8(result->content);
   const auto size = static_cast<int64_t>(result->content.size());
   if (result->content_bytes < size) result->content_bytes = size;
-  if (size <= bytes_max) return;
+  // What was bounded before, with its note, stays as it is: after a restart results come again.
+  constexpr int64_t kNoteBytesMax = 64;
+  if (size <= bytes_max + kNoteBytesMax) return;
   const size_t cut = Utf8Prefix(result->content, static_cast<size_t>(bytes_max)).size();
   result->content.resize(cut);
   result->content += "\n[cut: " + std::to_string(cut) + " of " + std::to_string(size) + " bytes]";

@@ -44,6 +44,11 @@ void ControlLoop::ResumeCalls(SessionRun& session) {
     }
   }
   for (const ApprovalView& approval : session.turn->approvals) ArmExpiry(session, approval);
+  if (tools.AllAnswered()) {
+    // The last result was journalled, or is known, without the step's end: it is given once more.
+    const ToolResult last = *std::exchange(tools.state.back().result, std::nullopt);
+    return SetResult(session, tools.calls.size() - 1, last);
+  }
   JudgeCalls(session, {}, std::move(orders));
 }
 
@@ -201,9 +206,11 @@ ToolResultsEvent ControlLoop::EndStep(SessionRun& session, JournalBatch& batch) 
       state.result = AbortedCall(
           state.started, spec == nullptr || spec->effect == EffectClass::kEffect,
           state.started ? "the turn was cancelled while it ran" : "the turn was cancelled before");
-      state.result->call_id = tools.calls[i].id;
-      state.result->content_bytes = static_cast<int64_t>(state.result->content.size());
     }
+    // Those that were made here, now or after a restart, have neither yet.
+    state.result->call_id = tools.calls[i].id;
+    state.result->content_bytes =
+        std::max(state.result->content_bytes, static_cast<int64_t>(state.result->content.size()));
     event.results.push_back(*state.result);
   }
   StepAnswer answer;

@@ -121,6 +121,8 @@ void ControlLoop::StartTurn(const StartTurnRequest& request, const Answer<TurnVi
              return answer(status.ok() ? InternalError("the turn ended before it began") : status);
            }
            answer(ViewTurn(*run));
+           // A cancel may have been quicker than this commit: then its end is on its way.
+           if (run->turn->view.state != TurnState::kRunning) return;
            Heartbeat(*run);
            Advance(*run, UserTurnEvent{input});
          });
@@ -152,6 +154,7 @@ void ControlLoop::Perform(SessionRun& session, const Effect& effect) {
 void ControlLoop::FinishTurn(SessionRun& session, TurnState state, std::string text,
                              const Status& error) {
   TurnView& view = session.turn->view;
+  if (view.state != TurnState::kRunning) return;  // its end is on its way
   view.state = state;
   view.text = std::move(text);
   view.error = error;
