@@ -2,6 +2,7 @@
 #include <CLI/CLI.hpp>
 #include <iostream>
 
+#include "runtime/cli/doctor_command.h"
 #include "runtime/cli/flags.h"
 #include "runtime/cli/train_command.h"
 
@@ -19,7 +20,8 @@ int main(int argc, char** argv) {
   for (const cli::Registrar add :
        {&cli::AddServe, &cli::AddConfigCommand, &cli::AddToken, &cli::AddChat, &cli::AddRun,
         &cli::AddSessions, &cli::AddApprovals, &cli::AddGenerate, &cli::AddLogits, &cli::AddText,
-        &cli::AddModel, &cli::AddBench, &cli::AddCorpus, &cli::AddTrain, &cli::AddEval}) {
+        &cli::AddModel, &cli::AddBench, &cli::AddCorpus, &cli::AddTrain, &cli::AddEval,
+        &cli::AddDoctor}) {
     add(app, &exit_code);
   }
   try {

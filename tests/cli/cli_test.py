@@ -33,7 +33,7 @@ class Cli(unittest.TestCase):
     def test_every_command_has_help(self):
         text = run("--help").stdout
         self.assertIn("Exit codes", text)
-        for command in ("serve", "config", "token", "chat", "run", "sessions", "approvals", "generate", "logits", "tokenize",
+        for command in ("serve", "config", "token", "doctor", "chat", "run", "sessions", "approvals", "generate", "logits", "tokenize",
                         "detokenize", "render", "parse", "inspect", "make-tiny", "train", "bench"):
             self.assertIn(command, text)
             self.assertEqual(run(command, "--help").returncode, 0, command)

@@ -118,6 +118,39 @@ class Config(unittest.TestCase):
             done = self.run_baleen("config", "--config", self.path)
             self.assertIn(done.returncode, (0, 2), (seed, bytes(text), done.stderr))
 
+    def doctor(self, *arguments):
+        """Exit code, and the findings by name."""
+        done = self.run_baleen("doctor", "--json", "--data-dir", self.folder / "data", *arguments)
+        report = json.loads(done.stdout)
+        for check in report["checks"]:
+            self.assertEqual(check["verdict"] == "ok", check["fix"] == "", check)
+        worst = max(report["checks"], key=lambda check: ("ok", "warn", "fail").index(check["verdict"]))
+        self.assertEqual(report["verdict"], worst["verdict"])
+        self.assertEqual(done.returncode, 1 if report["verdict"] == "fail" else 0)
+        return {check["check"]: check for check in report["checks"]}
+
+    def test_the_doctor_looks_at_everything(self):
+        found = self.doctor()
+        for name in ("versions", "cpu", "memory", "model", "data", "space", "sync", "journal",
+                     "files", "sandbox", "socket", "access"):
+            self.assertIn(name, found)
+        self.assertRegex(found["versions"]["found"], r"baleen \d.*SQLite \d.*RocksDB \d")
+        self.assertEqual(found["model"]["verdict"], "warn")
+        self.assertEqual(found["data"]["verdict"], "ok")
+        text = self.run_baleen("doctor").stdout
+        self.assertRegex(text, r"(?m)^warn  model .*\n +mend: ")
+
+    def test_the_doctor_finds_what_would_fail(self):
+        self.assertEqual(self.doctor("--model", "/nothing")["model"]["verdict"], "fail")
+        self.assertEqual(self.doctor("--clients", "/nothing")["access"]["verdict"], "fail")
+        data = self.folder / "data"
+        data.mkdir(mode=0o700)
+        (data / "journal.db").write_bytes(b"nonsense" * 1000)
+        self.assertEqual(self.doctor()["journal"]["verdict"], "fail")
+        data.chmod(0o777)
+        self.assertEqual(self.doctor()["data"]["verdict"], "fail")
+        self.assertEqual(self.doctor("--listen", f"unix:{data}/s")["socket"]["verdict"], "fail")
+
     def test_serve_takes_its_model_from_the_file(self):
         self.path.write_text("[runtime]\nmodel = '/nothing/here'\n[log]\nformat = 'json'\n")
         done = self.run_baleen("serve", "--config", self.path)
