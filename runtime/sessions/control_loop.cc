@@ -338,6 +338,27 @@ Result<std::string> ControlLoop::EarlierAnswer(const std::string& request_id, co
   return parts_.journal_reader->FindAnswer(request_id, method);
 }
 
+bool ControlLoop::JoinFirst(const char* method, const std::string& request_id,
+                            const Answer<SessionView>& answer) {
+  const auto first = joined_.find({method, request_id});
+  if (first == joined_.end()) return false;
+  first->second.push_back(answer);
+  return true;
+}
+
+Answer<SessionView> ControlLoop::AsFirst(const char* method, const std::string& request_id,
+                                         const Answer<SessionView>& answer) {
+  if (request_id.empty()) return answer;
+  const std::pair<std::string, std::string> name = {method, request_id};
+  joined_[name];
+  return [this, name, answer](const Result<SessionView>& view) {
+    const auto again = std::move(joined_[name]);
+    joined_.erase(name);
+    answer(view);
+    for (const Answer<SessionView>& other : again) other(view);
+  };
+}
+
 Result<std::string> ControlLoop::NewSessionId(const std::string& wanted) {
   const std::string id = wanted.empty() ? RandomSessionId() : wanted;
   RETURN_IF_ERROR(ValidateSessionId(id));
@@ -350,7 +371,9 @@ Result<std::string> ControlLoop::NewSessionId(const std::string& wanted) {
 
 void ControlLoop::CreateSession(const CreateSessionRequest& request,
                                 const Answer<SessionView>& answer) {
-  if (auto earlier = EarlierAnswer(request.request_id, "CreateSession"); earlier.ok()) {
+  constexpr const char* kMethod = "CreateSession";
+  if (JoinFirst(kMethod, request.request_id, answer)) return;
+  if (auto earlier = EarlierAnswer(request.request_id, kMethod); earlier.ok()) {
     return GetSession(IdFromAnswer(*earlier), answer);
   }
   auto wanted = NewSessionId(request.session);
@@ -367,10 +390,9 @@ void ControlLoop::CreateSession(const CreateSessionRequest& request,
   batch.create_sessions.push_back(run->record);
   batch.events.push_back(NewEvent(*run, event_kind::kSessionCreated, run->record.settings));
   if (!request.request_id.empty()) {
-    batch.answers.push_back(
-        {request.request_id, "CreateSession", AnswerJson(id), run->record.created_ms});
+    batch.answers.push_back({request.request_id, kMethod, AnswerJson(id), run->record.created_ms});
   }
-  MakeSession(std::move(run), std::move(batch), answer);
+  MakeSession(std::move(run), std::move(batch), AsFirst(kMethod, request.request_id, answer));
 }
 
 void ControlLoop::MakeSession(std::unique_ptr<SessionRun> run, JournalBatch batch,

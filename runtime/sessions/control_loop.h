@@ -154,6 +154,13 @@ class ControlLoop final : public EngineListener {
   /// Journals a new session. It holds its name at once, and is there for verbs when it is stored.
   void MakeSession(std::unique_ptr<SessionRun> run, JournalBatch batch,
                    const Answer<SessionView>& answer);
+  /// A request that is being carried out by its first asker: true, and `answer` gets what that one
+  /// gets.
+  bool JoinFirst(const char* method, const std::string& request_id,
+                 const Answer<SessionView>& answer);
+  /// `answer`, and after it those that join until then.
+  Answer<SessionView> AsFirst(const char* method, const std::string& request_id,
+                              const Answer<SessionView>& answer);
   /// The answer to an earlier request of that id; NOT_FOUND if it is the first.
   Result<std::string> EarlierAnswer(const std::string& request_id, const char* method);
   void After(int64_t delay_ms, std::function<void()> work);
@@ -289,6 +296,8 @@ class ControlLoop final : public EngineListener {
   WorkQueue mailbox_;
   std::multimap<int64_t, std::function<void()>> timers_;  ///< By steady milliseconds.
   std::map<std::string, std::unique_ptr<SessionRun>> sessions_;
+  /// Method and request id -> who asks again for a session that is being made.
+  std::map<std::pair<std::string, std::string>, std::vector<Answer<SessionView>>> joined_;
   std::map<uint64_t, std::pair<std::string, uint64_t>> jobs_;  ///< job -> session, turn epoch.
   std::map<uint64_t, Prefetch> prefetches_;                    ///< By job.
   /// Workspace -> session that it was given in -> tools.

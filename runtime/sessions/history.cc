@@ -177,12 +177,10 @@ std::vector<EventRecord> ControlLoop::BranchEvents(const std::string& session, c
 }
 
 void ControlLoop::ForkSession(const ForkRequest& request, const Answer<SessionView>& answer) {
-  const auto repeat = [this, id = request.request_id, answer] {
-    const auto earlier = EarlierAnswer(id, kForkMethod);
-    if (earlier.ok()) GetSession(IdFromAnswer(*earlier), answer);
-    return earlier.ok();
-  };
-  if (repeat()) return;
+  if (JoinFirst(kForkMethod, request.request_id, answer)) return;
+  if (auto earlier = EarlierAnswer(request.request_id, kForkMethod); earlier.ok()) {
+    return GetSession(IdFromAnswer(*earlier), answer);
+  }
   auto loaded = Load(request.session);
   if (!loaded.ok()) return answer(loaded.status());
   SessionRun& origin = **loaded;
@@ -210,13 +208,13 @@ void ControlLoop::ForkSession(const ForkRequest& request, const Answer<SessionVi
   sessions_[record.id] = std::make_unique<SessionRun>();
   sessions_[record.id]->record.id = record.id;
   sessions_[record.id]->creating = true;
-  Write(batch, Durability::kSynced, [this, id = record.id, repeat, answer](const Status& status) {
+  const auto told = AsFirst(kForkMethod, request.request_id, answer);
+  Write(batch, Durability::kSynced, [this, id = record.id, told](const Status& status) {
     sessions_.erase(id);
-    if (status.code() == StatusCode::kAlreadyExists && repeat()) return;
-    if (!status.ok()) return answer(status);
+    if (!status.ok()) return told(status);
     auto stored = ReadRecord(id);
-    if (!stored.ok()) return answer(stored.status());
-    answer(ViewOf(*stored));
+    if (!stored.ok()) return told(stored.status());
+    told(ViewOf(*stored));
   });
 }
 

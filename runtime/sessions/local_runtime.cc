@@ -1,5 +1,6 @@
 // LocalRuntime: the threads of an in-process runtime, and the blocking calls that hosts make.
 #include <future>
+#include <map>
 #include <mutex>
 #include <thread>
 #include <utility>
@@ -195,7 +196,8 @@ class LocalRuntime final : public Runtime {
   std::unique_ptr<Worker> pool_;
   std::unique_ptr<ControlLoop> control_;
   std::unique_ptr<Engine> engine_;
-  std::unique_ptr<KvUpkeep> upkeep_;  // its thread asks the control thread and the engine
+  std::map<int64_t, KvChain> chains_;  // by timeline, from the last upkeep; one run at a time
+  std::unique_ptr<KvUpkeep> upkeep_;   // its thread asks the control thread and the engine
   std::thread control_thread_;
 };
 
@@ -502,6 +504,7 @@ Result<VerifyReport> LocalRuntime::Verify(const std::string& session) {
 Result<std::vector<KvClaim>> LocalRuntime::Claims(const KvClaimant& claimant) {
   ASSIGN_OR_RETURN(const auto journal, OpenReader());
   std::vector<KvClaim> claims(1);
+  std::map<int64_t, KvChain> chains;  // those of timelines that are gone stay behind
   // First the journal, then what is live: a block that moves from one to the other is in either.
   int64_t after = 0;
   while (true) {
@@ -510,10 +513,19 @@ Result<std::vector<KvClaim>> LocalRuntime::Claims(const KvClaimant& claimant) {
     for (const TimelineRecord& timeline : page) {
       after = timeline.key;
       if (timeline.session.empty()) continue;  // its forks claim what they share
-      auto tokens = journal->ReadTimelineTokens(timeline.key, 0, timeline.tokens);
-      if (tokens.status().code() == StatusCode::kNotFound) continue;  // deleted meanwhile
-      RETURN_IF_ERROR(tokens.status());
-      KvClaim claim = claimant.Claim(tokens->ids, Scope());
+      const auto read = [&](int64_t begin, int64_t count) -> Result<std::vector<int32_t>> {
+        ASSIGN_OR_RETURN(TokenRun run, journal->ReadTimelineTokens(timeline.key, begin, count));
+        return std::move(run.ids);
+      };
+      KvChain& chain = chains[timeline.key];
+      if (const auto known = chains_.find(timeline.key); known != chains_.end()) {
+        chain = std::move(known->second);
+      }
+      auto made = claimant.Claim(timeline.tokens, read, Scope(), &chain);
+      if (made.status().code() == StatusCode::kNotFound) continue;  // deleted meanwhile
+      RETURN_IF_ERROR(made.status());
+      KvClaim claim = *std::move(made);
+      claim.fork_position = std::max<int64_t>(timeline.base_tokens - 1, 0);
       claim.used_ms = timeline.updated_ms;
       const auto session = journal->GetSession(timeline.session);
       bool running = false;
@@ -524,6 +536,7 @@ Result<std::vector<KvClaim>> LocalRuntime::Claims(const KvClaimant& claimant) {
       claims.push_back(std::move(claim));
     }
   }
+  chains_ = std::move(chains);
   claims[0].keys = engine_->LiveKeys();
   claims[0].held = true;
   return claims;

@@ -21,6 +21,7 @@ void ControlLoop::FindForExport(const std::string& session, const Answer<Session
 }
 
 void ControlLoop::FindImport(const std::string& request_id, const Answer<SessionView>& answer) {
+  if (JoinFirst(kImportMethod, request_id, answer)) return;
   const auto earlier = EarlierAnswer(request_id, kImportMethod);
   if (!earlier.ok()) return answer(earlier.status());
   GetSession(IdFromAnswer(*earlier), answer);
@@ -28,6 +29,7 @@ void ControlLoop::FindImport(const std::string& request_id, const Answer<Session
 
 void ControlLoop::AddImport(const ImportRequest& request, ImportPlan plan,
                             const Answer<SessionView>& answer) {
+  if (JoinFirst(kImportMethod, request.request_id, answer)) return;
   auto id = NewSessionId(request.session.empty() ? plan.session.id : request.session);
   if (!id.ok()) return answer(id.status());
   if (Status status = CheckSettings(plan.settings); !status.ok()) return answer(status);
@@ -43,7 +45,7 @@ void ControlLoop::AddImport(const ImportRequest& request, ImportPlan plan,
     batch.answers.push_back(
         {request.request_id, kImportMethod, AnswerJson(*id), run->record.updated_ms});
   }
-  MakeSession(std::move(run), std::move(batch), answer);
+  MakeSession(std::move(run), std::move(batch), AsFirst(kImportMethod, request.request_id, answer));
 }
 
 }  // namespace baleen

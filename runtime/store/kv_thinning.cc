@@ -115,4 +115,20 @@ std::vector<CheckpointMark> PlanPins(std::span<const CheckpointEntry> checkpoint
   return marks;
 }
 
+std::vector<size_t> PlanForkMarks(std::span<const CheckpointEntry> checkpoints,
+                                  std::span<const KvClaim> claims) {
+  std::vector<bool> needed(checkpoints.size(), false);
+  for (const KvClaim& claim : claims) {
+    if (claim.fork_position == 0) continue;
+    for (const size_t index : claim.checkpoints) {
+      if (checkpoints[index].position == claim.fork_position) needed[index] = true;
+    }
+  }
+  std::vector<size_t> unmark;
+  for (size_t i = 0; i < checkpoints.size(); ++i) {
+    if ((checkpoints[i].kinds & kForkCheckpoint) != 0 && !needed[i]) unmark.push_back(i);
+  }
+  return unmark;
+}
+
 }  // namespace baleen

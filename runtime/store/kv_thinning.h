@@ -40,4 +40,9 @@ struct CheckpointMark {
 std::vector<CheckpointMark> PlanPins(std::span<const CheckpointEntry> checkpoints,
                                      std::span<const KvClaim> claims);
 
+/// Checkpoints marked as a fork's where no timeline branches off any more: they are to be thinned
+/// like others. Indices into `checkpoints`, ascending.
+std::vector<size_t> PlanForkMarks(std::span<const CheckpointEntry> checkpoints,
+                                  std::span<const KvClaim> claims);
+
 }  // namespace baleen

@@ -3,8 +3,11 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <set>
+#include <string>
 #include <utility>
 
+#include "runtime/store/index_codec.h"
 #include "runtime/store/kv_collection.h"
 #include "runtime/store/kv_eviction.h"
 #include "runtime/store/kv_thinning.h"
@@ -40,7 +43,7 @@ class KvUpkeep::Pass {
     const KvClaimant claimant(checkpoints_, upkeep_.options_.block_tokens);
     ASSIGN_OR_RETURN(claims_, upkeep_.claims_(claimant));
     RETURN_IF_ERROR(Collect());
-    RETURN_IF_ERROR(MarkPins());
+    RETURN_IF_ERROR(MarkPinsAndForks());
     RETURN_IF_ERROR(Thin());
     RETURN_IF_ERROR(Reclaim(kDeadFraction));
     RETURN_IF_ERROR(EnforceQuota());
@@ -67,25 +70,43 @@ class KvUpkeep::Pass {
     return dropped;
   }
 
+  /// Those that went hold no bytes any more: an eviction that counted on them would end too early.
+  Status Drop(std::span<const CheckpointEntry> entries) {
+    RETURN_IF_ERROR(store_.DropCheckpoints(entries));
+    std::set<std::string> gone;
+    for (const CheckpointEntry& entry : entries) gone.insert(CheckpointIndexKey(entry));
+    for (CheckpointEntry& entry : checkpoints_) {
+      if (gone.contains(CheckpointIndexKey(entry))) entry.bytes = 0;
+    }
+    return OkStatus();
+  }
+
   Status Collect() {
     ASSIGN_OR_RETURN(const auto blocks, store_.ListBlocks());
     const CollectionPlan plan =
         PlanCollection(blocks, checkpoints_, claims_, start_.number, start_.time_ms);
     ASSIGN_OR_RETURN(report_.blocks_collected, Sweep(plan.blocks, DropReason::kCollected, 0));
-    RETURN_IF_ERROR(store_.DropCheckpoints(plan.checkpoints));
+    RETURN_IF_ERROR(Drop(plan.checkpoints));
     report_.checkpoints_collected = std::ssize(plan.checkpoints);
     return OkStatus();
   }
 
-  Status MarkPins() {
+  Status Mark(size_t index, uint32_t add, uint32_t remove) {
+    CheckpointEntry& entry = checkpoints_[index];
+    const Status set = store_.SetCheckpointKinds(entry, add, remove);
+    if (set.code() == StatusCode::kNotFound) return OkStatus();  // collected or replaced meanwhile
+    RETURN_IF_ERROR(set);
+    entry.kinds = (entry.kinds & ~remove) | add;
+    return OkStatus();
+  }
+
+  Status MarkPinsAndForks() {
     for (const CheckpointMark& mark : PlanPins(checkpoints_, claims_)) {
-      CheckpointEntry& entry = checkpoints_[mark.index];
-      const Status set = mark.pinned ? store_.SetCheckpointKinds(entry, kPinnedCheckpoint, 0)
-                                     : store_.SetCheckpointKinds(entry, 0, kPinnedCheckpoint);
-      if (set.code() == StatusCode::kNotFound) continue;  // collected or replaced meanwhile
-      RETURN_IF_ERROR(set);
-      entry.kinds = mark.pinned ? entry.kinds | kPinnedCheckpoint
-                                : entry.kinds & ~static_cast<uint32_t>(kPinnedCheckpoint);
+      RETURN_IF_ERROR(mark.pinned ? Mark(mark.index, kPinnedCheckpoint, 0)
+                                  : Mark(mark.index, 0, kPinnedCheckpoint));
+    }
+    for (const size_t index : PlanForkMarks(checkpoints_, claims_)) {
+      RETURN_IF_ERROR(Mark(index, 0, kForkCheckpoint));
     }
     return OkStatus();
   }
@@ -97,7 +118,7 @@ class KvUpkeep::Pass {
       entries.push_back(checkpoints_[index]);
     }
     report_.checkpoints_thinned = std::ssize(entries);
-    return store_.DropCheckpoints(entries);
+    return Drop(entries);
   }
 
   Status EnforceQuota() {

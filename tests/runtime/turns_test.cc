@@ -1,6 +1,9 @@
 // Turns as a host sees them: refusals, cancellation, duplicates, scripts that misbehave, two
 // sessions at once, a full context, an idle engine.
 #include <ctime>
+#include <functional>
+#include <set>
+#include <thread>
 
 #include "tests/runtime/fixture.h"
 #include "tests/testing/child.h"
@@ -320,6 +323,33 @@ TEST_CASE("AnIdleRuntimeDoesNotWakeItsEngine") {
   REQUIRE(Must(runtime->Stats()).engine_wakeups == before);
   REQUIRE(RunTurn(*runtime, Turn("s")).state == TurnState::kSucceeded);
   REQUIRE(Must(runtime->Stats()).engine_wakeups > before);
+}
+
+TEST_CASE("ARequestThatIsRepeatedWhileItIsCarriedOutGetsTheSameSession") {
+  const TempDirectory temp;
+  const auto runtime = OpenRuntime(WorkerOptions(temp.File("data"), TinyModel()));
+  constexpr int kCallers = 8;
+  const auto all = [&](const std::function<Result<SessionView>()>& call) {
+    std::vector<Result<SessionView>> views(kCallers, InternalError("not called"));
+    std::vector<std::thread> callers;
+    for (auto& view : views) callers.emplace_back([&] { view = call(); });
+    for (std::thread& caller : callers) caller.join();
+    std::set<std::string> sessions;
+    for (const auto& view : views) sessions.insert(Must(view).session);
+    REQUIRE(sessions.size() == 1);
+    return *sessions.begin();
+  };
+  for (int round = 0; round < 20; ++round) {
+    CAPTURE(round);
+    CreateSessionRequest create;
+    create.request_id = "create-" + std::to_string(round);
+    const std::string origin = all([&] { return runtime->CreateSession(create); });
+    ForkRequest fork;
+    fork.session = origin;
+    fork.request_id = "fork-" + std::to_string(round);
+    REQUIRE(all([&] { return runtime->ForkSession(fork); }) != origin);
+  }
+  REQUIRE(Must(runtime->ListSessions(0, "", nullptr)).size() == 40);
 }
 
 }  // namespace baleen

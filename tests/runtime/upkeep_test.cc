@@ -78,6 +78,36 @@ TEST_CASE("ForksRewindsAndPinsLeaveMarkedCheckpoints") {
   REQUIRE((kinds[tokens - 1] & kForkCheckpoint) == 0);
 }
 
+TEST_CASE("AForksMarkGoesWithTheFork") {
+  const TempDirectory temp;
+  auto runtime = OpenRuntime(Options(temp));
+  Create(*runtime, "a");
+  Say(*runtime, "a", "tell me of baleen plates");
+  ForkRequest fork;
+  fork.session = "a";
+  fork.fork = "b";
+  fork.at.tokens = Must(runtime->GetSession("a")).tokens / 2;
+  REQUIRE_OK(runtime->ForkSession(fork));
+  Say(*runtime, "b", "another way");
+  DeleteRequest remove;
+  remove.session = "b";
+  const bool deleted = GENERATE(false, true);
+  if (deleted) REQUIRE_OK(runtime->DeleteSession(remove));
+  Say(*runtime, "a", "and of krill");
+  Must(runtime->Compact());
+  const std::string path = Must(DataDirectory::Open(temp.File("copy")))->kv_path();
+  runtime.reset();
+  const auto store =
+      Must(KvStore::Open({.path = temp.File("data") + path.substr(path.rfind('/'))}, nullptr));
+  int marked = 0;
+  for (const CheckpointEntry& entry : Must(store->ListAllCheckpoints())) {
+    if ((entry.kinds & kForkCheckpoint) == 0) continue;
+    REQUIRE(entry.position == *fork.at.tokens - 1);
+    ++marked;
+  }
+  REQUIRE(marked == (deleted ? 0 : 1));
+}
+
 TEST_CASE("SearchFindsTurnsAndTitlesOfTodayAndNothingThatIsGone") {
   const TempDirectory temp;
   auto runtime = OpenRuntime(Options(temp));

@@ -85,6 +85,47 @@ TEST_CASE("ClaimsNameTheBlocksAndCheckpointsOnATimeline") {
   other.sharing = "another";
   REQUIRE(KvClaimant(entries, kTokens).Claim(tokens, other).keys[0] != first);
   REQUIRE(KvClaimant({}, kTokens).Claim({}, kSampleScope).keys.empty());
+  // From one claim to the next only what is new is read.
+  KvChain chain;
+  int64_t ids_read = 0;
+  const KvClaimant claimant(entries, kTokens);
+  const auto claim_of = [&](int64_t length) {
+    ids_read = 0;
+    const auto read = [&](int64_t begin, int64_t count) -> Result<std::vector<int32_t>> {
+      ids_read += count;
+      return std::vector<int32_t>(tokens.begin() + begin, tokens.begin() + begin + count);
+    };
+    return Must(claimant.Claim(length, read, kSampleScope, &chain));
+  };
+  for (const int64_t length : {int64_t{5}, int64_t{8}, int64_t{10}, int64_t{10}, int64_t{3}}) {
+    const KvClaim part = claim_of(length);
+    const auto whole =
+        claimant.Claim(std::span(tokens).first(static_cast<size_t>(length)), kSampleScope);
+    CAPTURE(length);
+    REQUIRE(part.tokens == length);
+    REQUIRE(part.keys == whole.keys);
+    REQUIRE(part.checkpoints == whole.checkpoints);
+  }
+  claim_of(8);
+  claim_of(8);
+  // Only blocks with a checkpoint that isn't on the timeline: {2}, in the first.
+  REQUIRE(ids_read == 4);
+}
+
+TEST_CASE("ForkMarksStayWhereATimelineBranchesOff") {
+  std::vector<CheckpointEntry> checkpoints = {EntryAt(10), EntryAt(20), EntryAt(30)};
+  checkpoints[0].kinds = kForkCheckpoint;
+  checkpoints[1].kinds = kForkCheckpoint | kTurnCheckpoint;
+  KvClaim origin;
+  origin.checkpoints = {0, 1, 2};
+  KvClaim fork;
+  fork.checkpoints = {0, 1};
+  fork.fork_position = 20;
+  REQUIRE(PlanForkMarks(checkpoints, std::vector{origin, fork}) == std::vector<size_t>{0});
+  fork.fork_position = 10;
+  REQUIRE(PlanForkMarks(checkpoints, std::vector{origin, fork}) == std::vector<size_t>{1});
+  // The fork is gone.
+  REQUIRE(PlanForkMarks(checkpoints, std::vector{origin}) == std::vector<size_t>{0, 1});
 }
 
 TEST_CASE("CollectionTakesWhatNobodyClaimsButNothingNewer") {
