@@ -322,7 +322,16 @@ TEST_CASE("UpkeepThinsCheckpointsOfLongTimelines") {
     Put(*store, sessions[0], i);
     PutCheckpointAfter(*store, sessions[0], i, i == 17 ? kForkCheckpoint : kPeriodicCheckpoint);
   }
-  KvUpkeep upkeep(store.get(), {.block_tokens = kBlockTokens}, ClaimsOf(sessions, 1));
+  int64_t fork_position = 0;
+  for (const CheckpointEntry& entry : Must(store->ListAllCheckpoints())) {
+    if ((entry.kinds & kForkCheckpoint) != 0) fork_position = entry.position;
+  }
+  REQUIRE(fork_position > 0);
+  KvUpkeep upkeep(store.get(), {.block_tokens = kBlockTokens}, [&](const KvClaimant& claimant) {
+    auto claims = ClaimsOf(sessions, 1)(claimant);
+    claims->back().fork_position = fork_position;
+    return claims;
+  });
   const KvUpkeepReport report = Must(upkeep.Run());
   const auto left = Must(store->ListAllCheckpoints());
   REQUIRE(report.checkpoints_thinned + std::ssize(left) == 200);
@@ -331,6 +340,10 @@ TEST_CASE("UpkeepThinsCheckpointsOfLongTimelines") {
   REQUIRE(store->FindCheckpoints(sessions[0].keys[199], {}, nullptr)->size() == 1);
   RequireStored(*store, sessions[0], 200);
   REQUIRE(Must(upkeep.Run()).checkpoints_thinned == 0);
+  // The fork is gone, and with it the reason.
+  fork_position = 0;
+  REQUIRE(Must(upkeep.Run()).checkpoints_thinned == 1);
+  REQUIRE(store->FindCheckpoints(sessions[0].keys[17], {}, nullptr)->empty());
 }
 
 TEST_CASE("UpkeepThinsAsASessionGrowsAndKeepsWhatAPinMarked") {
