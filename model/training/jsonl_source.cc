@@ -156,8 +156,8 @@ Result<Sample> ParseJsonlSample(std::string_view line, const JsonlOptions& optio
                   object.is_discarded() ? "text that is not JSON" : ShownJson(object));
   }
   for (const auto& item : object.items()) {
-    if (item.key() != "tokens" && item.key() != "weights") {
-      return Refuse(where, "\"tokens\" and \"weights\" only", "\"" + item.key() + "\"");
+    if (item.key() != "tokens" && item.key() != "weights" && item.key() != "step") {
+      return Refuse(where, "\"tokens\", \"weights\" and \"step\" only", "\"" + item.key() + "\"");
     }
   }
   Sample sample;

@@ -1,8 +1,8 @@
 // JsonlSource: samples from a file of one JSON object per line, {"tokens":[...],"weights":[...]}.
 //
 // How an embedder trains on material of their own. Without "weights", every token after the first
-// weighs 1. The file is indexed when it is opened and read line by line; it starts over, in another
-// seeded order, when all lines were given.
+// weighs 1; "step", as WriteSamples states it, isn't looked at. The file is indexed when it is
+// opened and read line by line; it starts over, in another seeded order, when all lines were given.
 #pragma once
 
 #include <cstdint>

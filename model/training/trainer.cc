@@ -23,8 +23,6 @@
 namespace baleen::training {
 namespace {
 
-constexpr uint64_t kValidationSeed = 0x7E57;
-
 double SecondsSince(std::chrono::steady_clock::time_point begin) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
@@ -187,23 +185,16 @@ Status Trainer::EnterStage() {
   stage_ = 0;
   while (state_.step >= StageBegin(stage_ + 1)) ++stage_;
   const StageSpec& spec = stage();
-  SourceSetting setting{config_.folder, RandomStream(config_.seed, stage_).Next() >> 1,
-                        config_.model.vocab};
-  packer_.reset();
-  auto source = OpenSources(spec.sources, setting);
-  if (!source.ok()) return source.status().WithContext("stage \"" + spec.name + "\"");
-  source_ = std::move(source).value();
-  packer_ = std::make_unique<SamplePacker>(
-      source_.get(),
-      PackerOptions{spec.rows, spec.length, config_.model.vocab, spec.pool, spec.long_samples});
+  ASSIGN_OR_RETURN(samples_, StageSamples::Open(config_, stage_));
   if (!state_.source_identity.empty()) {
-    if (state_.source_identity != source_->identity()) {
+    const std::string identity = samples_->source().identity();
+    if (state_.source_identity != identity) {
       return FailedPreconditionError("the samples of stage \"" + spec.name +
                                      "\" are not those of the run so far: expected \"" +
-                                     state_.source_identity + "\", got \"" + source_->identity() +
+                                     state_.source_identity + "\", got \"" + identity +
                                      "\". Restore the files, or start a run in another folder");
     }
-    RETURN_IF_ERROR(packer_->Restore(state_.packer));
+    RETURN_IF_ERROR(samples_->packer().Restore(state_.packer));
   }
   frozen_ = FrozenIn(spec, parameters_);
   rounded_.reset();
@@ -284,12 +275,7 @@ Status Trainer::Step(StepReport* report) {
   report->steps = config_.schedule.steps;
   report->stage = stage().name;
   report->rate_share = config_.schedule.ShareAt(state_.step);
-  std::vector<TrainBatch> batches;
-  for (int64_t i = 0; i < stage().micro_batches; ++i) {
-    auto batch = packer_->Next();
-    if (!batch.ok()) return batch.status().WithContext("stage \"" + stage().name + "\"");
-    batches.push_back(std::move(batch).value());
-  }
+  ASSIGN_OR_RETURN(const std::vector<TrainBatch> batches, samples_->NextStep());
   auto losses = workers_->Run(seen(), batches, StepGraphOptions());
   if (!losses.ok()) {
     const Status status = losses.status().WithContext("step " + std::to_string(report->step));
@@ -343,16 +329,7 @@ Status Trainer::Validate(StepReport* report) {
   if (spec.every_steps == 0) return OkStatus();
   if (report->step % spec.every_steps != 0 && report->step != report->steps) return OkStatus();
   if (validation_.empty()) {
-    const SourceSetting setting{config_.folder, config_.seed + kValidationSeed,
-                                config_.model.vocab};
-    ASSIGN_OR_RETURN(const auto source, OpenSources(spec.sources, setting));
-    SamplePacker packer(source.get(),
-                        {spec.rows, spec.length, config_.model.vocab, 60, LongSamples::kSkip});
-    for (int64_t i = 0; i < spec.batches; ++i) {
-      auto batch = packer.Next();
-      if (!batch.ok()) return batch.status().WithContext("validation");
-      validation_.push_back(std::move(batch).value());
-    }
+    ASSIGN_OR_RETURN(validation_, ValidationBatches(config_));
   }
   ASSIGN_OR_RETURN(const Score score, workers_->Evaluate(seen(), validation_, stage().graph));
   report->validated = true;
@@ -364,8 +341,8 @@ Status Trainer::Validate(StepReport* report) {
 Status Trainer::Save() {
   if (saved_step_ == state_.step) return OkStatus();
   const bool at_border = state_.step == StageBegin(stage_ + 1);
-  state_.packer = at_border ? PackerState{} : packer_->state();
-  state_.source_identity = at_border ? "" : source_->identity();
+  state_.packer = at_border ? PackerState{} : samples_->packer().state();
+  state_.source_identity = at_border ? "" : samples_->source().identity();
   RETURN_IF_ERROR(SaveTrainingCheckpoint(checkpoint_folder(), state_, parameters_, optimiser_,
                                          config_.checkpoints_kept));
   saved_step_ = state_.step;
@@ -388,6 +365,8 @@ Status Trainer::Loop(int64_t end) {
   for (bool entered = false; state_.step < end;) {
     if (options_.cancelled != nullptr && options_.cancelled->load()) break;
     if (!entered || state_.step == StageBegin(stage_ + 1)) {
+      // What a checkpoint within the last stage noted is not about the next one.
+      if (entered) state_.source_identity.clear();
       RETURN_IF_ERROR(EnterStage());
       state_.source_identity.clear();
       entered = true;

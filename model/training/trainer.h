@@ -17,8 +17,7 @@
 #include "model/training/gradient_workers.h"
 #include "model/training/optimiser.h"
 #include "model/training/parameters.h"
-#include "model/training/sample_packer.h"
-#include "model/training/sample_source.h"
+#include "model/training/stage_samples.h"
 #include "model/training/train_config.h"
 #include "model/training/training_checkpoint.h"
 #include "tools_sdk/file_descriptor.h"
@@ -93,9 +92,8 @@ class Trainer {
   int64_t saved_step_ = -1;  // Of the newest checkpoint; -1: none.
 
   size_t stage_ = 0;
-  std::unique_ptr<SampleSource> source_;  // Of the stage; null before EnterStage.
-  std::unique_ptr<SamplePacker> packer_;
-  std::vector<bool> frozen_;  // [parameters] in this stage.
+  std::unique_ptr<StageSamples> samples_;  // Null before EnterStage.
+  std::vector<bool> frozen_;               // [parameters] in this stage.
   std::vector<TrainBatch> validation_;
 };
 

@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "model/training/plan.h"
+#include "model/training/stage_samples.h"
 #include "model/training/trainer.h"
 #include "runtime/cli/flags.h"
 
@@ -32,6 +33,7 @@ struct TrainFlags {
   bool resume = false;
   int64_t steps = 0;
   int threads = 0;
+  std::string write_samples;
   bool json = false;
 };
 
@@ -219,9 +221,28 @@ int Train(TrainConfig config, const TrainFlags& flags) {
   return kExitOk;
 }
 
+int WriteSamples(const TrainConfig& config, const TrainFlags& flags) {
+  const bool terminal = isatty(STDERR_FILENO) != 0 && !flags.json;
+  const int64_t steps = flags.steps > 0 ? flags.steps : config.schedule.steps;
+  const Status status =
+      training::WriteSamples(config, steps, flags.write_samples, [&](int64_t step) {
+        if (!terminal || step % 20 != 0) return;
+        std::fprintf(stderr, "\r\033[Ksamples of step %lld of %lld", static_cast<long long>(step),
+                     static_cast<long long>(steps));
+      });
+  if (terminal) std::fputc('\n', stderr);
+  if (!status.ok()) return Fail(status, flags.json);
+  if (!flags.json) {
+    std::printf("the samples of %lld steps are in %s\n", static_cast<long long>(steps),
+                flags.write_samples.c_str());
+  }
+  return kExitOk;
+}
+
 int Run(const TrainFlags& flags) {
   auto config = TrainConfig::FromFile(flags.config);
   if (!config.ok()) return Fail(config.status(), flags.json);
+  if (!flags.write_samples.empty()) return WriteSamples(*config, flags);
   return flags.plan ? ShowPlan(*config, flags) : Train(std::move(config).value(), flags);
 }
 
@@ -247,6 +268,9 @@ void AddTrain(CLI::App& app, int* exit_code) {
   command->add_option("--threads", flags->threads, "0: one per core; changes no result")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
+  command->add_option("--write-samples", flags->write_samples,
+                      "Don't train: write the samples of the run's steps to this JSONL file, the "
+                      "validation as step 0");
   command->add_flag("--json", flags->json, "One JSON line per step on stdout");
   command->footer(
       "Ctrl-C saves a checkpoint and stops. Same config, same bits, however often a run "

@@ -9,7 +9,9 @@
 #include "model/checkpoint/checkpoint.h"
 #include "model/model.h"
 #include "model/training/export_checkpoint.h"
+#include "model/training/jsonl_source.h"
 #include "model/training/plan.h"
+#include "model/training/stage_samples.h"
 #include "model/training/structured_start.h"
 #include "model/training/trainer.h"
 #include "tests/testing/child.h"
@@ -227,6 +229,66 @@ TEST_CASE("AResumedRunEndsAsAnUninterruptedOne") {
     CHECK(line.starts_with(std::to_string(step) + ","));
   }
   CHECK(!std::getline(curves, line));
+}
+
+TEST_CASE("ACheckpointMayLieAnywhereInAStage") {
+  const TempDirectory folder;
+  REQUIRE(Train(SmallRun(), In(folder.File("often"))).status.ok());
+  Json seldom = SmallRun();
+  seldom["checkpoint"]["every_steps"] = 4;  // The stages meet at step 6.
+  const Outcome outcome = Train(seldom, In(folder.File("seldom")));
+  INFO(outcome.status.ToString());
+  REQUIRE(outcome.status.ok());
+  RequireSameRuns(folder.File("often"), folder.File("seldom"), 12);
+}
+
+// What is written is what the steps saw: a run on the written samples takes the same steps.
+TEST_CASE("WrittenSamplesAreThoseOfTheSteps") {
+  const TempDirectory folder;
+  Json run = SmallRun();
+  run["stages"].erase(1);
+  run["validation"] = {{"every_steps", 3}, {"rows", 1}, {"length", 48}, {"batches", 2}};
+  run["validation"]["sources"] = run["stages"][0]["sources"];
+  const auto config = TrainConfig::FromJson(run.dump(), ".");
+  INFO(config.status().ToString());
+  REQUIRE(config.ok());
+  const std::string path = folder.File("samples.jsonl");
+  REQUIRE(WriteSamples(*config, 0, path, {}).ok());
+  std::istringstream lines(Read(path));
+  std::vector<std::vector<Json>> steps(7);
+  for (std::string line; std::getline(lines, line);) {
+    const Json sample = Json::parse(line);
+    steps.at(sample["step"].get<size_t>()).push_back(sample);
+  }
+  const auto samples = StageSamples::Open(*config, 0);
+  REQUIRE(samples.ok());
+  for (size_t step = 1; step <= 6; ++step) {
+    const auto batches = (*samples)->NextStep();
+    REQUIRE(batches.ok());
+    std::vector<int32_t> tokens;
+    std::vector<float> weights;
+    for (const TrainBatch& batch : *batches) {
+      for (size_t i = 0; i < batch.tokens.size(); ++i) {
+        if (batch.document[i] < 0) continue;
+        tokens.push_back(batch.tokens[i]);
+        weights.push_back(batch.position[i] == 0 ? 0 : batch.weights[i - 1]);
+      }
+    }
+    std::vector<int32_t> written;
+    std::vector<float> written_weights;
+    for (const Json& sample : steps[step]) {
+      for (const Json& token : sample["tokens"]) written.push_back(token);
+      for (const Json& weight : sample["weights"]) written_weights.push_back(weight);
+    }
+    CHECK(written == tokens);
+    CHECK(written_weights == weights);
+  }
+  CHECK(!steps[0].empty());
+  auto source = OpenJsonlSource({.path = path, .vocab = config->model.vocab});
+  INFO(source.status().ToString());
+  CHECK(source.ok());
+  CHECK(WriteSamples(*config, 0, folder.File("none") + "/samples.jsonl", {}).code() ==
+        StatusCode::kUnavailable);
 }
 
 TEST_CASE("AKilledRunEndsAsAnUninterruptedOne") {
