@@ -6,6 +6,7 @@
 #include <fstream>
 #include <iostream>
 #include <memory>
+#include <nlohmann/json.hpp>
 
 #include "runtime/cli/flags.h"
 #include "runtime/cli/scratch_folder.h"
@@ -17,6 +18,7 @@ namespace {
 struct EvalFlags {
   evaluation::EvaluationOptions options;
   std::string csv;
+  std::string wrong;
   bool json = false;
 };
 
@@ -26,11 +28,32 @@ void ShowProgress(const evaluation::Row& row, int64_t wanted) {
   if (wanted > 0) std::fprintf(stderr, " of %lld", static_cast<long long>(wanted));
 }
 
+/// What was asked, expected and written, for whoever wants to see how a model fails.
+std::string WrongLine(const evaluation::WrongReply& wrong) {
+  nlohmann::ordered_json line;
+  for (const Message& message : wrong.exchange.append) line["asked"].push_back(message.content);
+  line["expected"] = wrong.exchange.reply.content;
+  for (const ToolCall& call : wrong.exchange.reply.tool_calls) {
+    line["expected_calls"].push_back(call.name + " " + call.arguments);
+  }
+  line["got"] = wrong.text;
+  return line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+}
+
 Status RunEvaluation(EvalFlags flags) {
   const ScratchFolder scratch;
   RETURN_IF_ERROR(scratch.status());
   flags.options.scratch = scratch.path();
+  ASSIGN_OR_RETURN(flags.options.model_path, ModelOrDefault(flags.options.model_path));
   RETURN_IF_ERROR(flags.options.Validate());
+  std::ofstream wrong;
+  if (!flags.wrong.empty()) {
+    wrong.open(flags.wrong, std::ios::binary);
+    if (!wrong) return UnavailableError("eval: '" + flags.wrong + "' can't be written");
+    flags.options.probe.on_wrong = [&wrong](const evaluation::WrongReply& reply) {
+      wrong << WrongLine(reply) << std::flush;
+    };
+  }
   ModelOptions model_options;
   model_options.threads = flags.options.threads;
   ASSIGN_OR_RETURN(const auto model, Model::Open(flags.options.model_path, model_options));
@@ -55,7 +78,7 @@ void AddEval(CLI::App& app, int* exit_code) {
   evaluation::EvaluationOptions& options = flags->options;
   CLI::App* command = app.add_subcommand(
       "eval", "How often a model does what it should, on conversations it never saw");
-  command->add_option("--model", options.model_path, "Checkpoint folder")->required();
+  command->add_option("--model", options.model_path, kModelHelp);
   std::string names;
   for (const std::string& name : evaluation::TaskNames())
     names += (names.empty() ? "" : ",") + name;
@@ -74,6 +97,8 @@ void AddEval(CLI::App& app, int* exit_code) {
       ->capture_default_str();
   command->add_option("--threads", options.threads, "0: one per core");
   command->add_option("--csv", flags->csv, "Write the rows to this file, too");
+  command->add_option("--wrong", flags->wrong,
+                      "Write replies that are not as expected to this file, a JSON line each");
   command->add_flag("--json", flags->json, "Rows as JSON");
   command->callback([flags, exit_code] {
     const Status status = RunEvaluation(*flags);

@@ -38,7 +38,7 @@ Result<std::unique_ptr<Probe>> Probe::Create(Model& model, const ProbeOptions& o
 }
 
 Result<Message> Probe::Generate(KvCache cache, std::vector<float> logits,
-                                const std::vector<ToolSpec>& tools) {
+                                const std::vector<ToolSpec>& tools, std::string* written) {
   std::unique_ptr<TokenConstraint> constraint;
   if (trie_ != nullptr) {
     ChatShape shape;
@@ -54,7 +54,7 @@ Result<Message> Probe::Generate(KvCache cache, std::vector<float> logits,
   SamplingOptions greedy;
   greedy.temperature = 0;
   StreamingDetokenizer detokenizer(*model_.tokenizer());
-  std::string text;
+  std::string& text = *written;
   for (int64_t count = 0; count < options_.reply_tokens_max; ++count) {
     const int32_t id = SampleToken(logits, greedy, cache.tokens(),
                                    constraint == nullptr ? nullptr : &constraint->Mask());
@@ -89,13 +89,15 @@ Result<std::vector<ReplyOutcome>> Probe::Run(const training::Conversation& conve
     }
     ReplyOutcome outcome;
     outcome.skill = exchange.skill;
-    Result<Message> got = Generate(cache.Fork(), logits, conversation.tools);
+    std::string text;
+    Result<Message> got = Generate(cache.Fork(), logits, conversation.tools, &text);
     if (got.ok()) {
       outcome.got = std::move(got).value();
       outcome.correct = SameReply(exchange.reply, outcome.got);
     } else if (got.status().code() != StatusCode::kInvalidArgument) {
       return std::move(got).status();
     }
+    if (!outcome.correct && options_.on_wrong) options_.on_wrong({exchange, text});
     outcomes.push_back(std::move(outcome));
   }
   return outcomes;

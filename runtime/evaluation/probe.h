@@ -5,7 +5,9 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "model/constraint/vocabulary_trie.h"
@@ -16,11 +18,18 @@
 
 namespace baleen::evaluation {
 
+/// A reply that wasn't the expected one.
+struct WrongReply {
+  const training::Exchange& exchange;
+  const std::string& text;  ///< As it was written.
+};
+
 struct ProbeOptions {
   int64_t reply_tokens_max = 256;
   /// Names and arguments that the tools don't have can't be written: the grammar of the message
   /// masks the tokens.
   bool constrained = false;
+  std::function<void(const WrongReply&)> on_wrong;  ///< May be empty.
 };
 
 struct ReplyOutcome {
@@ -55,8 +64,9 @@ class Probe {
   Probe(Model& model, const ProbeOptions& options, SessionEncoder encoder)
       : model_(model), options_(options), encoder_(std::move(encoder)) {}
 
+  /// `text`: what was written, whether or not it is a message.
   Result<Message> Generate(KvCache cache, std::vector<float> logits,
-                           const std::vector<ToolSpec>& tools);
+                           const std::vector<ToolSpec>& tools, std::string* text);
   Status AddLoss(KvCache& cache, std::span<const int32_t> tokens, int64_t skip, LogLoss* loss);
 
   Model& model_;

@@ -34,6 +34,19 @@ bool Shorten(int64_t tokens_max, Conversation* conversation, EncodedConversation
   return true;
 }
 
+/// The tokens that are lower-case letters alone, in the order of their ids.
+std::vector<std::string> LetterTokens(const Tokenizer& tokenizer) {
+  std::vector<std::string> tokens;
+  for (int64_t id = 0; id < tokenizer.vocab(); ++id) {
+    std::string_view bytes = tokenizer.TokenBytes(static_cast<int32_t>(id));
+    if (bytes.starts_with(' ')) bytes.remove_prefix(1);
+    const bool letters =
+        std::all_of(bytes.begin(), bytes.end(), [](char c) { return c >= 'a' && c <= 'z'; });
+    if (letters && !bytes.empty()) tokens.emplace_back(bytes);
+  }
+  return tokens;
+}
+
 }  // namespace
 
 Status ConversationOptions::Validate() const {
@@ -53,6 +66,9 @@ Status ConversationOptions::Validate() const {
     if (!(share >= 0 && share <= 1e6)) {
       return InvalidArgumentError("conversations: shares: \"" + name + "\": expected 0 to 1000000");
     }
+  }
+  if (!(pieced_words >= 0 && pieced_words <= 1)) {
+    return InvalidArgumentError("conversations: pieced_words: expected 0 to 1");
   }
   for (const float weight : {weights.assistant, weights.other}) {
     if (!(weight >= 0 && weight <= 1000)) {
@@ -88,7 +104,14 @@ Result<std::unique_ptr<ConversationSource>> ConversationSource::Open(
   ASSIGN_OR_RETURN(SessionEncoder encoder,
                    SessionEncoder::Create(*source->tokenizer_, ChatDialect::k0731));
   source->encoder_ = std::make_unique<SessionEncoder>(std::move(encoder));
-  std::string texts_identity;
+  if (options.pieced_words > 0) {
+    source->pieces_ = {LetterTokens(*source->tokenizer_), options.pieced_words};
+    if (source->pieces_.pieces.empty()) {
+      return InvalidArgumentError(
+          "conversations: pieced_words: the tokenizer has no token of "
+          "lower-case letters");
+    }
+  }
   for (const std::string& path : options.texts) {
     std::ifstream file(path, std::ios::binary);
     if (!file) return NotFoundError("conversations: texts: '" + path + "' can't be opened");
@@ -103,11 +126,14 @@ Result<std::unique_ptr<ConversationSource>> ConversationSource::Open(
   }
   double total = 0;
   source->identity_ =
-      "conversations/1 seed=" + std::to_string(options.seed) +
+      "conversations/2 seed=" + std::to_string(options.seed) +
       " split=" + SplitName(options.split) + " tokens_max=" + std::to_string(options.tokens_max) +
       " tokenizer=" + source->tokenizer_->digest() + " texts=" + std::to_string(hash) +
       " weights=" + std::to_string(options.weights.assistant) + "," +
       std::to_string(options.weights.other);
+  if (options.pieced_words > 0) {
+    source->identity_ += " pieced_words=" + std::to_string(options.pieced_words);
+  }
   for (const TaskKind& kind : TaskKinds()) {
     const auto stated = options.shares.find(std::string(kind.name));
     double share = kind.share;
@@ -144,7 +170,7 @@ Result<Conversation> ConversationSource::NextConversation(EncodedConversation* e
   const TaskKind& kind = Choose(choice);
   for (int tries = 0; tries < kTriesMax; ++tries) {
     Draw draw(options_.seed + static_cast<uint64_t>(tries) * 0x9E37U, position_ * 2 + 1,
-              options_.split);
+              options_.split, pieces_.pieces.empty() ? nullptr : &pieces_);
     Conversation conversation = kind.make(draw, setting);
     ASSIGN_OR_RETURN(*encoded,
                      EncodeConversation(conversation, *encoder_, *tokenizer_, options_.weights));

@@ -28,6 +28,7 @@ struct ConversationOptions {
   /// Files of plain text or code, cut into paragraphs, which fall into splits by their hash.
   std::vector<std::string> texts;
   LossWeights weights;
+  double pieced_words = 0;  ///< Share of the invented words that are put together from tokens.
 
   /// Errors: INVALID_ARGUMENT naming the field and, for a task, the known ones.
   Status Validate() const;
@@ -59,6 +60,7 @@ class ConversationSource final : public SampleSource {
   std::unique_ptr<Tokenizer> tokenizer_;
   std::unique_ptr<SessionEncoder> encoder_;
   std::vector<std::string> texts_;
+  WordPieces pieces_;
   std::vector<std::pair<const TaskKind*, double>> kinds_;  ///< With their shares, which sum to one.
   std::string identity_;
   uint64_t position_ = 0;

@@ -60,16 +60,28 @@ int64_t Draw::Scale(int64_t low, int64_t high) {
   return std::clamp(Between(begin, 2 * begin - 1), low, high);
 }
 
+std::string Draw::Syllables(int64_t count) {
+  std::string word;
+  for (int64_t i = 0; i < count; ++i) {
+    word += One(kOnsets);
+    word += One(kVowels);
+    word += One(kCodas);
+  }
+  return word;
+}
+
+std::string Draw::Pieces(int64_t count) {
+  std::string word;
+  for (int64_t i = 0; i < count && word.size() < 10; ++i) word += One(pieces_->pieces);
+  return word;
+}
+
 std::string Draw::Word(int syllables) {
   std::string word;
+  const bool pieced = pieces_ != nullptr && Chance(pieces_->share);
   for (int tries = 0; tries < kTriesMax; ++tries) {
     const int64_t count = syllables > 0 ? syllables : One({1, 2, 2, 2, 3});
-    word.clear();
-    for (int64_t i = 0; i < count; ++i) {
-      word += One(kOnsets);
-      word += One(kVowels);
-      word += One(kCodas);
-    }
+    word = pieced ? Pieces(count) : Syllables(count);
     if (word.size() > 2 && Belongs(word)) break;
   }
   used_.words.push_back(word);

@@ -34,10 +34,20 @@ std::string Fill(std::string_view text,
 /// With its first letter as a capital.
 std::string Capitalised(std::string_view text);
 
+/// Letters that invented words may be put together from besides syllables: a tokenizer's tokens, so
+/// that a model learns to copy each of them. Without, words that occur in no name would have tokens
+/// that were never written.
+struct WordPieces {
+  std::vector<std::string> pieces;
+  double share = 0;  ///< Of the invented words.
+};
+
 /// Threads: one at a time.
 class Draw {
  public:
-  Draw(uint64_t seed, uint64_t index, Split split) : random_(seed, index), split_(split) {}
+  /// Borrows: pieces, which may be null.
+  Draw(uint64_t seed, uint64_t index, Split split, const WordPieces* pieces = nullptr)
+      : random_(seed, index), split_(split), pieces_(pieces) {}
 
   Split split() const { return split_; }
   const UsedTexts& used() const { return used_; }
@@ -85,9 +95,12 @@ class Draw {
 
  private:
   bool Belongs(std::string_view text) const { return SplitOf(text) == split_; }
+  std::string Syllables(int64_t count);
+  std::string Pieces(int64_t count);
 
   RandomStream random_;
   Split split_;
+  const WordPieces* pieces_;
   UsedTexts used_;
 };
 

@@ -230,13 +230,19 @@ std::string RequestFor(Draw& draw, const InventedTool& tool,
   }
   if (draw.Chance(0.4)) draw.Shuffle(order);
   const bool named = tool.verb == nullptr || draw.Chance(0.15);
+  // A bare value belongs to the one parameter that must be given; with more of them, or a gap, it
+  // would not say which.
+  const int64_t required =
+      std::count_if(tool.parameters.begin(), tool.parameters.end(),
+                    [](const InventedParameter& parameter) { return parameter.required; });
+  const bool clear = order.size() == 1 && tool.parameters[order[0]].required && required == 1;
   std::vector<Draw::Phrases> lists = {kOpeners,
                                       named ? Draw::Phrases(kNamed) : Draw::Phrases(kWorks)};
   for (const size_t i : order) {
     const ValueKind kind = tool.parameters[i].kind;
     if (kind == ValueKind::kFlag) {
       lists.push_back(values[i] == "true" ? Draw::Phrases(kFlagOn) : Draw::Phrases(kFlagOff));
-    } else if (order.size() == 1 && IsText(kind) && draw.Chance(0.55)) {
+    } else if (clear && IsText(kind) && draw.Chance(0.55)) {
       lists.emplace_back(kSingle);
     } else {
       lists.emplace_back(kStated);
