@@ -12,6 +12,9 @@ install(FILES runtime/approval.h runtime/runtime.h runtime/session.h
   DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/baleen/runtime)
 install(FILES tools_sdk/message.h tools_sdk/status.h tools_sdk/tool.h
   DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/baleen/tools_sdk)
+# Krill, for whoever names no model: runtime/default_model.cc looks there.
+install(FILES model/krill/config.json model/krill/model.safetensors model/krill/tokenizer.json
+  model/krill/README.md DESTINATION ${CMAKE_INSTALL_DATADIR}/baleen/models/krill)
 install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/baleen)
 
 set(package ${CMAKE_INSTALL_LIBDIR}/cmake/baleen)

@@ -1,7 +1,10 @@
 #!/usr/bin/python3
 """The main job, end to end, on real input: run by `./dev demo`.
 
-Starts `baleen serve` twice: the one under test and a twin that is never stopped. Both get a session
+First Krill, the model that comes along, answers questions about the files of workspace/ through
+ask.lua: which tools it calls, and with what, is its own decision.
+
+Then the sessions, on a tiny seeded model whose words mean nothing but never end. Starts `baleen serve` twice: the one under test and a twin that is never stopped. Both get a session
 whose workspace is the public headers of RocksDB and gRPC, are fed --tokens tokens of them, and run
 demo.lua. The first daemon is killed with -9 in the middle of a generation, restarted, resumes and
 finishes; the hashes of its logits are compared with the twin's. A third data directory, copied at the
@@ -22,6 +25,12 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 HEADERS = ["/usr/include/rocksdb", "/usr/include/grpcpp", "/usr/include/grpc"]
+QUESTIONS = [        # and what a right answer has in it
+    ("What is the port in notes/server.md?", "8041"),
+    ("What is the code in the file trip.txt in notes?", "tulip-593"),
+    ("Find the file with quarry and tell me its port.", "8041"),
+    ("Which file mentions hello?", "src/main.py"),
+]
 STEPS = 64           # logit vectors that are compared
 KILL_AFTER = 24      # sampled tokens of the second generation after which the daemon is killed
 TERMINAL = sys.stderr.isatty()
@@ -124,6 +133,30 @@ class Run(threading.Thread):
         return done[-1]["payload"]
 
 
+def ask_krill(baleen, scratch):
+    """Prints what Krill calls and answers; the number of right answers."""
+    say("Krill, a DeepSeek-V4 of 7 MB, at work on the files of examples/demo/workspace:")
+    right = 0
+    for question, expected in QUESTIONS:
+        out = subprocess.run(
+            [baleen, "run", str(HERE / "ask.lua"), "--input", question, "--temperature", "0", "--json",
+             "--workspace", str(HERE / "workspace"), "--data-dir", str(scratch / "krill")],
+            capture_output=True, text=True)
+        if out.returncode != 0:
+            sys.exit(f"baleen run failed: {out.stderr}")
+        print(f"> {question}")
+        for line in out.stdout.splitlines():
+            event = json.loads(line)
+            payload = event["payload"]
+            if event["kind"] == "generated":
+                for call in payload["event"]["message"]["tool_calls"]:
+                    print(f"  [{call['name']} {call['arguments']}]")
+            elif event["kind"] == "turn_finished":
+                print(f"  {payload['text'].strip()}", flush=True)
+                right += expected in payload["text"]
+    return right
+
+
 def collect_headers(baleen, tokenizer, workspace, tokens):
     """Copies the headers into the workspace; the files whose tokens add up to `tokens`."""
     paths = []
@@ -200,6 +233,11 @@ def main():
         tokenizer = pathlib.Path(model) / "tokenizer.json"
     inputs = collect_headers(baleen, str(tokenizer), scratch / "workspace", arguments.tokens)
     say(f"feeding {len(inputs)} headers of RocksDB and gRPC, {arguments.tokens}+ tokens")
+
+    right = ask_krill(baleen, scratch)
+    say(f"{right} of {len(QUESTIONS)} answers are right")
+    if right == 0:
+        sys.exit("the demonstration FAILED: Krill answered nothing right")
 
     threads = max(1, (os.cpu_count() or 2) // 2)
     tested = Daemon(baleen, model, scratch / "tested", threads, 4096)

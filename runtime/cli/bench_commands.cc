@@ -84,7 +84,7 @@ void AddBench(CLI::App& app, int* exit_code) {
 
   auto idle_flags = std::make_shared<IdleFlags>();  // owners: the callback
   CLI::App* idle = bench->add_subcommand("idle", "CPU time of a server that nobody asks anything");
-  idle->add_option("--model", idle_flags->model, "Checkpoint folder")->required();
+  idle->add_option("--model", idle_flags->model, kModelHelp);
   idle->add_option("--seconds", idle_flags->seconds)
       ->capture_default_str()
       ->check(CLI::Range(1, 3600));

@@ -38,7 +38,8 @@ struct Bed {
   static Result<Bed> Make(const EngineBenchFlags& flags, const std::string& folder) {
     Bed bed;
     bed.kv_path = folder + "/kv";
-    ASSIGN_OR_RETURN(bed.model, Model::Open(flags.model, {}));
+    ASSIGN_OR_RETURN(const std::string path, ModelOrDefault(flags.model));
+    ASSIGN_OR_RETURN(bed.model, Model::Open(path, {}));
     KvStoreOptions kv;
     kv.path = bed.kv_path;
     ASSIGN_OR_RETURN(bed.store, KvStore::Open(kv, nullptr));
@@ -410,15 +411,13 @@ void AddEngineBenches(CLI::App& app, int* exit_code) {
     flags->repeats = bench.repeats;
     CLI::App* command = app.add_subcommand(bench.name, bench.description);
     const bool resume = std::string_view(bench.name) == "resume";
-    CLI::Option* model = command->add_option("--model", flags->model, "Checkpoint folder");
+    CLI::Option* model = command->add_option("--model", flags->model, kModelHelp);
     if (resume) {
       command
           ->add_option("--shape", flags->shape,
                        "Instead of a model: reads of the store alone, at that model's row sizes")
           ->check(CLI::IsMember({"flash"}))
           ->excludes(model);
-    } else {
-      model->required();
     }
     command->add_option("--tokens", flags->tokens)
         ->capture_default_str()
@@ -439,7 +438,6 @@ void AddEngineBenches(CLI::App& app, int* exit_code) {
         *exit_code = RunStoreResume(store);
         return;
       }
-      if (flags->model.empty()) throw CLI::RequiredError("--model or --shape");
       *exit_code = RunBench(bench, *flags);
     });
   }

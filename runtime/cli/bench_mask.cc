@@ -88,9 +88,10 @@ Status Generate(Model& model, const ConstraintParts& parts, uint64_t seed, int64
 }
 
 Result<Json> BenchMask(const MaskFlags& flags) {
-  ASSIGN_OR_RETURN(const auto model, Model::Open(flags.model, ModelOptions{}));
+  ASSIGN_OR_RETURN(const std::string folder, ModelOrDefault(flags.model));
+  ASSIGN_OR_RETURN(const auto model, Model::Open(folder, ModelOptions{}));
   if (model->tokenizer() == nullptr) {
-    return NotFoundError("'" + flags.model + "' has no tokenizer.json");
+    return NotFoundError("'" + folder + "' has no tokenizer.json");
   }
   ChatShape shape;
   for (const auto& tool : MakeBuiltinTools()) shape.tools.push_back(tool->spec());
@@ -157,7 +158,7 @@ void AddBenchMask(CLI::App& bench, int* exit_code) {
   auto flags = std::make_shared<MaskFlags>();  // owners: the callback
   CLI::App* mask =
       bench.add_subcommand("mask", "Keeping tool calls to their grammar, beside the decode step");
-  mask->add_option("--model", flags->model, "Checkpoint folder")->required();
+  mask->add_option("--model", flags->model, kModelHelp);
   mask->add_option("--tokens", flags->tokens, "Constrained tokens to sample")
       ->capture_default_str()
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 30));

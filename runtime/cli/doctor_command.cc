@@ -129,11 +129,12 @@ int64_t WeightBytes(const std::string& folder) {
 }
 
 Finding ModelFound(const DoctorFlags& flags) {
-  const std::string& path = flags.settings.runtime.model_path;
-  if (path.empty()) {
-    return Warn("model", "none is named",
-                "set `model` in [runtime] of baleen.toml, or give --model");
+  const auto named = ModelOrDefault(flags.settings.runtime.model_path);
+  if (!named.ok()) {
+    return Broken("model", named.status().message(),
+                  "set `model` in [runtime] of baleen.toml, or give --model");
   }
+  const std::string& path = *named;
   InspectOptions inspect;
   inspect.model = path;
   inspect.fingerprint = false;
@@ -155,7 +156,8 @@ Finding Memory(const DoctorFlags& flags) {
     int64_t kib = 0;
     if (words >> name >> kib && name == "MemAvailable:") available = kib * 1024;
   }
-  const int64_t weights = WeightBytes(flags.settings.runtime.model_path);
+  const auto model = ModelOrDefault(flags.settings.runtime.model_path);
+  const int64_t weights = model.ok() ? WeightBytes(*model) : 0;
   const int64_t wanted = weights + flags.settings.runtime.kv_ram_bytes;
   const std::string found = GiB(available) + " available; weights " + GiB(weights) + ", KV up to " +
                             GiB(flags.settings.runtime.kv_ram_bytes);

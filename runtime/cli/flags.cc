@@ -4,11 +4,14 @@
 
 #include <CLI/CLI.hpp>
 #include <cctype>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <sstream>
+
+#include "runtime/default_model.h"
 
 #ifdef BALEEN_WITH_GRPC
 #include "runtime/grpc/client.h"
@@ -67,14 +70,16 @@ Result<std::unique_ptr<Runtime>> OpenRuntime(RuntimeFlags flags) {
     return UnimplementedError("this build has no gRPC; --server can't be used");
   }
 #endif
-  if (flags.options.model_path.empty()) {
-    return InvalidArgumentError(
-        "no daemon answers at " + DefaultAddress() +
-        ", so the sessions would be opened in this process, and no model is known; start `baleen "
-        "serve`, or give --model CHECKPOINT or `model` in [runtime] of baleen.toml");
-  }
+  ASSIGN_OR_RETURN(flags.options.model_path, ModelOrDefault(flags.options.model_path));
   MakeParents(flags.options.data_dir);
   return Runtime::Open(flags.options);
+}
+
+Result<std::string> ModelOrDefault(const std::string& model) {
+  if (!model.empty()) return model;
+  const char* named = std::getenv("BALEEN_MODEL");
+  if (named != nullptr && *named != '\0') return std::string(named);
+  return DefaultModelPath();
 }
 
 void SamplingFlags::AddTo(CLI::App& app) {

@@ -52,6 +52,10 @@ struct ConstraintFlags {
   Result<std::optional<ConstraintSettings>> Read() const;
 };
 
+/// `model`; if it is empty, what $BALEEN_MODEL names; if that is empty, the default model's folder.
+/// Errors: as DefaultModelPath's.
+Result<std::string> ModelOrDefault(const std::string& model);
+
 /// Prints `status` as text or JSON on stderr and gives the exit code for it.
 int Fail(const Status& status, bool json);
 

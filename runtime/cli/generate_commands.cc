@@ -28,7 +28,7 @@ struct ModelFlags {
   bool no_mmap = false;
 
   void AddTo(CLI::App& app) {
-    app.add_option("--model", path, "Checkpoint folder")->required();
+    app.add_option("--model", path, kModelHelp);
     app.add_option("--mode", mode, "native, or pure (no quantisation round trips)")
         ->check(CLI::IsMember({"native", "pure"}))
         ->capture_default_str();
@@ -45,7 +45,8 @@ struct ModelFlags {
     options.backend = backend;
     options.threads = threads;
     options.access = no_mmap ? WeightAccess::kRead : WeightAccess::kMapped;
-    return Model::Open(path, options);
+    ASSIGN_OR_RETURN(const std::string folder, ModelOrDefault(path));
+    return Model::Open(folder, options);
   }
 };
 

@@ -35,19 +35,17 @@ int Serve(const ServeFlags& flags) {
   sigaddset(&signals, SIGTERM);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
 
-  if (settings.runtime.model_path.empty()) {
-    return Fail(InvalidArgumentError(
-                    "no model is known; give --model CHECKPOINT, or `model` in [runtime] of " +
-                    (flags.config.path.empty() ? "baleen.toml" : flags.config.path)),
-                flags.json);
-  }
+  RuntimeOptions options = settings.runtime;
+  auto model = ModelOrDefault(options.model_path);
+  if (!model.ok()) return Fail(model.status(), flags.json);
+  options.model_path = std::move(model).value();
   Result<std::vector<ClientGrant>> clients = std::vector<ClientGrant>();
   if (!settings.clients_file.empty()) clients = ReadClientsFile(settings.clients_file);
   if (!clients.ok()) return Fail(clients.status(), flags.json);
-  MakeParents(settings.runtime.data_dir);
+  MakeParents(options.data_dir);
   if (!flags.config.path.empty()) log.Info("settings of " + flags.config.path);
-  log.Info("opening " + settings.runtime.data_dir + " with model " + settings.runtime.model_path);
-  auto runtime = Runtime::Open(settings.runtime);
+  log.Info("opening " + options.data_dir + " with model " + options.model_path);
+  auto runtime = Runtime::Open(options);
   if (!runtime.ok()) return Fail(runtime.status(), flags.json);
   ServerOptions server_options;
   server_options.listen = settings.listen;

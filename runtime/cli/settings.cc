@@ -56,7 +56,7 @@ void AddRuntimeSettings(CLI::App& app, RuntimeOptions& options) {
   Section section(app, "runtime");
   app.add_option("--data-dir", options.data_dir,
                  "Data directory; given as a flag: in this process");
-  app.add_option("--model", options.model_path, "Checkpoint folder");
+  app.add_option("--model", options.model_path, kModelHelp);
   app.add_option("--mode", options.mode,
                  "Arithmetic: native, or pure (no quantisation round trips)")
       ->check(CLI::IsMember({"native", "pure"}));

@@ -42,6 +42,10 @@ struct ClientSettings {
 };
 void AddClientSettings(CLI::App& command, ClientSettings& settings);
 
+/// What --model means to every command that has it.
+inline constexpr const char* kModelHelp =
+    "Checkpoint folder; default: $BALEEN_MODEL, else Krill, which comes along";
+
 /// [runtime]: data directory, model, engine.
 void AddRuntimeSettings(CLI::App& command, RuntimeOptions& options);
 

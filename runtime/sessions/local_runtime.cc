@@ -8,6 +8,7 @@
 #include "model/model.h"
 #include "model/text/tokenizer.h"
 #include "runtime/clock.h"
+#include "runtime/default_model.h"
 #include "runtime/engine/engine.h"
 #include "runtime/runtime.h"
 #include "runtime/sessions/control_loop.h"
@@ -216,8 +217,12 @@ Status LocalHostConnection::SubmitResult(const std::string& session, const ToolR
       .status();
 }
 
-Result<std::unique_ptr<Runtime>> LocalRuntime::Open(const RuntimeOptions& options) {
-  RETURN_IF_ERROR(options.Validate());
+Result<std::unique_ptr<Runtime>> LocalRuntime::Open(const RuntimeOptions& given) {
+  RETURN_IF_ERROR(given.Validate());
+  RuntimeOptions options = given;
+  if (options.model_path.empty()) {
+    ASSIGN_OR_RETURN(options.model_path, DefaultModelPath());
+  }
   auto runtime = std::unique_ptr<LocalRuntime>(new LocalRuntime());
   runtime->options_ = options;
   ASSIGN_OR_RETURN(runtime->directory_, DataDirectory::Open(options.data_dir));
@@ -595,7 +600,6 @@ Status RuntimeOptions::Validate() const {
     return InvalidArgumentError("option " + field + ": expected " + expected, "BAD_FIELD");
   };
   if (data_dir.empty()) return bad("data_dir", "a folder");
-  if (model_path.empty()) return bad("model_path", "a checkpoint folder");
   if (mode != "native" && mode != "pure")
     return bad("mode", "'native' or 'pure', got '" + mode + "'");
   if (prefill_chunk_tokens < 1) return bad("prefill_chunk_tokens", "at least 1");

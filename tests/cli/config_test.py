@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import unittest
+import unittest.mock
 
 BALEEN, EXAMPLE = sys.argv[1:3]
 
@@ -135,10 +136,11 @@ class Config(unittest.TestCase):
                      "files", "sandbox", "socket", "access"):
             self.assertIn(name, found)
         self.assertRegex(found["versions"]["found"], r"baleen \d.*SQLite \d.*RocksDB \d")
-        self.assertEqual(found["model"]["verdict"], "warn")
+        self.assertEqual(found["model"]["verdict"], "ok")
+        self.assertIn("krill", found["model"]["found"])
         self.assertEqual(found["data"]["verdict"], "ok")
         text = self.run_baleen("doctor").stdout
-        self.assertRegex(text, r"(?m)^warn  model .*\n +mend: ")
+        self.assertRegex(text, r"(?m)^ok +model .*krill")
 
     def test_the_doctor_finds_what_would_fail(self):
         self.assertEqual(self.doctor("--model", "/nothing")["model"]["verdict"], "fail")
@@ -158,7 +160,8 @@ class Config(unittest.TestCase):
         first = json.loads(done.stderr.splitlines()[0])
         self.assertEqual((first["level"], first["message"]), ("info", f"settings of {self.path}"))
         self.assertIn("/nothing/here", done.stderr)
-        self.assertIn("--model", self.run_baleen("serve").stderr)
+        with unittest.mock.patch.dict(os.environ, {"BALEEN_MODEL": "/nothing/there"}):
+            self.assertIn("/nothing/there", self.run_baleen("serve").stderr)
         self.path.write_text("[runtime]\nmodel = '/nothing/here'\n[log]\nlevel = 'error'\n")
         quiet = self.run_baleen("serve", "--config", self.path)
         self.assertNotIn("settings of", quiet.stderr)

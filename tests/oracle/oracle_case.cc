@@ -107,4 +107,26 @@ Distance OracleCase::NativeDistanceOf(std::span<const float> got) const {
   return Farthest(native, got, vocab, {});
 }
 
+Result<SampledLogits> SampledLogits::Load(const std::string& path) {
+  SampledLogits result;
+  ASSIGN_OR_RETURN(const std::unique_ptr<SafetensorsFile> file,
+                   SafetensorsFile::Open(path, WeightAccess::kRead));
+  ASSIGN_OR_RETURN(const std::vector<int64_t> ids, Read<int64_t>(*file, "ids", DType::kI64));
+  result.ids.assign(ids.begin(), ids.end());
+  ASSIGN_OR_RETURN(result.positions, Read<int64_t>(*file, "positions", DType::kI64));
+  ASSIGN_OR_RETURN(result.set_aside, Read<int64_t>(*file, "set_aside", DType::kI64));
+  std::vector<int64_t> shape;
+  ASSIGN_OR_RETURN(result.logits, Read<float>(*file, "logits", DType::kF32, &shape));
+  if (shape.size() != 2 || shape[0] != std::ssize(result.positions)) {
+    return InvalidArgumentError("goldens: logits: expected [positions, vocab]");
+  }
+  for (const int64_t position : result.positions) {
+    if (position < 0 || position >= std::ssize(result.ids)) {
+      return InvalidArgumentError("goldens: a position beyond the text");
+    }
+  }
+  result.vocab = shape[1];
+  return result;
+}
+
 }  // namespace baleen::oracle

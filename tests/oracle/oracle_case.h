@@ -53,4 +53,16 @@ struct OracleCase {
   Distance NativeDistanceOf(std::span<const float> got) const;
 };
 
+/// Logits at some positions of one text.
+struct SampledLogits {
+  int64_t vocab = 0;
+  std::vector<int32_t> ids;        ///< [tokens]
+  std::vector<int64_t> positions;  ///< Ascending, below tokens.
+  std::vector<float> logits;       ///< [positions, vocab], by transformers; pure mode.
+  std::vector<int64_t> set_aside;  ///< Positions whose choices are too close to call.
+
+  /// Reads a file of make_krill_golden.py.
+  static Result<SampledLogits> Load(const std::string& path);
+};
+
 }  // namespace baleen::oracle
