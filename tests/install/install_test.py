@@ -5,6 +5,7 @@ The examples of examples/embed are built by find_package and by pkg-config and r
 directory, in C and in C++; by add_subdirectory they are configured, and with --whole built, too.
 """
 import argparse
+import json
 import pathlib
 import re
 import shutil
@@ -44,6 +45,15 @@ def check_package(prefix):
     check(word not in text.lower(), f"the CMake package names {word}")
 
 
+def check_default_model(prefix):
+  """Krill is installed, and found by a program that no model is named to."""
+  done = subprocess.run([prefix / "bin/baleen", "doctor", "--data-dir", prefix / "data", "--json"],
+                        stdout=subprocess.PIPE, text=True, check=False)
+  found = {c["check"]: c for c in json.loads(done.stdout)["checks"]}["model"]
+  check(found["verdict"] == "ok" and str(prefix / "share") in found["found"],
+        f"the installed program does not find the installed model: {found}")
+
+
 def check_runs(program, model, folder):
   first = run(program, model, folder)
   check("the model asks for the selection" in first, f"{program.name} served no call:\n{first}")
@@ -67,6 +77,7 @@ def main():
     library = next(prefix.glob("lib*/**/libbaleen.so"))
     check_symbols(library)
     check_package(prefix)
+    check_default_model(prefix)
     # A project of somebody else's: nothing of the tree is beside it.
     project = place / "project"
     shutil.copytree(options.source / "examples/embed", project)
