@@ -19,7 +19,7 @@ namespace baleen {
 
 struct RuntimeOptions {
   std::string data_dir;
-  std::string model_path;        ///< Checkpoint folder; empty: DefaultModelPath().
+  std::string model_path;       ///< Checkpoint folder; empty: DefaultModelPath().
   std::string mode = "native";  ///< "native" or "pure".
   std::string backend = "cpu";
   int threads = 0;                     ///< Of the engine's arithmetic; <= 0: one per core.
