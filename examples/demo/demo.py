@@ -236,8 +236,8 @@ def main():
 
     right = ask_krill(baleen, scratch)
     say(f"{right} of {len(QUESTIONS)} answers are right")
-    if right == 0:
-        sys.exit("the demonstration FAILED: Krill answered nothing right")
+    if right < len(QUESTIONS):  # greedy, and the same bits on every machine
+        sys.exit("the demonstration FAILED: Krill doesn't answer as it does elsewhere")
 
     threads = max(1, (os.cpu_count() or 2) // 2)
     tested = Daemon(baleen, model, scratch / "tested", threads, 4096)

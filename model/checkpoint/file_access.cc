@@ -1,5 +1,4 @@
 #include "model/checkpoint/file_access.h"
-#include "tools_sdk/file_descriptor.h"
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -66,19 +65,6 @@ Status RegularSize(int fd, const std::string& path, size_t* size) {
   return OkStatus();
 }
 
-Status WriteTemporary(const std::string& temporary,
-                      std::span<const std::span<const std::byte>> parts) {
-  FileDescriptor file(open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
-  if (file.get() < 0) return UnavailableError("cannot create '" + temporary + "'" + Cause());
-  for (std::span<const std::byte> part : parts) {
-    RETURN_IF_ERROR(WriteAll(file.get(), part, temporary));
-  }
-  if (fsync(file.get()) != 0 || file.Close() != 0) {
-    return UnavailableError("cannot finish '" + temporary + "'" + Cause());
-  }
-  return OkStatus();
-}
-
 }  // namespace
 
 Result<std::unique_ptr<FileContent>> FileContent::Open(const std::string& path,
@@ -138,16 +124,41 @@ bool FileExists(const std::string& path) {
   return stat(path.c_str(), &facts) == 0;
 }
 
+AtomicFile::AtomicFile(const std::string& path)
+    // The process id keeps two writers of the same file out of each other's half-written bytes.
+    : path_(path), temporary_(path + ".part-" + std::to_string(getpid())) {}
+
+AtomicFile::~AtomicFile() {
+  if (file_.has_value()) unlink(temporary_.c_str());
+}
+
+Status AtomicFile::Add(std::span<const std::byte> bytes) {
+  if (!file_.has_value()) {
+    const int fd = open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    if (fd < 0) return UnavailableError("cannot create '" + temporary_ + "'" + Cause());
+    file_.emplace(fd);
+  }
+  return WriteAll(file_->get(), bytes, temporary_);
+}
+
+Status AtomicFile::Finish() {
+  RETURN_IF_ERROR(Add({}));  // Nothing was added: an empty file.
+  Status status;
+  if (fsync(file_->get()) != 0 || file_->Close() != 0) {
+    status = UnavailableError("cannot finish '" + temporary_ + "'" + Cause());
+  } else if (rename(temporary_.c_str(), path_.c_str()) != 0) {
+    status = UnavailableError("cannot rename '" + temporary_ + "' to '" + path_ + "'" + Cause());
+  }
+  file_.reset();
+  if (!status.ok()) unlink(temporary_.c_str());
+  return status;
+}
+
 Status WriteFileAtomically(const std::string& path,
                            std::span<const std::span<const std::byte>> parts) {
-  // The process id keeps two writers of the same file out of each other's half-written bytes.
-  const std::string temporary = path + ".part-" + std::to_string(getpid());
-  Status status = WriteTemporary(temporary, parts);
-  if (status.ok() && rename(temporary.c_str(), path.c_str()) != 0) {
-    status = UnavailableError("cannot rename '" + temporary + "' to '" + path + "'" + Cause());
-  }
-  if (!status.ok()) unlink(temporary.c_str());
-  return status;
+  AtomicFile file(path);
+  for (const std::span<const std::byte> part : parts) RETURN_IF_ERROR(file.Add(part));
+  return file.Finish();
 }
 
 Status WriteFileAtomically(const std::string& path, std::string_view text) {

@@ -6,11 +6,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 
 #include "model/weight_source.h"
+#include "tools_sdk/file_descriptor.h"
 #include "tools_sdk/status.h"
 
 namespace baleen {
@@ -53,9 +55,27 @@ Result<FileIdentity> IdentifyFile(const std::string& path);
 
 bool FileExists(const std::string& path);
 
-/// Writes parts one after the other to a file beside `path`, syncs it and renames it to `path`, so
-/// that readers see the old file or the whole new one.
-/// Errors: UNAVAILABLE naming path and cause; the temporary file is removed.
+/// A file that is written beside `path`, synced and renamed to `path`, so that readers see the old
+/// file or the whole new one. Without Finish nothing is left of it. Threads: one at a time.
+class AtomicFile {
+ public:
+  explicit AtomicFile(const std::string& path);
+  ~AtomicFile();
+  AtomicFile(const AtomicFile&) = delete;
+  AtomicFile& operator=(const AtomicFile&) = delete;
+
+  /// Errors: UNAVAILABLE naming path and cause.
+  Status Add(std::span<const std::byte> bytes);
+  /// Nothing may be added afterwards. Errors: as Add; the temporary file is removed.
+  Status Finish();
+
+ private:
+  std::string path_;
+  std::string temporary_;
+  std::optional<FileDescriptor> file_;  // From the first Add to Finish.
+};
+
+/// Parts one after the other, as an AtomicFile. Errors: AtomicFile's.
 Status WriteFileAtomically(const std::string& path,
                            std::span<const std::span<const std::byte>> parts);
 Status WriteFileAtomically(const std::string& path, std::string_view text);

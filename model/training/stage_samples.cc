@@ -1,56 +1,17 @@
 #include "model/training/stage_samples.h"
 
 #include <algorithm>
-#include <cerrno>
 #include <cstdio>
-#include <cstring>
+#include <span>
 #include <utility>
 
+#include "model/checkpoint/file_access.h"
 #include "model/training/random_stream.h"
 
 namespace baleen::training {
 namespace {
 
 constexpr uint64_t kValidationSeed = 0x7E57;
-
-/// A file under another name until it is whole.
-class DraftFile {
- public:
-  explicit DraftFile(const std::string& path)
-      : path_(path), draft_(path + ".partial"), file_(std::fopen(draft_.c_str(), "we")) {}
-  ~DraftFile() {
-    if (file_ == nullptr) return;
-    std::fclose(file_);
-    std::remove(draft_.c_str());
-  }
-  DraftFile(const DraftFile&) = delete;
-  DraftFile& operator=(const DraftFile&) = delete;
-
-  Status Add(const std::string& text) {
-    if (file_ != nullptr && std::fwrite(text.data(), 1, text.size(), file_) == text.size()) {
-      return OkStatus();
-    }
-    return Failed();
-  }
-  Status Finish() {
-    std::FILE* file = std::exchange(file_, nullptr);
-    if (std::fclose(file) != 0 || std::rename(draft_.c_str(), path_.c_str()) != 0) {
-      const Status status = Failed();
-      std::remove(draft_.c_str());
-      return status;
-    }
-    return OkStatus();
-  }
-
- private:
-  Status Failed() const {
-    return UnavailableError("cannot write samples to '" + path_ + "': " + std::strerror(errno));
-  }
-
-  std::string path_;
-  std::string draft_;
-  std::FILE* file_;
-};
 
 std::string Shown(float weight) {
   char text[32];
@@ -129,9 +90,16 @@ Result<std::vector<TrainBatch>> ValidationBatches(const TrainConfig& config) {
 Status WriteSamples(const TrainConfig& config, int64_t steps, const std::string& path,
                     const std::function<void(int64_t step)>& on_step) {
   if (steps <= 0) steps = config.schedule.steps;
-  DraftFile file(path);
+  AtomicFile file(path);
+  const auto add = [&file](const std::vector<TrainBatch>& batches, int64_t step) {
+    for (const TrainBatch& batch : batches) {
+      const std::string lines = Lines(batch, step);
+      RETURN_IF_ERROR(file.Add(std::as_bytes(std::span(lines))));
+    }
+    return OkStatus();
+  };
   ASSIGN_OR_RETURN(const auto validation, ValidationBatches(config));
-  for (const TrainBatch& batch : validation) RETURN_IF_ERROR(file.Add(Lines(batch, 0)));
+  RETURN_IF_ERROR(add(validation, 0));
   int64_t step = 0;
   for (size_t s = 0; s < config.stages.size() && step < steps; ++s) {
     ASSIGN_OR_RETURN(const auto samples, StageSamples::Open(config, s));
@@ -139,7 +107,7 @@ Status WriteSamples(const TrainConfig& config, int64_t steps, const std::string&
     while (step < end) {
       ASSIGN_OR_RETURN(const auto batches, samples->NextStep());
       ++step;
-      for (const TrainBatch& batch : batches) RETURN_IF_ERROR(file.Add(Lines(batch, step)));
+      RETURN_IF_ERROR(add(batches, step));
       if (on_step) on_step(step);
     }
   }

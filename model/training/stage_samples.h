@@ -45,7 +45,7 @@ Result<std::vector<TrainBatch>> ValidationBatches(const TrainConfig& config);
 
 /// Writes the documents of the validation as step 0, then those of steps 1, 2, ... `steps` of the
 /// run, a line each: {"step":1,"tokens":[...],"weights":[...]}; JsonlSource reads such a file.
-/// `steps` <= 0 or too many: the whole run. The file appears when it is whole.
+/// `steps` <= 0 or more than there are: the whole run. The file appears when it is whole.
 /// Errors: the sources'; UNAVAILABLE naming the file. Cost: the generators'; no model is made.
 Status WriteSamples(const TrainConfig& config, int64_t steps, const std::string& path,
                     const std::function<void(int64_t step)>& on_step);

@@ -341,9 +341,10 @@ Status Trainer::Validate(StepReport* report) {
 Status Trainer::Save() {
   if (saved_step_ == state_.step) return OkStatus();
   const bool at_border = state_.step == StageBegin(stage_ + 1);
-  state_.packer = at_border ? PackerState{} : samples_->packer().state();
-  state_.source_identity = at_border ? "" : samples_->source().identity();
-  RETURN_IF_ERROR(SaveTrainingCheckpoint(checkpoint_folder(), state_, parameters_, optimiser_,
+  RunState saved = state_;
+  saved.packer = at_border ? PackerState{} : samples_->packer().state();
+  saved.source_identity = at_border ? "" : samples_->source().identity();
+  RETURN_IF_ERROR(SaveTrainingCheckpoint(checkpoint_folder(), saved, parameters_, optimiser_,
                                          config_.checkpoints_kept));
   saved_step_ = state_.step;
   return OkStatus();
@@ -365,10 +366,8 @@ Status Trainer::Loop(int64_t end) {
   for (bool entered = false; state_.step < end;) {
     if (options_.cancelled != nullptr && options_.cancelled->load()) break;
     if (!entered || state_.step == StageBegin(stage_ + 1)) {
-      // What a checkpoint within the last stage noted is not about the next one.
-      if (entered) state_.source_identity.clear();
       RETURN_IF_ERROR(EnterStage());
-      state_.source_identity.clear();
+      state_.source_identity.clear();  // It was the loaded checkpoint's.
       entered = true;
     }
     StepReport report;

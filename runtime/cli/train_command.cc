@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <atomic>
 #include <csignal>
 #include <cstdio>
@@ -223,7 +224,8 @@ int Train(TrainConfig config, const TrainFlags& flags) {
 
 int WriteSamples(const TrainConfig& config, const TrainFlags& flags) {
   const bool terminal = isatty(STDERR_FILENO) != 0 && !flags.json;
-  const int64_t steps = flags.steps > 0 ? flags.steps : config.schedule.steps;
+  const int64_t steps =
+      flags.steps > 0 ? std::min(flags.steps, config.schedule.steps) : config.schedule.steps;
   const Status status =
       training::WriteSamples(config, steps, flags.write_samples, [&](int64_t step) {
         if (!terminal || step % 20 != 0) return;

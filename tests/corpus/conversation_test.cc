@@ -6,6 +6,7 @@
 #include <set>
 
 #include "model/text/chat_parser.h"
+#include "model/training/corpus/tasks.h"
 #include "tests/corpus/krill_source.h"
 #include "tools_sdk/builtin/builtin.h"
 #include "tools_sdk/tool_set.h"
@@ -157,8 +158,10 @@ struct Seen {
   std::set<std::string> words, names, paths, templates;
 };
 
-Seen SeenBy(Split split) {
-  const auto source = OpenSource(KrillOptions(split, 1536, kSeed + 3));
+Seen SeenBy(Split split, double pieced_words) {
+  ConversationOptions options = KrillOptions(split, 1536, kSeed + 3);
+  options.pieced_words = pieced_words;
+  const auto source = OpenSource(options);
   Seen seen;
   for (int i = 0; i < 2500; ++i) {
     EncodedConversation encoded;
@@ -182,7 +185,9 @@ Seen SeenBy(Split split) {
 TEST_CASE("The splits share no word, name, path or template", "[corpus]") {
   const Split splits[] = {Split::kTrain, Split::kValidation, Split::kEvaluation};
   std::vector<Seen> seen;
-  for (const Split split : splits) seen.push_back(SeenBy(split));
+  // Words of the tokenizer's pieces keep to it, too.
+  const double pieced_words = GENERATE(0.0, 0.5);
+  for (const Split split : splits) seen.push_back(SeenBy(split, pieced_words));
   for (size_t a = 0; a < 3; ++a) {
     INFO(SplitName(splits[a]));
     CHECK(seen[a].words.size() > 3000);
@@ -195,6 +200,42 @@ TEST_CASE("The splits share no word, name, path or template", "[corpus]") {
         CHECK(SplitOf(text) == splits[a]);
         for (size_t b = 0; b < 3; ++b) CHECK((b == a || !(seen[b].*part).contains(text)));
       }
+    }
+  }
+}
+
+// Syllables never give a "y": such words are put together from tokens.
+TEST_CASE("Pieced words are written, and only where they are asked for", "[corpus]") {
+  const auto words_with_y = [](double share) {
+    const Seen seen = SeenBy(Split::kTrain, share);
+    return std::count_if(seen.words.begin(), seen.words.end(), [](const std::string& word) {
+      return word.find('y') != std::string::npos;
+    });
+  };
+  CHECK(words_with_y(0) == 0);
+  CHECK(words_with_y(0.5) > 100);
+  ConversationOptions options = KrillOptions(Split::kTrain, 1536, kSeed);
+  const std::string plain = OpenSource(options)->identity();
+  options.pieced_words = 0.5;
+  CHECK(OpenSource(options)->identity() != plain);
+}
+
+// With two parameters or more that must be given, a value without its parameter's name could stand
+// for any of them, and nobody could tell which one is missing.
+TEST_CASE("A request with a gap names the parameters that it gives", "[corpus]") {
+  INFO("seed " << kSeed);
+  TaskSetting setting;
+  setting.tokenizer = &KrillTokenizer();
+  for (uint64_t i = 0; i < 500; ++i) {
+    Draw draw(kSeed, i, Split::kTrain);
+    const Conversation conversation = MissingTask(draw, setting);
+    REQUIRE(conversation.exchanges.size() >= 2);
+    const std::string& asked = conversation.exchanges[0].append[0].content;
+    const std::string& missing = conversation.exchanges[0].value;
+    const Json arguments = Json::parse(conversation.exchanges[1].reply.tool_calls[0].arguments);
+    for (const auto& argument : arguments.items()) {
+      INFO("sample " << i << ": " << asked);
+      if (argument.key() != missing) CHECK(asked.find(argument.key()) != std::string::npos);
     }
   }
 }

@@ -103,6 +103,8 @@ EvaluationOptions SmallOptions(const std::string& scratch) {
 TEST_CASE("A reply counts as right exactly when it is what the model writes", "[evaluation]") {
   ProbeOptions probe_options;
   probe_options.reply_tokens_max = 60;
+  std::vector<std::string> wrong;
+  probe_options.on_wrong = [&wrong](const WrongReply& reply) { wrong.push_back(reply.text); };
   auto probe = Probe::Create(TestModel(), probe_options);
   REQUIRE(probe.ok());
   training::TaskSetting setting;
@@ -122,7 +124,11 @@ TEST_CASE("A reply counts as right exactly when it is what the model writes", "[
     ++checked;
     INFO(written);
     conversation.exchanges[0].reply.content = written;
+    REQUIRE(!wrong.empty());
+    CHECK(wrong.back().find(written) != std::string::npos);
+    const size_t before = wrong.size();
     CHECK((*probe)->Run(conversation).value()[0].correct);
+    CHECK(wrong.size() == before);
     conversation.exchanges[0].reply.content = written + "x";
     CHECK_FALSE((*probe)->Run(conversation).value()[0].correct);
   }
