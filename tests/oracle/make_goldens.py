@@ -16,8 +16,8 @@ import enum
 import hashlib
 import math
 import platform
-import re
 import shutil
+import sys
 import types
 from pathlib import Path
 
@@ -26,6 +26,9 @@ import transformers
 from safetensors.torch import save_file
 from transformers import DeepseekV4Config, DeepseekV4ForCausalLM
 from transformers.models.deepseek_v4 import modeling_deepseek_v4 as modeling
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "model" / "krill" / "recipe"))
+from official_names import official_tensors  # noqa: E402
 
 GAP_MIN = 1e-5  # Relative; below it fp32 noise may pick another entry or expert.
 
@@ -282,63 +285,13 @@ def build(case):
     return model, ids
 
 
-# transformers name -> DeepSeek's, in order.
-OFFICIAL_NAMES = (
-    (r"^model\.", ""),
-    (r"^lm_head\.", "head."),
-    (r"^embed_tokens\.", "embed."),
-    (r"^hc_head\.hc_", "hc_head_"),
-    (r"\.(attn|ffn)_hc\.", r".hc_\1_"),
-    (r"\.input_layernorm\.", ".attn_norm."),
-    (r"\.post_attention_layernorm\.", ".ffn_norm."),
-    (r"\.self_attn\.compressor\.indexer\.scorer\.", ".attn.indexer."),
-    (r"\.self_attn\.compressor\.indexer\.q_b_proj\.", ".attn.indexer.wq_b."),
-    (r"\.self_attn\.compressor\.indexer\.", ".attn.indexer.compressor."),
-    (r"\.self_attn\.", ".attn."),
-    (r"compressor\.kv_norm\.", "compressor.norm."),
-    (r"\.mlp\.", ".ffn."),
-    (r"\.sinks$", ".attn_sink"),
-    (r"\.position_bias$", ".ape"),
-    (r"\.q_a_proj\.", ".wq_a."),
-    (r"\.q_b_proj\.", ".wq_b."),
-    (r"\.kv_proj\.", ".wkv."),
-    (r"\.q_a_norm\.", ".q_norm."),
-    (r"\.o_a_proj\.", ".wo_a."),
-    (r"\.o_b_proj\.", ".wo_b."),
-    (r"compressor\.gate_proj\.", "compressor.wgate."),
-    (r"\.e_score_correction_bias$", ".bias"),
-    (r"shared_experts\.gate_proj\.", "shared_experts.w1."),
-    (r"shared_experts\.up_proj\.", "shared_experts.w3."),
-    (r"shared_experts\.down_proj\.", "shared_experts.w2."),
-)
-
-
-def official_tensors(model):
-    """The state under DeepSeek's names, one tensor per expert."""
-    tensors = {}
-    for name, tensor in model.state_dict().items():
-        for pattern, replacement in OFFICIAL_NAMES:
-            name = re.sub(pattern, replacement, name)
-        if name.endswith("experts.gate_up_proj"):
-            for e, expert in enumerate(tensor):
-                w1, w3 = expert.chunk(2)
-                tensors[name.replace("gate_up_proj", f"{e}.w1.weight")] = w1.contiguous()
-                tensors[name.replace("gate_up_proj", f"{e}.w3.weight")] = w3.contiguous()
-        elif name.endswith("experts.down_proj"):
-            for e, expert in enumerate(tensor):
-                tensors[name.replace("down_proj", f"{e}.w2.weight")] = expert.contiguous()
-        else:
-            tensors[name] = tensor.contiguous()
-    return tensors
-
-
 def save_and_reload(case, folder):
     """Saves, then loads what was saved, so that goldens belong to the committed bytes."""
     model, ids = build(case)
     model.save_pretrained(folder, save_original_format=case.names is Names.SAVE_PRETRAINED)
     (folder / "generation_config.json").unlink()
     if case.names is Names.DEEPSEEK:
-        save_file(official_tensors(model), folder / "model.safetensors", metadata={"format": "pt"})
+        save_file(official_tensors(model.state_dict()), folder / "model.safetensors", metadata={"format": "pt"})
     loaded, report = DeepseekV4ForCausalLM.from_pretrained(
         folder,
         dtype=torch.float32,
@@ -489,7 +442,7 @@ def write_provenance(root, figures):
     columns = list(figures[0])
     table = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
     table += ["| " + " | ".join(str(row[c]) for c in columns) + " |" for row in figures]
-    files = sorted(root.glob("*/[gm]*.safetensors"))
+    files = sorted([*root.glob("*/[gm]*.safetensors"), *root.glob("*.safetensors")])
     sums = [f"{sha256(p)}  {p.relative_to(root)}" for p in files]
     text = f"""# Provenance
 
@@ -516,6 +469,8 @@ goldens.safetensors: `ids` [T] I64, `logits` [T, vocab] F32, `index_gap` [CSA la
 `expert_gap` [score-routed layers, T] F32 (infinity: no choice), `set_aside` [n] I64 positions.
 native.safetensors: `logits` [T, vocab] F32 with the quantisation steps of native mode, which
 transformers lacks; made by `python tests/oracle/native_goldens.py tests/data/oracle` (numpy).
+krill.safetensors: what transformers computes from model/krill, on conversations of Baleen's own
+generator; made by `make_krill_golden.py`, whose head says what it holds. Licence: this project's.
 
 SHA-256:
 ```

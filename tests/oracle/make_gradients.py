@@ -33,16 +33,6 @@ def condensed(gradient):
     return torch.cat([summary, flat[::stride]]).float()
 
 
-class Holder:
-    """What official_tensors needs of a model."""
-
-    def __init__(self, state):
-        self.state = state
-
-    def state_dict(self):
-        return self.state
-
-
 def make_case(case, oracle, out):
     model = DeepseekV4ForCausalLM.from_pretrained(
         oracle / case.name,
@@ -66,7 +56,7 @@ def make_case(case, oracle, out):
     if any("compressor" not in n for n in idle):
         raise SystemExit(f"{case.name}: parameters without a gradient: {idle}")
     tensors = {"loss": loss.detach().reshape(1).float()}
-    for name, gradient in official_tensors(Holder(gradients)).items():
+    for name, gradient in official_tensors(gradients).items():
         if ".indexer." in name:
             continue
         tensors[name] = condensed(gradient)

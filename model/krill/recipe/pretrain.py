@@ -11,16 +11,11 @@ README.md has both. Stages must leave the indexer, the draft block and the forma
 (indexer off, mtp_weight 0, quantise false): their weights are copied from START, and a run of
 `baleen train` that starts from OUT goes on with them. Needs torch, transformers >= 5.17,
 safetensors and numpy; on a GPU each step is one captured graph.
-
-Rows hold several documents; a document never sees another. Documents of 128 tokens and more begin
-at a multiple of 128 and the shorter ones at a multiple of 4, so that compressor windows are the
-document's own, and positions may count from the row's start: rope and entries are relative.
 """
 
 import argparse
 import json
 import math
-import re
 import shutil
 import sys
 import time
@@ -29,326 +24,11 @@ from pathlib import Path
 import numpy
 import torch
 import transformers
+from official_names import official_tensors
+from packed_rows import pack
 from safetensors.torch import load_file, save_file
-from transformers import DeepseekV4ForCausalLM
-from transformers.models.deepseek_v4 import modeling_deepseek_v4 as modeling
-
-CSA, HCA = 4, 128
-
-
-# --- documents -> rows -----------------------------------------------------------------------
-
-
-def place(documents, rows, length):
-    """[(row, start)] per document, or None: the long ones first, each where it fits first."""
-    used = [0] * rows
-    places = [None] * len(documents)
-    for i in sorted(range(len(documents)), key=lambda i: (-len(documents[i][0]), i)):
-        size = len(documents[i][0])
-        align = HCA if size >= HCA else CSA
-        for row in range(rows):
-            start = -(-used[row] // align) * align
-            if start + size <= length:
-                places[i] = (row, start)
-                used[row] = start + size
-                break
-        else:
-            return None
-    return places
-
-
-def steps_of(path):
-    """Yields (step, [(tokens, weights)]) of a file that --write-samples wrote."""
-    step, documents = 0, []
-    with open(path) as lines:
-        for line in lines:
-            sample = json.loads(line)
-            if sample["step"] != step:
-                yield step, documents
-                step, documents = sample["step"], []
-            documents.append((sample["tokens"], sample["weights"]))
-    yield step, documents
-
-
-def packed(steps, length):
-    """Arrays [steps, rows, length]: tokens; weight of predicting the next token; start of the
-    document, -1 in padding."""
-    rows = max(-(-sum(len(d[0]) for d in step) // length) for step in steps)
-    while True:
-        placed = [place(step, rows, length) for step in steps]
-        if all(p is not None for p in placed):
-            break
-        rows += 1
-    shape = (len(steps), rows, length)
-    tokens = numpy.zeros(shape, numpy.uint16)
-    weights = numpy.zeros(shape, numpy.float32)
-    starts = numpy.full(shape, -1, numpy.int16)
-    for s, (documents, places) in enumerate(zip(steps, placed, strict=True)):
-        for (ids, weight), (row, start) in zip(documents, places, strict=True):
-            end = start + len(ids)
-            tokens[s, row, start:end] = ids
-            weights[s, row, start : end - 1] = weight[1:]
-            starts[s, row, start:end] = start
-    return {"tokens": tokens, "weights": weights, "starts": starts}
-
-
-def pack(config, samples, out):
-    stages = config["stages"]
-    lengths = [config["validation"]["length"]] + [stage["length"] for stage in stages]
-    ends = numpy.cumsum([stage["steps"] for stage in stages])
-    parts = [[] for _ in lengths]
-    for step, documents in steps_of(samples):
-        stage = 0 if step == 0 else 1 + int(numpy.searchsorted(ends, step))
-        parts[stage].append(documents)
-    arrays = {}
-    for i, (steps, length) in enumerate(zip(parts, lengths, strict=True)):
-        if not steps:
-            continue
-        for name, array in packed(steps, length).items():
-            arrays[f"{i}.{name}"] = array
-        print("validation" if i == 0 else stages[i - 1]["name"], arrays[f"{i}.tokens"].shape)
-    numpy.savez_compressed(out, **arrays)
-
-
-# --- the model -------------------------------------------------------------------------------
-
-
-def dense_experts(self, hidden, chosen, weights):
-    """All experts on all tokens, by weight: no shape depends on what was chosen."""
-    share = torch.zeros(hidden.shape[0], self.num_experts, device=hidden.device)
-    share = share.scatter(1, chosen, weights)
-    inner = self._apply_gate(torch.matmul(hidden, self.gate_up_proj.transpose(1, 2)))
-    inner = inner * share.t().unsqueeze(-1)
-    return torch.matmul(inner, self.down_proj.transpose(1, 2)).sum(dim=0)
-
-
-def no_choice(self, hidden, *unused):
-    """The indexer left alone: entries are masked below, by document."""
-    return torch.full((*hidden.shape[:2], 1), -1, dtype=torch.long, device=hidden.device)
-
-
-class Masks:
-    """What may see what in the rows of one step; additive, 0 or -inf."""
-
-    def __init__(self, starts, window):
-        position = torch.arange(starts.shape[1], device=starts.device)
-        same = (starts.unsqueeze(2) == starts.unsqueeze(1)) & (starts >= 0).unsqueeze(2)
-        distance = position.unsqueeze(1) - position.unsqueeze(0)
-        near = (distance >= 0) & (distance < window)
-        self.window = additive(same & near).unsqueeze(1)
-        self.entries = {r: additive(self.visible(starts, r)).unsqueeze(1) for r in (CSA, HCA)}
-        # The window before a document's first is not its own: no gate lets its overlap in.
-        after = torch.nn.functional.pad(starts[:, CSA::CSA], (0, 1), value=-1)
-        first = after == position[::CSA] + CSA
-        self.leak = first.repeat_interleave(CSA, dim=1).float().unsqueeze(-1) * -1e9
-
-    @staticmethod
-    def visible(starts, ratio):
-        begin, last = starts[:, ::ratio], starts[:, ratio - 1 :: ratio]
-        begin = begin[:, : last.shape[1]]
-        whole = (begin == last) & (begin >= 0) & (begin % ratio == 0)
-        end = (torch.arange(last.shape[1], device=starts.device) + 1) * ratio
-        position = torch.arange(starts.shape[1], device=starts.device)
-        complete = end.unsqueeze(0) <= position.unsqueeze(1) + 1
-        own = starts.unsqueeze(2) == torch.where(whole, begin, -2).unsqueeze(1)
-        return own & complete
-
-
-def additive(allowed):
-    return torch.zeros(allowed.shape, device=allowed.device).masked_fill(~allowed, -math.inf)
-
-
-class Krill:
-    """transformers' model with the masks of packed rows, and the losses of a step."""
-
-    def __init__(self, start, device):
-        self.model = DeepseekV4ForCausalLM.from_pretrained(
-            start, dtype=torch.float32, attn_implementation="eager", experts_implementation="eager"
-        )
-        self.model.to(device).eval()  # It has nothing that training turns on.
-        self.masks = None
-        self.routed = []  # Per score-routed layer: (gate, scores, chosen).
-        for module in self.model.modules():
-            if isinstance(module, modeling.DeepseekV4CSACompressor):
-                module.register_forward_hook(self.entries_hook(CSA))
-                module.gate_proj.register_forward_hook(self.leak_hook(module.head_dim))
-            elif isinstance(module, modeling.DeepseekV4HCACompressor):
-                module.register_forward_hook(self.entries_hook(HCA))
-            elif isinstance(module, modeling.DeepseekV4TopKRouter):
-                module.register_forward_hook(self.on_route)
-        modeling.DeepseekV4Experts.forward = dense_experts
-        modeling.DeepseekV4Indexer.forward = no_choice
-
-    def entries_hook(self, ratio):
-        return lambda module, args, output: (output[0], self.masks.entries[ratio])
-
-    def leak_hook(self, width):
-        def hook(module, args, output):
-            return torch.cat([output[..., :width] + self.masks.leak, output[..., width:]], dim=-1)
-
-        return hook
-
-    def on_route(self, module, args, output):
-        self.routed.append((module, module.score_fn(output[0]), output[2]))
-
-    def losses(self, rows, window):
-        """Weighted mean cross entropy; shares of the tokens of weight 1 that are right."""
-        self.masks = Masks(rows["starts"], window)
-        self.routed = []
-        tokens = rows["tokens"]
-        logits = self.model(
-            input_ids=tokens, attention_mask={"packed": self.masks.window}, use_cache=False
-        ).logits
-        weights = rows["weights"].flatten()
-        targets = tokens.roll(-1, dims=1).flatten()
-        entropy = torch.nn.functional.cross_entropy(
-            logits.flatten(0, 1), targets, reduction="none"
-        )
-        loss = (entropy * weights).sum() / weights.sum()
-        answers = (weights == 1).float()
-        with torch.no_grad():
-            right = (logits.flatten(0, 1).argmax(dim=-1) == targets).float()
-            count = answers.sum().clamp(min=1)
-            answer = torch.stack([(entropy * answers).sum(), (right * answers).sum()]) / count
-        return loss, answer
-
-    def balance(self, starts):
-        """As the trainer's: per document E/(K T) sum_e choices_e mean score share_e, documents by
-        their tokens."""
-        present = (starts >= 0).flatten()
-        same = (starts.unsqueeze(2) == starts.unsqueeze(1)) & (starts >= 0).unsqueeze(2)
-        size = same.sum(dim=2).clamp(min=1).flatten()
-        total = 0
-        for module, scores, chosen in self.routed:
-            share = scores / scores.sum(dim=-1, keepdim=True)
-            hits = torch.zeros_like(scores).scatter(1, chosen, 1.0)
-            load = torch.matmul(same.float(), hits.view(*starts.shape, -1)).flatten(0, 1)
-            factor = module.num_experts / (module.top_k * size)
-            total = total + ((load * share).sum(dim=-1) * factor * present).sum()
-        return total / present.sum()
-
-    @torch.no_grad()
-    def update_routing_bias(self, starts, rate):
-        present = (starts >= 0).flatten().float().unsqueeze(-1)
-        for module, scores, chosen in self.routed:
-            load = (torch.zeros_like(scores).scatter(1, chosen, 1.0) * present).sum(dim=0)
-            module.e_score_correction_bias += rate * (load.sum() - module.num_experts * load).sign()
-
-
-# --- updates ---------------------------------------------------------------------------------
-
-
-def matrices_of(name, parameter, config):
-    """[n, rows, cols] view for Muon, or None for AdamW. `name`: transformers'."""
-    if parameter.dim() < 2 or name.endswith("position_bias"):
-        return None
-    if name in ("model.embed_tokens.weight", "lm_head.weight"):
-        return None
-    rows, cols = parameter.shape[-2:]
-    if name.endswith("experts.gate_up_proj"):
-        rows //= 2
-    elif name.endswith("o_a_proj.weight"):
-        rows //= config.o_groups
-    elif re.search(r"compressor\.(kv|gate)_proj\.weight$", name):
-        rows = config.head_dim
-    return -1, rows, cols
-
-
-class Updates:
-    """Muon for matrices, AdamW for the rest, on stacked storage: few, large operations."""
-
-    def __init__(self, krill, options):
-        self.options = options
-        groups, rest = {}, []
-        for name, parameter in krill.model.named_parameters():
-            if ".indexer." in name:
-                parameter.requires_grad_(False)
-                continue
-            shape = matrices_of(name, parameter, krill.model.config)
-            if shape is None:
-                rest.append(parameter)
-            else:
-                groups.setdefault(shape[1:], []).append(parameter)
-        self.groups = [self.stacked(parameters, shape) for shape, parameters in groups.items()]
-        self.rest = self.stacked(rest, ())
-        self.second = torch.zeros_like(self.rest["value"])
-        device = self.second.device
-        self.step = torch.zeros((), dtype=torch.float64, device=device)
-        self.share = torch.zeros((), device=device)
-
-    @staticmethod
-    def stacked(parameters, shape):
-        """Moves parameters and gradients into one buffer each."""
-        value = torch.cat([p.data.flatten() for p in parameters])
-        gradient = torch.zeros_like(value)
-        at = 0
-        for p in parameters:
-            p.data = value[at : at + p.numel()].view(p.shape)
-            p.grad = gradient[at : at + p.numel()].view(p.shape)
-            at += p.numel()
-        view = (-1, *shape)
-        return {
-            "value": value.view(view),
-            "gradient": gradient.view(view),
-            "first": torch.zeros_like(value).view(view),
-        }
-
-    def zero(self):
-        for group in [*self.groups, self.rest]:
-            group["gradient"].zero_()
-
-    @torch.no_grad()
-    def apply(self):
-        o = self.options
-        self.step += 1
-        for group in self.groups:
-            rate = self.share * o["matrix_rate"]
-            first, gradient = group["first"], group["gradient"]
-            first.mul_(o["momentum"]).add_(gradient)
-            update = orthogonal(gradient + o["momentum"] * first, o)
-            size = rate * (o["update_rms"] * math.sqrt(max(update.shape[1:])))
-            group["value"].mul_(1 - rate * o["matrix_decay"]).sub_(update * size)
-        rate = self.share * o["rest_rate"]
-        gradient, first = self.rest["gradient"], self.rest["first"]
-        first.mul_(o["beta1"]).add_(gradient, alpha=1 - o["beta1"])
-        self.second.mul_(o["beta2"]).addcmul_(gradient, gradient, value=1 - o["beta2"])
-        correct = [(1 / (1 - o[b] ** self.step)).float() for b in ("beta1", "beta2")]
-        update = first * correct[0] / ((self.second * correct[1]).sqrt() + o["epsilon"])
-        self.rest["value"].mul_(1 - rate * o["rest_decay"]).sub_(rate * update)
-
-
-def orthogonal(x, options):
-    tall = x.shape[1] > x.shape[2]
-    x = x.transpose(1, 2) if tall else x
-    norm = x.square().sum(dim=(1, 2), keepdim=True).sqrt()
-    x = torch.where(norm > 0, x / norm, 0.0)
-    fast = [(3.4445, -4.7750, 2.0315)] * options["newton_schulz_fast"]
-    stable = [(2.0, -1.5, 0.5)] * options["newton_schulz_stable"]
-    for a, b, c in fast + stable:
-        gram = x @ x.transpose(1, 2)
-        x = a * x + (b * gram + c * gram @ gram) @ x
-    return x.transpose(1, 2) if tall else x
-
-
-def rate_share(step, steps, schedule):
-    """Of step 0, 1, ...: as the trainer's schedule.cc."""
-    warmup = schedule.get("warmup_steps", 60)
-    share = min(1.0, (step + 1) / warmup) if warmup else 1.0
-    start = steps - math.floor(schedule.get("decay_share", 0.35) * steps + 0.5)
-    if step >= start:
-        final = schedule.get("final_share", 0.02)
-        share *= final + (1 - final) * max(0.0, (steps - 1 - step) / (steps - start))
-    return share
-
-
-# --- the loop --------------------------------------------------------------------------------
-
-DEFAULTS = dict(
-    matrix_rate=0.01, rest_rate=0.004, momentum=0.95, matrix_decay=0.1, update_rms=0.18,
-    newton_schulz_fast=8, newton_schulz_stable=2, beta1=0.9, beta2=0.95, epsilon=1e-20,
-    rest_decay=0.1,
-)  # fmt: skip
-
+from torch_krill import Krill
+from torch_updates import DEFAULTS, Updates, numbers, rate_share
 
 WARM_STEPS = 3  # Outside of a graph, so that every library has its buffers.
 TIMED_STEPS = 10
@@ -507,65 +187,22 @@ class Run:
             raise SystemExit(f"step {pending[-1][0]}: the loss is not finite; lower the rates")
 
 
-def numbers(fields):
-    return {k: v for k, v in fields.items() if k != "kind"}
-
-
-# --- folders ---------------------------------------------------------------------------------
-
-# transformers' name -> DeepSeek's, in order.
-NAMES = (
-    (r"^model\.", ""),
-    (r"^lm_head\.", "head."),
-    (r"^embed_tokens\.", "embed."),
-    (r"^hc_head\.hc_", "hc_head_"),
-    (r"\.(attn|ffn)_hc\.", r".hc_\1_"),
-    (r"\.input_layernorm\.", ".attn_norm."),
-    (r"\.post_attention_layernorm\.", ".ffn_norm."),
-    (r"\.self_attn\.", ".attn."),
-    (r"compressor\.kv_norm\.", "compressor.norm."),
-    (r"\.mlp\.", ".ffn."),
-    (r"\.sinks$", ".attn_sink"),
-    (r"\.position_bias$", ".ape"),
-    (r"\.q_a_proj\.", ".wq_a."),
-    (r"\.q_b_proj\.", ".wq_b."),
-    (r"\.kv_proj\.", ".wkv."),
-    (r"\.q_a_norm\.", ".q_norm."),
-    (r"\.o_a_proj\.", ".wo_a."),
-    (r"\.o_b_proj\.", ".wo_b."),
-    (r"compressor\.gate_proj\.", "compressor.wgate."),
-    (r"\.e_score_correction_bias$", ".bias"),
-    (r"shared_experts\.gate_proj\.", "shared_experts.w1."),
-    (r"shared_experts\.up_proj\.", "shared_experts.w3."),
-    (r"shared_experts\.down_proj\.", "shared_experts.w2."),
-)
-
-
-def checkpoint_tensors(state):
-    tensors = {}
-    for name, tensor in state.items():
-        if ".indexer." in name or name.endswith("tid2eid"):
-            continue
-        tensor = tensor.detach().cpu()
-        for pattern, replacement in NAMES:
-            name = re.sub(pattern, replacement, name)
-        if name.endswith("experts.gate_up_proj"):
-            for e, expert in enumerate(tensor):
-                for part, matrix in zip(("w1", "w3"), expert.chunk(2), strict=True):
-                    tensors[name.replace("gate_up_proj", f"{e}.{part}.weight")] = matrix.clone()
-        elif name.endswith("experts.down_proj"):
-            for e, expert in enumerate(tensor):
-                tensors[name.replace("down_proj", f"{e}.w2.weight")] = expert.clone()
-        else:
-            tensors[name] = tensor.clone()
-    return tensors
+def trained(krill):
+    """What training may have changed, on the CPU, under the checkpoint's names."""
+    state = {
+        name: tensor.detach().cpu()
+        for name, tensor in krill.model.state_dict().items()
+        if ".indexer." not in name and not name.endswith("tid2eid")
+    }
+    # Copies: the parameters are views of a few large buffers.
+    return {name: tensor.clone() for name, tensor in official_tensors(state).items()}
 
 
 def save(krill, start, out):
     """START with what was trained; the indexer, the draft block and the hash tables as they are."""
     out.mkdir(parents=True, exist_ok=True)
     tensors = load_file(start / "model.safetensors")
-    for name, tensor in checkpoint_tensors(krill.model.state_dict()).items():
+    for name, tensor in trained(krill).items():
         if name not in tensors or tensors[name].shape != tensor.shape:
             raise SystemExit(f"'{start}' has no tensor {name} of shape {tuple(tensor.shape)}")
         tensors[name] = tensor.to(tensors[name].dtype)
