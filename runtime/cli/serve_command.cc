@@ -2,9 +2,12 @@
 #include <pthread.h>
 
 #include <CLI/CLI.hpp>
+#include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "runtime/cli/flags.h"
 
@@ -18,11 +21,56 @@ namespace baleen::cli {
 #ifdef BALEEN_WITH_GRPC
 namespace {
 
+constexpr int64_t kSessionsPage = 1000;
+constexpr int64_t kRoundMs = 100;
+constexpr int64_t kRoundsPerLine = 10;
+
 struct ServeFlags {
   DaemonSettings settings;
   ReadConfig config;
   bool json = false;
 };
+
+/// Sessions with a running turn that doesn't wait for a person.
+Result<std::vector<std::string>> RunningSessions(Runtime& runtime) {
+  std::vector<std::string> running;
+  std::string token;
+  do {
+    std::string next;
+    ASSIGN_OR_RETURN(const auto page, runtime.ListSessions(kSessionsPage, token, &next));
+    for (const SessionView& view : page) {
+      if (!view.open_turn.empty() && view.pending_approvals.empty())
+        running.push_back(view.session);
+    }
+    token = next;
+  } while (!token.empty());
+  return running;
+}
+
+/// Lets running turns end, and says every second which are waited for. Nothing is lost without it:
+/// every token is journalled, and a turn that is cut goes on at the next start.
+Status AwaitTurns(Runtime& runtime, int64_t drain_ms_max, const sigset_t& signals, DaemonLog& log) {
+  using Time = std::chrono::steady_clock;
+  const Time::time_point end = Time::now() + std::chrono::milliseconds(drain_ms_max);
+  ASSIGN_OR_RETURN(std::vector<std::string> running, RunningSessions(runtime));
+  for (int64_t round = 0; !running.empty() && Time::now() < end; ++round) {
+    std::erase_if(running, [&](const std::string& session) {
+      const auto view = runtime.GetSession(session);
+      return !view.ok() || view->open_turn.empty() || !view->pending_approvals.empty();
+    });
+    if (running.empty()) break;
+    if (round % kRoundsPerLine == 0) {
+      const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end - Time::now());
+      log.Info("waiting for running turns", {{"sessions", running}, {"ms_left", left.count()}});
+    }
+    const timespec pause = {0, kRoundMs * 1'000'000};
+    if (sigtimedwait(&signals, nullptr, &pause) >= 0) break;  // asked twice: no more patience
+  }
+  if (!running.empty()) {
+    log.Info("cut off; these turns go on at the next start", {{"sessions", running}});
+  }
+  return OkStatus();
+}
 
 int Serve(const ServeFlags& flags) {
   const DaemonSettings& settings = flags.settings;
@@ -59,6 +107,9 @@ int Serve(const ServeFlags& flags) {
   int signal_number = 0;
   sigwait(&signals, &signal_number);
   log.Info("signal " + std::to_string(signal_number) + ": draining");
+  (*server)->Drain();
+  AwaitTurns(**runtime, settings.drain_ms_max, signals, log)
+      .IgnoreError("turns that can't be listed aren't waited for");
   (*server)->Shutdown();
   server->reset();
   runtime->reset();

@@ -96,6 +96,11 @@ void AddDaemonSettings(CLI::App& app, DaemonSettings& settings) {
         "--clients", settings.clients_file,
         "TOML file of clients with tokens or certificates, and what each may do; `baleen "
         "token` adds to it");
+    app.add_option(
+           "--drain-ms", settings.drain_ms_max,
+           "How long running turns may go on after SIGTERM; what is cut continues at the next "
+           "start")
+        ->check(CLI::Range(int64_t{0}, int64_t{3'600'000}));
   }
   const Section section(app, "log");
   app.add_option("--log-level", settings.log.level, "What is logged, on stderr")

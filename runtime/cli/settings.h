@@ -28,6 +28,7 @@ struct DaemonSettings {
   std::string tls_key_file;
   std::string client_ca_file;
   std::string clients_file;
+  int64_t drain_ms_max = 5000;  ///< How long turns may go on after SIGTERM.
   LogSettings log;
 };
 void AddDaemonSettings(CLI::App& command, DaemonSettings& settings);

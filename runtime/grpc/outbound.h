@@ -42,6 +42,11 @@ class StreamSet {
     streams_.erase(stream);
     if (streams_.empty()) empty_.notify_all();
   }
+  /// No more streams; those that are open go on.
+  void Refuse() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    draining_ = true;
+  }
   void Drain() {
     const std::lock_guard<std::mutex> lock(mutex_);
     draining_ = true;

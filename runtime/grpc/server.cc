@@ -84,7 +84,7 @@ class ServerImpl final : public Server {
   void Drain() override {
     if (server_ == nullptr) return;
     server_->GetHealthCheckService()->SetServingStatus(false);
-    streams_.Drain();
+    streams_.Refuse();
   }
 
   void Shutdown() override {
@@ -92,6 +92,7 @@ class ServerImpl final : public Server {
     if (server_ == nullptr || shut_down_) return;
     shut_down_ = true;
     Drain();
+    streams_.Drain();
     for (const auto& listener : listeners_) listener->Stop();
     server_->Shutdown(std::chrono::system_clock::now() +
                       std::chrono::milliseconds(options_.shutdown_ms_max));

@@ -73,10 +73,12 @@ class Server {
 
   /// What clients connect to, as in `listen`, with the real ports.
   virtual const std::vector<std::string>& addresses() const = 0;
-  /// Health says NOT_SERVING, new turns, sessions and streams are refused, and open streams end,
-  /// all with UNAVAILABLE/DRAINING. Turns go on. Doesn't wait. Idempotent.
+  /// Health says NOT_SERVING; new turns, sessions and streams are refused with
+  /// UNAVAILABLE/DRAINING. Turns go on, and their watchers and tool hosts stay. Doesn't wait.
+  /// Idempotent.
   virtual void Drain() = 0;
-  /// Drains, lets running calls end, closes the socket and removes its file. Idempotent.
+  /// Drains, ends the streams with UNAVAILABLE/DRAINING, lets running calls end, closes the socket
+  /// and removes its file. Idempotent.
   virtual void Shutdown() = 0;
 };
 

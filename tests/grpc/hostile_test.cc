@@ -114,7 +114,7 @@ TEST_CASE("Reflection lists every service") {
   }
 }
 
-TEST_CASE("Drain: health turns, new work is refused, streams end, calls go on") {
+TEST_CASE("Drain: health turns and new work is refused; open streams go on until Shutdown") {
   Fixture f;
   f.NewSession("s");
   struct NoSink final : ToolHostSink {
@@ -129,17 +129,22 @@ TEST_CASE("Drain: health turns, new work is refused, streams end, calls go on") 
   CHECK(Health(f.address()) == 1);
   f.server->Drain();
   CHECK(Health(f.address()) == 2);
-  const Status end = recorder.WaitForEnd();
-  CHECK(end.code() == StatusCode::kUnavailable);
-  CHECK(end.reason() == "DRAINING");
-  f.runtime.WaitUntil([&] { return f.runtime.watches == 0 && f.runtime.hosts == 0; });
   CHECK(f.remote->StartTurn(TurnOf("s", "x")).status().reason() == "DRAINING");
   CHECK(f.remote->CreateSession({}).status().reason() == "DRAINING");
   Recorder late;
   CHECK(f.remote->Watch({"s", "", true}, &late).status().reason() == "DRAINING");
   CHECK(f.remote->ConnectToolHost("s", {"add"}, &sink).status().reason() == "DRAINING");
   CHECK(f.remote->GetSession("s").ok());
+  // A running turn's watcher and its tool host are still there.
+  const size_t before = recorder.events().size();
+  f.runtime.Publish("s", "t1", "turn_finished", "{}");
+  CHECK(recorder.WaitFor(before + 1).back().kind == "turn_finished");
+  CHECK(f.runtime.CallTool("s", {"c", "add", "{}"}));
   f.server->Shutdown();
+  const Status end = recorder.WaitForEnd();
+  CHECK(end.code() == StatusCode::kUnavailable);
+  CHECK(end.reason() == "DRAINING");
+  f.runtime.WaitUntil([&] { return f.runtime.watches == 0 && f.runtime.hosts == 0; });
   CHECK(f.remote->GetSession("s").status().code() == StatusCode::kUnavailable);
   CHECK((*host)->SubmitResult("s", {"c", ToolOutcome::kOk, "", 0}).code() ==
         StatusCode::kUnavailable);

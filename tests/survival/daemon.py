@@ -66,7 +66,7 @@ class Daemon:
         self.log = open(log, "ab")
         self.process = subprocess.Popen(
             [*wrapper, killer, baleen, "serve", "--data-dir", str(data_dir), "--model", str(model),
-             "--listen", self.address, "--threads", "1", *options],
+             "--listen", self.address, "--threads", "1", "--drain-ms", "0", *options],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True)
         self.answers = queue.Queue()
         threading.Thread(target=self._read, daemon=True).start()
