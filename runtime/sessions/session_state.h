@@ -132,6 +132,8 @@ struct WatchState {
   bool live = true;
   int64_t next_seq = 1;  ///< The next durable event of the current timeline that it has not seen.
   bool told_timeline = true;  ///< false: it has yet to hear that the timeline is another one.
+  /// false: what it missed is still to be told. Nothing new comes before that.
+  bool caught_up = false;
 };
 
 /// A connected tool host.

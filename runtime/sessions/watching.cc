@@ -111,6 +111,7 @@ void ControlLoop::CatchUp(SessionRun& session, WatchState& watcher) {
       watcher.next_seq = record.seq + 1;
     }
   }
+  watcher.caught_up = true;
   // An item that is being written has text that no durable event holds yet.
   if (!watcher.live || session.turn == nullptr || session.turn->generation == nullptr) return;
   const GenerationState& generation = *session.turn->generation;
@@ -128,7 +129,8 @@ void ControlLoop::CatchUp(SessionRun& session, WatchState& watcher) {
 void ControlLoop::Publish(SessionRun& session, const EventRecord& record) {
   std::vector<uint64_t> slow;
   for (const auto& watcher : session.watchers) {
-    if (watcher->next_seq != record.seq) continue;  // seen already, or still catching up
+    // Seen already, or still to be read from the journal behind what comes first.
+    if (!watcher->caught_up || watcher->next_seq != record.seq) continue;
     watcher->next_seq = record.seq + 1;
     if (!watcher->subscriber->OnEvent(ToEvent(record, session.record.timeline)))
       slow.push_back(watcher->id);
@@ -146,7 +148,7 @@ void ControlLoop::PublishLive(SessionRun& session, const char* kind, std::string
   event.time_ms = parts_.clock->WallMs();
   std::vector<uint64_t> slow;
   for (const auto& watcher : session.watchers) {
-    if (!watcher->live) continue;
+    if (!watcher->live || !watcher->caught_up) continue;
     event.cursor = MakeCursor(session.record.id, {session.record.timeline, watcher->next_seq - 1});
     if (!watcher->subscriber->OnEvent(event)) slow.push_back(watcher->id);
   }
