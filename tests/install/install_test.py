@@ -6,7 +6,9 @@ directory, in C and in C++; by add_subdirectory they are configured, and with --
 """
 import argparse
 import json
+import os
 import pathlib
+import platform
 import re
 import shutil
 import subprocess
@@ -45,6 +47,30 @@ def check_package(prefix):
     check(word not in text.lower(), f"the CMake package names {word}")
 
 
+def check_first_headers(source, library, model, place):
+  """What was built against the first header set goes on, with and without a compiler."""
+  old = source / "tests/data/abi/v1"
+  header = (old / "include/baleen/baleen.h").read_text()
+  verbs = {f"baleen_{verb}" for verb in re.findall(r"^BALEEN_VERB\((\w+)\)", header, re.M)}
+  promised = verbs | set(re.findall(r"^BALEEN_API [\w* ]*?\b(baleen_\w+)\(", header, re.M))
+  check(len(promised) > 40, f"only {len(promised)} functions were read from the first header")
+  shown = {word.split("@")[0] for word in run("nm", "-D", "--defined-only", library).split()}
+  check(promised <= shown, f"{library.name} lacks {sorted(promised - shown)}")
+  today = (source / "runtime/c/include/baleen/baleen.h").read_text()
+  now = dict(re.findall(r"^  (BALEEN_\w+) = (\d+)", today, re.M))
+  for name, number in re.findall(r"^  (BALEEN_\w+) = (\d+)", header, re.M):
+    check(now.get(name) == number, f"{name} was {number} and is {now.get(name)}")
+  built = place / "first_headers"
+  run("cc", "-std=c99", f"-I{old}/include", old / "embed_c.c", library,
+      f"-Wl,-rpath,{library.parent}", "-o", built)
+  check_runs(built, model, place / "data-first")
+  if platform.machine() != "x86_64":
+    print("SKIP: the program that was built then is for x86-64")
+    return
+  check_runs(old / "embed_c.x86_64", model, place / "data-unrecompiled",
+             env={**os.environ, "LD_LIBRARY_PATH": str(library.parent)})
+
+
 def check_default_model(prefix):
   """Krill is installed, and found by a program that no model is named to."""
   done = subprocess.run([prefix / "bin/baleen", "doctor", "--data-dir", prefix / "data", "--json"],
@@ -54,11 +80,11 @@ def check_default_model(prefix):
         f"the installed program does not find the installed model: {found}")
 
 
-def check_runs(program, model, folder):
-  first = run(program, model, folder)
+def check_runs(program, model, folder, **options):
+  first = run(program, model, folder, **options)
   check("the model asks for the selection" in first, f"{program.name} served no call:\n{first}")
   check("from before" not in first, f"{program.name} found a session in a new folder")
-  again = run(program, model, folder)
+  again = run(program, model, folder, **options)
   check("the session is there from before" in again, f"{program.name} lost its session:\n{again}")
   check("turn t2" in again, f"{program.name} did not go on:\n{again}")
 
@@ -88,6 +114,7 @@ def main():
     run("cmake", "--build", build)
     for name in ("embed_c", "embed_cpp"):
       check_runs(build / name, model, place / f"data-{name}")
+    check_first_headers(options.source, library, model, place)
     if shutil.which("pkg-config"):
       flags = run("pkg-config", "--cflags", "--libs", "baleen",
                   env={"PKG_CONFIG_PATH": str(library.parent / "pkgconfig"), "PATH": "/usr/bin"})
