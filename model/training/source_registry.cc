@@ -68,6 +68,7 @@ Result<std::unique_ptr<SampleSource>> OpenConversations(const Json& fields,
   reader.Choice("split", {"train", "validation"}, &options.split);
   reader.Int("tokens_max", &options.tokens_max, 1, kTokenMax);
   reader.Number("pieced_words", &options.pieced_words, 0, 1);
+  reader.Number("varied", &options.varied, 0, 1);
   reader.Number("assistant_weight", &options.weights.assistant, 0, 1000);
   reader.Number("other_weight", &options.weights.other, 0, 1000);
   ReadShares(reader.Find("shares"), &options, &reader);

@@ -66,6 +66,10 @@ void AddCorpus(CLI::App& app, int* exit_code) {
       ->capture_default_str();
   command->add_option("--task", flags->tasks, "Only this kind of task; may be repeated");
   command->add_option("--text", flags->options.texts, "File of plain text; may be repeated");
+  command->add_option("--pieced-words", flags->options.pieced_words,
+                      "Share of the invented words that are put together from tokens");
+  command->add_option("--varied", flags->options.varied,
+                      "How often a choice is wider than what evaluations ask for");
   command->add_flag("--json", flags->json, "One object per line: task, tokens, loss weights");
   command->callback([flags, exit_code] {
     const Status status = PrintSamples(*flags);

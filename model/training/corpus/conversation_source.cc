@@ -35,16 +35,19 @@ bool Shorten(int64_t tokens_max, Conversation* conversation, EncodedConversation
 }
 
 /// The tokens that are lower-case letters alone, in the order of their ids.
-std::vector<std::string> LetterTokens(const Tokenizer& tokenizer) {
-  std::vector<std::string> tokens;
+WordStock StockOf(const Tokenizer& tokenizer) {
+  constexpr size_t kSpokenMin = 3;  // Of two letters there are more suffixes than words.
+  WordStock stock;
   for (int64_t id = 0; id < tokenizer.vocab(); ++id) {
     std::string_view bytes = tokenizer.TokenBytes(static_cast<int32_t>(id));
-    if (bytes.starts_with(' ')) bytes.remove_prefix(1);
+    const bool spaced = bytes.starts_with(' ');
+    if (spaced) bytes.remove_prefix(1);
     const bool letters =
         std::all_of(bytes.begin(), bytes.end(), [](char c) { return c >= 'a' && c <= 'z'; });
-    if (letters && !bytes.empty()) tokens.emplace_back(bytes);
+    if (letters && !bytes.empty()) stock.pieces.emplace_back(bytes);
+    if (letters && spaced && bytes.size() >= kSpokenMin) stock.spoken.emplace_back(bytes);
   }
-  return tokens;
+  return stock;
 }
 
 }  // namespace
@@ -69,6 +72,9 @@ Status ConversationOptions::Validate() const {
   }
   if (!(pieced_words >= 0 && pieced_words <= 1)) {
     return InvalidArgumentError("conversations: pieced_words: expected 0 to 1");
+  }
+  if (!(varied >= 0 && varied <= 1)) {
+    return InvalidArgumentError("conversations: varied: expected 0 to 1");
   }
   for (const float weight : {weights.assistant, weights.other}) {
     if (!(weight >= 0 && weight <= 1000)) {
@@ -104,9 +110,11 @@ Result<std::unique_ptr<ConversationSource>> ConversationSource::Open(
   ASSIGN_OR_RETURN(SessionEncoder encoder,
                    SessionEncoder::Create(*source->tokenizer_, ChatDialect::k0731));
   source->encoder_ = std::make_unique<SessionEncoder>(std::move(encoder));
-  if (options.pieced_words > 0) {
-    source->pieces_ = {LetterTokens(*source->tokenizer_), options.pieced_words};
-    if (source->pieces_.pieces.empty()) {
+  if (options.pieced_words > 0 || options.varied > 0) {
+    source->stock_ = std::make_unique<WordStock>(StockOf(*source->tokenizer_));
+    source->stock_->pieced_share = options.pieced_words;
+    source->stock_->varied = options.varied;
+    if (options.pieced_words > 0 && source->stock_->pieces.empty()) {
       return InvalidArgumentError(
           "conversations: pieced_words: the tokenizer has no token of "
           "lower-case letters");
@@ -134,6 +142,7 @@ Result<std::unique_ptr<ConversationSource>> ConversationSource::Open(
   if (options.pieced_words > 0) {
     source->identity_ += " pieced_words=" + std::to_string(options.pieced_words);
   }
+  if (options.varied > 0) source->identity_ += " varied=" + std::to_string(options.varied);
   for (const TaskKind& kind : TaskKinds()) {
     const auto stated = options.shares.find(std::string(kind.name));
     double share = kind.share;
@@ -170,7 +179,7 @@ Result<Conversation> ConversationSource::NextConversation(EncodedConversation* e
   const TaskKind& kind = Choose(choice);
   for (int tries = 0; tries < kTriesMax; ++tries) {
     Draw draw(options_.seed + static_cast<uint64_t>(tries) * 0x9E37U, position_ * 2 + 1,
-              options_.split, pieces_.pieces.empty() ? nullptr : &pieces_);
+              options_.split, stock_.get());
     Conversation conversation = kind.make(draw, setting);
     ASSIGN_OR_RETURN(*encoded,
                      EncodeConversation(conversation, *encoder_, *tokenizer_, options_.weights));

@@ -29,6 +29,7 @@ struct ConversationOptions {
   std::vector<std::string> texts;
   LossWeights weights;
   double pieced_words = 0;  ///< Share of the invented words that are put together from tokens.
+  double varied = 0;        ///< How often a choice is wider than what evaluations ask for.
 
   /// Errors: INVALID_ARGUMENT naming the field and, for a task, the known ones.
   Status Validate() const;
@@ -60,7 +61,7 @@ class ConversationSource final : public SampleSource {
   std::unique_ptr<Tokenizer> tokenizer_;
   std::unique_ptr<SessionEncoder> encoder_;
   std::vector<std::string> texts_;
-  WordPieces pieces_;
+  std::unique_ptr<WordStock> stock_;                       ///< Null: neither pieced nor varied.
   std::vector<std::pair<const TaskKind*, double>> kinds_;  ///< With their shares, which sum to one.
   std::string identity_;
   uint64_t position_ = 0;

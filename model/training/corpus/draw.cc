@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <bit>
 
+#include "model/training/corpus/wide_nouns.h"
+
 namespace baleen::training {
 namespace {
 
@@ -72,13 +74,13 @@ std::string Draw::Syllables(int64_t count) {
 
 std::string Draw::Pieces(int64_t count) {
   std::string word;
-  for (int64_t i = 0; i < count && word.size() < 10; ++i) word += One(pieces_->pieces);
+  for (int64_t i = 0; i < count && word.size() < 10; ++i) word += One(stock_->pieces);
   return word;
 }
 
 std::string Draw::Word(int syllables) {
   std::string word;
-  const bool pieced = pieces_ != nullptr && Chance(pieces_->share);
+  const bool pieced = stock_ != nullptr && stock_->pieced_share > 0 && Chance(stock_->pieced_share);
   for (int tries = 0; tries < kTriesMax; ++tries) {
     const int64_t count = syllables > 0 ? syllables : One({1, 2, 2, 2, 3});
     word = pieced ? Pieces(count) : Syllables(count);
@@ -88,7 +90,43 @@ std::string Draw::Word(int syllables) {
   return word;
 }
 
+std::string Draw::EnglishWord() {
+  const int64_t list = stock_->spoken.empty() ? Between(1, 2) : Below(3);
+  return std::string(list == 0   ? std::string_view(One(stock_->spoken))
+                     : list == 1 ? One(WideNouns())
+                                 : One(kNouns));
+}
+
+std::string Draw::WideNoun() {
+  // A word that is held out may be a part of a noun of two words: what it is written with would
+  // else never occur. No noun is one.
+  const int64_t form = Below(10);
+  std::string noun;
+  for (int tries = 0; tries < kTriesMax; ++tries) {
+    noun = EnglishWord();
+    if (form >= 7) noun += " " + Word();
+    if (form < 5) noun += " " + EnglishWord();
+    if (Belongs(noun)) break;
+  }
+  used_.words.push_back(noun);
+  return noun;
+}
+
+std::string Draw::NounLike(std::string_view noun) {
+  const std::string kept(noun.substr(0, noun.find(' ')));
+  const bool first = Chance(0.7);
+  std::string like;
+  for (int tries = 0; tries < kTriesMax; ++tries) {
+    const std::string other = Chance(0.7) ? EnglishWord() : Word();
+    like = first ? kept + " " + other : other + " " + kept;
+    if (other != kept && Belongs(like)) break;
+  }
+  used_.words.push_back(like);
+  return like;
+}
+
 std::string Draw::Noun() {
+  if (Varied()) return WideNoun();
   if (Chance(0.4)) return Word();
   for (int tries = 0; tries < kTriesMax; ++tries) {
     const std::string_view noun = One(kNouns);
@@ -113,7 +151,7 @@ std::string Draw::Value(ValueKind kind) {
     case ValueKind::kNumber:
       return std::to_string(Below(One<int64_t>({10, 100, 100, 1000, 10000})));
     case ValueKind::kCode:
-      if (Chance(0.3)) return std::to_string(Between(1000, 99999));
+      if (Chance(Varied() ? 0.6 : 0.3)) return std::to_string(Between(1000, 99999));
       return Word(1) + std::string(One({"-", "", "_"})) + std::to_string(Below(1000));
     case ValueKind::kMail:
       return Word(1) + "@" + Word(1) + std::string(One({".com", ".org", ".net"}));

@@ -34,20 +34,24 @@ std::string Fill(std::string_view text,
 /// With its first letter as a capital.
 std::string Capitalised(std::string_view text);
 
-/// Letters that invented words may be put together from besides syllables: a tokenizer's tokens, so
-/// that a model learns to copy each of them. Without, words that occur in no name would have tokens
-/// that were never written.
-struct WordPieces {
+/// What training takes words from besides syllables and the lexicon. Evaluations have none of it.
+struct WordStock {
+  /// A tokenizer's letters, which invented words may be put together from, so that a model learns
+  /// to copy each of them. Without, words that occur in no name would have tokens never written.
   std::vector<std::string> pieces;
-  double share = 0;  ///< Of the invented words.
+  double pieced_share = 0;  ///< Of the invented words.
+  /// Words that are one token with their space and several in a name.
+  std::vector<std::string> spoken;
+  /// How often a choice is varied: more nouns, tools more alike, more shapes of files.
+  double varied = 0;
 };
 
 /// Threads: one at a time.
 class Draw {
  public:
-  /// Borrows: pieces, which may be null.
-  Draw(uint64_t seed, uint64_t index, Split split, const WordPieces* pieces = nullptr)
-      : random_(seed, index), split_(split), pieces_(pieces) {}
+  /// Borrows: stock, which may be null.
+  Draw(uint64_t seed, uint64_t index, Split split, const WordStock* stock = nullptr)
+      : random_(seed, index), split_(split), stock_(stock) {}
 
   Split split() const { return split_; }
   const UsedTexts& used() const { return used_; }
@@ -56,6 +60,8 @@ class Draw {
   int64_t Below(int64_t bound) { return random_.Below(bound); }
   int64_t Between(int64_t low, int64_t high) { return random_.Between(low, high); }
   bool Chance(double share) { return random_.Uniform() < share; }
+  /// Whether to leave what evaluations ask for. Takes no random number where that never happens.
+  bool Varied() { return stock_ != nullptr && stock_->varied > 0 && Chance(stock_->varied); }
   /// Log-uniform in [low, high]. Requires: 0 < low <= high.
   int64_t Scale(int64_t low, int64_t high);
 
@@ -77,7 +83,10 @@ class Draw {
   /// An invented word of 1 to 3 syllables (0: any number of them).
   std::string Word(int syllables = 0);
   std::string Name() { return Capitalised(Word()); }
+  /// May be two words where nouns are varied.
   std::string Noun();
+  /// Two words that share one with `noun`.
+  std::string NounLike(std::string_view noun);
   std::string Value(ValueKind kind);
   /// A value that neither contains one of `others` nor is contained in one.
   std::string ValueUnlike(ValueKind kind, std::span<const std::string> others);
@@ -97,10 +106,12 @@ class Draw {
   bool Belongs(std::string_view text) const { return SplitOf(text) == split_; }
   std::string Syllables(int64_t count);
   std::string Pieces(int64_t count);
+  std::string EnglishWord();
+  std::string WideNoun();
 
   RandomStream random_;
   Split split_;
-  const WordPieces* pieces_;
+  const WordStock* stock_;
   UsedTexts used_;
 };
 

@@ -46,21 +46,44 @@ std::string_view SpokenVerb(Draw& draw, const Verb& verb) {
   return verb.spoken[static_cast<size_t>(draw.Below(count))];
 }
 
+/// A noun of several words as a part of a name.
+std::string Joined(std::string_view noun, std::string_view separator) {
+  std::string name;
+  for (const char letter : noun) {
+    if (letter == ' ') {
+      name += separator;
+    } else {
+      name += letter;
+    }
+  }
+  return name;
+}
+
+std::string CamelCase(std::string_view noun) {
+  std::string name;
+  for (size_t at = 0; at < noun.size();) {
+    const size_t end = std::min(noun.find(' ', at), noun.size());
+    name += Capitalised(noun.substr(at, end - at));
+    at = end + 1;
+  }
+  return name;
+}
+
 std::string InventName(Draw& draw, InventedTool* tool) {
   for (int tries = 0; tries < 400; ++tries) {
     const std::string verb(tool->verb->name);
     const int64_t style = draw.Below(20);
     std::string name;
     if (style < 10) {
-      name = verb + "_" + tool->noun;
+      name = verb + "_" + Joined(tool->noun, "_");
     } else if (style < 13) {
-      name = verb + Capitalised(tool->noun);
+      name = verb + CamelCase(tool->noun);
     } else if (style < 15) {
-      name = tool->noun + "." + verb;
+      name = Joined(tool->noun, "_") + "." + verb;
     } else if (style < 17) {
-      name = tool->noun + "_" + verb;
+      name = Joined(tool->noun, "_") + "_" + verb;
     } else if (style < 18) {
-      name = verb + "-" + tool->noun;
+      name = verb + "-" + Joined(tool->noun, "-");
     } else {
       name = draw.Word() + "_" + draw.Word(1);
     }
@@ -71,14 +94,15 @@ std::string InventName(Draw& draw, InventedTool* tool) {
     // A fixed verb and noun have few names: another noun helps.
     if (tries % 8 == 7) tool->noun = draw.Noun();
   }
-  return tool->noun;
+  return Joined(tool->noun, "_");
 }
 
 std::vector<InventedParameter> InventParameters(Draw& draw, const ToolOptions& options) {
   std::vector<InventedParameter> parameters;
-  const int64_t count =
-      std::max(options.parameters_min,
-               std::min(options.parameters_max, draw.One<int64_t>({1, 1, 1, 2, 2, 3})));
+  const int64_t count = std::max(
+      options.parameters_min,
+      std::min(options.parameters_max,
+               draw.Varied() ? draw.Between(2, 4) : draw.One<int64_t>({1, 1, 1, 2, 2, 3})));
   while (static_cast<int64_t>(parameters.size()) < count) {
     InventedParameter parameter;
     if (draw.Chance(0.65)) {
@@ -94,6 +118,10 @@ std::vector<InventedParameter> InventParameters(Draw& draw, const ToolOptions& o
     const bool known = std::any_of(parameters.begin(), parameters.end(),
                                    [&](const auto& other) { return other.name == parameter.name; });
     if (known) continue;
+    // Values of one kind are the ones that could change places.
+    if (!parameters.empty() && parameters.back().kind != ValueKind::kFlag && draw.Varied()) {
+      parameter.kind = parameters.back().kind;
+    }
     parameter.required = parameters.empty() || draw.Chance(0.75);
     parameters.push_back(std::move(parameter));
   }
@@ -160,11 +188,15 @@ InventedTool InventTool(Draw& draw, const ToolOptions& options) {
 
 std::vector<InventedTool> InventTools(Draw& draw, int64_t count, double alike,
                                       const ToolOptions& options) {
+  if (draw.Varied()) alike = 1;
   std::vector<InventedTool> tools = {InventTool(draw, options)};
   for (int tries = 0; static_cast<int64_t>(tools.size()) < count && tries < 200; ++tries) {
     ToolOptions wanted = options;
     if (draw.Chance(alike)) {
-      if (draw.Chance(0.5)) {
+      if (draw.Varied()) {
+        wanted.noun = draw.NounLike(tools[0].noun);
+        if (draw.Chance(0.5)) wanted.verb = tools[0].verb;
+      } else if (draw.Chance(0.5)) {
         wanted.verb = tools[0].verb;
       } else {
         wanted.noun = tools[0].noun;
@@ -228,7 +260,7 @@ std::string RequestFor(Draw& draw, const InventedTool& tool,
   for (size_t i = 0; i < values.size(); ++i) {
     if (!values[i].empty()) order.push_back(i);
   }
-  if (draw.Chance(0.4)) draw.Shuffle(order);
+  if (draw.Chance(draw.Varied() ? 0.8 : 0.4)) draw.Shuffle(order);
   const bool named = tool.verb == nullptr || draw.Chance(0.15);
   // A bare value belongs to the one parameter that must be given; with more of them, or a gap, it
   // would not say which.

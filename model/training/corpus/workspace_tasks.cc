@@ -73,6 +73,39 @@ constexpr std::string_view kFolders[] = {"src", "docs", "config", "notes",
 constexpr std::string_view kSettingEnds[] = {".conf", ".ini", ".txt", ".cfg",
                                              ".env",  ".md",  ".yaml"};
 
+/// How a varied file states a setting.
+constexpr std::string_view kLineForms[] = {
+    "{k}\t{v}",        "{k} := {v}",    "export {k}={v}", "\"{k}\": \"{v}\",",
+    "- {k}: {v}",      "| {k} | {v} |", "<{k}>{v}</{k}>", "{k}   {v}",
+    "set {k} {v}",     "{k} -> {v}",    "{k}='{v}'",      "let {k} = \"{v}\";",
+    "The {k} is {v}.", "[{k}] {v}",     "{k} {v}",        "* {k} - {v}",
+    "#define {k} {v}", "{k};{v}",       "  {k}: {v}",     "Its {k}: {v}",
+    "{k} {v};",        "{k}: \"{v}\"",  "{k} = \"{v}\"",  "{k}:{v}"};
+constexpr std::string_view kOtherLines[] = {"",
+                                            "---",
+                                            "[{w}]",
+                                            "# {w}",
+                                            "// {x} {w}",
+                                            "{w} {x}",
+                                            "{X}: {w}",
+                                            "{x}=/{w}",
+                                            "-l{w} -I/{x}",
+                                            "{X} {w} {x}.",
+                                            "{w}",
+                                            "    {x}",
+                                            "* {w} {x}",
+                                            "{x} >= 1.2",
+                                            "include {w}",
+                                            "{w}: {x}",
+                                            "# {x}: {w}",
+                                            "; {w}",
+                                            "{x}: {X} {w} {x}",
+                                            "{x}:x:100:",
+                                            "end {w}",
+                                            "{x}({w})",
+                                            "<{w} {x}=\"{w}\">",
+                                            "The {w} of {X} is {x}."};
+
 struct Setting {
   std::string key;
   std::string value;
@@ -82,9 +115,13 @@ struct InventedFile {
   std::string path;
   std::vector<Setting> settings;
   std::string word;  ///< Occurs in this file alone.
-  std::string separator;
+  std::string form;  ///< Of a line, with {k} and {v}.
+  bool capitals = false;
 
-  std::string Line(const Setting& setting) const { return setting.key + separator + setting.value; }
+  std::string Line(const Setting& setting) const {
+    return Fill(form,
+                {{"k", capitals ? Capitalised(setting.key) : setting.key}, {"v", setting.value}});
+  }
 };
 
 std::vector<std::unique_ptr<Tool>>& Builtins() {
@@ -184,8 +221,12 @@ class WorkspaceScene {
     InventedFile file;
     const std::string folder = draw_.Chance(0.75) ? draw_.One(folders_) : "";
     file.path = draw_.Path(folder, draw_.One(kSettingEnds));
-    file.separator = draw_.One<std::string_view>({" = ", ": ", "=", " is "});
-    for (int64_t i = draw_.Between(2, 4); i > 0; --i) {
+    file.form =
+        "{k}" + std::string(draw_.One<std::string_view>({" = ", ": ", "=", " is "})) + "{v}";
+    const bool varied = draw_.Varied();
+    if (varied && draw_.Chance(0.8)) file.form = std::string(draw_.One(kLineForms));
+    file.capitals = varied && draw_.Chance(0.3);
+    for (int64_t i = varied ? draw_.Between(2, 7) : draw_.Between(2, 4); i > 0; --i) {
       const Attribute& attribute = draw_.One(kAttributes);
       Setting setting{std::string(attribute.name), draw_.Value(attribute.kind)};
       if (draw_.Chance(0.3)) setting.key = draw_.Word();
@@ -202,10 +243,17 @@ class WorkspaceScene {
       if (i == at)
         content += draw_.One<std::string>({"# about ", "// see ", "* ", "# "}) +
                    std::string(file.word) + "\n";
+      while (varied && draw_.Chance(0.4)) content += OtherLine() + "\n";
       if (i < file.settings.size()) content += file.Line(file.settings[i]) + "\n";
     }
     memory_.Put(file.path, content);
     files_.push_back(std::move(file));
+  }
+
+  /// Says nothing that anyone asks for.
+  std::string OtherLine() {
+    return Fill(draw_.One(kOtherLines),
+                {{"w", draw_.Word()}, {"x", draw_.Word()}, {"X", draw_.Name()}});
   }
 
   std::string BuiltinResult(Tool& tool, const ToolCall& call) const {
