@@ -105,6 +105,20 @@ Status CheckBatch(const JournalBatch& batch) {
   return OkStatus();
 }
 
+/// The newest commit whose number is in the database.
+constexpr const char* kSelectNumber =
+    "SELECT max(coalesce((SELECT max(commit_number) FROM timelines), 0), "
+    "coalesce((SELECT max(number) FROM commits), 0))";
+
+/// Of the file at `path` as it is without its log; 0: it has none, or can't be read.
+int64_t NumberInFile(const JournalOptions& options) {
+  const auto file = Sqlite::Open(
+      {.path = options.path, .read_only = true, .vfs = options.vfs, .immutable = true});
+  if (!file.ok()) return 0;
+  const auto number = (*file)->IntOf(kSelectNumber);
+  return number.ok() ? *number : 0;
+}
+
 bool IsEmpty(const JournalBatch& batch) {
   return batch.create_sessions.empty() && batch.imports.empty() && batch.forks.empty() &&
          batch.rewinds.empty() && batch.selects.empty() && batch.pins.empty() &&
@@ -135,9 +149,16 @@ Result<std::unique_ptr<Journal>> Journal::Open(const JournalOptions& options) {
   RETURN_IF_ERROR(CheckPath(options, anchored.has_value()));
   const uint64_t boot = BootHash(options.boot_id);
   Status behind;
+  bool taken = false;
   if (anchored.has_value()) {
     ASSIGN_OR_RETURN(const LogExtent log, WalkLogFile(options.path + "-wal"));
-    behind = CheckLog(*anchored, log, anchored->boot == boot && boot != 0, options.path);
+    const bool same_boot = anchored->boot == boot && boot != 0;
+    behind = CheckLog(*anchored, log, same_boot, options.path);
+    if (const auto number = NumberWithoutLog(*anchored, log, same_boot);
+        !behind.ok() && number.has_value() && NumberInFile(options) >= *number) {
+      taken = true;
+      behind = OkStatus();
+    }
     if (!behind.ok() && !options.accept_earlier_state) return behind;
   }
   ASSIGN_OR_RETURN(auto database, Sqlite::Open({.path = options.path,
@@ -155,6 +176,10 @@ Result<std::unique_ptr<Journal>> Journal::Open(const JournalOptions& options) {
     journal->impl_->notes.push_back("'" + options.path +
                                     "-anchor' was damaged and is written anew: whether the "
                                     "journal's log had lost its end could not be told");
+  }
+  if (taken) {
+    journal->impl_->notes.push_back("another program had journal '" + options.path +
+                                    "' open and moved its log into the file; nothing is missing");
   }
   RETURN_IF_ERROR(journal->impl_->BeginWriting(options, boot));
   return journal;
@@ -185,13 +210,17 @@ Status Journal::Impl::BeginWriting(const JournalOptions& options, uint64_t boot)
     RETURN_IF_ERROR(mode.Run());
   }
   RETURN_IF_ERROR(SyncDirectory(DirectoryOf(options.path)));
-  database->CopyLogAfter(kLogBytes);
+  database->CountLogFrames();
+  ASSIGN_OR_RETURN(const int64_t page_bytes, database->IntOf("PRAGMA page_size"));
+  log_frames_max = kLogBytes / page_bytes;
   ASSIGN_OR_RETURN(anchor, JournalAnchor::Open(options.path, options.vfs, boot));
   // The kernel may be the only one who knows what an earlier process left in the log: after a
   // sync that failed it forgets what it could not write. Recovery stops at the first such page,
   // and what was appended behind it would be lost with the power. So the log is emptied into the
   // file first.
-  return EmptyLog();
+  RETURN_IF_ERROR(EmptyLog());
+  ASSIGN_OR_RETURN(commit_number, database->IntOf(kSelectNumber));
+  return OkStatus();
 }
 
 Journal::Impl::~Impl() {
@@ -203,8 +232,9 @@ Journal::Impl::~Impl() {
 Status Journal::Impl::EmptyLog() {
   // Were the log removed before the anchor knows, the next Open would miss it.
   database->SetLogOnClose(Sqlite::LogOnClose::kKeep);
+  RETURN_IF_ERROR(anchor->Copying(true));
   ASSIGN_OR_RETURN(const int64_t frames, database->CopyLog());
-  if (frames < 0) return OkStatus();
+  if (frames < 0) return anchor->Copying(false);
   LogSalts salts;
   if (frames > 0) {
     ASSIGN_OR_RETURN(salts, database->ReadLogSalts());
@@ -212,6 +242,12 @@ Status Journal::Impl::EmptyLog() {
   RETURN_IF_ERROR(anchor->Emptied(frames, salts));
   database->SetLogOnClose(Sqlite::LogOnClose::kRemove);
   return database->Exec("PRAGMA wal_checkpoint(TRUNCATE)");
+}
+
+void Journal::Impl::ShortenLog(int64_t frames) {
+  if (frames < log_frames_max || !anchor->Copying(true).ok()) return;
+  // The commit is done: what fails here is tried again after the next.
+  if (database->CopyReadLog().ok()) anchor->Copying(false).IgnoreError("as above");
 }
 
 Status Journal::Commit(const JournalBatch& batch, Durability durability) {
@@ -252,9 +288,8 @@ Status Journal::Impl::Finish(Status written, Durability durability) {
     const int64_t frames = database->TakeLogFrames();
     const auto salts = database->ReadLogSalts();
     // Without them the anchor stays behind, which is no fault of the commit.
-    if (frames > 0 && salts.ok()) anchor->Committed(frames, *salts, durability);
-    // Rows that are as they were leave SQLite nothing to write, and then it doesn't sync either.
-    if (frames == 0 && durability == Durability::kSynced) return Sync();
+    if (frames > 0 && salts.ok()) anchor->Committed(frames, *salts, commit_number, durability);
+    ShortenLog(frames);
     return written;
   }
   if (database->InTransaction()) {
@@ -281,6 +316,7 @@ Status Journal::Impl::Finish(Status written, Durability durability) {
 }
 
 Status Journal::Impl::Write(const JournalBatch& batch) {
+  written_timeline = 0;
   for (const auto& session : batch.create_sessions) RETURN_IF_ERROR(CreateSession(session));
   for (const auto& import : batch.imports) RETURN_IF_ERROR(ImportSession(import));
   for (const auto& fork : batch.forks) RETURN_IF_ERROR(ForkSession(fork));
@@ -293,7 +329,22 @@ Status Journal::Impl::Write(const JournalBatch& batch) {
   for (const auto& event : batch.events) RETURN_IF_ERROR(AppendEvent(touched, event));
   RETURN_IF_ERROR(WriteBack(touched));
   for (const auto& session : batch.delete_sessions) RETURN_IF_ERROR(DeleteSession(session));
-  return WriteAnswers(batch);
+  RETURN_IF_ERROR(WriteAnswers(batch));
+  return Stamp();
+}
+
+Status Journal::Impl::Stamp() {
+  commit_number = std::max(commit_number, anchor->number()) + 1;
+  if (written_timeline != 0) {
+    ASSIGN_OR_RETURN(Query update,
+                     database->Prepare("UPDATE timelines SET commit_number = ?2 WHERE key = ?1"));
+    RETURN_IF_ERROR(update.Bind(written_timeline).Bind(commit_number).Run());
+    // None: the batch deleted it again.
+    if (sqlite3_changes(database->handle()) == 1) return OkStatus();
+  }
+  ASSIGN_OR_RETURN(Query replace,
+                   database->Prepare("REPLACE INTO commits(key, number) VALUES(1, ?1)"));
+  return replace.Bind(commit_number).Run();
 }
 
 Status Journal::Impl::ImportSession(const JournalBatch::Import& import) {
@@ -462,6 +513,7 @@ Status Journal::Impl::WriteBack(const Touched& touched) {
                         .Bind(timeline.last_seq)
                         .Bind(timeline.updated_ms)
                         .Run());
+    written_timeline = timeline.key;
   }
   return OkStatus();
 }

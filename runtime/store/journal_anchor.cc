@@ -18,10 +18,12 @@
 namespace baleen {
 namespace {
 
-constexpr std::string_view kMagic = "BALNANC1";
-constexpr size_t kChecksumAt = kAnchorBytes - 8;
+constexpr std::string_view kMagic = "BALNANC2";
+constexpr std::string_view kMagic1 = "BALNANC1";  ///< Knew no numbers: 16 bytes less.
+constexpr size_t kAnchorBytes1 = 72;
 constexpr uint32_t kHoldsLog = 1;
 constexpr uint32_t kLogEmptied = 2;
+constexpr uint32_t kLogBeingCopied = 3;
 /// Restarts of a log that an anchor left behind by a power cut may be older than it.
 constexpr uint32_t kRestartsMax = 1 << 20;
 
@@ -78,7 +80,10 @@ Status AnchorError(int code, const std::string& path, const char* operation) {
 std::string EncodeAnchor(const AnchorRecord& record) {
   std::array<std::byte, kAnchorBytes> bytes{};
   std::memcpy(bytes.data(), kMagic.data(), kMagic.size());
-  StoreLittle(record.emptied ? kLogEmptied : kHoldsLog, &bytes[8]);
+  StoreLittle(record.emptied   ? kLogEmptied
+              : record.copying ? kLogBeingCopied
+                               : kHoldsLog,
+              &bytes[8]);
   StoreLittle(record.salts.first, &bytes[12]);
   StoreLittle(record.salts.second, &bytes[16]);
   StoreLittle(record.frames, &bytes[24]);
@@ -86,28 +91,40 @@ std::string EncodeAnchor(const AnchorRecord& record) {
   StoreLittle(record.synced_frames, &bytes[40]);
   StoreLittle(record.synced_commits, &bytes[48]);
   StoreLittle(record.boot, &bytes[56]);
+  StoreLittle(record.number, &bytes[64]);
+  StoreLittle(record.synced_number, &bytes[72]);
+  constexpr size_t kChecksumAt = kAnchorBytes - 8;
   StoreLittle<uint64_t>(XXH3_64bits(bytes.data(), kChecksumAt), &bytes[kChecksumAt]);
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
 std::optional<AnchorRecord> DecodeAnchor(std::string_view text) {
-  if (text.size() != kAnchorBytes || !text.starts_with(kMagic)) return std::nullopt;
+  const bool current = text.size() == kAnchorBytes && text.starts_with(kMagic);
+  const bool older = text.size() == kAnchorBytes1 && text.starts_with(kMagic1);
+  if (!current && !older) return std::nullopt;
   const auto* bytes = reinterpret_cast<const std::byte*>(text.data());
-  if (XXH3_64bits(bytes, kChecksumAt) != LoadLittle<uint64_t>(bytes + kChecksumAt)) {
+  const size_t checksum_at = text.size() - 8;
+  if (XXH3_64bits(bytes, checksum_at) != LoadLittle<uint64_t>(bytes + checksum_at)) {
     return std::nullopt;
   }
   AnchorRecord record;
   const auto state = LoadLittle<uint32_t>(bytes + 8);
   record.emptied = state == kLogEmptied;
+  record.copying = state == kLogBeingCopied;
   record.salts = {LoadLittle<uint32_t>(bytes + 12), LoadLittle<uint32_t>(bytes + 16)};
   record.frames = LoadLittle<int64_t>(bytes + 24);
   record.commits = LoadLittle<int64_t>(bytes + 32);
   record.synced_frames = LoadLittle<int64_t>(bytes + 40);
   record.synced_commits = LoadLittle<int64_t>(bytes + 48);
   record.boot = LoadLittle<uint64_t>(bytes + 56);
-  const bool sane = (record.emptied || state == kHoldsLog) && record.synced_frames >= 0 &&
-                    record.synced_frames <= record.frames && record.synced_commits >= 0 &&
-                    record.synced_commits <= record.commits;
+  if (current) {
+    record.number = LoadLittle<int64_t>(bytes + 64);
+    record.synced_number = LoadLittle<int64_t>(bytes + 72);
+  }
+  const bool sane = (record.emptied || record.copying || state == kHoldsLog) &&
+                    record.synced_frames >= 0 && record.synced_frames <= record.frames &&
+                    record.synced_commits >= 0 && record.synced_commits <= record.commits &&
+                    record.synced_number >= 0 && record.synced_number <= record.number;
   return sane ? std::optional(record) : std::nullopt;
 }
 
@@ -183,6 +200,14 @@ Status CheckLog(const AnchorRecord& record, const LogExtent& log, bool same_boot
                           " commits that were not yet in the file");
 }
 
+std::optional<int64_t> NumberWithoutLog(const AnchorRecord& record, const LogExtent& log,
+                                        bool same_boot) {
+  const int64_t number = same_boot ? record.number : record.synced_number;
+  // A copy that was cut short may have brought the newest commit's stamp and not all of its pages.
+  if (number == 0 || record.emptied || record.copying || log.header) return std::nullopt;
+  return number;
+}
+
 uint64_t BootHash(const std::string& boot_id) {
   std::string name = boot_id;
   if (name.empty()) {
@@ -246,7 +271,8 @@ Result<std::unique_ptr<JournalAnchor>> JournalAnchor::Open(const std::string& pa
 std::optional<AnchorRecord> JournalAnchor::Load() {
   std::string text(kAnchorBytes, '\0');
   const int rc = file_->file->pMethods->xRead(file_->file, text.data(), kAnchorBytes, 0);
-  return rc == SQLITE_OK ? DecodeAnchor(text) : std::nullopt;
+  if (rc == SQLITE_IOERR_SHORT_READ && text.starts_with(kMagic1)) text.resize(kAnchorBytes1);
+  return rc == SQLITE_OK || rc == SQLITE_IOERR_SHORT_READ ? DecodeAnchor(text) : std::nullopt;
 }
 
 Status JournalAnchor::Store(const AnchorRecord& record) {
@@ -255,7 +281,10 @@ Status JournalAnchor::Store(const AnchorRecord& record) {
   return rc == SQLITE_OK ? OkStatus() : AnchorError(rc, path_, "write");
 }
 
-void JournalAnchor::Committed(int64_t frames, LogSalts salts, Durability durability) {
+int64_t JournalAnchor::number() { return Load().value_or(AnchorRecord()).number; }
+
+void JournalAnchor::Committed(int64_t frames, LogSalts salts, int64_t number,
+                              Durability durability) {
   AnchorRecord record = Load().value_or(AnchorRecord());
   // A log begun anew: what was in it before is in the file. After a power cut what a run that is
   // over handed to the kernel no longer counts either.
@@ -264,9 +293,11 @@ void JournalAnchor::Committed(int64_t frames, LogSalts salts, Durability durabil
   record.boot = boot_;
   record.frames = frames;
   ++record.commits;
+  record.number = number;
   if (durability == Durability::kSynced) {
     record.synced_frames = record.frames;
     record.synced_commits = record.commits;
+    record.synced_number = record.number;
   }
   Store(record).IgnoreError("the commit is done; the anchor vouches for less until the next one");
 }
@@ -276,6 +307,7 @@ void JournalAnchor::Synced() {
   if (!record.has_value() || record->emptied) return;
   record->synced_frames = record->frames;
   record->synced_commits = record->commits;
+  record->synced_number = record->number;
   Store(*record).IgnoreError("as above");
 }
 
@@ -284,7 +316,15 @@ void JournalAnchor::SyncFailed() {
   if (!record.has_value() || record->emptied) return;
   record->frames = record->synced_frames;
   record->commits = record->synced_commits;
+  record->number = record->synced_number;
   Store(*record).IgnoreError("the first error is reported");
+}
+
+Status JournalAnchor::Copying(bool now) {
+  auto record = Load();
+  if (!record.has_value() || record->emptied || record->copying == now) return OkStatus();
+  record->copying = now;
+  return Store(*record);
 }
 
 Status JournalAnchor::Emptied(int64_t frames, LogSalts salts) {

@@ -59,6 +59,8 @@ class Journal::Impl {
   Status BeginWriting(const JournalOptions& options, uint64_t boot);
   /// Copies the log into the file and cuts it to nothing, unless others are in the way.
   Status EmptyLog();
+  /// Copies what of it nobody reads any more, once it is long.
+  void ShortenLog(int64_t frames);
   Status NoSession(std::string_view id) const;
 
   // journal.cc
@@ -72,6 +74,8 @@ class Journal::Impl {
   Status WriteTokenRow(int64_t timeline, int64_t begin, std::span<const int32_t> ids,
                        std::span<const uint64_t> hashes);
   Status WriteAnswers(const JournalBatch& batch);
+  /// Writes the number of the commit under way where its rows are.
+  Status Stamp();
   Status WriteBack(const Touched& touched);
 
   // journal_sessions.cc
@@ -131,8 +135,13 @@ class Journal::Impl {
   std::unordered_multimap<int64_t, int64_t> answer_keys;
   int64_t answers_known = 0;
   int64_t answers_swept_ms = INT64_MIN;  ///< When answers that are too old were last looked for.
-  bool synced = true;  ///< PRAGMA synchronous is FULL (SQLite's default), not NORMAL.
-  Status broken;       ///< Not OK once a sync failed.
+  int64_t commit_number = 0;  ///< Of the newest commit: higher than any in the file or its anchor.
+  /// The newest timeline row that the batch under way wrote; 0: none. Its commit's number goes
+  /// there.
+  int64_t written_timeline = 0;
+  int64_t log_frames_max = 0;  ///< The log is copied into the file when it has these.
+  bool synced = true;          ///< PRAGMA synchronous is FULL (SQLite's default), not NORMAL.
+  Status broken;               ///< Not OK once a sync failed.
 };
 
 /// Columns that SessionFromRow reads, in order, with their tables.

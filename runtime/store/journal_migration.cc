@@ -1,5 +1,6 @@
 // Migrations of journals: from version 1, where each session's rows become its first timeline's;
-// and from version 2, whose rows get keys that they are found by.
+// from version 2, whose rows get keys that they are found by; from version 3, which gets room for
+// the numbers of commits.
 #include <nlohmann/json.hpp>
 
 #include "runtime/store/journal_codec.h"
@@ -195,6 +196,71 @@ Status SealEvents(Sqlite& database) {
   }
 }
 
+// What version 3 was. Never change: MigrateFrom2 writes it.
+constexpr const char* kSchema3 = R"sql(
+CREATE TABLE settings(
+  key INTEGER PRIMARY KEY,
+  text TEXT NOT NULL,
+  checksum INTEGER NOT NULL
+) STRICT;
+CREATE TABLE timelines(
+  key INTEGER PRIMARY KEY,
+  session INTEGER NOT NULL,
+  number INTEGER NOT NULL,
+  base INTEGER NOT NULL,
+  base_seq INTEGER NOT NULL,
+  base_tokens INTEGER NOT NULL,
+  previous INTEGER NOT NULL,
+  created_ms INTEGER NOT NULL,
+  updated_ms INTEGER NOT NULL,
+  tokens INTEGER NOT NULL,
+  last_seq INTEGER NOT NULL,
+  checksum INTEGER NOT NULL,
+  id TEXT,
+  title TEXT,
+  settings INTEGER,
+  pinned INTEGER,
+  current INTEGER,
+  session_checksum INTEGER
+) STRICT;
+CREATE UNIQUE INDEX timelines_by_id ON timelines(id) WHERE id IS NOT NULL;
+CREATE UNIQUE INDEX timelines_of_rewinds ON timelines(session, number)
+  WHERE number > 1 AND session != 0;
+CREATE VIEW sessions AS
+  SELECT key, id, title, settings, created_ms, pinned, current, session_checksum
+  FROM timelines WHERE id IS NOT NULL;
+CREATE TABLE spent_timelines(key INTEGER PRIMARY KEY) STRICT;
+CREATE TABLE events(
+  key INTEGER PRIMARY KEY,
+  kind TEXT NOT NULL,
+  time_ms INTEGER NOT NULL,
+  version INTEGER NOT NULL,
+  tokens INTEGER NOT NULL,
+  checksum INTEGER NOT NULL,
+  payload TEXT NOT NULL,
+  timeline INTEGER AS (key >> 32) VIRTUAL,
+  seq INTEGER AS (key & 4294967295) VIRTUAL
+) STRICT;
+CREATE TABLE token_runs(
+  key INTEGER PRIMARY KEY,
+  checksum INTEGER NOT NULL,
+  ids BLOB NOT NULL,
+  logits_hashes BLOB,
+  timeline INTEGER AS (key >> 32) VIRTUAL,
+  begin INTEGER AS (key & 4294967295) VIRTUAL
+) STRICT;
+CREATE TABLE answers(
+  key INTEGER PRIMARY KEY,
+  hash INTEGER NOT NULL,
+  time_ms INTEGER NOT NULL,
+  request_id TEXT NOT NULL,
+  method TEXT NOT NULL,
+  answer TEXT NOT NULL
+) STRICT;
+PRAGMA application_id = 1111575630;
+PRAGMA user_version = 3;
+)sql";
+
 constexpr const char* kSetAside2 = R"sql(
 ALTER TABLE settings RENAME TO settings_v2;
 ALTER TABLE sessions RENAME TO sessions_v2;
@@ -280,9 +346,15 @@ Status MigrateFrom1(Sqlite& database) {
 
 Status MigrateFrom2(Sqlite& database) {
   RETURN_IF_ERROR(database.Exec(kSetAside2));
-  RETURN_IF_ERROR(database.Exec(JournalSchema()));
+  RETURN_IF_ERROR(database.Exec(kSchema3));
   RETURN_IF_ERROR(CopyAnswers(database));
   return database.Exec(kCopy2);
+}
+
+Status MigrateFrom3(Sqlite& database) {
+  return database.Exec(
+      "ALTER TABLE timelines ADD COLUMN commit_number INTEGER;"
+      "CREATE TABLE commits(key INTEGER PRIMARY KEY, number INTEGER NOT NULL) STRICT;");
 }
 
 }  // namespace baleen

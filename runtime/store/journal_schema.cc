@@ -7,11 +7,12 @@
 namespace baleen {
 namespace {
 
-// On-disk: version 3. A change here is a new version with a migration, never an edit.
+// On-disk: version 4. A change here is a new version with a migration, never an edit.
 // A commit writes each page that it touches whole, so rows lie in few trees, and new ones at the
 // end of theirs: a session is in the row of its first timeline, whose key is the session's; events
 // and token rows follow one another under their timeline's key (RowKey). Answers have no index: the
-// process that looks them up keeps their hashes.
+// process that looks them up keeps their hashes. Each commit stamps its number (journal_anchor.h)
+// into the row of a timeline that it writes anyway, or into commits if it writes none.
 constexpr const char* kSchema = R"sql(
 CREATE TABLE settings(
   key INTEGER PRIMARY KEY,
@@ -36,7 +37,8 @@ CREATE TABLE timelines(
   settings INTEGER,
   pinned INTEGER,
   current INTEGER,
-  session_checksum INTEGER
+  session_checksum INTEGER,
+  commit_number INTEGER
 ) STRICT;
 CREATE UNIQUE INDEX timelines_by_id ON timelines(id) WHERE id IS NOT NULL;
 CREATE UNIQUE INDEX timelines_of_rewinds ON timelines(session, number)
@@ -72,8 +74,9 @@ CREATE TABLE answers(
   method TEXT NOT NULL,
   answer TEXT NOT NULL
 ) STRICT;
+CREATE TABLE commits(key INTEGER PRIMARY KEY, number INTEGER NOT NULL) STRICT;
 PRAGMA application_id = 1111575630;
-PRAGMA user_version = 3;
+PRAGMA user_version = 4;
 )sql";
 static_assert(kJournalApplicationId == 1111575630);
 
@@ -105,10 +108,9 @@ Status BackUp(Sqlite& database, int64_t version) {
 
 }  // namespace
 
-const char* JournalSchema() { return kSchema; }
-
 std::span<const JournalMigration> JournalMigrations() {
-  static constexpr JournalMigration kMigrations[] = {{1, MigrateFrom1}, {2, MigrateFrom2}};
+  static constexpr JournalMigration kMigrations[] = {
+      {1, MigrateFrom1}, {2, MigrateFrom2}, {3, MigrateFrom3}};
   return kMigrations;
 }
 

@@ -16,7 +16,7 @@ namespace baleen {
 /// PRAGMA application_id of a journal: "BALN". On-disk, don't change.
 inline constexpr int64_t kJournalApplicationId = 0x42414c4e;
 /// PRAGMA user_version that this build writes.
-inline constexpr int64_t kJournalVersion = 3;
+inline constexpr int64_t kJournalVersion = 4;
 
 /// Takes a journal from version `from` to `from + 1`, inside the caller's transaction.
 struct JournalMigration {
@@ -27,14 +27,13 @@ struct JournalMigration {
 /// All migrations known to this build, ascending and without gaps.
 std::span<const JournalMigration> JournalMigrations();
 
-/// SQL that makes an empty database a journal of the current version.
-const char* JournalSchema();
-
 /// Migrations (journal_migration.cc). A row that is damaged stays so, and is reported when it is
 /// read. Version 1 knew no timelines, and kept settings in the session's row.
 Status MigrateFrom1(Sqlite& database);
 /// Version 2 looked rows up by indexes, which each fork and turn had to write too.
 Status MigrateFrom2(Sqlite& database);
+/// Version 3 had no commit numbers.
+Status MigrateFrom3(Sqlite& database);
 
 struct SchemaOptions {
   bool read_only = false;

@@ -45,6 +45,7 @@ Status Journal::Impl::InsertSession(const SessionRecord& session, int64_t settin
   ASSIGN_OR_RETURN(timeline.key, NextTimelineKey());
   timeline.created_ms = session.created_ms;
   timeline.updated_ms = std::max(session.updated_ms, session.created_ms);
+  written_timeline = timeline.key;
   ASSIGN_OR_RETURN(
       Query insert,
       database->Prepare("INSERT INTO timelines(key, session, number, base, base_seq, base_tokens, "
@@ -71,6 +72,7 @@ Status Journal::Impl::StoreSession(int64_t key, const SessionRecord& session,
   ASSIGN_OR_RETURN(Query update,
                    database->Prepare("UPDATE timelines SET title = ?2, settings = ?3, pinned = ?4, "
                                      "current = ?5, session_checksum = ?6 WHERE key = ?1"));
+  written_timeline = key;
   return update.Bind(key)
       .Bind(session.title)
       .Bind(keys.settings)

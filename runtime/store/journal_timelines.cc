@@ -168,6 +168,7 @@ Result<int64_t> Journal::Impl::InsertTimeline(const TimelineRow& timeline) {
                       .Bind(stored.last_seq)
                       .Bind(TimelineChecksum(stored))
                       .Run());
+  written_timeline = stored.key;
   return stored.key;
 }
 

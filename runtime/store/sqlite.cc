@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cerrno>
 #include <cstring>
 #include <utility>
@@ -35,6 +36,21 @@ Status CannotOpen(int system_errno, const std::string& where, const std::string&
                                  " cannot be opened; expected a regular file in a writable "
                                  "directory" +
                                  cause);
+}
+
+/// As SQLite reads names with parameters: whatever could mean something there is escaped.
+std::string ImmutableUri(const std::string& path) {
+  std::string uri = "file:";
+  for (const char c : path) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (std::isalnum(byte) != 0 || c == '/' || c == '.' || c == '_' || c == '-') {
+      uri += c;
+      continue;
+    }
+    constexpr std::string_view kDigits = "0123456789abcdef";
+    uri += {'%', kDigits[byte >> 4], kDigits[byte & 15]};
+  }
+  return uri + "?immutable=1";
 }
 
 /// Pages of one step of a copy: 4 MiB.
@@ -163,10 +179,12 @@ std::span<const std::byte> Query::Blob(int column) const {
 Result<std::unique_ptr<Sqlite>> Sqlite::Open(const Options& options) {
   sqlite3* handle = nullptr;
   // The file is created by the caller with its mode; NOMUTEX: one thread at a time per object.
-  const int access = options.read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE;
-  const int rc = sqlite3_open_v2(options.path.c_str(), &handle,
-                                 access | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE,
-                                 options.vfs.empty() ? nullptr : options.vfs.c_str());
+  int flags = options.read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE;
+  if (options.immutable) flags |= SQLITE_OPEN_URI;
+  const std::string name = options.immutable ? ImmutableUri(options.path) : options.path;
+  const int rc =
+      sqlite3_open_v2(name.c_str(), &handle, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE,
+                      options.vfs.empty() ? nullptr : options.vfs.c_str());
   std::unique_ptr<Sqlite> connection(new Sqlite(handle, options.path));
   if (rc != SQLITE_OK) return SqliteError(rc, handle, options.path);
   sqlite3_busy_timeout(handle, options.busy_timeout_ms);
@@ -209,21 +227,21 @@ Status Sqlite::SyncLog() {
   return sync_rc == SQLITE_OK ? OkStatus() : SqliteError(sync_rc, nullptr, path_);
 }
 
-void Sqlite::CopyLogAfter(int64_t bytes) {
-  const auto page_bytes = IntOf("PRAGMA page_size");
-  log_frames_max_ = bytes / (page_bytes.ok() ? *page_bytes : 4096);
+void Sqlite::CountLogFrames() {
+  // In place of SQLite's own hook, which copies.
   sqlite3_wal_hook(
       handle_,
-      [](void* self, sqlite3* handle, const char* name, int frames) {
-        auto& connection = *static_cast<Sqlite*>(self);
-        connection.log_frames_ = frames;
-        // As SQLite's own: the commit is done, and what fails here is tried again after the next.
-        if (frames >= connection.log_frames_max_) {
-          sqlite3_wal_checkpoint_v2(handle, name, SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
-        }
+      [](void* self, sqlite3*, const char*, int frames) {
+        static_cast<Sqlite*>(self)->log_frames_ = frames;
         return SQLITE_OK;
       },
       this);
+}
+
+Status Sqlite::CopyReadLog() {
+  const int rc =
+      sqlite3_wal_checkpoint_v2(handle_, "main", SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
+  return rc == SQLITE_OK ? OkStatus() : SqliteError(rc, handle_, path_);
 }
 
 Result<sqlite3_file*> Sqlite::LogFile() {

@@ -66,6 +66,8 @@ class Sqlite {
     bool read_only = false;
     int busy_timeout_ms = 5000;
     std::string vfs = {};  ///< Name of a registered VFS; empty: the system's.
+    /// The file alone, without its log and without locks: nobody else may have it open.
+    bool immutable = false;
   };
   static Result<std::unique_ptr<Sqlite>> Open(const Options& options);
   ~Sqlite();
@@ -81,11 +83,13 @@ class Sqlite {
   /// fsync of the write-ahead log through SQLite's own file descriptor (and of its directory entry
   /// if it was not synced before).
   Status SyncLog();
-  /// From now on: after a commit that leaves `bytes` or more in the log, copies it into the file.
-  void CopyLogAfter(int64_t bytes);
+  /// From now on the log isn't copied into the file by itself, and TakeLogFrames tells its length.
+  void CountLogFrames();
   /// Pages in the log after the newest commit of this connection since the last call; 0: it wrote
   /// none.
   int64_t TakeLogFrames() { return std::exchange(log_frames_, 0); }
+  /// Copies into the file what nobody who reads an older state needs in the log.
+  Status CopyReadLog();
   /// Of the log as it is filled now. Errors: INTERNAL (nothing in it).
   Result<LogSalts> ReadLogSalts();
   /// Copies all of the log into the file, both synced, and says how many pages it holds; -1: not
@@ -110,7 +114,6 @@ class Sqlite {
   sqlite3* handle_;
   std::string path_;
   int64_t log_frames_ = 0;
-  int64_t log_frames_max_ = 0;
   std::map<const char*, sqlite3_stmt*> statements_;
 };
 

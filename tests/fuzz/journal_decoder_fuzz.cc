@@ -31,7 +31,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size_bytes) {
   baleen::CheckSessionId(text).IgnoreError("only that it returns");
 
   if (const auto anchor = baleen::DecodeAnchor(text); anchor.has_value()) {
-    if (baleen::EncodeAnchor(*anchor) != text) std::abort();
+    // What an older build wrote is written anew with more.
+    if (text.size() == baleen::kAnchorBytes && baleen::EncodeAnchor(*anchor) != text) std::abort();
+    if (baleen::DecodeAnchor(baleen::EncodeAnchor(*anchor)) != *anchor) std::abort();
   }
   const auto read = [&](int64_t offset, std::span<std::byte> out) -> size_t {
     if (offset < 0 || static_cast<size_t>(offset) >= blob.size()) return 0;

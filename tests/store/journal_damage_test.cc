@@ -8,6 +8,7 @@
 #include <fstream>
 
 #include "runtime/store/journal.h"
+#include "runtime/store/journal_anchor.h"
 #include "runtime/store/journal_codec.h"
 #include "runtime/store/journal_schema.h"
 #include "tests/store/samples.h"
@@ -33,7 +34,7 @@ void Sql(const std::string& path, const std::string& text) {
   REQUIRE(rc == SQLITE_OK);
 }
 
-std::string GoldenCopy(const TempDirectory& temp, int version = 3) {
+std::string GoldenCopy(const TempDirectory& temp, int version = 4) {
   const std::string path = temp.File("journal.db");
   std::filesystem::copy_file(
       std::string(kTestData) + "/store/journal_v" + std::to_string(version) + ".db", path);
@@ -195,7 +196,45 @@ TEST_CASE("JournalMigratesGoldenVersion2AndKeepsABackup") {
   REQUIRE(Must(backup->IntOf("SELECT sum(tokens) FROM timelines WHERE session != 0")) == 3474);
 }
 
-TEST_CASE("JournalOpensGoldenVersion3") {
+TEST_CASE("JournalMigratesGoldenVersion3AndKeepsABackup") {
+  const TempDirectory temp;
+  const std::string path = GoldenCopy(temp, 3);
+  REQUIRE_ERROR(Open(path, true), StatusCode::kFailedPrecondition, "older version");
+  {
+    const auto journal = Must(Open(path));
+    CheckBranches(*journal);
+    ContinueBranches(*journal);
+  }
+  const auto backup = Must(Sqlite::Open({.path = path + ".v3-backup"}));
+  REQUIRE(Must(backup->IntOf("PRAGMA user_version")) == 3);
+  REQUIRE(Must(backup->IntOf("SELECT sum(tokens) FROM timelines WHERE session != 0")) == 3474);
+}
+
+TEST_CASE("MigratedJournalHasTheSchemaOfANewOne") {
+  const TempDirectory temp;
+  Must(Open(temp.File("new.db"))).reset();
+  const auto schema_of = [](const std::string& path) {
+    const auto database = Must(Sqlite::Open({.path = path, .read_only = true}));
+    Query select = Must(database->Prepare(
+        "SELECT s.name || ' ' || coalesce(c.name || ' ' || c.type, s.sql, '') FROM sqlite_schema s "
+        "LEFT JOIN pragma_table_info(s.name) c ON s.type = 'table' "
+        "WHERE s.name NOT LIKE 'sqlite_%' ORDER BY s.name, c.cid"));
+    std::vector<std::string> rows;
+    while (Must(select.Step())) rows.push_back(select.Text(0));
+    return rows;
+  };
+  const auto wanted = schema_of(temp.File("new.db"));
+  REQUIRE(wanted.size() > 40);
+  for (const int version : {1, 2, 3}) {
+    CAPTURE(version);
+    const TempDirectory old;
+    const std::string path = GoldenCopy(old, version);
+    Must(Open(path)).reset();
+    REQUIRE(schema_of(path) == wanted);
+  }
+}
+
+TEST_CASE("JournalOpensGoldenVersion4") {
   const TempDirectory temp;
   const std::string path = GoldenCopy(temp);
   CheckBranches(*Must(Open(path, true)));
@@ -248,13 +287,13 @@ TEST_CASE("JournalRefusesWhatIsNotAJournal") {
 TEST_CASE("JournalRefusesNewerVersionAndSaysWhatToDo") {
   const TempDirectory temp;
   const std::string path = GoldenCopy(temp);
-  Sql(path, "PRAGMA user_version = 4");
+  Sql(path, "PRAGMA user_version = 5");
   for (const bool read_only : {true, false}) {
     const auto refused = Open(path, read_only);
     REQUIRE_ERROR(refused, StatusCode::kFailedPrecondition, "newer build");
     REQUIRE(refused.status().reason() == "NEWER_VERSION");
   }
-  Sql(path, "PRAGMA user_version = 3");
+  Sql(path, "PRAGMA user_version = 4");
   CheckGolden(*Must(Open(path)), 1);
 }
 
@@ -360,7 +399,7 @@ TEST_CASE("JournalReadsRefuseDamagedRows") {
 }
 
 TEST_CASE("JournalSurvivesEveryDamagedPageWithoutCrashing") {
-  const std::string golden = std::string(kTestData) + "/store/journal_v3.db";
+  const std::string golden = std::string(kTestData) + "/store/journal_v4.db";
   const auto size_bytes = static_cast<int64_t>(std::filesystem::file_size(golden));
   int detected = 0;
   int rounds = 0;
@@ -481,6 +520,92 @@ TEST_CASE("JournalRefusesAKilledProcesssLogThatHasLostCommits") {
   }
   CAPTURE(refused, whole);
   REQUIRE(refused > 20);
+}
+
+TEST_CASE("JournalOfAKilledProcessThatAnotherProgramOpenedIsWhole") {
+  const TempDirectory temp;
+  LeaveKilled(temp.File("killed"), 4);
+  const std::string path = temp.File("killed/journal.db");
+  // What the shell of SQLite does: its end moves the log into the file and removes it.
+  Sql(path, "SELECT count(*) FROM sessions");
+  REQUIRE_FALSE(std::filesystem::exists(path + "-wal"));
+  for (int attempt = 0; attempt < 2; ++attempt) {
+    const auto journal = Must(Open(path));
+    REQUIRE(Must(journal->GetSession("s")).last_seq == 4);
+    REQUIRE(journal->notes().size() == (attempt == 0 ? 1 : 0));
+  }
+}
+
+TEST_CASE("JournalWhoseLogIsGoneIsRefusedUnlessTheFileHoldsItsNewestCommit") {
+  const TempDirectory temp;
+  const std::string live = temp.File("live.db");
+  auto journal = Must(Open(live));
+  JournalBatch create;
+  create.create_sessions = {SampleSession("s")};
+  REQUIRE_OK(journal->Commit(create, Durability::kSynced));
+  // Another program moves the log into the file while the journal is open; then it goes on.
+  Sql(live, "PRAGMA wal_checkpoint(PASSIVE)");
+  JournalBatch batch;
+  SECTION("an event") { batch.events = {SampleEvent("s", 1)}; }
+  SECTION("an answer, which touches no session") {
+    batch.answers = {{"request", "StartTurn", "{}", 5000}};
+  }
+  SECTION("a change that is as it was") { batch.pins = {{"s", false}}; }
+  SECTION("a deletion") { batch.delete_sessions = {"s"}; }
+  SECTION("a session that is deleted at once") {
+    batch.create_sessions = {SampleSession("t")};
+    batch.delete_sessions = {"t"};
+  }
+  REQUIRE_OK(journal->Commit(batch, Durability::kKernel));
+  const auto copy = [&](const std::string& name) {
+    std::filesystem::create_directory(temp.File(name));
+    const std::string path = temp.File(name + "/journal.db");
+    for (const char* end : {"", "-anchor", "-wal"}) {
+      std::filesystem::copy_file(live + end, path + end);
+    }
+    return path;
+  };
+  const std::string without = copy("without");
+  std::filesystem::remove(without + "-wal");
+  for (int attempt = 0; attempt < 2; ++attempt) {
+    const auto refused = Open(without);
+    REQUIRE_ERROR(refused, StatusCode::kDataLoss, "commits that were not yet in the file");
+    REQUIRE(refused.status().reason() == "JOURNAL_BEHIND");
+  }
+  // After a power cut the commit that wasn't synced doesn't count.
+  REQUIRE_OK(Journal::Open({.path = without, .boot_id = "the next"}));
+  const std::string moved = copy("moved");
+  Sql(moved, "SELECT 1 FROM sessions");
+  REQUIRE_FALSE(std::filesystem::exists(moved + "-wal"));
+  REQUIRE(Must(Open(moved))->notes().size() == 1);
+}
+
+TEST_CASE("AnchorThatSawACopyBeginTrustsNoStamp") {
+  const TempDirectory temp;
+  const std::string path = temp.File("journal.db");
+  bool damaged = false;
+  {
+    const auto anchor = Must(JournalAnchor::Open(path, "", 1));
+    anchor->Committed(5, {1, 2}, 7, Durability::kSynced);
+    anchor->Committed(8, {1, 2}, 8, Durability::kKernel);
+    const auto record = *Must(JournalAnchor::Read(path, &damaged));
+    REQUIRE(NumberWithoutLog(record, {}, true) == 8);
+    REQUIRE(NumberWithoutLog(record, {}, false) == 7);
+    LogExtent log;
+    log.header = true;
+    REQUIRE_FALSE(NumberWithoutLog(record, log, true).has_value());
+    REQUIRE_OK(anchor->Copying(true));
+    REQUIRE_FALSE(
+        NumberWithoutLog(*Must(JournalAnchor::Read(path, &damaged)), {}, true).has_value());
+    // It still knows how far the log must reach, and goes on counting.
+    anchor->Committed(9, {1, 2}, 9, Durability::kKernel);
+    const auto copying = *Must(JournalAnchor::Read(path, &damaged));
+    REQUIRE(copying.copying);
+    REQUIRE(copying.frames == 9);
+    REQUIRE_OK(anchor->Copying(false));
+    REQUIRE(NumberWithoutLog(*Must(JournalAnchor::Read(path, &damaged)), {}, true) == 9);
+  }
+  REQUIRE_FALSE(damaged);
 }
 
 TEST_CASE("JournalNeedsOnlySyncedCommitsAfterAPowerCut") {
