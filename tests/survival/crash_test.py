@@ -16,6 +16,7 @@ import platform
 import queue
 import random
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -71,6 +72,7 @@ SESSIONS = 3
 FORKS = 2  # at a time
 FORK_PACE_S = 0.05
 QUOTA_BYTES = 150_000  # less than the KV of the sessions
+ANCHOR_LOG_BEING_COPIED = 3  # runtime/store/journal_anchor.cc
 TURNS_BEFORE_FRESH = 12  # cycles with one data directory: contexts grow
 CHECK_TOKENS = 32
 
@@ -79,6 +81,7 @@ class Harness:
     def __init__(self, options):
         self.options = options
         self.random = random.Random(options.seed)
+        self.looks = 0
         self.scratch = pathlib.Path(tempfile.mkdtemp(prefix="baleen-crash-"))
         self.model = self.scratch / "model"
         self.model.mkdir()
@@ -277,6 +280,20 @@ class Harness:
             raise AssertionError(f"the daemon ended by itself: {answer}")
         self.counts["recovery"] += 1
 
+    def look(self):
+        """Somebody reads the dead daemon's journal, as with the shell of SQLite."""
+        journal = self.data_dir / "journal.db"
+        anchor = journal.with_name("journal.db-anchor")
+        # Killed while it moved the log itself: then Open asks for the log.
+        if anchor.read_bytes()[8] == ANCHOR_LOG_BEING_COPIED:
+            return
+        reader = sqlite3.connect(journal)
+        reader.execute("SELECT count(*) FROM sessions").fetchone()
+        reader.close()
+        if journal.with_name("journal.db-wal").exists():
+            raise AssertionError("the log is still there: nothing was tried")
+        self.looks += 1
+
     # --- what must hold after each restart --------------------------------------------------------
 
     def check(self):
@@ -387,6 +404,8 @@ class Harness:
                 self.kill_under_load(phase)
                 if self.counts["recovery"] <= min(self.counts[p] for p in under_load):
                     self.kill_in_recovery()
+                if cycle % 3 == 1:
+                    self.look()
                 self.check()
             except Exception:
                 print(f"cycle {cycle}, {phase}; seed {self.options.seed}; kept: {self.scratch}",
@@ -395,6 +414,7 @@ class Harness:
         spent = time.monotonic() - began
         for phase in self.options.phases:
             print(f"killed inside {phase}: {self.counts[phase]}")
+        print(f"{self.looks} dead journals looked at with SQLite")
         print(f"{sum(self.counts.values())} kills in {self.options.cycles} cycles, "
               f"{self.compared} logit vectors compared, {spent:.0f} s, seed {self.options.seed}")
         self.twin.close()
