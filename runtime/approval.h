@@ -29,6 +29,15 @@ struct PolicySettings {
   int64_t approval_ms_max = 0;
 };
 
+/// A limit that a turn has reached.
+struct BudgetAsk {
+  std::string owner;     ///< "turn" or "session".
+  std::string resource;  ///< "tokens", "wall_ms", "tool_calls" or "micro_usd".
+  int64_t limit = 0;
+  int64_t spent = 0;
+  int64_t extend = 0;  ///< What a grant that says nothing else adds; once granted: what it added.
+};
+
 enum class ApprovalState { kPending, kGranted, kDenied, kExpired, kCancelled };
 
 /// What a grant covers beyond the calls that were asked about: nothing, or later calls of the same
@@ -44,13 +53,14 @@ struct ApprovalView {
   std::string approval;  ///< Id, unique within the session.
   std::string turn;
   std::string requester;        ///< Who asks: "SESSION/TURN", from the root to the subagent.
-  std::string subject;          ///< "tool_calls".
+  std::string subject;          ///< "tool_calls" or "budget".
   std::string title;            ///< One line.
   std::string description;      ///< Why it is asked: the rules' words.
   std::vector<ToolCall> calls;  ///< What is asked for; any part of them may be granted.
   /// The exact answers that are taken: "grant:once", "grant:turn", "grant:session",
   /// "grant:workspace", "deny".
   std::vector<std::string> allowed_decisions;
+  BudgetAsk budget;          ///< Subject "budget": what is spent; a grant raises the limit.
   int64_t requested_ms = 0;  ///< Unix milliseconds.
   int64_t expires_ms = 0;    ///< 0: never. Then it is denied.
   ApprovalState state = ApprovalState::kPending;
@@ -74,6 +84,7 @@ struct ResolveApprovalRequest {
   GrantScope scope = GrantScope::kOnce;
   /// Ids of the calls that are granted, the others are denied; empty: all.
   std::vector<std::string> calls;
+  int64_t extend = 0;       ///< Of a budget: how much is added to the limit; 0: as was asked.
   std::string reason;       ///< For the record, and for the model on a denial.
   std::string resolved_by;  ///< Who answers; empty: "host".
   std::string request_id;   ///< Optional; a repeat gets the first answer.

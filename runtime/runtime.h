@@ -132,6 +132,11 @@ class Runtime {
   /// Answers when the turn is accepted and synced. Errors: NOT_FOUND/SESSION_UNKNOWN,
   /// FAILED_PRECONDITION/SESSION_BUSY, ABORTED/HEAD_MOVED, RESOURCE_EXHAUSTED.
   virtual Result<TurnView> StartTurn(const StartTurnRequest& request) = 0;
+  /// More input for a running turn; answers when it is on the disk. It is never lost: a turn that
+  /// succeeds without having read it is followed by one that does, any other's end returns it.
+  /// Errors: NOT_FOUND/ITEM_UNKNOWN, FAILED_PRECONDITION/TURN_NOT_STEERABLE (it has ended, or is
+  /// ending), INVALID_ARGUMENT/BAD_FIELD, RESOURCE_EXHAUSTED/QUOTA.
+  virtual Result<TurnView> SteerTurn(const SteerTurnRequest& request) = 0;
   /// Answers when the wish is on the disk; a turn_finished event always follows, also after a
   /// restart. Calls that have no result get one that says whether their bodies had begun.
   virtual Result<TurnView> CancelTurn(const std::string& session, const std::string& turn) = 0;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "runtime/approval.h"
+#include "runtime/budget.h"
 #include "tools_sdk/status.h"
 #include "tools_sdk/tool.h"
 
@@ -49,6 +50,9 @@ struct SessionSettings {
   int64_t tokens_max = 1024;  ///< Default bound of one generation.
   ConstraintSettings constraint;
   PolicySettings policy;
+  BudgetSettings budget;       ///< Of all turns together, on the current timeline.
+  BudgetSettings turn_budget;  ///< Of each turn that brings none of its own.
+  PriceSettings prices;
 };
 
 /// kRequiresAction: its turn waits for an approval.
@@ -86,7 +90,22 @@ struct StartTurnRequest {
   int64_t tokens_max = 0;     ///< 0: the session's.
   bool trace_logits = false;  ///< Journal a hash of the logits behind every sampled token.
   std::optional<ConstraintSettings> constraint;  ///< Unset: the session's.
+  std::optional<BudgetSettings> budget;          ///< Unset: the session's `turn_budget`.
   std::string expected_head;  ///< Optional cursor: ABORTED/HEAD_MOVED if the session moved on.
+  std::string request_id;
+};
+
+/// When a running turn gets what else its user has to say.
+enum class SteerDelivery {
+  kNextStep,   ///< At the head of its next generation; if it has none, as kAfterTurn.
+  kAfterTurn,  ///< As the input of a turn that begins when this one has succeeded.
+};
+
+struct SteerTurnRequest {
+  std::string session;
+  std::string turn;
+  std::vector<std::string> input;  ///< As StartTurnRequest::input.
+  SteerDelivery delivery = SteerDelivery::kNextStep;
   std::string request_id;
 };
 
@@ -164,16 +183,20 @@ struct TurnView {
   std::string waiting_on;
   std::string waiting_detail;
   int64_t waiting_since_ms = 0;
+  Spend spend;
+  BudgetSettings budget;  ///< In force, with what was granted on top.
+  /// Steering input that was not delivered, because the turn failed or was cancelled.
+  std::vector<std::string> unsent;
 };
 
 /// One event of a session. Durable events have seq > 0 and a payload as journalled.
 /// Kinds, durable: session_created, session_forked, session_rewound, turn_started, generate,
 /// generated, tool_calls, approval_requested, approval_resolved, tool_dispatched, tool_result,
-/// tool_results, cancel_requested, turn_finished. Live: progress, delta, snapshot, waiting,
-/// heartbeat (every few seconds while a turn runs, with what it waits for).
-/// One more tells of the stream itself: `timeline` (payload {"timeline", "kept_seq"}, seq =
-/// kept_seq). The session moved to another timeline: what was sent with a higher seq is no longer
-/// part of it; the events after kept_seq follow.
+/// tool_results, steered, cancel_requested, turn_finished. Live: progress, delta, snapshot,
+/// waiting, heartbeat (every few seconds while a turn runs, with what it waits for). One more tells
+/// of the stream itself: `timeline` (payload {"timeline", "kept_seq"}, seq = kept_seq). The session
+/// moved to another timeline: what was sent with a higher seq is no longer part of it; the events
+/// after kept_seq follow.
 struct Event {
   std::string session;
   std::string turn;

@@ -104,10 +104,10 @@ void ReadInput(JsonRequest& fields, std::vector<std::string>* input) {
   if (input->empty()) fields.Fail("member \"input\" is missing or empty");
 }
 
-/// Sampling and constraint of one turn, as the journal writes them.
+/// Sampling, constraint and budget of one turn, as the journal writes them.
 void ReadTurnSettings(JsonRequest& fields, StartTurnRequest* request) {
   Json given = Json::object();
-  for (const char* name : {"sampling", "constraint"}) {
+  for (const char* name : {"sampling", "constraint", "budget"}) {
     if (const Json* value = fields.Find(name)) given[name] = *value;
   }
   if (given.empty()) return;
@@ -116,6 +116,7 @@ void ReadTurnSettings(JsonRequest& fields, StartTurnRequest* request) {
   fields.Note(read.status());
   if (!read.ok()) return;
   if (given.contains("sampling")) request->sampling = read->sampling;
+  if (given.contains("budget")) request->budget = read->budget;
   request->constraint = std::move(read->constraint);
 }
 
@@ -212,6 +213,20 @@ Result<Json> StartTurn(Runtime& runtime, JsonRequest& fields) {
   return Viewed(runtime.StartTurn(request));
 }
 
+Result<Json> SteerTurn(Runtime& runtime, JsonRequest& fields) {
+  SteerTurnRequest request;
+  std::string delivery = "next_step";
+  ReadInput(fields, &request.input);
+  fields.Get("delivery", &delivery);
+  fields.Get("request_id", &request.request_id);
+  if (delivery != "next_step" && delivery != "after_turn") {
+    fields.Fail("member \"delivery\": expected \"next_step\" or \"after_turn\"");
+  }
+  if (delivery == "after_turn") request.delivery = SteerDelivery::kAfterTurn;
+  RETURN_IF_ERROR(ReadTurn(fields, &request.session, &request.turn));
+  return Viewed(runtime.SteerTurn(request));
+}
+
 Result<Json> WaitTurn(Runtime& runtime, JsonRequest& fields) {
   std::string session;
   std::string turn;
@@ -247,6 +262,7 @@ Result<Json> ResolveApproval(Runtime& runtime, JsonRequest& fields) {
   fields.Need("decision", &decision);
   fields.Get("scope", &scope);
   fields.Get("calls", &request.calls);
+  fields.Get("extend", &request.extend);
   fields.Get("reason", &request.reason);
   fields.Get("resolved_by", &request.resolved_by);
   fields.Get("request_id", &request.request_id);
@@ -360,6 +376,7 @@ BALEEN_VERB(release_session, OfSession<&baleen::Runtime::ReleaseSession>)
 BALEEN_VERB(start_turn, StartTurn)
 BALEEN_VERB(get_turn, OfTurn<&baleen::Runtime::GetTurn>)
 BALEEN_VERB(wait_turn, WaitTurn)
+BALEEN_VERB(steer_turn, SteerTurn)
 BALEEN_VERB(cancel_turn, OfTurn<&baleen::Runtime::CancelTurn>)
 BALEEN_VERB(list_approvals, ListApprovals)
 BALEEN_VERB(get_approval, GetApproval)

@@ -42,6 +42,12 @@ void Print(const ApprovalView& view) {
   for (const ToolCall& call : view.calls) {
     std::printf("  %s: %s %s\n", call.id.c_str(), call.name.c_str(), Plain(call.arguments).c_str());
   }
+  if (!view.budget.owner.empty()) {
+    std::printf("  budget: %lld of %lld %s; a grant adds %lld\n",
+                static_cast<long long>(view.budget.spent),
+                static_cast<long long>(view.budget.limit), view.budget.resource.c_str(),
+                static_cast<long long>(view.budget.extend));
+  }
   if (view.state != ApprovalState::kPending) {
     std::printf("  by %s%s%s\n", Plain(view.resolved_by).c_str(), view.reason.empty() ? "" : ": ",
                 Plain(view.reason).c_str());
@@ -114,6 +120,10 @@ Status AskOnTerminal(Runtime& runtime, const std::string& session, const std::st
   for (const ToolCall& call : approval.calls) {
     std::cerr << "  " << call.name << " " << Plain(call.arguments) << "\n";
   }
+  if (!approval.budget.owner.empty()) {
+    std::cerr << "  a yes adds " << approval.budget.extend << " " << approval.budget.resource
+              << "\n";
+  }
   ResolveApprovalRequest request;
   request.session = session;
   request.approval = name;
@@ -180,6 +190,8 @@ void AddApprovals(CLI::App& app, int* exit_code) {
       ->capture_default_str();
   grant->add_option("--call", flags->resolve.calls,
                     "Id of a call to allow, may be repeated; the others are denied");
+  grant->add_option("--extend", flags->resolve.extend,
+                    "Of a budget: how much is added to its limit, if not what was asked");
 }
 
 }  // namespace baleen::cli

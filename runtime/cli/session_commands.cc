@@ -87,6 +87,27 @@ int Tokens(const SessionFlags& flags) {
   return kExitOk;
 }
 
+int Steer(const SessionFlags& flags) {
+  auto runtime = OpenRuntime(flags.runtime);
+  if (!runtime.ok()) return Fail(runtime.status(), flags.json);
+  auto view = (*runtime)->GetSession(flags.session);
+  if (!view.ok()) return Fail(view.status(), flags.json);
+  if (view->open_turn.empty()) {
+    return Fail(FailedPreconditionError("session '" + flags.session + "' runs no turn",
+                                        "TURN_NOT_STEERABLE"),
+                flags.json);
+  }
+  SteerTurnRequest request;
+  request.session = flags.session;
+  request.turn = view->open_turn;
+  request.input = {flags.words};
+  request.delivery = flags.after_turn ? SteerDelivery::kAfterTurn : SteerDelivery::kNextStep;
+  auto turn = (*runtime)->SteerTurn(request);
+  if (!turn.ok()) return Fail(turn.status(), flags.json);
+  PrintFields(ViewJson(*turn), flags.json);
+  return kExitOk;
+}
+
 }  // namespace
 
 void PrintFields(const Json& fields, bool json) {
@@ -120,6 +141,11 @@ void AddSessions(CLI::App& app, int* exit_code) {
   tokens->add_option("session", flags->session)->required();
   tokens->add_option("--begin", flags->begin, "First position")->capture_default_str();
   tokens->add_option("--count", flags->count, "How many")->capture_default_str();
+  CLI::App* steer = add("steer", "Say more to the turn that runs", &Steer);
+  steer->add_option("session", flags->session)->required();
+  steer->add_option("text", flags->words)->required();
+  steer->add_flag("--after-turn", flags->after_turn,
+                  "As a turn of its own behind it, not at its next step");
   AddHistory(add, *flags);
   AddPorting(add, *flags);
   AddUpkeep(add, *flags);

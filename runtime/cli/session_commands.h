@@ -33,6 +33,7 @@ struct SessionFlags {
   bool yes = false;
   std::string workspace;
   bool trust_kv = false;
+  bool after_turn = false;
 };
 
 /// As JSON, or a name and a value a line.

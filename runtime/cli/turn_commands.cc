@@ -26,6 +26,7 @@ struct TurnFlags {
   std::vector<std::string> allow;
   std::vector<std::string> ask;
   std::vector<std::string> deny;
+  BudgetSettings budget;
   std::vector<std::string> input;
   std::vector<std::string> input_files;
   bool trace = false;
@@ -97,6 +98,8 @@ Result<TurnView> RunTurn(Runtime& runtime, const TurnFlags& flags, const Session
   request.sampling = flags.sampling.sampling;
   request.tokens_max = flags.sampling.tokens_max;
   request.trace_logits = flags.trace;
+  const BudgetSettings& budget = flags.budget;
+  if (budget.tokens != 0 || budget.wall_ms != 0 || budget.tool_calls != 0) request.budget = budget;
   ASSIGN_OR_RETURN(request.constraint, flags.constraint.Read());
   ASSIGN_OR_RETURN(const SessionView before, runtime.GetSession(session.session));
   ASSIGN_OR_RETURN(const TurnView turn, runtime.StartTurn(request));
@@ -183,6 +186,10 @@ void AddCommon(CLI::App& command, const std::shared_ptr<TurnFlags>& flags) {
   command.add_option(
       "--allow", flags->allow,
       "Tool that a new session runs without asking, unless --ask or --deny names it");
+  command.add_option("--budget-tokens", flags->budget.tokens,
+                     "Tokens after which a turn pauses and asks; 0: no limit");
+  command.add_option("--budget-calls", flags->budget.tool_calls, "The same for calls of tools");
+  command.add_option("--budget-ms", flags->budget.wall_ms, "The same for working milliseconds");
   command.add_flag("--trace", flags->trace, "Journal a hash of the logits behind every token");
   command.add_flag("--json", flags->json, "Events as JSON lines");
 }

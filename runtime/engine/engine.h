@@ -103,22 +103,33 @@ struct EngineOptions {
   int64_t jobs_max = 64;
 };
 
+/// Where the control loop's tokens come from.
+class TokenSource {
+ public:
+  virtual ~TokenSource() = default;
+  /// Errors: RESOURCE_EXHAUSTED when too many jobs wait; UNAVAILABLE while ending.
+  virtual Status Submit(GenerateJob job) = 0;
+  /// Its end is OnDone with kStop. Errors: as Submit.
+  virtual Status Prefetch(PrefetchJob job) = 0;
+  /// Lets go of what it keeps of `sequence`, unless a job works on it. Returns at once.
+  virtual void Release(const std::string& sequence) = 0;
+};
+
 /// Jobs on one sequence run one after another, in the order in which they came.
 /// Threads: Stop from the owner; everything else from any thread.
-class Engine {
+class Engine final : public TokenSource {
  public:
   /// Borrows: everything in `home`, listener.
   Engine(const KvHome& home, const KvTierOptions& tiers, const EngineOptions& options,
          EngineListener* listener);
-  ~Engine();
+  ~Engine() override;
 
   /// Errors: RESOURCE_EXHAUSTED when jobs_max jobs wait; UNAVAILABLE after Stop.
-  Status Submit(GenerateJob job);
-  /// Its end is OnDone with kStop. Errors: as Submit.
-  Status Prefetch(PrefetchJob job);
+  Status Submit(GenerateJob job) override;
+  Status Prefetch(PrefetchJob job) override;
   /// Frees the live KV of `sequence` after a checkpoint, and the blocks in RAM that no other live
   /// sequence uses. A sequence that a job works on is left alone. Returns at once.
-  void Release(const std::string& sequence);
+  void Release(const std::string& sequence) override;
   /// Returns once everything that Release and others asked for before has been done.
   void AwaitRequests();
   /// The keys of all blocks of live sequences; waits for the current tick. Empty after Stop.

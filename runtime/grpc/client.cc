@@ -169,6 +169,14 @@ class RemoteRuntime final : public Runtime {
     return wire::FromWire(response);
   }
 
+  Result<TurnView> SteerTurn(const SteerTurnRequest& request) override {
+    v1::SteerTurnRequest wire;
+    wire::ToWire(request, &wire);
+    v1::Turn response;
+    RETURN_IF_ERROR(Call(turns_.get(), &v1::Turns::Stub::SteerTurn, wire, &response));
+    return wire::FromWire(response);
+  }
+
   Result<TurnView> CancelTurn(const std::string& session, const std::string& turn) override {
     v1::CancelTurnRequest wire;
     wire.set_name(wire::TurnNameOf(session, turn));

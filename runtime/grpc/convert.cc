@@ -123,6 +123,9 @@ void ToWire(const SessionSettings& settings, v1::SessionSettings* out) {
   out->set_tokens_max(settings.tokens_max);
   ToWire(settings.constraint, out->mutable_constraint());
   ToWire(settings.policy, out->mutable_policy());
+  ToWire(settings.budget, out->mutable_budget());
+  ToWire(settings.turn_budget, out->mutable_turn_budget());
+  ToWire(settings.prices, out->mutable_prices());
 }
 
 Result<SessionSettings> FromWire(const v1::SessionSettings& settings) {
@@ -148,6 +151,9 @@ Result<SessionSettings> FromWire(const v1::SessionSettings& settings) {
   if (settings.tokens_max() > 0) out.tokens_max = settings.tokens_max();
   ASSIGN_OR_RETURN(out.constraint, FromWire(settings.constraint()));
   ASSIGN_OR_RETURN(out.policy, FromWire(settings.policy()));
+  ASSIGN_OR_RETURN(out.budget, FromWire(settings.budget()));
+  ASSIGN_OR_RETURN(out.turn_budget, FromWire(settings.turn_budget()));
+  ASSIGN_OR_RETURN(out.prices, FromWire(settings.prices()));
   return out;
 }
 
@@ -218,6 +224,7 @@ void ToWire(const StartTurnRequest& request, v1::StartTurnRequest* out) {
   out->set_tokens_max(request.tokens_max);
   out->set_trace_logits(request.trace_logits);
   if (request.constraint.has_value()) ToWire(*request.constraint, out->mutable_constraint());
+  if (request.budget.has_value()) ToWire(*request.budget, out->mutable_budget());
   out->set_expected_head(ReplaceInvalidUtf8(request.expected_head));
   out->set_request_id(ReplaceInvalidUtf8(request.request_id));
 }
@@ -234,6 +241,9 @@ Result<StartTurnRequest> FromWire(const v1::StartTurnRequest& request) {
   out.trace_logits = request.trace_logits();
   if (request.has_constraint()) {
     ASSIGN_OR_RETURN(out.constraint, FromWire(request.constraint()));
+  }
+  if (request.has_budget()) {
+    ASSIGN_OR_RETURN(out.budget, FromWire(request.budget()));
   }
   out.expected_head = request.expected_head();
   out.request_id = request.request_id();
@@ -261,6 +271,9 @@ void ToWire(const TurnView& view, v1::Turn* out) {
   use->set_prefilled(view.tokens_prefilled);
   use->set_generated(view.tokens_generated);
   out->set_calls_cut(view.calls_cut);
+  ToWire(view.spend, out->mutable_spend());
+  ToWire(view.budget, out->mutable_budget());
+  for (const std::string& text : view.unsent) out->add_unsent(ReplaceInvalidUtf8(text));
   out->set_waiting_on(ReplaceInvalidUtf8(view.waiting_on));
   out->set_waiting_detail(ReplaceInvalidUtf8(view.waiting_detail));
   if (view.waiting_since_ms != 0) SetTime(view.waiting_since_ms, out->mutable_waiting_since());
@@ -290,6 +303,9 @@ Result<TurnView> FromWire(const v1::Turn& turn) {
   out.tokens_prefilled = turn.tokens().prefilled();
   out.tokens_generated = turn.tokens().generated();
   out.calls_cut = turn.calls_cut();
+  out.spend = FromWire(turn.spend());
+  ASSIGN_OR_RETURN(out.budget, FromWire(turn.budget()));
+  out.unsent.assign(turn.unsent().begin(), turn.unsent().end());
   out.waiting_on = turn.waiting_on();
   out.waiting_detail = turn.waiting_detail();
   if (turn.has_waiting_since()) out.waiting_since_ms = TimeMs(turn.waiting_since());

@@ -69,6 +69,14 @@ Result<ImportView> FromWire(const v1::ImportSessionResponse& response);
 
 void ToWire(const PolicySettings& policy, v1::Policy* out);
 Result<PolicySettings> FromWire(const v1::Policy& policy);
+void ToWire(const BudgetSettings& budget, v1::Budget* out);
+Result<BudgetSettings> FromWire(const v1::Budget& budget);
+void ToWire(const Spend& spend, v1::Spend* out);
+Spend FromWire(const v1::Spend& spend);
+void ToWire(const PriceSettings& prices, v1::Prices* out);
+Result<PriceSettings> FromWire(const v1::Prices& prices);
+void ToWire(const SteerTurnRequest& request, v1::SteerTurnRequest* out);
+Result<SteerTurnRequest> FromWire(const v1::SteerTurnRequest& request);
 void ToWire(const ApprovalView& view, v1::Approval* out);
 Result<ApprovalView> FromWire(const v1::Approval& approval);
 void ToWire(const std::vector<ApprovalView>& views, v1::ListApprovalsResponse* out);

@@ -1,4 +1,4 @@
-// Approvals and policies <-> wire messages.
+// Policies, approvals, budgets and steering <-> wire messages.
 #include <utility>
 
 #include "runtime/grpc/convert.h"
@@ -77,6 +77,67 @@ Result<PolicySettings> FromWire(const v1::Policy& policy) {
   return out;
 }
 
+void ToWire(const BudgetSettings& budget, v1::Budget* out) {
+  out->set_tokens(budget.tokens);
+  out->set_wall_ms(budget.wall_ms);
+  out->set_tool_calls(budget.tool_calls);
+  out->set_micro_usd(budget.micro_usd);
+}
+
+Result<BudgetSettings> FromWire(const v1::Budget& budget) {
+  for (const int64_t limit :
+       {budget.tokens(), budget.wall_ms(), budget.tool_calls(), budget.micro_usd()}) {
+    if (limit < 0) return BadField("budget", "limits of 0 (none) or more", std::to_string(limit));
+  }
+  return BudgetSettings{budget.tokens(), budget.wall_ms(), budget.tool_calls(), budget.micro_usd()};
+}
+
+void ToWire(const Spend& spend, v1::Spend* out) {
+  out->set_tokens(spend.tokens);
+  out->set_wall_ms(spend.wall_ms);
+  out->set_tool_calls(spend.tool_calls);
+  out->set_micro_usd(spend.micro_usd);
+}
+
+Spend FromWire(const v1::Spend& spend) {
+  return {spend.tokens(), spend.wall_ms(), spend.tool_calls(), spend.micro_usd()};
+}
+
+void ToWire(const PriceSettings& prices, v1::Prices* out) {
+  out->set_prompt(prices.prompt);
+  out->set_generated(prices.generated);
+}
+
+Result<PriceSettings> FromWire(const v1::Prices& prices) {
+  return PriceSettings{prices.prompt(), prices.generated()};
+}
+
+void ToWire(const SteerTurnRequest& request, v1::SteerTurnRequest* out) {
+  out->set_name(TurnNameOf(request.session, request.turn));
+  for (const std::string& part : request.input) out->add_input(ReplaceInvalidUtf8(part));
+  out->set_delivery(request.delivery == SteerDelivery::kAfterTurn
+                        ? v1::SteerTurnRequest::AFTER_TURN
+                        : v1::SteerTurnRequest::NEXT_STEP);
+  out->set_request_id(ReplaceInvalidUtf8(request.request_id));
+}
+
+Result<SteerTurnRequest> FromWire(const v1::SteerTurnRequest& request) {
+  SteerTurnRequest out;
+  ASSIGN_OR_RETURN(TurnName name, ParseTurnName(request.name(), "name"));
+  out.session = std::move(name.session);
+  out.turn = std::move(name.turn);
+  out.input.assign(request.input().begin(), request.input().end());
+  switch (request.delivery()) {
+    case v1::SteerTurnRequest::DELIVERY_UNSPECIFIED:
+    case v1::SteerTurnRequest::NEXT_STEP: break;
+    case v1::SteerTurnRequest::AFTER_TURN: out.delivery = SteerDelivery::kAfterTurn; break;
+    default:
+      return BadField("delivery", "NEXT_STEP or AFTER_TURN", std::to_string(request.delivery()));
+  }
+  out.request_id = request.request_id();
+  return out;
+}
+
 void ToWire(const ApprovalView& view, v1::Approval* out) {
   out->set_name(ApprovalNameOf(view.session, view.approval));
   out->set_turn(TurnNameOf(view.session, view.turn));
@@ -95,6 +156,14 @@ void ToWire(const ApprovalView& view, v1::Approval* out) {
   }
   SetTime(view.requested_ms, out->mutable_request_time());
   if (view.expires_ms != 0) SetTime(view.expires_ms, out->mutable_expire_time());
+  if (!view.budget.owner.empty()) {
+    v1::Approval::BudgetAsk* budget = out->mutable_budget();
+    budget->set_owner(ReplaceInvalidUtf8(view.budget.owner));
+    budget->set_resource(ReplaceInvalidUtf8(view.budget.resource));
+    budget->set_limit(view.budget.limit);
+    budget->set_spent(view.budget.spent);
+    budget->set_extend(view.budget.extend);
+  }
   out->set_state(ToWireState(view.state));
   if (view.state == ApprovalState::kPending) return;
   out->set_scope(ToWireScope(view.scope));
@@ -124,6 +193,8 @@ Result<ApprovalView> FromWire(const v1::Approval& approval) {
                                approval.allowed_decisions().end());
   out.requested_ms = TimeMs(approval.request_time());
   if (approval.has_expire_time()) out.expires_ms = TimeMs(approval.expire_time());
+  out.budget = {approval.budget().owner(), approval.budget().resource(), approval.budget().limit(),
+                approval.budget().spent(), approval.budget().extend()};
   switch (approval.state()) {
     case v1::Approval::PENDING: out.state = ApprovalState::kPending; break;
     case v1::Approval::GRANTED: out.state = ApprovalState::kGranted; break;
@@ -170,6 +241,7 @@ void ToWire(const ResolveApprovalRequest& request, v1::ResolveApprovalRequest* o
   out->set_name(ApprovalNameOf(request.session, request.approval));
   if (request.grant) {
     out->mutable_grant()->set_scope(ToWireScope(request.scope));
+    out->mutable_grant()->set_extend(request.extend);
     for (const std::string& id : request.calls) {
       out->mutable_grant()->add_calls(ReplaceInvalidUtf8(id));
     }
@@ -190,6 +262,7 @@ Result<ResolveApprovalRequest> FromWire(const v1::ResolveApprovalRequest& reques
     case v1::ResolveApprovalRequest::kGrant: {
       out.grant = true;
       ASSIGN_OR_RETURN(out.scope, FromWireScope(request.grant().scope()));
+      out.extend = request.grant().extend();
       out.calls.assign(request.grant().calls().begin(), request.grant().calls().end());
       break;
     }

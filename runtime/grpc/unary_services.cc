@@ -238,6 +238,17 @@ class TurnsService final : public v1::Turns::CallbackService {
         });
   }
 
+  Reactor* SteerTurn(Context* context, const v1::SteerTurnRequest* request,
+                     v1::Turn* response) override {
+    return Answer(service_, context, Scope::kTurnsRun,
+                  [this, request, response](Runtime& runtime) -> Status {
+                    RETURN_IF_ERROR(CheckAccepting(service_));
+                    RETURN_IF_ERROR(CheckKey(request->request_id(), "request_id"));
+                    ASSIGN_OR_RETURN(const SteerTurnRequest wanted, wire::FromWire(*request));
+                    return Reply(runtime.SteerTurn(wanted), response);
+                  });
+  }
+
   Reactor* CancelTurn(Context* context, const v1::CancelTurnRequest* request,
                       v1::Turn* response) override {
     return Answer(

@@ -33,6 +33,26 @@ GrantScope ScopeFromName(const std::string& name) {
   return GrantScope::kOnce;
 }
 
+Json BudgetToJson(const BudgetAsk& budget) {
+  return {{"owner", budget.owner},
+          {"resource", budget.resource},
+          {"limit", budget.limit},
+          {"spent", budget.spent},
+          {"extend", budget.extend}};
+}
+
+Status ReadBudget(JsonMembers& parent, BudgetAsk* budget) {
+  const Json* json = parent.Find("budget");
+  if (json == nullptr) return OkStatus();
+  JsonMembers members(*json, "budget");
+  members.Get("owner", &budget->owner);
+  members.Get("resource", &budget->resource);
+  members.Get("limit", &budget->limit);
+  members.Get("spent", &budget->spent);
+  members.Get("extend", &budget->extend);
+  return members.status();
+}
+
 }  // namespace
 
 const char* ApprovalStateName(ApprovalState state) {
@@ -76,16 +96,18 @@ std::string ApprovalToJson(const ApprovalView& approval) {
   for (const ToolCall& call : approval.calls) {
     calls.push_back({{"id", call.id}, {"name", call.name}, {"arguments", call.arguments}});
   }
-  return JsonText(Json{{"turn", approval.turn},
-                       {"approval", approval.approval},
-                       {"requester", approval.requester},
-                       {"subject", approval.subject},
-                       {"title", approval.title},
-                       {"description", approval.description},
-                       {"calls", calls},
-                       {"allowed_decisions", approval.allowed_decisions},
-                       {"requested_ms", approval.requested_ms},
-                       {"expires_ms", approval.expires_ms}});
+  Json json = {{"turn", approval.turn},
+               {"approval", approval.approval},
+               {"requester", approval.requester},
+               {"subject", approval.subject},
+               {"title", approval.title},
+               {"description", approval.description},
+               {"calls", calls},
+               {"allowed_decisions", approval.allowed_decisions},
+               {"requested_ms", approval.requested_ms},
+               {"expires_ms", approval.expires_ms}};
+  if (!approval.budget.owner.empty()) json["budget"] = BudgetToJson(approval.budget);
+  return JsonText(json);
 }
 
 Result<ApprovalView> ApprovalFromJson(std::string_view session, std::string_view json) {
@@ -101,6 +123,7 @@ Result<ApprovalView> ApprovalFromJson(std::string_view session, std::string_view
   members.Get("allowed_decisions", &approval.allowed_decisions);
   members.Get("requested_ms", &approval.requested_ms);
   members.Get("expires_ms", &approval.expires_ms);
+  RETURN_IF_ERROR(ReadBudget(members, &approval.budget));
   if (const Json* calls = members.Array("calls")) {
     for (const Json& entry : *calls) {
       JsonMembers fields(entry, "approval_requested.calls[]");
@@ -117,14 +140,16 @@ Result<ApprovalView> ApprovalFromJson(std::string_view session, std::string_view
 }
 
 std::string ApprovalEndToJson(const ApprovalEnd& end) {
-  return JsonText(Json{{"turn", end.turn},
-                       {"approval", end.approval},
-                       {"state", ApprovalStateName(end.state)},
-                       {"scope", GrantScopeName(end.scope)},
-                       {"calls", end.calls},
-                       {"tools", end.tools},
-                       {"resolved_by", end.resolved_by},
-                       {"reason", end.reason}});
+  Json json = {{"turn", end.turn},
+               {"approval", end.approval},
+               {"state", ApprovalStateName(end.state)},
+               {"scope", GrantScopeName(end.scope)},
+               {"calls", end.calls},
+               {"tools", end.tools},
+               {"resolved_by", end.resolved_by},
+               {"reason", end.reason}};
+  if (!end.budget.owner.empty()) json["budget"] = BudgetToJson(end.budget);
+  return JsonText(json);
 }
 
 Result<ApprovalEnd> ApprovalEndFromJson(std::string_view json) {
@@ -140,6 +165,7 @@ Result<ApprovalEnd> ApprovalEndFromJson(std::string_view json) {
   members.Get("tools", &end.tools);
   members.Get("resolved_by", &end.resolved_by);
   members.Get("reason", &end.reason);
+  RETURN_IF_ERROR(ReadBudget(members, &end.budget));
   RETURN_IF_ERROR(members.status());
   end.state = StateFromName(state);
   end.scope = ScopeFromName(scope);
@@ -153,6 +179,7 @@ void ApplyEnd(const ApprovalEnd& end, int64_t time_ms, ApprovalView* approval) {
   approval->resolved_by = end.resolved_by;
   approval->reason = end.reason;
   approval->resolved_ms = time_ms;
+  if (!end.budget.owner.empty()) approval->budget = end.budget;
 }
 
 std::string CancelRequestToJson(std::string_view turn) { return JsonText(Json{{"turn", turn}}); }

@@ -33,6 +33,7 @@ struct ApprovalEnd {
   GrantScope scope = GrantScope::kOnce;
   std::vector<std::string> calls;  ///< Ids of those granted.
   std::vector<std::string> tools;  ///< Their names, for later calls within the scope.
+  BudgetAsk budget;                ///< Subject "budget".
   std::string resolved_by;
   std::string reason;
 };

@@ -44,6 +44,17 @@ Status CheckResolve(const ResolveApprovalRequest& request, const ApprovalView& a
           "BAD_FIELD");
     }
   }
+  if (request.extend != 0 && (approval.subject != "budget" || !request.grant)) {
+    return InvalidArgumentError(
+        "extend: approval '" + approval.approval + "' is about no budget, or is denied: expected 0",
+        "BAD_FIELD");
+  }
+  constexpr int64_t kExtendMax = int64_t{1} << 60;
+  if (request.extend < 0 || request.extend > kExtendMax) {
+    return InvalidArgumentError(
+        "extend is " + std::to_string(request.extend) + ": expected 0 (as was asked) to 2^60",
+        "BAD_FIELD");
+  }
   if (!request.grant && !request.calls.empty()) {
     return InvalidArgumentError("a denial is of all calls: expected no list of calls", "BAD_FIELD");
   }
@@ -79,6 +90,7 @@ bool ControlLoop::IsGranted(const SessionRun& session, const std::string& tool) 
 
 Status ControlLoop::ReadGrants(SessionRun& session) {
   session.grants.clear();
+  session.budget = session.settings.budget;
   const std::string workspace = session.settings.workspace;
   if (!workspace.empty()) workspace_grants_[workspace].erase(session.record.id);
   int64_t after = 0;
@@ -92,6 +104,9 @@ Status ControlLoop::ReadGrants(SessionRun& session) {
       ASSIGN_OR_RETURN(const ApprovalEnd end, ApprovalEndFromJson(event.payload));
       if (end.state != ApprovalState::kGranted) continue;
       AddGrant(session, end);
+      ApprovalView extension;
+      ApplyEnd(end, event.time_ms, &extension);
+      ApplyExtension(session, extension);
     }
   }
 }
@@ -111,14 +126,9 @@ void ControlLoop::DropGrants(const SessionRun& session) {
 
 void ControlLoop::RequestApproval(SessionRun& session, const std::vector<size_t>& calls,
                                   const std::vector<std::string>& reasons, JournalBatch& batch) {
-  TurnRun& turn = *session.turn;
   ApprovalView approval;
-  approval.session = session.record.id;
-  approval.turn = turn.view.turn;
-  approval.approval = turn.view.turn + "-a" + std::to_string(turn.approvals.size() + 1);
-  approval.requester = approval.session + "/" + approval.turn;
   approval.subject = "tool_calls";
-  for (const size_t index : calls) approval.calls.push_back(turn.tools->calls[index]);
+  for (const size_t index : calls) approval.calls.push_back(session.turn->tools->calls[index]);
   approval.title = TitleOf(approval.calls);
   for (const std::string& reason : reasons) {
     if (!reason.empty())
@@ -127,6 +137,15 @@ void ControlLoop::RequestApproval(SessionRun& session, const std::vector<size_t>
   approval.allowed_decisions = {"grant:once", "grant:turn", "grant:session"};
   if (!session.settings.workspace.empty()) approval.allowed_decisions.push_back("grant:workspace");
   approval.allowed_decisions.push_back("deny");
+  AddApproval(session, std::move(approval), batch);
+}
+
+void ControlLoop::AddApproval(SessionRun& session, ApprovalView approval, JournalBatch& batch) {
+  TurnRun& turn = *session.turn;
+  approval.session = session.record.id;
+  approval.turn = turn.view.turn;
+  approval.approval = turn.view.turn + "-a" + std::to_string(turn.approvals.size() + 1);
+  approval.requester = approval.session + "/" + approval.turn;
   approval.requested_ms = parts_.clock->WallMs();
   const int64_t limit_ms = session.settings.policy.approval_ms_max;
   if (limit_ms > 0) approval.expires_ms = approval.requested_ms + limit_ms;
@@ -134,6 +153,7 @@ void ControlLoop::RequestApproval(SessionRun& session, const std::vector<size_t>
       NewEvent(session, event_kind::kApprovalRequested, ApprovalToJson(approval)));
   turn.approvals.push_back(approval);
   ArmExpiry(session, approval);
+  PauseClock(turn);
 }
 
 void ControlLoop::ArmExpiry(SessionRun& session, const ApprovalView& approval) {
@@ -164,7 +184,10 @@ ApprovalView* ControlLoop::FindPending(SessionRun& session, const std::string& a
 }
 
 void ControlLoop::ResolveApproval(const ResolveApprovalRequest& request,
-                                  const Answer<ApprovalView>& answer) {
+                                  const Answer<ApprovalView>& reply) {
+  const auto answer = FirstOnly(kMethod, request.request_id, reply,
+                                [this, request, reply] { ResolveApproval(request, reply); });
+  if (!answer) return;
   if (EarlierAnswer(request.request_id, kMethod).ok()) {
     return GetApproval(request.session, request.approval, answer);
   }
@@ -192,6 +215,8 @@ void ControlLoop::ResolveApproval(const ResolveApprovalRequest& request,
       if (!Has(end.tools, call.name)) end.tools.push_back(call.name);
     }
   }
+  end.budget = approval->budget;
+  if (request.extend > 0) end.budget.extend = request.extend;
   end.resolved_by = request.resolved_by.empty() ? "host" : request.resolved_by;
   end.reason = request.reason;
   JournalBatch batch;
@@ -211,6 +236,10 @@ void ControlLoop::EndApproval(SessionRun& session, ApprovalView& approval, Appro
   if (end.state == ApprovalState::kGranted && end.scope == GrantScope::kTurn) {
     session.turn->grants.insert(end.tools.begin(), end.tools.end());
   }
+  if (approval.subject == "budget") {
+    return EndBudgetApproval(session, approval, std::move(batch), answer);
+  }
+  ResumeClock(*session.turn);
   CallOrders orders;
   ToolRunState& tools = *session.turn->tools;
   for (size_t i = 0; i < tools.calls.size(); ++i) {

@@ -66,6 +66,23 @@ void ControlLoop::Run() {
   }
 }
 
+bool ControlLoop::RunReady() {
+  if (!timers_.empty() && timers_.begin()->first <= parts_.clock->SteadyMs()) {
+    auto work = std::move(timers_.begin()->second);
+    timers_.erase(timers_.begin());
+    work();
+    return true;
+  }
+  auto work = mailbox_.Pop(std::chrono::steady_clock::time_point::min());
+  if (work.has_value()) (*work)();
+  return work.has_value();
+}
+
+std::optional<int64_t> ControlLoop::NextTimerMs() const {
+  if (timers_.empty()) return std::nullopt;
+  return timers_.begin()->first;
+}
+
 void ControlLoop::StopTools() {
   for (const auto& [id, session] : sessions_) {
     if (session->turn == nullptr || session->turn->tools == nullptr) continue;
@@ -94,6 +111,7 @@ Status ControlLoop::ReadTimeline(SessionRun& session) {
   ASSIGN_OR_RETURN(session.record, ReadRecord(id));
   session.tokens.clear();
   session.tokens_loaded = false;
+  session.spent.reset();
   ASSIGN_OR_RETURN(session.turns, parts_.journal_reader->CountEvents(id, event_kind::kTurnStarted));
   session.last_turn = 0;
   session.fork_position = 0;
@@ -198,6 +216,9 @@ Status ControlLoop::CheckSettings(const SessionSettings& settings) const {
     }
   }
   RETURN_IF_ERROR(CheckPolicy(settings.policy));
+  RETURN_IF_ERROR(CheckBudget(settings.budget));
+  RETURN_IF_ERROR(CheckBudget(settings.turn_budget));
+  RETURN_IF_ERROR(CheckPrices(settings.prices));
   ASSIGN_OR_RETURN(const ToolSet tools, MakeToolSet(settings));
   RETURN_IF_ERROR(CheckConstraint(settings.constraint, settings, tools));
   return CheckContext(settings, tools);
@@ -275,9 +296,11 @@ void ControlLoop::Break(SessionRun& session, const Status& status) {
       status.WithContext("the journal refused a write; restart after mending the cause");
   if (session.turn == nullptr) return;
   session.turn->cancelled->store(true);
+  if (session.turn->generation != nullptr) session.turn->generation->stop->store(true);
   session.turn->view.state = TurnState::kFailed;
   session.turn->view.error = session.broken;
-  EndTurnInMemory(session);
+  session.following.reset();
+  EndTurnInMemory(session, nullptr);
 }
 
 SessionView ControlLoop::View(const SessionRun& session) const {
@@ -338,25 +361,11 @@ Result<std::string> ControlLoop::EarlierAnswer(const std::string& request_id, co
   return parts_.journal_reader->FindAnswer(request_id, method);
 }
 
-bool ControlLoop::JoinFirst(const char* method, const std::string& request_id,
-                            const Answer<SessionView>& answer) {
-  const auto first = joined_.find({method, request_id});
-  if (first == joined_.end()) return false;
-  first->second.push_back(answer);
-  return true;
-}
-
-Answer<SessionView> ControlLoop::AsFirst(const char* method, const std::string& request_id,
-                                         const Answer<SessionView>& answer) {
-  if (request_id.empty()) return answer;
-  const std::pair<std::string, std::string> name = {method, request_id};
-  joined_[name];
-  return [this, name, answer](const Result<SessionView>& view) {
-    const auto again = std::move(joined_[name]);
-    joined_.erase(name);
-    answer(view);
-    for (const Answer<SessionView>& other : again) other(view);
-  };
+void ControlLoop::Answered(const std::string& key) {
+  auto waiting = in_flight_.extract(key);
+  if (waiting.empty()) return;
+  // Each finds the answer in the journal; after a refusal the next of them is the first.
+  for (auto& again : waiting.mapped()) again();
 }
 
 Result<std::string> ControlLoop::NewSessionId(const std::string& wanted) {
@@ -370,9 +379,11 @@ Result<std::string> ControlLoop::NewSessionId(const std::string& wanted) {
 }
 
 void ControlLoop::CreateSession(const CreateSessionRequest& request,
-                                const Answer<SessionView>& answer) {
+                                const Answer<SessionView>& reply) {
   constexpr const char* kMethod = "CreateSession";
-  if (JoinFirst(kMethod, request.request_id, answer)) return;
+  const auto answer = FirstOnly(kMethod, request.request_id, reply,
+                                [this, request, reply] { CreateSession(request, reply); });
+  if (!answer) return;
   if (auto earlier = EarlierAnswer(request.request_id, kMethod); earlier.ok()) {
     return GetSession(IdFromAnswer(*earlier), answer);
   }
@@ -392,7 +403,7 @@ void ControlLoop::CreateSession(const CreateSessionRequest& request,
   if (!request.request_id.empty()) {
     batch.answers.push_back({request.request_id, kMethod, AnswerJson(id), run->record.created_ms});
   }
-  MakeSession(std::move(run), std::move(batch), AsFirst(kMethod, request.request_id, answer));
+  MakeSession(std::move(run), std::move(batch), answer);
 }
 
 void ControlLoop::MakeSession(std::unique_ptr<SessionRun> run, JournalBatch batch,

@@ -4,13 +4,15 @@
 // engine, answers from the journal, results of tools. Each arrives as a closure on the mailbox. The
 // agent decides, the loop performs. Split by verb: control_loop.cc (mailbox, commits, sessions),
 // history.cc (fork, rewind, delete, pin), residence.cc (prefetch, release), turns.cc,
-// generation.cc, tool_calls.cc, tool_hosts.cc, approvals.cc, waits.cc, watching.cc, recovery.cc.
+// steering.cc, budgets.cc, generation.cc, tool_calls.cc, tool_hosts.cc, approvals.cc, waits.cc,
+// watching.cc, recovery.cc.
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -22,6 +24,7 @@
 #include "runtime/engine/engine.h"
 #include "runtime/runtime.h"
 #include "runtime/sessions/approval_json.h"
+#include "runtime/sessions/budget_account.h"
 #include "runtime/sessions/cursor.h"
 #include "runtime/sessions/session_state.h"
 #include "runtime/store/journal.h"
@@ -50,15 +53,25 @@ struct ControlParts {
 template <typename T>
 using Answer = std::function<void(Result<T>)>;
 
+/// The parts of a user's input as one text.
+std::string JoinInput(const std::vector<std::string>& parts);
+/// Errors: INVALID_ARGUMENT/BAD_FIELD.
+Status ValidateInput(const std::string& input, int64_t input_bytes_max);
+
 /// Threads: Post and the EngineListener from any thread; everything else on the control thread,
 /// which is the one that calls Run.
 class ControlLoop final : public EngineListener {
  public:
   static Result<std::unique_ptr<ControlLoop>> Create(const ControlParts& parts);
 
-  void AttachEngine(Engine* engine) { engine_ = engine; }
+  void AttachEngine(TokenSource* engine) { engine_ = engine; }
   /// Drains the mailbox and the timers until Close.
   void Run();
+  /// Runs one thing that is ready, without waiting: for whoever has one thread for everything.
+  /// false: nothing was.
+  bool RunReady();
+  /// When the next timer is due, in steady milliseconds.
+  std::optional<int64_t> NextTimerMs() const;
   /// false: the loop is closed; the work was dropped.
   bool Post(std::function<void()> work) { return mailbox_.Push(std::move(work)); }
   void Close() { mailbox_.Close(); }
@@ -77,6 +90,7 @@ class ControlLoop final : public EngineListener {
   void PrefetchSession(const std::string& session, const Answer<StepReuse>& answer);
   void ReleaseSession(const std::string& session, const Answer<SessionView>& answer);
   void StartTurn(const StartTurnRequest& request, const Answer<TurnView>& answer);
+  void SteerTurn(const SteerTurnRequest& request, const Answer<TurnView>& answer);
   void CancelTurn(const std::string& session, const std::string& turn,
                   const Answer<TurnView>& answer);
   void GetTurn(const std::string& session, const std::string& turn, const Answer<TurnView>& answer);
@@ -104,8 +118,10 @@ class ControlLoop final : public EngineListener {
   void FindForExport(const std::string& session, const Answer<SessionRecord>& answer);
   /// The session that an earlier import with this request id made. Errors: NOT_FOUND.
   void FindImport(const std::string& request_id, const Answer<SessionView>& answer);
-  /// Journals what ReadArchive returned, as a new session.
-  void AddImport(const ImportRequest& request, ImportPlan plan, const Answer<SessionView>& answer);
+  /// Journals what ReadArchive returned, as a new session. Owners of the plan, which is emptied:
+  /// this call, and the requests that wait for an earlier one with its id.
+  void AddImport(const ImportRequest& request, const std::shared_ptr<ImportPlan>& plan,
+                 const Answer<SessionView>& answer);
 
   /// Continues every turn that was open when the last process ended. A session that can't be read
   /// is left alone and named in `notes`. Errors: the list of sessions can't be read.
@@ -154,15 +170,14 @@ class ControlLoop final : public EngineListener {
   /// Journals a new session. It holds its name at once, and is there for verbs when it is stored.
   void MakeSession(std::unique_ptr<SessionRun> run, JournalBatch batch,
                    const Answer<SessionView>& answer);
-  /// A request that is being carried out by its first asker: true, and `answer` gets what that one
-  /// gets.
-  bool JoinFirst(const char* method, const std::string& request_id,
-                 const Answer<SessionView>& answer);
-  /// `answer`, and after it those that join until then.
-  Answer<SessionView> AsFirst(const char* method, const std::string& request_id,
-                              const Answer<SessionView>& answer);
   /// The answer to an earlier request of that id; NOT_FOUND if it is the first.
   Result<std::string> EarlierAnswer(const std::string& request_id, const char* method);
+  /// Of the requests with one id, one is carried out at a time: its `reply`, after which those that
+  /// came meanwhile begin anew. Empty for these: their `again` runs then.
+  template <typename T>
+  Answer<T> FirstOnly(const char* method, const std::string& request_id, const Answer<T>& reply,
+                      std::function<void()> again);
+  void Answered(const std::string& key);
   void After(int64_t delay_ms, std::function<void()> work);
 
   // history.cc
@@ -200,15 +215,46 @@ class ControlLoop final : public EngineListener {
   void Advance(SessionRun& session, const AgentEvent& event);
   void Perform(SessionRun& session, const Effect& effect);
   void FinishTurn(SessionRun& session, TurnState state, std::string text, const Status& error);
-  void EndTurnInMemory(SessionRun& session);
+  /// `following`: the turn that begins at once, or null.
+  void EndTurnInMemory(SessionRun& session, std::unique_ptr<TurnRun> following);
   Result<std::unique_ptr<TurnRun>> MakeTurn(const SessionRun& session, const TurnStart& start);
+
+  // steering.cc
+  /// Takes what the next generation is to be told; removes it once that is journalled.
+  std::vector<Message> SteersForStep(const TurnRun& turn, std::vector<std::string>* ids) const;
+  void DropSteers(TurnRun& turn, const std::vector<std::string>& ids);
+  Status RestoreSteers(TurnRun& turn, const std::vector<EventRecord>& events);
+  /// The turn that follows one which has succeeded, if somebody has said more; else null.
+  std::unique_ptr<TurnRun> FollowingTurn(const SessionRun& session);
+  /// Makes `turn` the session's, whose turn_started is journalled.
+  void BeginTurn(SessionRun& session);
+
+  // budgets.cc
+  std::vector<BudgetAccount> Accounts(SessionRun& session);
+  /// Whether there is enough for a step; if not, asks for more and performs `then` when it is
+  /// granted.
+  bool HasBudget(SessionRun& session, const BudgetNeed& need, std::function<void()> then);
+  void AskBudget(SessionRun& session, const BudgetShortage& shortage, std::function<void()> then);
+  void EndBudgetApproval(SessionRun& session, ApprovalView& approval, JournalBatch batch,
+                         const Answer<ApprovalView>& answer);
+  void ApplyExtension(SessionRun& session, const ApprovalView& approval);
+  /// What all turns before the running one have spent on this timeline.
+  Status ReadSpent(SessionRun& session);
+  Spend SpendOf(const SessionRun& session) const;
+  /// Stops the turn's clock while it waits for somebody, and starts it again.
+  void PauseClock(TurnRun& turn);
+  void ResumeClock(TurnRun& turn);
+  /// Stops a generation when the time is spent.
+  void ArmWall(SessionRun& session);
+  /// The generation ended because its budget did: ask, and go on behind its last token.
+  bool PauseGeneration(SessionRun& session);
 
   // generation.cc
   /// Whether the model can be told of these settings and tools.
   Status CheckContext(const SessionSettings& settings, const ToolSet& tools) const;
   void BeginGeneration(SessionRun& session, const GenerateEffect& effect);
   void JournalPrompt(SessionRun& session, const GenerateEffect& effect,
-                     const std::vector<int32_t>& prompt);
+                     const std::vector<int32_t>& prompt, const std::vector<std::string>& steers);
   /// Starts the engine job of the turn's current step over the session's tokens; tokens after
   /// `prompt_end` were generated before a restart.
   void SubmitJob(SessionRun& session, const GenerateEffect& effect, int64_t prompt_end,
@@ -236,6 +282,8 @@ class ControlLoop final : public EngineListener {
   /// Journals the result; `stored` (or nothing) is called when it is on the disk, or wasn't taken.
   void SetResult(SessionRun& session, size_t index, ToolResult result,
                  std::function<void(const Status&)> stored = {});
+  /// Journals the results of a step whose calls are all answered, and goes on.
+  void FinishStep(SessionRun& session, std::function<void(const Status&)> stored);
   /// Adds the step's results to `batch`; calls that have none get one that says what is true.
   ToolResultsEvent EndStep(SessionRun& session, JournalBatch& batch);
   const Tool* FindBuiltin(const std::string& name) const;
@@ -251,6 +299,7 @@ class ControlLoop final : public EngineListener {
   Status ReadGrants(SessionRun& session);
   void AddGrant(SessionRun& session, const ApprovalEnd& end);
   void DropGrants(const SessionRun& session);
+  void AddApproval(SessionRun& session, ApprovalView approval, JournalBatch& batch);
   void RequestApproval(SessionRun& session, const std::vector<size_t>& calls,
                        const std::vector<std::string>& reasons, JournalBatch& batch);
   void ArmExpiry(SessionRun& session, const ApprovalView& approval);
@@ -284,6 +333,7 @@ class ControlLoop final : public EngineListener {
   /// Grants for a whole workspace, which other sessions may ask for before this one is loaded.
   Status RecoverGrants(const std::string& id);
   Status RestoreApprovals(TurnRun& turn, const std::vector<EventRecord>& events);
+  void RestoreClock(TurnRun& turn, const std::vector<EventRecord>& events);
   void RestoreCalls(SessionRun& session, const CallToolsEffect& calls,
                     const std::vector<EventRecord>& events);
   void RecoverTurn(SessionRun& session, const EventRecord& started);
@@ -292,17 +342,33 @@ class ControlLoop final : public EngineListener {
   const ControlParts parts_;
   const SessionEncoder encoder_;
   const VocabularyTrie trie_;
-  Engine* engine_ = nullptr;
+  TokenSource* engine_ = nullptr;
   WorkQueue mailbox_;
   std::multimap<int64_t, std::function<void()>> timers_;  ///< By steady milliseconds.
   std::map<std::string, std::unique_ptr<SessionRun>> sessions_;
-  /// Method and request id -> who asks again for a session that is being made.
-  std::map<std::pair<std::string, std::string>, std::vector<Answer<SessionView>>> joined_;
   std::map<uint64_t, std::pair<std::string, uint64_t>> jobs_;  ///< job -> session, turn epoch.
   std::map<uint64_t, Prefetch> prefetches_;                    ///< By job.
   /// Workspace -> session that it was given in -> tools.
   std::map<std::string, std::map<std::string, std::set<std::string>>> workspace_grants_;
+  /// "METHOD/request id" of what is carried out -> the repeats that came meanwhile.
+  std::map<std::string, std::vector<std::function<void()>>> in_flight_;
   uint64_t next_id_ = 1;  ///< Jobs, epochs, watchers, hosts.
 };
+
+template <typename T>
+Answer<T> ControlLoop::FirstOnly(const char* method, const std::string& request_id,
+                                 const Answer<T>& reply, std::function<void()> again) {
+  if (request_id.empty()) return reply;
+  const std::string key = std::string(method) + "/" + request_id;
+  const auto [first, begins] = in_flight_.try_emplace(key);
+  if (!begins) {
+    first->second.push_back(std::move(again));
+    return nullptr;
+  }
+  return [this, key, reply](Result<T> result) {
+    reply(std::move(result));
+    Answered(key);
+  };
+}
 
 }  // namespace baleen

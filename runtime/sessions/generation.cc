@@ -85,21 +85,25 @@ void ControlLoop::BeginGeneration(SessionRun& session, const GenerateEffect& eff
   if (!request.has_opening) request.kept = session.tokens;
   request.needs_eos = !session.tokens.empty() && session.tokens.back() != encoder_.ids().eos;
   request.append = WithOwedResults(effect.append, session.open_calls, session.known_results);
+  std::vector<std::string> steers;
+  for (Message& message : SteersForStep(*session.turn, &steers)) {
+    request.append.push_back(std::move(message));
+  }
   // Half a million words take half a second: not on this thread.
   const bool queued =
       parts_.pool->queue().TryPush([this, id = session.record.id, epoch = session.turn->epoch,
-                                    effect, request = std::move(request)] {
+                                    effect, steers, request = std::move(request)] {
         auto prompt = EncodePrompt(encoder_, *parts_.model->tokenizer(), request);
         // Owners: this closure and the one on the mailbox.
         auto shared = std::make_shared<Result<std::vector<int32_t>>>(std::move(prompt));
-        Post([this, id, epoch, effect, shared] {
+        Post([this, id, epoch, effect, steers, shared] {
           SessionRun* run = FindTurn(id, epoch);
           if (run == nullptr || run->turn->view.state != TurnState::kRunning) return;
           if (!shared->ok()) {
             return FinishTurn(*run, TurnState::kFailed, "",
                               shared->status().WithContext("encoding the prompt"));
           }
-          JournalPrompt(*run, effect, **shared);
+          JournalPrompt(*run, effect, **shared, steers);
         });
       });
   if (!queued) {
@@ -109,7 +113,8 @@ void ControlLoop::BeginGeneration(SessionRun& session, const GenerateEffect& eff
 }
 
 void ControlLoop::JournalPrompt(SessionRun& session, const GenerateEffect& effect,
-                                const std::vector<int32_t>& prompt) {
+                                const std::vector<int32_t>& prompt,
+                                const std::vector<std::string>& steers) {
   const auto begin = static_cast<int64_t>(session.tokens.size());
   const int64_t end = begin + static_cast<int64_t>(prompt.size());
   if (end >= parts_.model->config().positions_max) {
@@ -120,7 +125,21 @@ void ControlLoop::JournalPrompt(SessionRun& session, const GenerateEffect& effec
                                    std::to_string(parts_.model->config().positions_max),
                                "CONTEXT_FULL"));
   }
+  // One more: that the model says at least something.
+  BudgetNeed need;
+  need.tokens = static_cast<int64_t>(prompt.size()) + 1;
+  need.micro_usd =
+      std::max<int64_t>(need.micro_usd, CostMicroUsd(session.settings.prices, need.tokens - 1, 1));
+  const bool enough = HasBudget(
+      session, need,
+      [this, id = session.record.id, epoch = session.turn->epoch, effect, prompt, steers] {
+        if (SessionRun* run = FindTurn(id, epoch)) {
+          JournalPrompt(*run, effect, prompt, steers);
+        }
+      });
+  if (!enough) return;
   GenerateStart start;
+  start.steers = steers;
   start.turn = session.turn->view.turn;
   start.step = session.turn->step;
   start.effect = EffectToJson(effect);
@@ -134,6 +153,7 @@ void ControlLoop::JournalPrompt(SessionRun& session, const GenerateEffect& effec
   session.has_opening = true;
   session.open_calls.clear();
   session.known_results.clear();
+  DropSteers(*session.turn, steers);
   Commit(session, std::move(batch), Durability::kKernel,
          [this, id = session.record.id, epoch = session.turn->epoch, effect, begin,
           end](const Status& status) {
@@ -149,7 +169,17 @@ void ControlLoop::SubmitJob(SessionRun& session, const GenerateEffect& effect, i
                             int64_t computed_before) {
   TurnRun& turn = *session.turn;
   if (turn.generation == nullptr) turn.generation = std::make_unique<GenerationState>();
+  const auto go_on = [this, id = session.record.id, epoch = turn.epoch, effect, prompt_end,
+                      computed_before] {
+    if (SessionRun* run = FindTurn(id, epoch)) SubmitJob(*run, effect, prompt_end, computed_before);
+  };
+  if (!HasBudget(session, {.tokens = 1}, go_on)) return;
   GenerationState& generation = *turn.generation;
+  generation.effect = effect;
+  generation.content.clear();
+  generation.reasoning.clear();
+  generation.synced = false;
+  generation.stop = std::make_shared<std::atomic<bool>>(false);
   generation.step = turn.step;
   generation.prompt_end = prompt_end;
   generation.detokenizer = std::make_unique<StreamingDetokenizer>(*parts_.model->tokenizer());
@@ -168,11 +198,15 @@ void ControlLoop::SubmitJob(SessionRun& session, const GenerateEffect& effect, i
   job.fork_position = session.fork_position;
   job.tokens_max = effect.tokens_max > 0 ? effect.tokens_max : turn.start.tokens_max;
   job.tokens_max = std::min(job.tokens_max, parts_.model->config().positions_max - prompt_end);
+  const int64_t written = static_cast<int64_t>(session.tokens.size()) - prompt_end;
+  const int64_t left = SampledTokensLeft(Accounts(session), session.settings.prices);
+  generation.capped = left < job.tokens_max - written;
+  if (generation.capped) job.tokens_max = written + left;
   job.sampling = SamplingFor(turn.start, effect);
   job.eos_id = encoder_.ids().eos;
   if (!session.tools.specs().empty()) job.stop_text = kToolCallsEnd;
   job.hash_logits = turn.start.trace_logits;
-  job.cancelled = turn.cancelled;
+  job.cancelled = generation.stop;
   generation.job = job.id;
   generation.constraint = ConstraintFor(turn.start, effect, turn.generations);
   auto constraint = MakeConstraint(session, generation.constraint);
@@ -181,6 +215,7 @@ void ControlLoop::SubmitJob(SessionRun& session, const GenerateEffect& effect, i
   }
   job.constraint = std::move(constraint).value();
   jobs_[job.id] = {session.record.id, turn.epoch};
+  ArmWall(session);
   if (Status status = engine_->Submit(std::move(job)); !status.ok()) {
     jobs_.erase(generation.job);
     FinishTurn(session, TurnState::kFailed, "", status);
@@ -319,6 +354,7 @@ void ControlLoop::EndGeneration(SessionRun& session) {
   turn.view.tokens_reused_disk += generation.reuse.reused_disk;
   turn.view.tokens_recomputed += generation.reuse.recomputed;
   turn.view.tokens_prefilled += generation.reuse.prefilled;
+  if (PauseGeneration(session)) return;
   if (generation.end == JobEnd::kFailed) {
     return FinishTurn(session, TurnState::kFailed, "", generation.status.WithContext("engine"));
   }

@@ -176,8 +176,10 @@ std::vector<EventRecord> ControlLoop::BranchEvents(const std::string& session, c
   return events;
 }
 
-void ControlLoop::ForkSession(const ForkRequest& request, const Answer<SessionView>& answer) {
-  if (JoinFirst(kForkMethod, request.request_id, answer)) return;
+void ControlLoop::ForkSession(const ForkRequest& request, const Answer<SessionView>& reply) {
+  const auto answer = FirstOnly(kForkMethod, request.request_id, reply,
+                                [this, request, reply] { ForkSession(request, reply); });
+  if (!answer) return;
   if (auto earlier = EarlierAnswer(request.request_id, kForkMethod); earlier.ok()) {
     return GetSession(IdFromAnswer(*earlier), answer);
   }
@@ -208,17 +210,19 @@ void ControlLoop::ForkSession(const ForkRequest& request, const Answer<SessionVi
   sessions_[record.id] = std::make_unique<SessionRun>();
   sessions_[record.id]->record.id = record.id;
   sessions_[record.id]->creating = true;
-  const auto told = AsFirst(kForkMethod, request.request_id, answer);
-  Write(batch, Durability::kSynced, [this, id = record.id, told](const Status& status) {
+  Write(batch, Durability::kSynced, [this, id = record.id, answer](const Status& status) {
     sessions_.erase(id);
-    if (!status.ok()) return told(status);
+    if (!status.ok()) return answer(status);
     auto stored = ReadRecord(id);
-    if (!stored.ok()) return told(stored.status());
-    told(ViewOf(*stored));
+    if (!stored.ok()) return answer(stored.status());
+    answer(ViewOf(*stored));
   });
 }
 
-void ControlLoop::RewindSession(const RewindRequest& request, const Answer<RewindView>& answer) {
+void ControlLoop::RewindSession(const RewindRequest& request, const Answer<RewindView>& reply) {
+  const auto answer = FirstOnly(kRewindMethod, request.request_id, reply,
+                                [this, request, reply] { RewindSession(request, reply); });
+  if (!answer) return;
   if (auto earlier = EarlierAnswer(request.request_id, kRewindMethod); earlier.ok()) {
     auto view = RewindViewFromJson(*earlier);
     if (!view.ok()) return answer(view.status());
@@ -306,7 +310,10 @@ void ControlLoop::SwitchTimeline(SessionRun& session, JournalBatch batch, Rewind
       });
 }
 
-void ControlLoop::DeleteSession(const DeleteRequest& request, const Answer<DeleteView>& answer) {
+void ControlLoop::DeleteSession(const DeleteRequest& request, const Answer<DeleteView>& reply) {
+  const auto answer = FirstOnly(kDeleteMethod, request.request_id, reply,
+                                [this, request, reply] { DeleteSession(request, reply); });
+  if (!answer) return;
   if (auto earlier = EarlierAnswer(request.request_id, kDeleteMethod); earlier.ok()) {
     return answer(DeleteViewFromJson(*earlier));
   }

@@ -115,6 +115,24 @@ Status ReadPolicy(Reader& parent, PolicySettings* policy) {
   return reader.status();
 }
 
+Json BudgetToJson(const BudgetSettings& budget) {
+  return {{"tokens", budget.tokens},
+          {"wall_ms", budget.wall_ms},
+          {"tool_calls", budget.tool_calls},
+          {"micro_usd", budget.micro_usd}};
+}
+
+Status ReadBudget(Reader& parent, const char* name, BudgetSettings* budget) {
+  const Json* json = parent.Find(name);
+  if (json == nullptr) return OkStatus();
+  Reader reader(*json, name);
+  reader.Get("tokens", &budget->tokens);
+  reader.Get("wall_ms", &budget->wall_ms);
+  reader.Get("tool_calls", &budget->tool_calls);
+  reader.Get("micro_usd", &budget->micro_usd);
+  return reader.status();
+}
+
 Json ReuseToJson(const ReuseReport& reuse) {
   return {{"reused_ram", reuse.reused_ram},
           {"reused_disk", reuse.reused_disk},
@@ -186,18 +204,22 @@ const char* TurnStateName(TurnState state) {
 std::string SettingsToJson(const SessionSettings& settings) {
   Json tools = Json::array();
   for (const ToolSpec& spec : settings.host_tools) tools.push_back(ToolSpecToJson(spec));
-  return Text({{"workspace", settings.workspace},
-               {"script", settings.script},
-               {"script_name", settings.script_name},
-               {"system_prompt", settings.system_prompt},
-               {"thinking", settings.thinking},
-               {"reasoning_effort", settings.reasoning_effort},
-               {"host_tools", tools},
-               {"sampling", SamplingToJson(settings.sampling)},
-               {"tokens_max", settings.tokens_max},
-               {"constraint", ConstraintToJson(settings.constraint)},
-               {"policy", PolicyToJson(settings.policy)},
-               {"title", settings.title}});
+  return Text(
+      {{"workspace", settings.workspace},
+       {"script", settings.script},
+       {"script_name", settings.script_name},
+       {"system_prompt", settings.system_prompt},
+       {"thinking", settings.thinking},
+       {"reasoning_effort", settings.reasoning_effort},
+       {"host_tools", tools},
+       {"sampling", SamplingToJson(settings.sampling)},
+       {"tokens_max", settings.tokens_max},
+       {"constraint", ConstraintToJson(settings.constraint)},
+       {"policy", PolicyToJson(settings.policy)},
+       {"budget", BudgetToJson(settings.budget)},
+       {"turn_budget", BudgetToJson(settings.turn_budget)},
+       {"prices", {{"prompt", settings.prices.prompt}, {"generated", settings.prices.generated}}},
+       {"title", settings.title}});
 }
 
 Result<SessionSettings> SettingsFromJson(std::string_view json) {
@@ -216,6 +238,14 @@ Result<SessionSettings> SettingsFromJson(std::string_view json) {
   RETURN_IF_ERROR(ReadConstraint(reader, &constraint));
   if (constraint.has_value()) settings.constraint = *std::move(constraint);
   RETURN_IF_ERROR(ReadPolicy(reader, &settings.policy));
+  RETURN_IF_ERROR(ReadBudget(reader, "budget", &settings.budget));
+  RETURN_IF_ERROR(ReadBudget(reader, "turn_budget", &settings.turn_budget));
+  if (const Json* prices = reader.Find("prices")) {
+    Reader fields(*prices, "prices");
+    fields.Get("prompt", &settings.prices.prompt);
+    fields.Get("generated", &settings.prices.generated);
+    RETURN_IF_ERROR(fields.status());
+  }
   if (const Json* tools = reader.Array("host_tools")) {
     for (const Json& tool : *tools) {
       ASSIGN_OR_RETURN(ToolSpec spec, ToolSpecFromJson(tool));
@@ -232,6 +262,8 @@ std::string TurnStartToJson(const TurnStart& start) {
                {"sampling", SamplingToJson(start.sampling)},
                {"tokens_max", start.tokens_max},
                {"trace_logits", start.trace_logits}};
+  json["budget"] = BudgetToJson(start.budget);
+  json["trigger"] = start.trigger;
   if (start.constraint.has_value()) json["constraint"] = ConstraintToJson(*start.constraint);
   return Text(json);
 }
@@ -245,16 +277,20 @@ Result<TurnStart> TurnStartFromJson(std::string_view json) {
   reader.Get("trace_logits", &start.trace_logits);
   RETURN_IF_ERROR(ReadSampling(reader, &start.sampling));
   RETURN_IF_ERROR(ReadConstraint(reader, &start.constraint));
+  RETURN_IF_ERROR(ReadBudget(reader, "budget", &start.budget));
+  reader.Get("trigger", &start.trigger);
   RETURN_IF_ERROR(reader.status());
   return start;
 }
 
 std::string GenerateStartToJson(const GenerateStart& start) {
-  return Text({{"turn", start.turn},
+  Json json = {{"turn", start.turn},
                {"step", start.step},
                {"effect", start.effect},
                {"prompt_begin", start.prompt_begin},
-               {"prompt_end", start.prompt_end}});
+               {"prompt_end", start.prompt_end}};
+  if (!start.steers.empty()) json["steers"] = start.steers;
+  return Text(json);
 }
 
 Result<GenerateStart> GenerateStartFromJson(std::string_view json) {
@@ -265,6 +301,7 @@ Result<GenerateStart> GenerateStartFromJson(std::string_view json) {
   reader.Get("effect", &start.effect);
   reader.Get("prompt_begin", &start.prompt_begin);
   reader.Get("prompt_end", &start.prompt_end);
+  reader.Get("steers", &start.steers);
   RETURN_IF_ERROR(reader.status());
   return start;
 }
@@ -312,6 +349,27 @@ Result<ToolProposal> ToolProposalFromJson(std::string_view json) {
   return proposal;
 }
 
+std::string SteerInputToJson(const SteerInput& steer) {
+  return Text(
+      {{"turn", steer.turn},
+       {"steer", steer.steer},
+       {"input", steer.input},
+       {"delivery", steer.delivery == SteerDelivery::kNextStep ? "NEXT_STEP" : "AFTER_TURN"}});
+}
+
+Result<SteerInput> SteerInputFromJson(std::string_view json) {
+  SteerInput steer;
+  std::string delivery;
+  Reader reader(json, "steered");
+  reader.Get("turn", &steer.turn);
+  reader.Get("steer", &steer.steer);
+  reader.Get("input", &steer.input);
+  reader.Get("delivery", &delivery);
+  RETURN_IF_ERROR(reader.status());
+  if (delivery == "AFTER_TURN") steer.delivery = SteerDelivery::kAfterTurn;
+  return steer;
+}
+
 std::string TurnEndToJson(const TurnView& turn) {
   Json json = {{"turn", turn.turn},
                {"state", TurnStateName(turn.state)},
@@ -322,7 +380,12 @@ std::string TurnEndToJson(const TurnView& turn) {
                  {"recomputed", turn.tokens_recomputed},
                  {"prefilled", turn.tokens_prefilled},
                  {"generated", turn.tokens_generated},
-                 {"calls_cut", turn.calls_cut}}}};
+                 {"calls_cut", turn.calls_cut},
+                 {"tokens", turn.spend.tokens},
+                 {"wall_ms", turn.spend.wall_ms},
+                 {"tool_calls", turn.spend.tool_calls},
+                 {"micro_usd", turn.spend.micro_usd}}}};
+  if (!turn.unsent.empty()) json["unsent"] = turn.unsent;
   if (!turn.error.ok()) {
     json["error"] = {{"code", static_cast<int>(turn.error.code())},
                      {"message", turn.error.message()},
@@ -350,8 +413,13 @@ Result<TurnView> TurnEndFromJson(std::string_view session, std::string_view json
     counts.Get("prefilled", &turn.tokens_prefilled);
     counts.Get("generated", &turn.tokens_generated);
     counts.Get("calls_cut", &turn.calls_cut);
+    counts.Get("tokens", &turn.spend.tokens);
+    counts.Get("wall_ms", &turn.spend.wall_ms);
+    counts.Get("tool_calls", &turn.spend.tool_calls);
+    counts.Get("micro_usd", &turn.spend.micro_usd);
     RETURN_IF_ERROR(counts.status());
   }
+  reader.Get("unsent", &turn.unsent);
   if (const Json* error = reader.Find("error")) {
     Reader fields(*error, "error");
     int64_t code = static_cast<int64_t>(StatusCode::kUnknown);

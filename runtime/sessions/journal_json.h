@@ -31,6 +31,7 @@ inline constexpr char kToolResult[] = "tool_result";
 inline constexpr char kToolResults[] = "tool_results";
 inline constexpr char kApprovalRequested[] = "approval_requested";
 inline constexpr char kApprovalResolved[] = "approval_resolved";
+inline constexpr char kSteered[] = "steered";
 inline constexpr char kCancelRequested[] = "cancel_requested";
 inline constexpr char kTurnFinished[] = "turn_finished";
 // Live lane.
@@ -61,6 +62,8 @@ struct TurnStart {
   bool trace_logits = false;
   /// Unset: begun by a version whose generations had no constraint, and goes on without.
   std::optional<ConstraintSettings> constraint;
+  BudgetSettings budget;
+  std::string trigger = "USER";  ///< "STEER": what was said while the turn before ran.
 };
 std::string TurnStartToJson(const TurnStart& start);
 Result<TurnStart> TurnStartFromJson(std::string_view json);
@@ -69,9 +72,10 @@ Result<TurnStart> TurnStartFromJson(std::string_view json);
 struct GenerateStart {
   std::string turn;
   int64_t step = 0;
-  std::string effect;        ///< EffectToJson, for the divergence check at replay.
-  int64_t prompt_begin = 0;  ///< First token of the suffix.
-  int64_t prompt_end = 0;    ///< Position of the first sampled token.
+  std::string effect;               ///< EffectToJson, for the divergence check at replay.
+  int64_t prompt_begin = 0;         ///< First token of the suffix.
+  int64_t prompt_end = 0;           ///< Position of the first sampled token.
+  std::vector<std::string> steers;  ///< Ids of what the user said meanwhile and the suffix tells.
 };
 std::string GenerateStartToJson(const GenerateStart& start);
 Result<GenerateStart> GenerateStartFromJson(std::string_view json);
@@ -98,6 +102,16 @@ struct ToolProposal {
 };
 std::string ToolProposalToJson(const ToolProposal& proposal);
 Result<ToolProposal> ToolProposalFromJson(std::string_view json);
+
+/// What the user said while a turn ran (kind steered).
+struct SteerInput {
+  std::string turn;
+  std::string steer;  ///< Id within the turn.
+  std::string input;
+  SteerDelivery delivery = SteerDelivery::kNextStep;
+};
+std::string SteerInputToJson(const SteerInput& steer);
+Result<SteerInput> SteerInputFromJson(std::string_view json);
 
 std::string TurnEndToJson(const TurnView& turn);
 Result<TurnView> TurnEndFromJson(std::string_view session, std::string_view json);

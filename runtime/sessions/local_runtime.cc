@@ -94,6 +94,9 @@ class LocalRuntime final : public Runtime {
   Result<TurnView> StartTurn(const StartTurnRequest& request) override {
     return Ask<TurnView>([&](auto done) { control_->StartTurn(request, done); });
   }
+  Result<TurnView> SteerTurn(const SteerTurnRequest& request) override {
+    return Ask<TurnView>([&](auto done) { control_->SteerTurn(request, done); });
+  }
   Result<TurnView> CancelTurn(const std::string& session, const std::string& turn) override {
     return Ask<TurnView>([&](auto done) { control_->CancelTurn(session, turn, done); });
   }
@@ -415,11 +418,12 @@ Result<ImportView> LocalRuntime::ImportSession(const ImportRequest& request,
   ASSIGN_OR_RETURN(PortParts parts, MakePortParts(progress));
   const BlockShape shape = StoredShape(KvLayout::Make(model_->config(), model_->row_format()));
   parts.shape = &shape;
-  ASSIGN_OR_RETURN(ImportPlan plan, ReadArchive(parts, request, model_->config().vocab));
-  ImportView view = plan.view;
-  ASSIGN_OR_RETURN(view.session, Ask<SessionView>([&](auto done) {
-                     control_->AddImport(request, std::move(plan), done);
-                   }));
+  ASSIGN_OR_RETURN(ImportPlan read, ReadArchive(parts, request, model_->config().vocab));
+  const auto plan =
+      std::make_shared<ImportPlan>(std::move(read));  // owners: this, the control loop
+  ImportView view = plan->view;
+  ASSIGN_OR_RETURN(view.session,
+                   Ask<SessionView>([&](auto done) { control_->AddImport(request, plan, done); }));
   return view;
 }
 

@@ -21,31 +21,36 @@ void ControlLoop::FindForExport(const std::string& session, const Answer<Session
 }
 
 void ControlLoop::FindImport(const std::string& request_id, const Answer<SessionView>& answer) {
-  if (JoinFirst(kImportMethod, request_id, answer)) return;
   const auto earlier = EarlierAnswer(request_id, kImportMethod);
   if (!earlier.ok()) return answer(earlier.status());
   GetSession(IdFromAnswer(*earlier), answer);
 }
 
-void ControlLoop::AddImport(const ImportRequest& request, ImportPlan plan,
-                            const Answer<SessionView>& answer) {
-  if (JoinFirst(kImportMethod, request.request_id, answer)) return;
-  auto id = NewSessionId(request.session.empty() ? plan.session.id : request.session);
+void ControlLoop::AddImport(const ImportRequest& request, const std::shared_ptr<ImportPlan>& plan,
+                            const Answer<SessionView>& reply) {
+  const auto answer = FirstOnly(kImportMethod, request.request_id, reply,
+                                [this, request, plan, reply] { AddImport(request, plan, reply); });
+  if (!answer) return;
+  // Another caller may have read the same archive meanwhile.
+  if (auto earlier = EarlierAnswer(request.request_id, kImportMethod); earlier.ok()) {
+    return GetSession(IdFromAnswer(*earlier), answer);
+  }
+  auto id = NewSessionId(request.session.empty() ? plan->session.id : request.session);
   if (!id.ok()) return answer(id.status());
-  if (Status status = CheckSettings(plan.settings); !status.ok()) return answer(status);
+  if (Status status = CheckSettings(plan->settings); !status.ok()) return answer(status);
   auto run = std::make_unique<SessionRun>();
-  run->settings = plan.settings;
-  run->record = std::move(plan.session);
+  run->settings = plan->settings;
+  run->record = std::move(plan->session);
   run->record.id = *id;
   run->record.updated_ms = parts_.clock->WallMs();
   JournalBatch batch;
-  plan.history.session = run->record;
-  batch.imports.push_back(std::move(plan.history));
+  plan->history.session = run->record;
+  batch.imports.push_back(std::move(plan->history));
   if (!request.request_id.empty()) {
     batch.answers.push_back(
         {request.request_id, kImportMethod, AnswerJson(*id), run->record.updated_ms});
   }
-  MakeSession(std::move(run), std::move(batch), AsFirst(kImportMethod, request.request_id, answer));
+  MakeSession(std::move(run), std::move(batch), answer);
 }
 
 }  // namespace baleen

@@ -87,6 +87,21 @@ Status ControlLoop::RestoreApprovals(TurnRun& turn, const std::vector<EventRecor
   return OkStatus();
 }
 
+void ControlLoop::RestoreClock(TurnRun& turn, const std::vector<EventRecord>& events) {
+  // The time in which no process ran isn't the turn's: it worked until its last event.
+  const int64_t last_ms = events.empty() ? turn.started_ms : events.back().time_ms;
+  turn.worked_ms = last_ms - turn.started_ms;
+  for (const ApprovalView& approval : turn.approvals) {
+    const bool waits = approval.state == ApprovalState::kPending;
+    turn.worked_ms -= (waits ? last_ms : approval.resolved_ms) - approval.requested_ms;
+  }
+  turn.worked_ms = std::max<int64_t>(0, turn.worked_ms);
+  ResumeClock(turn);
+  for (const ApprovalView& approval : turn.approvals) {
+    if (approval.state == ApprovalState::kPending) PauseClock(turn);
+  }
+}
+
 void ControlLoop::RestoreCalls(SessionRun& session, const CallToolsEffect& calls,
                                const std::vector<EventRecord>& events) {
   TurnRun& turn = *session.turn;
@@ -160,6 +175,7 @@ void ControlLoop::RecoverTurn(SessionRun& session, const EventRecord& started) {
   session.turn = std::move(turn).value();
   session.turn->started_seq = started.seq;
   session.turn->started_tokens = started.tokens;
+  session.turn->started_ms = started.time_ms;
   session.state = SessionState::kRunning;
   std::vector<EventRecord> events;
   int64_t seen = started.seq;
@@ -186,6 +202,14 @@ void ControlLoop::Replay(SessionRun& session, const std::vector<EventRecord>& ev
   if (!steps.ok()) return fail(steps.status());
   TurnRun& turn = *session.turn;
   if (Status status = RestoreApprovals(turn, events); !status.ok()) return fail(status);
+  if (Status status = RestoreSteers(turn, events); !status.ok()) return fail(status);
+  if (Status status = ReadSpent(session); !status.ok()) return fail(status);
+  for (const ApprovalView& approval : turn.approvals) {
+    ArmExpiry(session, approval);
+    // The session's were added up when it was read.
+    if (approval.budget.owner == "turn") ApplyExtension(session, approval);
+  }
+  RestoreClock(turn, events);
   for (const EventRecord& recorded : events) {
     if (recorded.kind == event_kind::kCancelRequested) turn.cancelled->store(true);
   }
@@ -197,6 +221,9 @@ void ControlLoop::Replay(SessionRun& session, const std::vector<EventRecord>& ev
     turn.step += 1;
     if (EffectToJson(*effect) != step.effect) {
       return fail(Diverged(turn.step, "it asked for another effect than it did before"));
+    }
+    if (const auto* calls = std::get_if<CallToolsEffect>(&*effect)) {
+      turn.tool_calls += static_cast<int64_t>(calls->calls.size());
     }
     turn.generations += std::holds_alternative<GenerateEffect>(*effect) ? 1 : 0;
     if (step.answer == nullptr) {

@@ -41,8 +41,12 @@ struct GenerationState {
   int64_t prompt_end = 0;
   std::unique_ptr<StreamingDetokenizer> detokenizer;
   std::unique_ptr<StreamingChatParser> parser;
+  GenerateEffect effect;
   std::optional<ConstraintSettings> constraint;  ///< In force.
-  std::string content;                           ///< Streamed so far; what a late watcher is shown.
+  /// Set to end its engine job. Owners: this state, and the job.
+  std::shared_ptr<std::atomic<bool>> stop = std::make_shared<std::atomic<bool>>(false);
+  bool capped = false;  ///< By a budget, below what its effect allows.
+  std::string content;  ///< Streamed so far; what a late watcher is shown.
   std::string reasoning;
   ReuseReport reuse;
   // Tokens travel engine -> journal -> watchers. One commit is under way at a time; what arrives
@@ -100,6 +104,13 @@ struct CallOrders {
   std::vector<std::pair<size_t, ToolResult>> refuse;
 };
 
+/// What the user said while the turn ran.
+struct Steer {
+  std::string id;
+  std::string input;
+  SteerDelivery delivery = SteerDelivery::kNextStep;
+};
+
 /// What a turn waits for, as hosts are told.
 struct TurnWait {
   std::string what;
@@ -112,6 +123,7 @@ struct TurnRun {
   TurnStart start;
   int64_t started_seq = 0;     ///< Of its turn_started.
   int64_t started_tokens = 0;  ///< Length of the context before it.
+  int64_t started_ms = 0;      ///< Unix; after a restart.
   TurnView view;
   std::unique_ptr<Agent> agent;
   int64_t step = 0;         ///< Effects performed so far.
@@ -121,6 +133,13 @@ struct TurnRun {
   std::vector<ApprovalView> approvals;  ///< All that it asked for.
   std::set<std::string> grants;         ///< Tools that may run without asking until it ends.
   TurnWait wait;
+  std::vector<Steer> steers;  ///< Not delivered yet.
+  int64_t steered = 0;        ///< How many there have been.
+  int64_t tool_calls = 0;
+  BudgetSettings budget;                  ///< In force, grants included.
+  int64_t worked_ms = 0;                  ///< Before `working_since_ms`.
+  int64_t working_since_ms = -1;          ///< Steady; -1: it waits for somebody.
+  std::function<void()> continue_paused;  ///< Once a budget is granted; else null.
   /// Owners: this turn, and whoever runs on its behalf (engine job, tool calls).
   std::shared_ptr<std::atomic<bool>> cancelled = std::make_shared<std::atomic<bool>>(false);
 };
@@ -161,7 +180,10 @@ struct SessionRun {
   /// that are known of them.
   std::vector<ToolCall> open_calls;
   std::vector<ToolResult> known_results;
-  std::set<std::string> grants;  ///< Tools that may run without asking, on this timeline.
+  std::set<std::string> grants;        ///< Tools that may run without asking, on this timeline.
+  BudgetSettings budget;               ///< The settings', and what was granted on this timeline.
+  std::optional<Spend> spent;          ///< By turns that have ended; read when a budget needs it.
+  std::unique_ptr<TurnRun> following;  ///< Begins when the running turn's end is journalled.
   /// Null: no file tools. Owners: the session, and tool calls that outlive their cancelled turn.
   std::shared_ptr<const Workspace> workspace;
   ToolSet tools;                          ///< What the model is told of, in order.

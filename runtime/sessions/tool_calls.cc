@@ -19,6 +19,7 @@ const Tool* ControlLoop::FindBuiltin(const std::string& name) const {
 
 void ControlLoop::BeginToolCalls(SessionRun& session, const CallToolsEffect& effect) {
   session.turn->tools = std::make_unique<ToolRunState>(session.turn->step, effect.calls);
+  session.turn->tool_calls += static_cast<int64_t>(effect.calls.size());
   ToolProposal proposal;
   proposal.turn = session.turn->view.turn;
   proposal.step = session.turn->step;
@@ -43,12 +44,8 @@ void ControlLoop::ResumeCalls(SessionRun& session) {
       orders.run.push_back(i);
     }
   }
-  for (const ApprovalView& approval : session.turn->approvals) ArmExpiry(session, approval);
-  if (tools.AllAnswered()) {
-    // The last result was journalled, or is known, without the step's end: it is given once more.
-    const ToolResult last = *std::exchange(tools.state.back().result, std::nullopt);
-    return SetResult(session, tools.calls.size() - 1, last);
-  }
+  // The last result may have been journalled without the step's end.
+  if (tools.AllAnswered()) return FinishStep(session, {});
   JudgeCalls(session, {}, std::move(orders));
 }
 
@@ -183,6 +180,11 @@ void ControlLoop::SetResult(SessionRun& session, size_t index, ToolResult result
                     if (stored) stored(status);
                   });
   }
+  FinishStep(session, std::move(stored));
+}
+
+void ControlLoop::FinishStep(SessionRun& session, std::function<void(const Status&)> stored) {
+  JournalBatch batch;
   const ToolResultsEvent event = EndStep(session, batch);
   // Synced: a result that the model is about to read must not be asked for again.
   Commit(session, std::move(batch), Durability::kSynced,

@@ -7,9 +7,6 @@
 #include "tools_sdk/utf8.h"
 
 namespace baleen {
-namespace {
-
-constexpr int64_t kEventsPage = 256;
 
 std::string JoinInput(const std::vector<std::string>& parts) {
   std::string text;
@@ -20,13 +17,7 @@ std::string JoinInput(const std::vector<std::string>& parts) {
   return text;
 }
 
-Status ValidateTurn(const StartTurnRequest& request, const std::string& input,
-                    int64_t input_bytes_max) {
-  if (request.tokens_max < 0) {
-    return InvalidArgumentError("tokens_max is " + std::to_string(request.tokens_max) +
-                                    ": expected 0 (the session's default) or more",
-                                "BAD_FIELD");
-  }
+Status ValidateInput(const std::string& input, int64_t input_bytes_max) {
   if (static_cast<int64_t>(input.size()) > input_bytes_max) {
     return InvalidArgumentError("the input has " + std::to_string(input.size()) +
                                     " bytes; at most " + std::to_string(input_bytes_max) +
@@ -35,6 +26,23 @@ Status ValidateTurn(const StartTurnRequest& request, const std::string& input,
   }
   if (Utf8ValidPrefix(input) != input.size())
     return InvalidArgumentError("the input is not valid UTF-8", "BAD_FIELD");
+  return OkStatus();
+}
+
+namespace {
+
+constexpr int64_t kEventsPage = 256;
+constexpr char kStartMethod[] = "StartTurn";
+
+Status ValidateTurn(const StartTurnRequest& request, const std::string& input,
+                    int64_t input_bytes_max) {
+  if (request.tokens_max < 0) {
+    return InvalidArgumentError("tokens_max is " + std::to_string(request.tokens_max) +
+                                    ": expected 0 (the session's default) or more",
+                                "BAD_FIELD");
+  }
+  RETURN_IF_ERROR(ValidateInput(input, input_bytes_max));
+  if (request.budget.has_value()) RETURN_IF_ERROR(CheckBudget(*request.budget));
   if (request.sampling.has_value()) {
     SamplingOptions options;
     options.temperature = request.sampling->temperature;
@@ -55,6 +63,7 @@ Result<std::unique_ptr<TurnRun>> ControlLoop::MakeTurn(const SessionRun& session
   turn->start = start;
   turn->view.session = session.record.id;
   turn->view.turn = start.turn;
+  turn->budget = start.budget;
   AgentOptions options;
   options.script = session.settings.script;
   if (!session.settings.script_name.empty()) options.script_name = session.settings.script_name;
@@ -64,8 +73,11 @@ Result<std::unique_ptr<TurnRun>> ControlLoop::MakeTurn(const SessionRun& session
   return turn;
 }
 
-void ControlLoop::StartTurn(const StartTurnRequest& request, const Answer<TurnView>& answer) {
-  if (auto earlier = EarlierAnswer(request.request_id, "StartTurn"); earlier.ok()) {
+void ControlLoop::StartTurn(const StartTurnRequest& request, const Answer<TurnView>& reply) {
+  const auto answer = FirstOnly(kStartMethod, request.request_id, reply,
+                                [this, request, reply] { StartTurn(request, reply); });
+  if (!answer) return;
+  if (auto earlier = EarlierAnswer(request.request_id, kStartMethod); earlier.ok()) {
     return GetTurn(request.session, IdFromAnswer(*earlier), answer);
   }
   auto loaded = Load(request.session);
@@ -90,10 +102,12 @@ void ControlLoop::StartTurn(const StartTurnRequest& request, const Answer<TurnVi
     return answer(status);
   }
   if (Status status = LoadTokens(session); !status.ok()) return answer(status);
+  if (Status status = ReadSpent(session); !status.ok()) return answer(status);
   start.turn = "t" + std::to_string(session.last_turn + 1);
   start.sampling = request.sampling.value_or(session.settings.sampling);
   start.tokens_max = request.tokens_max > 0 ? request.tokens_max : session.settings.tokens_max;
   start.trace_logits = request.trace_logits;
+  start.budget = request.budget.value_or(session.settings.turn_budget);
   start.constraint = request.constraint.value_or(session.settings.constraint);
   if (Status status = GrammarFor(*start.constraint, &session).status(); !status.ok()) {
     return answer(status);
@@ -111,20 +125,17 @@ void ControlLoop::StartTurn(const StartTurnRequest& request, const Answer<TurnVi
   batch.events.push_back(NewEvent(session, event_kind::kTurnStarted, TurnStartToJson(start)));
   if (!request.request_id.empty()) {
     batch.answers.push_back(
-        {request.request_id, "StartTurn", AnswerJson(start.turn), session.record.updated_ms});
+        {request.request_id, kStartMethod, AnswerJson(start.turn), session.record.updated_ms});
   }
   Commit(session, std::move(batch), Durability::kSynced,
-         [this, id = session.record.id, epoch = session.turn->epoch, answer,
-          input = start.input](const Status& status) {
+         [this, id = session.record.id, epoch = session.turn->epoch, answer](const Status& status) {
            SessionRun* run = FindTurn(id, epoch);
            if (!status.ok() || run == nullptr) {
              return answer(status.ok() ? InternalError("the turn ended before it began") : status);
            }
            answer(ViewTurn(*run));
            // A cancel may have been quicker than this commit: then its end is on its way.
-           if (run->turn->view.state != TurnState::kRunning) return;
-           Heartbeat(*run);
-           Advance(*run, UserTurnEvent{input});
+           if (run->turn->view.state == TurnState::kRunning) BeginTurn(*run);
          });
 }
 
@@ -141,6 +152,17 @@ void ControlLoop::Advance(SessionRun& session, const AgentEvent& event) {
 }
 
 void ControlLoop::Perform(SessionRun& session, const Effect& effect) {
+  const auto* wanted = std::get_if<CallToolsEffect>(&effect);
+  if (!std::holds_alternative<FinishEffect>(effect)) {
+    BudgetNeed need;
+    need.tokens = wanted == nullptr ? 1 : 0;
+    need.tool_calls = wanted == nullptr ? 0 : static_cast<int64_t>(wanted->calls.size());
+    const bool enough = HasBudget(
+        session, need, [this, id = session.record.id, epoch = session.turn->epoch, effect] {
+          if (SessionRun* run = FindTurn(id, epoch)) Perform(*run, effect);
+        });
+    if (!enough) return;
+  }
   session.turn->step += 1;
   if (const auto* generate = std::get_if<GenerateEffect>(&effect)) {
     return BeginGeneration(session, *generate);
@@ -159,29 +181,51 @@ void ControlLoop::FinishTurn(SessionRun& session, TurnState state, std::string t
   view.text = std::move(text);
   view.error = error;
   session.turn->cancelled->store(true);  // whatever still runs for this turn may stop
+  if (session.turn->generation != nullptr) session.turn->generation->stop->store(true);
+  PauseClock(*session.turn);
+  view.spend = SpendOf(session);
+  view.budget = session.turn->budget;
   if (session.turn->tools != nullptr) {
     for (const auto& stop : session.turn->tools->stop) stop->store(true);
   }
   JournalBatch batch;
   if (session.turn->tools != nullptr) EndStep(session, batch);
   CancelApprovals(session, batch);
+  session.following = FollowingTurn(session);
+  if (session.following == nullptr) {
+    for (const Steer& steer : session.turn->steers) view.unsent.push_back(steer.input);
+  }
+  session.turn->steers.clear();
+  // The end of a turn and the begin of the one that follows are one commit.
   batch.events.push_back(NewEvent(session, event_kind::kTurnFinished, TurnEndToJson(view)));
+  if (session.following != nullptr) {
+    TurnRun& next = *session.following;
+    batch.events.push_back(
+        NewEvent(session, event_kind::kTurnStarted, TurnStartToJson(next.start)));
+    next.started_seq = session.record.last_seq;
+    next.started_tokens = session.record.tokens;
+    session.turns += 1;
+    session.last_turn += 1;
+  }
+  if (session.spent.has_value()) AddSpend(view.spend, &*session.spent);
   Commit(session, std::move(batch), Durability::kSynced,
          [this, id = session.record.id, epoch = session.turn->epoch](const Status& status) {
            SessionRun* run = FindTurn(id, epoch);
            if (!status.ok() || run == nullptr) return;  // Break has ended the turn
            run->state = SessionState::kIdle;
-           EndTurnInMemory(*run);
+           auto following = std::move(run->following);
+           EndTurnInMemory(*run, std::move(following));
            if (parts_.upkeep != nullptr) parts_.upkeep->ScheduleIfDue();
          });
 }
 
-void ControlLoop::EndTurnInMemory(SessionRun& session) {
+void ControlLoop::EndTurnInMemory(SessionRun& session, std::unique_ptr<TurnRun> following) {
   const TurnView view = session.turn->view;
-  session.turn.reset();
+  session.turn = std::move(following);
   auto waiters = std::move(session.turn_waiters);
   session.turn_waiters.clear();
   for (const auto& waiter : waiters) waiter(view);
+  if (session.turn != nullptr) BeginTurn(session);
 }
 
 void ControlLoop::CancelTurn(const std::string& session, const std::string& turn,
@@ -192,6 +236,7 @@ void ControlLoop::CancelTurn(const std::string& session, const std::string& turn
   if (run.turn == nullptr || run.turn->view.turn != turn) return GetTurn(session, turn, answer);
   if (run.turn->view.state != TurnState::kRunning) return answer(ViewTurn(run));
   const bool first = !run.turn->cancelled->exchange(true);
+  if (run.turn->generation != nullptr) run.turn->generation->stop->store(true);
   JournalBatch batch;
   if (first) {
     batch.events.push_back(NewEvent(run, event_kind::kCancelRequested, CancelRequestToJson(turn)));

@@ -67,10 +67,26 @@ Json ViewJson(const TurnView& view) {
           {"calls_cut", view.calls_cut},
           {"waiting_on", view.waiting_on},
           {"waiting_detail", view.waiting_detail},
-          {"waiting_since_ms", view.waiting_since_ms}};
+          {"waiting_since_ms", view.waiting_since_ms},
+          {"spend",
+           {{"tokens", view.spend.tokens},
+            {"wall_ms", view.spend.wall_ms},
+            {"tool_calls", view.spend.tool_calls},
+            {"micro_usd", view.spend.micro_usd}}},
+          {"budget",
+           {{"tokens", view.budget.tokens},
+            {"wall_ms", view.budget.wall_ms},
+            {"tool_calls", view.budget.tool_calls},
+            {"micro_usd", view.budget.micro_usd}}},
+          {"unsent", view.unsent}};
 }
 
 Json ViewJson(const ApprovalView& view) {
+  const Json budget = {{"owner", view.budget.owner},
+                       {"resource", view.budget.resource},
+                       {"limit", view.budget.limit},
+                       {"spent", view.budget.spent},
+                       {"extend", view.budget.extend}};
   Json calls = Json::array();
   for (const ToolCall& call : view.calls) {
     calls.push_back({{"id", call.id}, {"name", call.name}, {"arguments", Parsed(call.arguments)}});
@@ -83,6 +99,7 @@ Json ViewJson(const ApprovalView& view) {
           {"title", view.title},
           {"description", view.description},
           {"calls", calls},
+          {"budget", view.budget.owner.empty() ? Json(nullptr) : budget},
           {"allowed_decisions", view.allowed_decisions},
           {"requested_ms", view.requested_ms},
           {"expires_ms", view.expires_ms},

@@ -85,6 +85,8 @@ TurnView ControlLoop::ViewTurn(SessionRun& session) {
   NoteWait(session);
   TurnView view = session.turn->view;
   if (view.state != TurnState::kRunning) return view;
+  view.spend = SpendOf(session);
+  view.budget = session.turn->budget;
   view.waiting_on = session.turn->wait.what;
   view.waiting_detail = session.turn->wait.detail;
   view.waiting_since_ms = session.turn->wait.since_ms;

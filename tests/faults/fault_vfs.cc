@@ -1,5 +1,7 @@
 #include "tests/faults/fault_vfs.h"
 
+#include <unistd.h>
+
 #include <sqlite3.h>
 
 #include <atomic>
@@ -145,9 +147,8 @@ FaultVfs::FaultVfs(FaultyDisk* disk) : vfs_(std::make_unique<Vfs>()) {
         reinterpret_cast<sqlite3_file*>(reinterpret_cast<std::byte*>(out) + sizeof(FaultFile));
     out->pMethods = nullptr;
     const std::string path = name != nullptr ? name : "";
-    int exists = 0;
-    fault_vfs.real->xAccess(fault_vfs.real, path.c_str(), SQLITE_ACCESS_EXISTS, &exists);
-    const bool creates = exists == 0 && (flags & SQLITE_OPEN_CREATE) != 0;
+    // Not xAccess, to which an empty file is none: another connection may have it open.
+    const bool creates = access(path.c_str(), F_OK) != 0 && (flags & SQLITE_OPEN_CREATE) != 0;
     if (creates) {
       const Fault fault = fault_vfs.disk->Next(DiskOp::kCreate, path);
       fault_vfs.last_errno = fault == Fault::kIoError ? EIO : ENOSPC;

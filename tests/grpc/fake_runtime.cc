@@ -252,6 +252,12 @@ Result<TurnView> FakeRuntime::StartTurn(const StartTurnRequest& request) {
   return view;
 }
 
+Result<TurnView> FakeRuntime::SteerTurn(const SteerTurnRequest& request) {
+  const Lock lock(mutex_);
+  steered.push_back(request);
+  return GetTurn(request.session, request.turn);
+}
+
 Result<TurnView> FakeRuntime::CancelTurn(const std::string& session, const std::string& turn) {
   const Lock lock(mutex_);
   RETURN_IF_ERROR(GetTurn(session, turn).status());

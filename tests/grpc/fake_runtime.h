@@ -48,6 +48,7 @@ class FakeRuntime final : public Runtime {
   std::vector<ForkRequest> forked;
   std::vector<RewindRequest> rewound;
   std::vector<DeleteRequest> deleted;
+  std::vector<SteerTurnRequest> steered;
   std::vector<ApprovalView> approvals;
   std::vector<ResolveApprovalRequest> resolved;
   std::vector<SearchRequest> searched;
@@ -77,6 +78,7 @@ class FakeRuntime final : public Runtime {
   Result<StepReuse> PrefetchSession(const std::string& session) override;
   Result<SessionView> ReleaseSession(const std::string& session) override;
   Result<TurnView> StartTurn(const StartTurnRequest& request) override;
+  Result<TurnView> SteerTurn(const SteerTurnRequest& request) override;
   Result<TurnView> CancelTurn(const std::string& session, const std::string& turn) override;
   Result<TurnView> GetTurn(const std::string& session, const std::string& turn) override;
   Result<TurnView> WaitTurn(const std::string& session, const std::string& turn,

@@ -24,6 +24,9 @@ SessionSettings FullSettings() {
   settings.tokens_max = 77;
   settings.policy.rules = {{"a*", "IDEMPOTENT", "ask", "why"}, {"*", "", "deny", ""}};
   settings.policy.approval_ms_max = 99;
+  settings.budget = {1, 2, 3, 4};
+  settings.turn_budget = {5, 6, 7, 8};
+  settings.prices = {9, 10};
   return settings;
 }
 
@@ -50,6 +53,13 @@ void CheckSame(const SessionSettings& got, const SessionSettings& want) {
   CHECK(got.sampling.top_k == want.sampling.top_k);
   CHECK(got.sampling.seed == want.sampling.seed);
   CHECK(got.tokens_max == want.tokens_max);
+  CHECK(got.budget.tokens == want.budget.tokens);
+  CHECK(got.budget.wall_ms == want.budget.wall_ms);
+  CHECK(got.budget.tool_calls == want.budget.tool_calls);
+  CHECK(got.budget.micro_usd == want.budget.micro_usd);
+  CHECK(got.turn_budget.tokens == want.turn_budget.tokens);
+  CHECK(got.prices.prompt == want.prices.prompt);
+  CHECK(got.prices.generated == want.prices.generated);
   CHECK(got.policy.approval_ms_max == want.policy.approval_ms_max);
   REQUIRE(got.policy.rules.size() == want.policy.rules.size());
   for (size_t i = 0; i < want.policy.rules.size(); ++i) {
@@ -94,6 +104,7 @@ TEST_CASE("Approvals and their answers carry every field") {
   asked.description = "m\u00f6ney";
   asked.calls = {{"c1", "pay", "{\"n\":1}"}, {"c2", "rm", "{}"}};
   asked.allowed_decisions = {"grant:once", "deny"};
+  asked.budget = {"turn", "tokens", 100, 101, 50};
   asked.requested_ms = 1'600'000'000'123;
   asked.expires_ms = 1'600'000'009'000;
   f.runtime.approvals = {asked};
@@ -112,6 +123,11 @@ TEST_CASE("Approvals and their answers carry every field") {
   CHECK(got.calls[0].arguments == "{\"n\":1}");
   CHECK(got.allowed_decisions == asked.allowed_decisions);
   CHECK(got.requested_ms == asked.requested_ms);
+  CHECK(got.budget.owner == "turn");
+  CHECK(got.budget.resource == "tokens");
+  CHECK(got.budget.limit == 100);
+  CHECK(got.budget.spent == 101);
+  CHECK(got.budget.extend == 50);
   CHECK(got.expires_ms == asked.expires_ms);
   CHECK(got.state == ApprovalState::kPending);
   CHECK(f.remote->ListApprovals({"other", true})->empty());
@@ -124,6 +140,7 @@ TEST_CASE("Approvals and their answers carry every field") {
     request.scope = scope;
     request.calls = {"c2"};
     request.reason = "because";
+    request.extend = 77;
     request.resolved_by = "ann";
     request.request_id = "r-1";
     const auto view = f.remote->ResolveApproval(request);
@@ -137,6 +154,7 @@ TEST_CASE("Approvals and their answers carry every field") {
     CHECK(view->resolved_ms == 1'700'000'000'000);
     CHECK(f.runtime.resolved.back().request_id == "r-1");
     CHECK(f.runtime.resolved.back().grant);
+    CHECK(f.runtime.resolved.back().extend == 77);
   }
   ResolveApprovalRequest no;
   no.session = "s";
@@ -144,6 +162,32 @@ TEST_CASE("Approvals and their answers carry every field") {
   CHECK(f.remote->ResolveApproval(no)->state == ApprovalState::kDenied);
   CHECK(f.remote->GetApproval("s", "t1-a2").status().reason() == "ITEM_UNKNOWN");
   CHECK(f.remote->GetApproval("s", "no/id").status().reason() == "BAD_FIELD");
+}
+
+TEST_CASE("Steering carries its text and its delivery") {
+  Fixture f;
+  f.NewSession("s");
+  StartTurnRequest start;
+  start.session = "s";
+  start.input = {"go"};
+  start.budget = BudgetSettings{11, 12, 13, 14};
+  const auto turn = f.remote->StartTurn(start);
+  REQUIRE(turn.ok());
+  REQUIRE(f.runtime.started.back().budget.has_value());
+  CHECK(f.runtime.started.back().budget->tool_calls == 13);
+  for (const SteerDelivery delivery : {SteerDelivery::kNextStep, SteerDelivery::kAfterTurn}) {
+    SteerTurnRequest request;
+    request.session = "s";
+    request.turn = turn->turn;
+    request.input = {"left", "right"};
+    request.delivery = delivery;
+    request.request_id = "r-2";
+    REQUIRE(f.remote->SteerTurn(request).ok());
+    CHECK(f.runtime.steered.back().turn == turn->turn);
+    CHECK(f.runtime.steered.back().input == request.input);
+    CHECK(f.runtime.steered.back().delivery == delivery);
+    CHECK(f.runtime.steered.back().request_id == "r-2");
+  }
 }
 
 TEST_CASE("A session without settings gets the defaults of the value types") {

@@ -75,9 +75,9 @@ bool IsLibrary(std::string_view path) {
 }  // namespace
 
 const std::vector<std::string>& PublicHeaders() {
-  static const std::vector<std::string> kHeaders = {"tools_sdk/status.h", "tools_sdk/message.h",
-                                                    "tools_sdk/tool.h",   "runtime/approval.h",
-                                                    "runtime/session.h",  "runtime/runtime.h"};
+  static const std::vector<std::string> kHeaders = {
+      "tools_sdk/status.h", "tools_sdk/message.h", "tools_sdk/tool.h", "runtime/approval.h",
+      "runtime/budget.h",   "runtime/session.h",   "runtime/runtime.h"};
   return kHeaders;
 }
 

@@ -113,13 +113,15 @@ BALEEN_VERB(pin_session);
 BALEEN_VERB(prefetch_session);
 /* {session} -> a session */
 BALEEN_VERB(release_session);
-/* {session, input: text or [texts], sampling?, constraint?, tokens_max?, trace_logits?,
- * expected_head?, request_id?} -> a turn, accepted */
+/* {session, input: text or [texts], sampling?, constraint?, budget?, tokens_max?,
+ * trace_logits?, expected_head?, request_id?} -> a turn, accepted */
 BALEEN_VERB(start_turn);
 /* {session, turn} -> a turn */
 BALEEN_VERB(get_turn);
 /* {session, turn, timeout_ms} -> a turn that has ended, or DEADLINE_EXCEEDED */
 BALEEN_VERB(wait_turn);
+/* {session, turn, input, delivery?: "next_step" or "after_turn", request_id?} -> a turn */
+BALEEN_VERB(steer_turn);
 /* {session, turn} -> a turn */
 BALEEN_VERB(cancel_turn);
 /* {session?, resolved?} -> {approvals} that wait, or of one session all */
@@ -127,8 +129,8 @@ BALEEN_VERB(list_approvals);
 /* {session, approval} -> an approval */
 BALEEN_VERB(get_approval);
 /* {session, approval, decision: "grant" or "deny", scope?: "once", "turn", "session" or
- * "workspace", calls?: [ids of those granted], reason?, resolved_by?, request_id?} -> an approval,
- * answered */
+ * "workspace", calls?: [ids of those granted], extend?: of a budget, reason?, resolved_by?,
+ * request_id?} -> an approval, answered */
 BALEEN_VERB(resolve_approval);
 /* {words, hits_max?} -> {hits} */
 BALEEN_VERB(search);
