@@ -33,7 +33,7 @@ Spend ControlLoop::SpendOf(const SessionRun& session) const {
 }
 
 Status ControlLoop::ReadSpent(SessionRun& session) {
-  if (session.spent.has_value()) return OkStatus();
+  if (session.spent.has_value() || !HasLimit(session.budget)) return OkStatus();
   Spend sum;
   int64_t after = 0;
   while (true) {

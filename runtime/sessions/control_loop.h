@@ -238,7 +238,7 @@ class ControlLoop final : public EngineListener {
   void EndBudgetApproval(SessionRun& session, ApprovalView& approval, JournalBatch batch,
                          const Answer<ApprovalView>& answer);
   void ApplyExtension(SessionRun& session, const ApprovalView& approval);
-  /// What all turns before the running one have spent on this timeline.
+  /// What all turns before the running one have spent on this timeline, if the session has limits.
   Status ReadSpent(SessionRun& session);
   Spend SpendOf(const SessionRun& session) const;
   /// Stops the turn's clock while it waits for somebody, and starts it again.

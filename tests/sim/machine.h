@@ -54,11 +54,15 @@ class Machine {
     std::vector<int> order = {0, 1, 2, 3};
     std::shuffle(order.begin(), order.end(), random_);
     for (const int who : order) {
-      if (who == 0 && control_->RunReady()) return true;
+      if (who == 0) {
+        if (control_->RunReady()) return true;
+        tokens_ahead_ = 0;
+      }
       if (who == 1 && RunOne(*journal_worker_)) return true;
       if (who == 2 && RunOne(*pool_)) return true;
-      if (who == 3 && !tokens_->idle()) {
-        tokens_->Step(random_);
+      // A full mailbox holds the real engine back until the control thread has emptied it.
+      if (who == 3 && !tokens_->idle() && tokens_ahead_ < kTokensAheadMax) {
+        tokens_ahead_ += tokens_->Step(random_);
         return true;
       }
     }
@@ -118,6 +122,8 @@ class Machine {
   }
 
  private:
+  static constexpr int64_t kTokensAheadMax = 1000;
+
   /// Closing a journal writes: what the disk holds is taken before.
   void End(Cut cut) {
     auto next = std::make_unique<MemoryDirectory>();
@@ -144,6 +150,7 @@ class Machine {
   const Model* const model_;
   const std::vector<std::string> tools_;
   int64_t power_cuts_ = 0;
+  int64_t tokens_ahead_ = 0;  ///< Since the control loop had nothing to do.
   SimClock clock_;
   std::unique_ptr<MemoryDirectory> folder_;
   std::unique_ptr<FaultyDisk> disk_;

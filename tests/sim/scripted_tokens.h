@@ -55,8 +55,8 @@ class ScriptedTokens final : public TokenSource {
 
   bool idle() const { return jobs_.empty(); }
 
-  /// One more thing happens to one job.
-  void Step(std::mt19937_64& random) {
+  /// One more thing happens to one job; how much the listener was told.
+  int64_t Step(std::mt19937_64& random) {
     const size_t index = random() % jobs_.size();
     Running& running = jobs_[index];
     const GenerateJob& job = running.job;
@@ -65,7 +65,8 @@ class ScriptedTokens final : public TokenSource {
       running.synced = true;
       ReuseReport report;
       report.prefilled = static_cast<int64_t>(job.prefix.size()) - job.computed_before;
-      return listener_->OnSynced(job.id, report);
+      listener_->OnSynced(job.id, report);
+      return 1;
     }
     const auto length = static_cast<int64_t>(running.reply.size());
     if (running.written >= length) {
@@ -75,11 +76,13 @@ class ScriptedTokens final : public TokenSource {
     // Some at once: the journal takes those together that come while it writes.
     const auto most = std::min(
         {length, job.tokens_max, running.written + 1 + static_cast<int64_t>(random() % 40)});
+    const int64_t told = most - running.written;
     while (running.written < most) {
       listener_->OnToken(job.id, job.generation_begin + running.written,
                          running.reply[static_cast<size_t>(running.written)], 0);
       ++running.written;
     }
+    return told;
   }
 
  private:
@@ -90,10 +93,11 @@ class ScriptedTokens final : public TokenSource {
     bool synced = false;
   };
 
-  void End(size_t index, JobEnd end) {
+  int64_t End(size_t index, JobEnd end) {
     const uint64_t id = jobs_[index].job.id;
     jobs_.erase(jobs_.begin() + static_cast<int64_t>(index));
     listener_->OnDone(id, end, OkStatus());
+    return 1;
   }
 
   /// The same after the same context, whatever was cut, killed or asked in between.

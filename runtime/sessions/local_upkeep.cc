@@ -1,0 +1,172 @@
+// LocalRuntime's stores as wholes: what they hold, whether it is sound, what may go, and copies.
+#include <algorithm>
+#include <future>
+#include <map>
+#include <utility>
+
+#include "runtime/sessions/local_runtime.h"
+
+namespace baleen {
+namespace {
+
+constexpr int64_t kTimelinesPage = 256;
+
+}  // namespace
+
+Result<std::unique_ptr<Journal>> LocalRuntime::OpenReader() const {
+  JournalOptions options;
+  options.path = directory_->journal_path();
+  options.read_only = true;
+  return Journal::Open(options);
+}
+
+void LocalRuntime::SettleKv() {
+  engine_->AwaitRequests();
+  std::promise<void> written;
+  if (kv_worker_->queue().Push([&] { written.set_value(); })) written.get_future().wait();
+}
+
+Result<std::vector<KvClaim>> LocalRuntime::Claims(const KvClaimant& claimant) {
+  ASSIGN_OR_RETURN(const auto journal, OpenReader());
+  std::vector<KvClaim> claims(1);
+  std::map<int64_t, KvChain> chains;  // those of timelines that are gone stay behind
+  // First the journal, then what is live: a block that moves from one to the other is in either.
+  int64_t after = 0;
+  while (true) {
+    ASSIGN_OR_RETURN(const auto page, journal->ListTimelines("", after, kTimelinesPage));
+    if (page.empty()) break;
+    for (const TimelineRecord& timeline : page) {
+      after = timeline.key;
+      if (timeline.session.empty()) continue;  // its forks claim what they share
+      const auto read = [&](int64_t begin, int64_t count) -> Result<std::vector<int32_t>> {
+        ASSIGN_OR_RETURN(TokenRun run, journal->ReadTimelineTokens(timeline.key, begin, count));
+        return std::move(run.ids);
+      };
+      KvChain& chain = chains[timeline.key];
+      if (const auto known = chains_.find(timeline.key); known != chains_.end()) {
+        chain = std::move(known->second);
+      }
+      auto made = claimant.Claim(timeline.tokens, read, Scope(), &chain);
+      if (made.status().code() == StatusCode::kNotFound) continue;  // deleted meanwhile
+      RETURN_IF_ERROR(made.status());
+      KvClaim claim = *std::move(made);
+      claim.fork_position = std::max<int64_t>(timeline.base_tokens - 1, 0);
+      claim.used_ms = timeline.updated_ms;
+      const auto session = journal->GetSession(timeline.session);
+      bool running = false;
+      const bool asked = OnControl([&] { running = control_->IsRunning(timeline.session); });
+      if (!asked) return CancelledError("the runtime is closing");
+      claim.pinned = session.ok() && session->pinned;
+      claim.held = running || claim.pinned;
+      claims.push_back(std::move(claim));
+    }
+  }
+  chains_ = std::move(chains);
+  claims[0].keys = engine_->LiveKeys();
+  claims[0].held = true;
+  return claims;
+}
+
+Result<BackupReport> LocalRuntime::Backup(const std::string& path) {
+  ASSIGN_OR_RETURN(const auto journal, OpenReader());
+  BackupReport report;
+  report.path = path;
+  SettleKv();
+  RETURN_IF_ERROR(DataDirectory::Build(path, [&](const DataDirectory& draft) -> Status {
+    RETURN_IF_ERROR(journal->Backup(draft.journal_path()));
+    RETURN_IF_ERROR(kv_->Backup(draft.kv_path()));
+    JournalOptions copy;
+    copy.path = draft.journal_path();
+    ASSIGN_OR_RETURN(const auto written, Journal::Open(copy));
+    ASSIGN_OR_RETURN(report.journal_bytes, written->BytesOnDisk());
+    return OkStatus();
+  }));
+  return report;
+}
+
+Result<CompactReport> LocalRuntime::Compact() {
+  auto promise = std::make_shared<std::promise<Result<CompactReport>>>();  // owners: caller, worker
+  auto future = promise->get_future();
+  const auto compact = [this]() -> Result<CompactReport> {
+    CompactReport report;
+    ASSIGN_OR_RETURN(report.journal_bytes_before, writer_->BytesOnDisk());
+    RETURN_IF_ERROR(writer_->Compact());
+    ASSIGN_OR_RETURN(report.journal_bytes_after, writer_->BytesOnDisk());
+    return report;
+  };
+  if (!journal_worker_->queue().Push([promise, compact] { promise->set_value(compact()); })) {
+    return UnavailableError("the runtime is closing", "DRAINING");
+  }
+  ASSIGN_OR_RETURN(CompactReport report, future.get());
+  SettleKv();
+  ASSIGN_OR_RETURN(report.kv_bytes_before, kv_->BytesOnDisk());
+  RETURN_IF_ERROR(upkeep_->Run().status());
+  RETURN_IF_ERROR(kv_->Compact().status());
+  ASSIGN_OR_RETURN(report.kv_bytes_after, kv_->BytesOnDisk());
+  return report;
+}
+
+Result<VerifyReport> LocalRuntime::Verify(const std::string& session) {
+  ASSIGN_OR_RETURN(const auto journal, OpenReader());
+  ASSIGN_OR_RETURN(const JournalReport text, journal->Verify(session));
+  ASSIGN_OR_RETURN(const KvStoreReport kv, kv_->Verify());
+  VerifyReport report;
+  report.sessions = text.sessions;
+  report.events = text.events;
+  report.tokens = text.tokens;
+  report.blocks = kv.blocks;
+  report.block_bytes = kv.block_bytes;
+  report.checkpoints = kv.checkpoints;
+  report.checkpoint_bytes = kv.checkpoint_bytes;
+  report.problems = text.problems;
+  report.problems.insert(report.problems.end(), kv.problems.begin(), kv.problems.end());
+  return report;
+}
+
+Status LocalRuntime::CountTimelines(RuntimeStats* stats) const {
+  ASSIGN_OR_RETURN(const auto journal, OpenReader());
+  ASSIGN_OR_RETURN(stats->journal_bytes, journal->BytesOnDisk());
+  int64_t after = 0;
+  while (true) {
+    ASSIGN_OR_RETURN(const auto page, journal->ListTimelines("", after, kRowsPerReadMax));
+    if (page.empty()) return OkStatus();
+    for (const TimelineRecord& timeline : page) {
+      after = timeline.key;
+      stats->journal_tokens += timeline.tokens - timeline.base_tokens;
+      if (timeline.session.empty()) continue;  // deleted, but forks are based on it
+      ++stats->timelines;
+      stats->timeline_tokens += timeline.tokens;
+      if (timeline.number == 1) ++stats->sessions;
+    }
+  }
+}
+
+Result<RuntimeStats> LocalRuntime::Stats() {
+  RuntimeStats stats;
+  OnControl([&] { stats.turns_running = control_->RunningTurns(); });
+  stats.sequences_resident = engine_->resident();
+  stats.engine_wakeups = engine_->wakeups();
+  ASSIGN_OR_RETURN(stats.kv_bytes_on_disk, kv_->BytesOnDisk());
+  const KvLayout layout = KvLayout::Make(model_->config(), model_->row_format());
+  stats.block_tokens = kBlockTokens;
+  stats.block_payload_bytes = layout.payload_bytes;
+  stats.fingerprint = model_->fingerprint();
+  stats.arithmetic_id = model_->arithmetic_id();
+  stats.model_path = options_.model_path;
+  stats.notes = notes_;
+  for (std::string& note : upkeep_->Notes()) stats.notes.push_back(std::move(note));
+  // A damaged cache is worth a note, not a server that can't say how it is.
+  if (const auto counters = kv_->Counters(); counters.ok()) {
+    stats.kv_blocks = counters->blocks;
+    stats.kv_block_bytes = counters->block_bytes;
+    stats.kv_write_amplification = counters->WriteAmplification();
+    stats.kv_blocks_found = counters->blocks_found;
+    stats.kv_blocks_missed = counters->blocks_missed;
+  } else {
+    stats.notes.push_back("the KV store could not be counted: " + counters.status().message());
+  }
+  RETURN_IF_ERROR(CountTimelines(&stats));
+  return stats;
+}
+
+}  // namespace baleen
