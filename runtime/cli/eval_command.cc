@@ -2,6 +2,8 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <fstream>
 #include <iostream>
@@ -22,11 +24,43 @@ struct EvalFlags {
   bool json = false;
 };
 
-void ShowProgress(const evaluation::Row& row, int64_t wanted) {
-  std::fprintf(stderr, "\r\033[K%s / %s: %lld", row.task.c_str(), row.variant.c_str(),
-               static_cast<long long>(row.total));
-  if (wanted > 0) std::fprintf(stderr, " of %lld", static_cast<long long>(wanted));
-}
+/// One line on a terminal that is written over: how far the row is, what is right so far, how long
+/// the row will go on at this pace.
+class ProgressBar {
+ public:
+  void Show(const evaluation::Row& row, int64_t wanted) {
+    const auto now = std::chrono::steady_clock::now();
+    const std::string title = row.task + " / " + row.variant;
+    if (title != title_) {
+      title_ = title;
+      begin_ = now;
+      counted_ = row.total;  // What came before the clock began says nothing of the pace.
+    }
+    std::fprintf(stderr, "\r\033[K%s ", title.c_str());
+    if (wanted <= 0) {
+      std::fprintf(stderr, "%lld", static_cast<long long>(row.total));
+      return;
+    }
+    constexpr int kWidth = 20;
+    const auto filled = static_cast<int>(std::min<int64_t>(kWidth, kWidth * row.total / wanted));
+    std::fprintf(stderr, "[%s%s] %lld of %lld, %.0f %% right",
+                 std::string(static_cast<size_t>(filled), '#').c_str(),
+                 std::string(static_cast<size_t>(kWidth - filled), '-').c_str(),
+                 static_cast<long long>(row.total), static_cast<long long>(wanted),
+                 100 * row.share());
+    if (row.total > counted_ && row.total < wanted) {
+      const double seconds = std::chrono::duration<double>(now - begin_).count();
+      std::fprintf(stderr, ", %.0f s left",
+                   seconds * static_cast<double>(wanted - row.total) /
+                       static_cast<double>(row.total - counted_));
+    }
+  }
+
+ private:
+  std::string title_;
+  std::chrono::steady_clock::time_point begin_;
+  int64_t counted_ = 0;
+};
 
 /// What was asked, expected and written, for whoever wants to see how a model fails.
 std::string WrongLine(const evaluation::WrongReply& wrong) {
@@ -57,11 +91,15 @@ Status RunEvaluation(EvalFlags flags) {
   ModelOptions model_options;
   model_options.threads = flags.options.threads;
   ASSIGN_OR_RETURN(const auto model, Model::Open(flags.options.model_path, model_options));
-  const bool progress = isatty(STDERR_FILENO) != 0;
-  const auto rows =
-      evaluation::Evaluate(*model, flags.options,
-                           progress ? evaluation::Progress(ShowProgress) : evaluation::Progress());
-  if (progress) std::fputs("\r\033[K", stderr);
+  const bool terminal = isatty(STDERR_FILENO) != 0;
+  evaluation::Progress progress;
+  if (terminal) {
+    progress = [bar = ProgressBar()](const evaluation::Row& row, int64_t wanted) mutable {
+      bar.Show(row, wanted);
+    };
+  }
+  const auto rows = evaluation::Evaluate(*model, flags.options, progress);
+  if (terminal) std::fputs("\r\033[K", stderr);
   if (!rows.ok()) return rows.status();
   std::cout << (flags.json ? evaluation::RowsJson(*rows) + "\n" : evaluation::RowsTable(*rows));
   if (flags.csv.empty()) return OkStatus();
@@ -86,7 +124,9 @@ void AddEval(CLI::App& app, int* exit_code) {
   command->add_option("--count", options.count, "Calls, answers, needles ... per row")
       ->capture_default_str();
   command->add_option("--seed", options.seed, "Another seed, another test")->capture_default_str();
-  command->add_option("--lengths", options.needle_tokens, "Tokens before a needle is asked for")
+  command
+      ->add_option("--lengths", options.needle_tokens,
+                   "Tokens before a needle is asked for, such as 16384,65536 (minutes each)")
       ->delimiter(',')
       ->capture_default_str();
   command->add_option("--text", options.texts,

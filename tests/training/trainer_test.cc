@@ -14,6 +14,7 @@
 #include "model/training/stage_samples.h"
 #include "model/training/structured_start.h"
 #include "model/training/trainer.h"
+#include "tests/store/small_disk.h"
 #include "tests/testing/child.h"
 #include "tests/testing/temp_directory.h"
 #include "tests/testing/test_paths.h"
@@ -316,6 +317,27 @@ TEST_CASE("AKilledRunEndsAsAnUninterruptedOne") {
   }
 }
 
+TEST_CASE("AFullDiskStopsARunThatEndsAlikeWhereThereIsRoom") {
+  const TempDirectory folder;
+  REQUIRE(Train(SmallRun(), In(folder.File("whole"))).status.ok());
+  const auto bytes =
+      std::filesystem::file_size(TrainingCheckpointPath(folder.File("whole/checkpoints"), 12));
+  // Room for two checkpoints and a half.
+  const SmallDisk disk(folder.File("disk"), std::to_string(bytes * 5 / 2));
+  if (!disk.mounted()) {
+    WARN("SKIPPED: no right to mount a small disk");
+    return;
+  }
+  const Status status = Train(SmallRun(), In(folder.File("disk/run"))).status;
+  INFO(status.ToString());
+  CHECK(status.code() == StatusCode::kUnavailable);
+  CHECK(ListTrainingCheckpoints(folder.File("disk/run/checkpoints")) == std::vector<int64_t>{2, 4});
+  std::filesystem::copy(folder.File("disk/run"), folder.File("moved"),
+                        std::filesystem::copy_options::recursive);
+  REQUIRE(Train(SmallRun(), In(folder.File("moved"), 1, RunMode::kResume)).status.ok());
+  RequireSameRuns(folder.File("whole"), folder.File("moved"), 12);
+}
+
 TEST_CASE("ResumingIsRefusedWhereItWouldNotBeTheSameRun") {
   const TempDirectory folder;
   Json json = SmallRun();
@@ -391,6 +413,31 @@ TEST_CASE("ALossThatIsNotFiniteStopsTheRun") {
   CHECK(status.reason() == "NOT_FINITE");
   CHECK(status.message().find("step 1: ") != std::string::npos);
   CHECK(ListTrainingCheckpoints(folder.File("out") + "/checkpoints").empty());
+}
+
+// The second stage's tokens have embeddings that no float can hold the square of.
+TEST_CASE("ALossThatTurnsNotFiniteLeavesTheLastGoodCheckpoint") {
+  const TempDirectory folder;
+  ParameterSet parameters = *ParameterSet::Make(SmallModel());
+  PlainStart(1, &parameters);
+  std::vector<float>& embeddings = parameters.Find("embed.weight")->value;
+  std::fill(embeddings.begin() + 50 * SmallModel().hidden, embeddings.end(), 3e38F);
+  REQUIRE(ExportModel(parameters, folder.File("start"), {ExportFormat::kFloat32, ""}).ok());
+  Json json = SmallRun();
+  json["start"] = {{"kind", "checkpoint"}, {"path", folder.File("start")}};
+  json["stages"][1]["sources"][0]["token_low"] = 50;
+  json["stages"][1]["sources"][0]["token_high"] = 90;
+  const std::string checkpoints = folder.File("out/checkpoints");
+  REQUIRE(Train(json, In(folder.File("out"), 1, RunMode::kFresh, 6)).status.ok());
+  const std::string before = Read(TrainingCheckpointPath(checkpoints, 6));
+  const Status status = Train(json, In(folder.File("out"), 1, RunMode::kResume)).status;
+  INFO(status.ToString());
+  CHECK(status.code() == StatusCode::kAborted);
+  CHECK(status.reason() == "NOT_FINITE");
+  CHECK(status.message().find("step 7: ") != std::string::npos);
+  CHECK(status.message().find("the last checkpoint is that of step 6") != std::string::npos);
+  CHECK(ListTrainingCheckpoints(checkpoints).back() == 6);
+  CHECK(Read(TrainingCheckpointPath(checkpoints, 6)) == before);
 }
 
 TEST_CASE("ARunMayStartFromAnExportedModel") {
