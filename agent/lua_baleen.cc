@@ -5,6 +5,7 @@
 #include <lua5.4/lua.hpp>
 #include <string>
 
+#include "agent/lua_api.h"
 #include "agent/lua_libraries.h"
 #include "agent/sandbox_state.h"
 #include "tools_sdk/utf8.h"
@@ -26,15 +27,20 @@ void CheckYieldable(lua_State* L, const char* name) {
              name);
 }
 
+std::string_view NameOf(const LuaField& field) {
+  const std::string_view name = field.name;
+  return name.ends_with('?') ? name.substr(0, name.size() - 1) : name;
+}
+
 // Raises for members that nobody reads: a misspelt option must not be ignored.
-void CheckMembers(lua_State* L, int index, const char* what, const char* const* names) {
+void CheckMembers(lua_State* L, int index, const char* what, const LuaClass& table) {
   lua_pushnil(L);
   while (lua_next(L, index) != 0) {
     lua_pop(L, 1);
     bool known = false;
     if (lua_type(L, -1) == LUA_TSTRING) {
       const std::string_view member = lua_tostring(L, -1);
-      for (const char* const* name = names; *name != nullptr; ++name) known |= member == *name;
+      for (const LuaField& field : table.fields) known |= member == NameOf(field);
     }
     if (!known) {
       PushText(L, -1);
@@ -61,9 +67,8 @@ void TakeText(lua_State* L, const char* what, const char* member, std::string* o
 }
 
 void TakeMessage(lua_State* L, int index, Message* out) {
-  constexpr const char* kMembers[] = {"role", "content", "tool_call_id", nullptr};
   constexpr const char* kWhat = "baleen.generate: message";
-  CheckMembers(L, index, kWhat, kMembers);
+  CheckMembers(L, index, kWhat, kMessageTable);
   lua_getfield(L, index, "role");
   const std::string_view role = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "";
   if (role != "user" && role != "tool") {
@@ -177,13 +182,10 @@ int GenerateDone(lua_State* L, int, lua_KContext) {
 }
 
 int Generate(lua_State* L) {
-  constexpr const char* kMembers[] = {"user", "messages",    "max_tokens",    "temperature",
-                                      "seed", "tool_choice", "answer_schema", "thinking_tokens",
-                                      nullptr};
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_settop(L, 1);
   CheckYieldable(L, "baleen.generate");
-  CheckMembers(L, 1, "baleen.generate", kMembers);
+  CheckMembers(L, 1, "baleen.generate", kGenerateRequest);
   TurnBinding& binding = BindingOf(L);
   GenerateEffect* effect = &binding.effect.emplace<GenerateEffect>();
   TakeMessages(L, effect);
@@ -249,9 +251,8 @@ void PushArguments(lua_State* L, int call) {
 }
 
 void TakeCall(lua_State* L, int index, TurnBinding* binding, ToolCall* out) {
-  constexpr const char* kMembers[] = {"id", "name", "arguments", "arguments_json", nullptr};
   constexpr const char* kWhat = "baleen.call_tools";
-  CheckMembers(L, index, kWhat, kMembers);
+  CheckMembers(L, index, kWhat, kCallTable);
   lua_getfield(L, index, "name");
   TakeText(L, kWhat, "name", &out->name);
   if (out->name.empty() || out->name.size() > kNameBytesMax) {

@@ -1,6 +1,8 @@
 #include "agent/sandbox.h"
 
+#include <algorithm>
 #include <cstdlib>
+#include <iterator>
 #include <lua5.4/lua.hpp>
 
 #include "agent/lua_baleen.h"
@@ -15,12 +17,34 @@ constexpr size_t kSourceBytesMax = 256 << 10;
 const char kTurnFunction = 0;  // Its address is a registry key.
 const char kTurnThread = 0;
 
+static_assert(LUA_VERSION_NUM == 504, "another Lua may allocate its stacks in another order");
+
+// Lua 5.4 allocates a thread's stack right after the thread, and a larger one right before it frees
+// the one it had. `moved` is where `block` went; null: it was freed.
+void FollowStack(SandboxState& state, const void* block, size_t tag, const void* moved,
+                 size_t new_size) {
+  const auto stack = std::find(std::begin(state.stacks), std::end(state.stacks), block);
+  if (block == nullptr && state.stack_is_next) {
+    *std::find(std::begin(state.stacks), std::end(state.stacks), nullptr) = moved;
+    state.stack_is_next = false;
+  } else if (block == nullptr) {
+    state.stack_is_next = tag == LUA_TTHREAD;
+    state.allocated = moved;
+    state.allocated_bytes = static_cast<int64_t>(new_size);
+  } else if (moved == nullptr && stack != std::end(state.stacks)) {
+    *stack = state.allocated;
+    state.stack_bytes = state.allocated_bytes;
+  }
+}
+
 // Counts every byte. Growth costs budget, because one instruction may copy megabytes. It never
 // refuses for lack of budget (each refusal makes Lua collect everything); it ends the step instead.
 void* Allocate(void* user, void* block, size_t old_size, size_t new_size) {
   SandboxState& state = *static_cast<SandboxState*>(user);
+  const size_t tag = old_size;
   if (block == nullptr) old_size = 0;  // Then it is a type tag.
   if (new_size == 0) {
+    if (block != nullptr) FollowStack(state, block, 0, nullptr, 0);
     std::free(block);
     state.memory_used -= static_cast<int64_t>(old_size);
     return nullptr;
@@ -40,6 +64,7 @@ void* Allocate(void* user, void* block, size_t old_size, size_t new_size) {
   void* moved = std::realloc(block, new_size);
   // Lua relies on shrinking to succeed.
   if (moved == nullptr) return growth > 0 ? nullptr : block;
+  FollowStack(state, block, tag, moved, new_size);
   state.memory_used += growth;
   return moved;
 }
@@ -66,7 +91,7 @@ void RaiseExhausted(lua_State* L, lua_Debug* where) {
 void CountHook(lua_State* L, lua_Debug* where) {
   SandboxState& state = StateOf(L);
   if (!state.exhausted) {
-    state.instructions_left -= kHookInterval;
+    state.instructions_left -= kHookInterval * (1 + state.stack_bytes / kStackBytesPerCost);
     if (state.interrupt != nullptr && state.interrupt->load(std::memory_order_relaxed)) {
       state.interrupted = true;
     } else if (state.instructions_left >= 0) {
@@ -144,6 +169,51 @@ int LoadChunk(lua_State* L) {
     return lua_error(L);
   }
   lua_rawsetp(L, LUA_REGISTRYINDEX, &kTurnFunction);
+  return 0;
+}
+
+/// Leaves the table behind a frozen view on top.
+void PushBehind(lua_State* L, int view) {
+  lua_getmetatable(L, view);
+  lua_getfield(L, -1, "__index");
+  lua_remove(L, -2);
+}
+
+// Adds the members of the view on top, also those of views within; `path` is a string at that index
+// that each name is put behind.
+void AddMembers(lua_State* L, int path, std::set<std::string>* members) {
+  luaL_checkstack(L, 8, "names");
+  PushBehind(L, -1);
+  lua_pushnil(L);
+  while (lua_next(L, -2) != 0) {
+    if (lua_type(L, -2) == LUA_TSTRING) {
+      lua_pushfstring(L, "%s%s", lua_tostring(L, path), lua_tostring(L, -2));
+      members->insert(lua_tostring(L, -1));
+      lua_insert(L, -2);
+      if (lua_type(L, -1) == LUA_TTABLE && IsFrozen(L, -1)) {
+        lua_pushfstring(L, "%s.", lua_tostring(L, -2));
+        lua_insert(L, -2);
+        AddMembers(L, lua_gettop(L) - 1, members);
+        lua_remove(L, -2);
+      }
+      lua_remove(L, -2);
+    }
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+}
+
+int ReadGlobals(lua_State* L) {  // a pointer to the names, which nothing below outlives
+  auto* names = static_cast<GlobalNames*>(lua_touserdata(L, 1));
+  lua_pushliteral(L, "");
+  lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_GLOBALS);
+  PushBehind(L, -1);
+  lua_pushnil(L);
+  while (lua_next(L, -2) != 0) {
+    std::set<std::string>* members = &(*names)[lua_tostring(L, -2)];
+    if (lua_type(L, -1) == LUA_TTABLE && IsFrozen(L, -1)) AddMembers(L, 2, members);
+    lua_pop(L, 1);
+  }
   return 0;
 }
 
@@ -229,6 +299,28 @@ Status Sandbox::Compile(std::string_view source, std::string_view name) {
   lua_pushlightuserdata(main_, const_cast<ChunkSource*>(&chunk));
   const int code = lua_pcall(main_, 1, 0, 0);
   return code == LUA_OK ? OkStatus() : ErrorFrom(main_, code);
+}
+
+std::string Sandbox::Dump() {
+  std::string bytes;
+  lua_rawgetp(main_, LUA_REGISTRYINDEX, &kTurnFunction);
+  const lua_Writer append = [](lua_State*, const void* part, size_t size, void* out) {
+    static_cast<std::string*>(out)->append(static_cast<const char*>(part), size);
+    return 0;
+  };
+  lua_dump(main_, append, &bytes, 0);
+  lua_pop(main_, 1);
+  return bytes;
+}
+
+Result<GlobalNames> Sandbox::Globals() {
+  GlobalNames names;
+  StartStep(main_);
+  lua_pushcfunction(main_, ReadGlobals);
+  lua_pushlightuserdata(main_, &names);
+  const int code = lua_pcall(main_, 1, 0, 0);
+  if (code != LUA_OK) return ErrorFrom(main_, code);
+  return names;
 }
 
 Status Sandbox::RunChunk() {

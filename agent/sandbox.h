@@ -5,7 +5,9 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 
@@ -22,6 +24,8 @@ struct SandboxOptions {
   TurnBinding* binding = nullptr;  ///< Borrows. Null: the script cannot ask for effects.
 };
 
+using GlobalNames = std::map<std::string, std::set<std::string>, std::less<>>;
+
 /// Threads: one at a time.
 class Sandbox {
  public:
@@ -36,6 +40,10 @@ class Sandbox {
   /// Compiles a text chunk without running it. Errors: INVALID_ARGUMENT with file and line;
   /// RESOURCE_EXHAUSTED.
   Status Compile(std::string_view source, std::string_view name);
+  /// What Compile made, as lua_dump writes it; needs a chunk that hasn't run.
+  std::string Dump();
+  /// The names of the built-in globals, each with those of its members where it is a library.
+  Result<GlobalNames> Globals();
   /// Runs the compiled chunk and keeps the function it returns. Errors: as Compile.
   Status RunChunk();
   /// Runs the turn to its next yield or to its end. The first call starts it; what it gets and

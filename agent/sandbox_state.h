@@ -17,6 +17,9 @@ inline constexpr int kHookInterval = 1000;
 /// No single string or table part grows beyond this: one Lua instruction can copy or compare a
 /// whole string, and the hook looks only between instructions.
 inline constexpr int64_t kAllocationBytesMax = 16 << 20;
+/// One instruction can copy all of Lua's stack (a call that passes `...` on), up to 16 MB: each
+/// costs one more for each such part of it. 1,024 values.
+inline constexpr int64_t kStackBytesPerCost = 16 << 10;
 /// Bytes of new memory that cost as much of the budget as one instruction.
 inline constexpr int64_t kBytesPerInstruction = 64;
 
@@ -26,6 +29,12 @@ struct SandboxState {
   int64_t memory_max = 0;        ///< Bytes.
   int64_t instructions_left = 0;
   int64_t instructions_max = 0;
+  // Stacks of the two Lua threads, found by the order in which they are allocated and freed.
+  const void* stacks[2] = {};
+  bool stack_is_next = false;
+  int64_t stack_bytes = 0;          ///< Of the one that was resized last.
+  const void* allocated = nullptr;  ///< The newest new block.
+  int64_t allocated_bytes = 0;
   int protected_depth = 0;   ///< Calls of pcall and xpcall that have not ended.
   bool exhausted = false;    ///< Sticky: every further instruction raises.
   bool interrupted = false;  ///< `exhausted` because of `interrupt`.

@@ -76,6 +76,7 @@ void AddModel(CLI::App& app, int* exit_code);
 void AddBench(CLI::App& app, int* exit_code);
 void AddBenchMask(CLI::App& bench, int* exit_code);
 void AddCorpus(CLI::App& app, int* exit_code);
+void AddLua(CLI::App& app, int* exit_code);
 void AddEval(CLI::App& app, int* exit_code);
 
 }  // namespace baleen::cli

@@ -21,7 +21,7 @@ int main(int argc, char** argv) {
        {&cli::AddServe, &cli::AddConfigCommand, &cli::AddToken, &cli::AddChat, &cli::AddRun,
         &cli::AddSessions, &cli::AddApprovals, &cli::AddGenerate, &cli::AddLogits, &cli::AddText,
         &cli::AddModel, &cli::AddBench, &cli::AddCorpus, &cli::AddTrain, &cli::AddEval,
-        &cli::AddDoctor}) {
+        &cli::AddLua, &cli::AddDoctor}) {
     add(app, &exit_code);
   }
   try {

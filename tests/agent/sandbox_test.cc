@@ -53,6 +53,33 @@ TEST_CASE("RunawayScriptsEndWithResourceExhausted") {
       "local f = string.format local s = string.rep('x', 1 << 22) while true do f('%s', s) end",
       "return (string.rep('x', 1 << 22)):rep(1 << 2):rep(2)",
       "for i = 1, math.huge do tonumber(string.rep('1', 10000)) end",
+      "for _ = 1, math.maxinteger do end",
+      "local t = setmetatable({}, { __lt = function() while true do end end }) return t < t",
+      "local t = setmetatable({}, { __eq = function(a, b) return a == b end }) "
+      "while true do pcall(function() return t == setmetatable({}, getmetatable(t)) end) end",
+      "local t = setmetatable({}, { __concat = function(a) return a .. 'x' end }) "
+      "while true do pcall(function() return t .. 'x' end) end",
+      "local t = setmetatable({}, { __newindex = function(t, k, v) t[k + 1] = v end }) "
+      "while true do pcall(function() t[1] = 1 end) end",
+      "local t = setmetatable({}, { __call = function(self) return self() end }) return t()",
+      "local t = setmetatable({}, { __tostring = function() while true do end end }) tostring(t)",
+      "local t = setmetatable({}, { __index = function() while true do end end }) return t.x",
+      "table.sort({ 3, 1, 2 }, function() while true do end end)",
+      "return ('x'):gsub('x', function() while true do end end)",
+      "local s = string.rep('x', 1 << 20) while true do for _, c in utf8.codes(s) do end end",
+      "local s = string.rep('x', 1 << 22) while true do utf8.codepoint(s, 1) s:reverse() end",
+      "local t = {} for i = 1, 1e5 do t[i] = 'x' end while true do table.concat(t, ',') end",
+      "local t = {} for i = 1, 1e5 do t[i] = i end while true do table.move(t, 1, #t, 2) end",
+      "local a, b = string.rep('x', 1 << 23), string.rep('x', 1 << 23) while true do local _ = a "
+      "== b .. '' "
+      "end",
+      "local f f = function(...) return f(1, ...) end return f()",
+      "local function g() end local function f(...) while true do g(...) end end "
+      "f(table.unpack({}, 1, 50000))",
+      "local t = {} for i = 1, 60 do t = { t } end while true do baleen.json.encode(t) end",
+      "local d = baleen.json.decode while true do d(string.rep('[', 1000)) end",
+      "while true do math.random() end",
+      "while true do select('#', table.unpack({}, 1, 200)) end",
   };
   for (const char* body : bodies) {
     INFO(body);

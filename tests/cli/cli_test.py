@@ -34,7 +34,7 @@ class Cli(unittest.TestCase):
         text = run("--help").stdout
         self.assertIn("Exit codes", text)
         for command in ("serve", "config", "token", "doctor", "chat", "run", "sessions", "approvals", "generate", "logits", "tokenize",
-                        "detokenize", "render", "parse", "inspect", "make-tiny", "train", "bench"):
+                        "detokenize", "render", "parse", "inspect", "make-tiny", "train", "bench", "lua"):
             self.assertIn(command, text)
             self.assertEqual(run(command, "--help").returncode, 0, command)
 

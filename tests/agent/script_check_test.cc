@@ -1,0 +1,120 @@
+// What authors of scripts are told, beside what a live script sees.
+#include "agent/script_check.h"
+
+#include <catch2/catch.hpp>
+#include <set>
+
+#include "agent/global_uses.h"
+#include "agent/lua_api.h"
+#include "agent/lua_baleen.h"
+#include "agent/sandbox.h"
+#include "tests/agent/script_run.h"
+
+namespace baleen {
+namespace {
+
+std::string Lint(const std::string& script) {
+  const auto findings = LintScript(script, "a.lua");
+  if (!findings.ok()) return findings.status().message();
+  std::string text;
+  for (const ScriptFinding& finding : *findings) {
+    text += std::to_string(finding.line) + ": " + finding.message + "\n";
+  }
+  return text;
+}
+
+TEST_CASE("LintNamesGlobalsAndMembersThatAreNotThere") {
+  const std::pair<const char*, const char*> cases[] = {
+      {"return function(m) return m end", ""},
+      {"local t = {} return function(m) t.x = m return string.rep(m, 2) .. baleen.tools[1].name "
+       "end",
+       ""},
+      {"return function(m)\n  return mesage\nend", "2: no global 'mesage'\n"},
+      {"return function(m)\n\n  return tostrng(m)\nend",
+       "3: no global 'tostrng'; did you mean 'tostring'?\n"},
+      {"count = 1\nreturn function(m) return tostring(count) end",
+       "1: sets global 'count'; make it local\n"},
+      {"return function(m)\n return baleen.genrate { user = m }\nend",
+       "2: 'baleen' has no member 'genrate'; did you mean 'generate'?\n"},
+      {"local s = string.pack", "1: 'string' has no member 'pack'\n"},
+      {"print('x') io.write('x') os.exit()",
+       "1: no global 'io'\n1: no global 'os'\n"
+       "1: no global 'print'\n"},
+      {"string = {}", "1: global 'string' is read-only; name the variable otherwise, and local\n"},
+      {"local function f()\n local function g()\n  return nothere\n end return g\nend",
+       "3: no global 'nothere'\n"},
+      {"nothere = nil return nothere", "1: sets global 'nothere'; make it local\n"},
+      {"local _ENV = { x = 1 } return x", ""},
+      {"x:y()", "1: no global 'x'\n"},
+  };
+  for (const auto& [script, expected] : cases) {
+    CAPTURE(script);
+    CHECK(Lint(script) == expected);
+  }
+  CHECK(Lint("x = = 1").rfind("a.lua:1:", 0) == 0);
+  // Lines beyond what one step can tell, and more constants than fit an instruction.
+  CHECK(Lint(std::string(300, '\n') + "return nothere") == "301: no global 'nothere'\n");
+  std::string long_script = "local t = {";
+  for (int i = 0; i < 1000; ++i) long_script += "'k" + std::to_string(i) + "',\n";
+  CHECK(Lint(long_script + "} return function(m) return nothere end") ==
+        "1001: no global 'nothere'\n");
+}
+
+TEST_CASE("GlobalUsesRefusesEveryPrefixAndSurvivesEveryDamagedByte") {
+  const auto sandbox = Sandbox::Create(
+      {.memory_bytes_max = 1 << 24, .instructions_max = 1 << 20, .seed = 0, .interrupt = nullptr});
+  REQUIRE((*sandbox)
+              ->Compile("local t = { 1, 2.5, 'x' } return function(m, ...) y = z.a return t end",
+                        "a.lua")
+              .ok());
+  const std::string dump = (*sandbox)->Dump();
+  CHECK(GlobalUses(dump)->size() == 2);
+  for (size_t size = 0; size < dump.size(); ++size) CHECK(!GlobalUses(dump.substr(0, size)).ok());
+  for (size_t at = 0; at < dump.size(); ++at) {
+    for (const char change : {'\x01', '\x80', '\xff'}) {
+      std::string damaged = dump;
+      damaged[at] = static_cast<char>(damaged[at] ^ change);
+      const auto uses = GlobalUses(damaged);
+      CHECK((!uses.ok() || uses->size() <= dump.size()));
+    }
+  }
+}
+
+TEST_CASE("TypesListWhatAScriptSeesAndNothingElse") {
+  const std::string types = ScriptTypes();
+  CHECK(CheckScript(types, "types.lua").ok());
+  std::set<std::string> listed;
+  for (const LuaSignature& signature : LuaSignatures()) {
+    listed.insert(signature.name);
+    CHECK(types.find("function " + std::string(signature.name) + "(") != std::string::npos);
+  }
+  for (const LuaField& value : LuaValues()) listed.insert(value.name);
+  for (const std::string& name : listed) {
+    CAPTURE(name);
+    CHECK(ScriptRun::Text("return tostring(" + name + " ~= nil)") == "true");
+    CHECK(Lint("local x = " + name) == "");
+  }
+  TurnBinding binding;
+  const auto sandbox = Sandbox::Create({.memory_bytes_max = 1 << 24,
+                                        .instructions_max = 1 << 20,
+                                        .seed = 0,
+                                        .interrupt = nullptr,
+                                        .binding = &binding});
+  const auto names = (*sandbox)->Globals();
+  listed.insert("baleen.json");
+  for (const std::string& member : names->at("baleen")) {
+    CAPTURE(member);
+    CHECK(listed.erase("baleen." + member) == 1);
+  }
+  CHECK(listed.empty());
+  for (const LuaClass* table : LuaClasses()) {
+    CHECK(types.find("---@class " + std::string(table->name) + "\n") != std::string::npos);
+    for (const LuaField& field : table->fields) {
+      CHECK(types.find("---@field " + std::string(field.name) + " ") != std::string::npos);
+    }
+  }
+  CHECK(types.find("\"ABORTED_BEFORE_DISPATCH\"") != std::string::npos);
+}
+
+}  // namespace
+}  // namespace baleen
