@@ -1,6 +1,6 @@
 // Migrations of journals: from version 1, where each session's rows become its first timeline's;
 // from version 2, whose rows get keys that they are found by; from version 3, which gets room for
-// the numbers of commits.
+// the numbers of commits; from version 4, whose approvals get an index.
 #include <nlohmann/json.hpp>
 
 #include "runtime/store/journal_codec.h"
@@ -355,6 +355,12 @@ Status MigrateFrom3(Sqlite& database) {
   return database.Exec(
       "ALTER TABLE timelines ADD COLUMN commit_number INTEGER;"
       "CREATE TABLE commits(key INTEGER PRIMARY KEY, number INTEGER NOT NULL) STRICT;");
+}
+
+Status MigrateFrom4(Sqlite& database) {
+  return database.Exec(
+      "CREATE INDEX events_of_approvals ON events(kind)\n"
+      "  WHERE kind IN ('approval_requested', 'approval_resolved');");
 }
 
 }  // namespace baleen

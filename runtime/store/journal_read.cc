@@ -4,6 +4,7 @@
 #include "runtime/store/journal.h"
 #include "runtime/store/journal_codec.h"
 #include "runtime/store/journal_impl.h"
+#include "runtime/store/journal_schema.h"
 
 namespace baleen {
 namespace {
@@ -11,6 +12,11 @@ namespace {
 Status Damaged(std::string_view session, const std::string& row) {
   return DataLossError("journal: " + row + " of session '" + std::string(session) +
                        "' does not match its checksum; restore the journal from a backup");
+}
+
+/// SQLite takes a partial index only where the query says that its rows are in it.
+bool IsIndexed(std::string_view kind) {
+  return std::find(kIndexedKinds.begin(), kIndexedKinds.end(), kind) != kIndexedKinds.end();
 }
 
 Status CheckRange(int64_t after, int64_t limit, int64_t limit_max) {
@@ -157,8 +163,12 @@ Result<std::vector<EventRecord>> Journal::ReadEventsOfKind(std::string_view sess
     if (missing == 0 || segment.last_seq <= after) continue;
     ASSIGN_OR_RETURN(
         Query select,
-        impl_->database->Prepare(BALEEN_SELECT_EVENT "WHERE key > ?1 AND key <= ?2 AND kind = ?3 "
-                                                     "ORDER BY key LIMIT ?4"));
+        impl_->database->Prepare(
+            IsIndexed(kind) ? BALEEN_SELECT_EVENT
+                "INDEXED BY events_of_approvals WHERE key > ?1 AND key <= ?2 AND kind = ?3 "
+                "AND kind IN ('approval_requested', 'approval_resolved') ORDER BY key LIMIT ?4"
+                            : BALEEN_SELECT_EVENT
+                "WHERE key > ?1 AND key <= ?2 AND kind = ?3 ORDER BY key LIMIT ?4"));
     select.Bind(RowKey(segment.timeline, std::max(after, segment.after_seq)))
         .Bind(RowKey(segment.timeline, segment.last_seq))
         .Bind(kind)
@@ -167,6 +177,8 @@ Result<std::vector<EventRecord>> Journal::ReadEventsOfKind(std::string_view sess
       ASSIGN_OR_RETURN(const bool found, select.Step());
       if (!found) break;
       ASSIGN_OR_RETURN(EventRecord event, EventFromRow(select, session, segment.timeline));
+      // A damaged index may name any row.
+      if (event.kind != kind) return Damaged(session, "the index of events");
       events.push_back(std::move(event));
     }
   }

@@ -7,12 +7,13 @@
 namespace baleen {
 namespace {
 
-// On-disk: version 4. A change here is a new version with a migration, never an edit.
+// On-disk: version 5. A change here is a new version with a migration, never an edit.
 // A commit writes each page that it touches whole, so rows lie in few trees, and new ones at the
 // end of theirs: a session is in the row of its first timeline, whose key is the session's; events
 // and token rows follow one another under their timeline's key (RowKey). Answers have no index: the
 // process that looks them up keeps their hashes. Each commit stamps its number (journal_anchor.h)
-// into the row of a timeline that it writes anyway, or into commits if it writes none.
+// into the row of a timeline that it writes anyway, or into commits if it writes none. Of events
+// only rare kinds have an index, which costs other commits nothing (kIndexedKinds).
 constexpr const char* kSchema = R"sql(
 CREATE TABLE settings(
   key INTEGER PRIMARY KEY,
@@ -58,6 +59,8 @@ CREATE TABLE events(
   timeline INTEGER AS (key >> 32) VIRTUAL,
   seq INTEGER AS (key & 4294967295) VIRTUAL
 ) STRICT;
+CREATE INDEX events_of_approvals ON events(kind)
+  WHERE kind IN ('approval_requested', 'approval_resolved');
 CREATE TABLE token_runs(
   key INTEGER PRIMARY KEY,
   checksum INTEGER NOT NULL,
@@ -76,7 +79,7 @@ CREATE TABLE answers(
 ) STRICT;
 CREATE TABLE commits(key INTEGER PRIMARY KEY, number INTEGER NOT NULL) STRICT;
 PRAGMA application_id = 1111575630;
-PRAGMA user_version = 4;
+PRAGMA user_version = 5;
 )sql";
 static_assert(kJournalApplicationId == 1111575630);
 
@@ -110,7 +113,7 @@ Status BackUp(Sqlite& database, int64_t version) {
 
 std::span<const JournalMigration> JournalMigrations() {
   static constexpr JournalMigration kMigrations[] = {
-      {1, MigrateFrom1}, {2, MigrateFrom2}, {3, MigrateFrom3}};
+      {1, MigrateFrom1}, {2, MigrateFrom2}, {3, MigrateFrom3}, {4, MigrateFrom4}};
   return kMigrations;
 }
 

@@ -4,9 +4,11 @@
 // golden file of each.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "runtime/store/sqlite.h"
 #include "tools_sdk/status.h"
@@ -16,7 +18,12 @@ namespace baleen {
 /// PRAGMA application_id of a journal: "BALN". On-disk, don't change.
 inline constexpr int64_t kJournalApplicationId = 0x42414c4e;
 /// PRAGMA user_version that this build writes.
-inline constexpr int64_t kJournalVersion = 4;
+inline constexpr int64_t kJournalVersion = 5;
+
+/// Rare kinds that are read when a session is opened, however long it is: ReadEventsOfKind finds
+/// them by the index events_of_approvals, which names each.
+inline constexpr std::array<std::string_view, 2> kIndexedKinds = {"approval_requested",
+                                                                  "approval_resolved"};
 
 /// Takes a journal from version `from` to `from + 1`, inside the caller's transaction.
 struct JournalMigration {
@@ -34,6 +41,8 @@ Status MigrateFrom1(Sqlite& database);
 Status MigrateFrom2(Sqlite& database);
 /// Version 3 had no commit numbers.
 Status MigrateFrom3(Sqlite& database);
+/// Version 4 had no index of events.
+Status MigrateFrom4(Sqlite& database);
 
 struct SchemaOptions {
   bool read_only = false;

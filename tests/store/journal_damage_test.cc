@@ -34,7 +34,7 @@ void Sql(const std::string& path, const std::string& text) {
   REQUIRE(rc == SQLITE_OK);
 }
 
-std::string GoldenCopy(const TempDirectory& temp, int version = 4) {
+std::string GoldenCopy(const TempDirectory& temp, int version = 5) {
   const std::string path = temp.File("journal.db");
   std::filesystem::copy_file(
       std::string(kTestData) + "/store/journal_v" + std::to_string(version) + ".db", path);
@@ -210,6 +210,43 @@ TEST_CASE("JournalMigratesGoldenVersion3AndKeepsABackup") {
   REQUIRE(Must(backup->IntOf("SELECT sum(tokens) FROM timelines WHERE session != 0")) == 3474);
 }
 
+TEST_CASE("JournalMigratesGoldenVersion4AndFindsItsApprovals") {
+  const TempDirectory temp;
+  const std::string path = GoldenCopy(temp, 4);
+  {
+    // As version 4 wrote them.
+    const auto database = Must(Sqlite::Open({.path = path}));
+    int64_t seq = 2;
+    for (const char* kind : {"approval_requested", "note", "approval_resolved"}) {
+      EventRecord event;
+      event.seq = ++seq;
+      event.kind = kind;
+      event.payload = "{}";
+      event.tokens = 2000;
+      Query insert = Must(database->Prepare(
+          "INSERT INTO events(key, kind, time_ms, version, tokens, checksum, payload) "
+          "VALUES(?1, ?2, 0, 1, 2000, ?3, '{}')"));
+      REQUIRE_OK(
+          insert.Bind(RowKey(1, event.seq)).Bind(event.kind).Bind(EventChecksum(1, event)).Run());
+    }
+    REQUIRE_OK(database->Exec("UPDATE timelines SET last_seq = 5 WHERE key = 1"));
+  }
+  {
+    const auto journal = Must(Open(path));
+    for (const auto& [kind, seq] : {std::pair{"approval_requested", 3}, {"approval_resolved", 5}}) {
+      const auto found = Must(journal->ReadEventsOfKind("golden", kind, 0, 10, 1));
+      REQUIRE(found.size() == 1);
+      REQUIRE(found[0].seq == seq);
+    }
+    REQUIRE(Must(journal->ReadEventsOfKind("golden", "approval_resolved", 5, 10, 1)).empty());
+    const auto report = Must(journal->Verify(""));
+    CAPTURE(report.problems);
+    REQUIRE(report.problems.empty());
+  }
+  const auto backup = Must(Sqlite::Open({.path = path + ".v4-backup"}));
+  REQUIRE(Must(backup->IntOf("PRAGMA user_version")) == 4);
+}
+
 TEST_CASE("MigratedJournalHasTheSchemaOfANewOne") {
   const TempDirectory temp;
   Must(Open(temp.File("new.db"))).reset();
@@ -225,7 +262,7 @@ TEST_CASE("MigratedJournalHasTheSchemaOfANewOne") {
   };
   const auto wanted = schema_of(temp.File("new.db"));
   REQUIRE(wanted.size() > 40);
-  for (const int version : {1, 2, 3}) {
+  for (const int version : {1, 2, 3, 4}) {
     CAPTURE(version);
     const TempDirectory old;
     const std::string path = GoldenCopy(old, version);
@@ -234,7 +271,7 @@ TEST_CASE("MigratedJournalHasTheSchemaOfANewOne") {
   }
 }
 
-TEST_CASE("JournalOpensGoldenVersion4") {
+TEST_CASE("JournalOpensGoldenVersion5") {
   const TempDirectory temp;
   const std::string path = GoldenCopy(temp);
   CheckBranches(*Must(Open(path, true)));
@@ -287,13 +324,13 @@ TEST_CASE("JournalRefusesWhatIsNotAJournal") {
 TEST_CASE("JournalRefusesNewerVersionAndSaysWhatToDo") {
   const TempDirectory temp;
   const std::string path = GoldenCopy(temp);
-  Sql(path, "PRAGMA user_version = 5");
+  Sql(path, "PRAGMA user_version = 6");
   for (const bool read_only : {true, false}) {
     const auto refused = Open(path, read_only);
     REQUIRE_ERROR(refused, StatusCode::kFailedPrecondition, "newer build");
     REQUIRE(refused.status().reason() == "NEWER_VERSION");
   }
-  Sql(path, "PRAGMA user_version = 4");
+  Sql(path, "PRAGMA user_version = 5");
   CheckGolden(*Must(Open(path)), 1);
 }
 
@@ -399,7 +436,7 @@ TEST_CASE("JournalReadsRefuseDamagedRows") {
 }
 
 TEST_CASE("JournalSurvivesEveryDamagedPageWithoutCrashing") {
-  const std::string golden = std::string(kTestData) + "/store/journal_v4.db";
+  const std::string golden = std::string(kTestData) + "/store/journal_v5.db";
   const auto size_bytes = static_cast<int64_t>(std::filesystem::file_size(golden));
   int detected = 0;
   int rounds = 0;

@@ -119,8 +119,8 @@ inline std::vector<JournalBatch> GoldenBatches2() {
   return batches;
 }
 
-/// What tests/data/store/journal_v3.db and journal_v4.db hold. Never change; a new version may hold
-/// more.
+/// What tests/data/store/journal_v3.db, journal_v4.db and journal_v5.db hold. Never change; a new
+/// version may hold more.
 inline std::vector<JournalBatch> GoldenBatches3() { return GoldenBatches2(); }
 
 }  // namespace baleen

@@ -7,7 +7,7 @@
 //   store_writer hold DATA_DIRECTORY                       opens it, "held", waits for end of stdin
 //   store_writer hold-kv KV                                the same for a KV store
 //   store_writer folder DATA_DIRECTORY                     makes it, its stores, a copy, an archive
-//   store_writer golden JOURNAL                            writes tests/data/store/journal_v4.db
+//   store_writer golden JOURNAL                            writes tests/data/store/journal_v5.db
 #include <unistd.h>
 
 #include <cstdio>
