@@ -80,6 +80,21 @@ def check_default_model(prefix):
         f"the installed program does not find the installed model: {found}")
 
 
+def check_plugins(options, place):
+  """The template project of native tools is built against tools_sdk alone, and tested."""
+  sdk = place / "sdk"
+  run("cmake", "--install", options.build, "--prefix", sdk, "--component", "tools_sdk")
+  kinds = {file.suffix for file in sdk.rglob("*") if file.is_file()}
+  check(kinds == {".h", ".cmake"}, f"tools_sdk alone installs {sorted(kinds)}")
+  project = place / "plugin"
+  shutil.copytree(options.source / "examples/plugin", project)
+  build = place / "plugin-build"
+  run("cmake", "-S", project, "-B", build, "-G", "Ninja", f"-DCMAKE_PREFIX_PATH={sdk}")
+  run("cmake", "--build", build)
+  tested = run("ctest", "--test-dir", build, "--output-on-failure")
+  check("100% tests passed" in tested and "out of 2" in tested, tested)
+
+
 def check_runs(program, model, folder, **options):
   first = run(program, model, folder, **options)
   check("the model asks for the selection" in first, f"{program.name} served no call:\n{first}")
@@ -115,6 +130,7 @@ def main():
     for name in ("embed_c", "embed_cpp"):
       check_runs(build / name, model, place / f"data-{name}")
     check_first_headers(options.source, library, model, place)
+    check_plugins(options, place)
     if shutil.which("pkg-config"):
       flags = run("pkg-config", "--cflags", "--libs", "baleen",
                   env={"PKG_CONFIG_PATH": str(library.parent / "pkgconfig"), "PATH": "/usr/bin"})

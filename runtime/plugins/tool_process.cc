@@ -1,0 +1,324 @@
+#include "runtime/plugins/tool_process.h"
+
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <spawn.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <cstring>
+#include <filesystem>
+#include <utility>
+#include <vector>
+
+#include "tools_sdk/utf8.h"
+
+namespace baleen {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int64_t kLookMs = 20;  ///< Between two looks at the cancel flag.
+constexpr size_t kWordsBytesMax = 2048;
+constexpr size_t kReadBytes = 64 * 1024;
+constexpr int kLastReads = 2 * kFrameBytesMax / kReadBytes;
+
+int64_t NowMs() {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+Status NoDescriptors() {
+  return ResourceExhaustedError("no descriptors for a plugin's process: " +
+                                std::string(std::strerror(errno)));
+}
+
+/// A copy of `fd` above those that the child is given, so that none is overwritten before its turn.
+int Aside(int fd) { return fcntl(fd, F_DUPFD_CLOEXEC, kCancelFd + 1); }
+
+/// Of posix_spawn; freed on scope exit.
+struct SpawnPlan {
+  posix_spawn_file_actions_t files{};
+  posix_spawnattr_t attributes{};
+
+  SpawnPlan() {
+    posix_spawn_file_actions_init(&files);
+    posix_spawnattr_init(&attributes);
+  }
+  ~SpawnPlan() {
+    posix_spawn_file_actions_destroy(&files);
+    posix_spawnattr_destroy(&attributes);
+  }
+  SpawnPlan(const SpawnPlan&) = delete;
+  SpawnPlan& operator=(const SpawnPlan&) = delete;
+};
+
+std::string EndOf(int status) {
+  if (WIFSIGNALED(status)) {
+    return "was ended by signal " + std::to_string(WTERMSIG(status)) + " (" +
+           strsignal(WTERMSIG(status)) + ")";
+  }
+  if (WIFEXITED(status)) {
+    return "exited with status " + std::to_string(WEXITSTATUS(status)) + " without an answer";
+  }
+  return "ended without an answer";
+}
+
+/// The talk with one process.
+class Exchange {
+ public:
+  Exchange(std::unique_ptr<ToolHostProcess> host, std::string request, const ToolHostLimits& limits)
+      : host_(std::move(host)), request_(std::move(request)), limits_(limits) {}
+
+  ToolHostAnswer Run() {
+    const int64_t deadline = NowMs() + limits_.time_ms;
+    int64_t kill_at = INT64_MAX;
+    while (!answer_.Answered() && !broken_ && !exited_) {
+      const int64_t now = NowMs();
+      if (now >= kill_at) break;
+      if (kill_at == INT64_MAX) {
+        answer_.cancelled = limits_.cancelled != nullptr && limits_.cancelled->load();
+        answer_.timed_out = now >= deadline;
+        if (answer_.timed_out || answer_.cancelled) {
+          kill_at = now + kStopGraceMs;
+          eventfd_write(host_->cancel.get(), 1);
+        }
+      }
+      Step(std::min({kLookMs, std::max<int64_t>(deadline - now, 1), kill_at - now}));
+    }
+    return Finish();
+  }
+
+ private:
+  /// Waits for something to happen, and takes it.
+  void Step(int64_t wait_ms) {
+    const auto frames_wanted = static_cast<short>(POLLIN | (sent_ < request_.size() ? POLLOUT : 0));
+    pollfd fds[3] = {{host_->frames.get(), frames_wanted, 0},
+                     {host_->words.get(), POLLIN, 0},
+                     {host_->exit.get(), POLLIN, 0}};
+    if (poll(fds, 3, static_cast<int>(wait_ms)) <= 0) return;
+    if ((fds[0].revents & POLLOUT) != 0) Send();
+    if ((fds[1].revents & (POLLIN | POLLHUP)) != 0) ReadWords();
+    exited_ = (fds[2].revents & POLLIN) != 0;
+    // Its last frames may have come after poll looked for them.
+    if (exited_ || (fds[0].revents & (POLLIN | POLLHUP | POLLERR)) != 0) ReadFrames();
+  }
+
+  void Send() {
+    const ssize_t sent = send(host_->frames.get(), request_.data() + sent_, request_.size() - sent_,
+                              MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (sent > 0) sent_ += static_cast<size_t>(sent);
+  }
+
+  /// One read, so that time is looked at; what is left of a process that has ended, whose
+  /// children may still hold the other end.
+  void ReadFrames() {
+    std::string bytes(kReadBytes, '\0');
+    const int reads = exited_ ? kLastReads : 1;
+    for (int i = 0; i < reads && !broken_ && !answer_.Answered(); ++i) {
+      const ssize_t count = recv(host_->frames.get(), bytes.data(), bytes.size(), MSG_DONTWAIT);
+      if (count < 0) return;
+      if (count == 0) {
+        hung_up_ = true;
+        return Break("closed its socket without an answer");
+      }
+      reader_.Append(std::string_view(bytes).substr(0, static_cast<size_t>(count)));
+      TakeFrames();
+    }
+  }
+
+  void TakeFrames() {
+    while (!answer_.Answered() && !broken_) {
+      auto next = reader_.Next();
+      if (!next.ok()) return Break("sent " + next.status().message());
+      if (!next->has_value()) return;
+      Take(**next);
+    }
+  }
+
+  void Take(const Frame& frame) {
+    switch (frame.kind) {
+      case FrameKind::kBegun: answer_.begun = true; return;
+      case FrameKind::kProgress:
+        answer_.progress = ReplaceInvalidUtf8(frame.body.substr(0, 200));
+        return;
+      case FrameKind::kOutput: {
+        const auto room = static_cast<size_t>(limits_.output_bytes_max) - answer_.output.size();
+        answer_.output += frame.body.substr(0, room);
+        if (frame.body.size() > room) Break("sent more output than it may");
+        return;
+      }
+      case FrameKind::kResult: return Parse(ResultFrameFromJson(frame.body), &answer_.result);
+      case FrameKind::kManifest: return Parse(ManifestFromJson(frame.body), &answer_.manifest);
+      case FrameKind::kRefusal:
+        answer_.refusal = ReplaceInvalidUtf8(frame.body.substr(0, 4096));
+        if (answer_.refusal.empty()) answer_.refusal = "it doesn't say why";
+        return;
+      case FrameKind::kCall:
+      case FrameKind::kDescribe: return Break("sent a frame that only the runtime sends");
+    }
+  }
+
+  template <typename T>
+  void Parse(Result<T> parsed, std::optional<T>* to) {
+    if (!parsed.ok()) return Break("sent rubbish: " + parsed.status().message());
+    *to = std::move(parsed).value();
+  }
+
+  void ReadWords() {
+    char bytes[4096];
+    const ssize_t count = read(host_->words.get(), bytes, sizeof(bytes));
+    if (count <= 0) {
+      if (count == 0) host_->words.Close();
+      return;
+    }
+    answer_.words.append(bytes, static_cast<size_t>(count));
+    if (answer_.words.size() > kWordsBytesMax) {
+      answer_.words.erase(0, answer_.words.size() - kWordsBytesMax);
+    }
+  }
+
+  void Break(const std::string& how) {
+    broken_ = true;
+    answer_.end = how + ", and was ended";
+  }
+
+  ToolHostAnswer Finish() {
+    // One that has answered, or hung up, may be about to end by itself: its status tells more.
+    const int64_t until = NowMs() + (answer_.Answered() || hung_up_ ? kExitGraceMs : 0);
+    while (!exited_ && NowMs() < until && host_->exit.get() >= 0) {
+      pollfd exit = {host_->exit.get(), POLLIN, 0};
+      if (poll(&exit, 1, static_cast<int>(std::max<int64_t>(until - NowMs(), 1))) > 0) break;
+    }
+    siginfo_t state{};
+    const int known =
+        waitid(P_PID, static_cast<id_t>(host_->pid), &state, WEXITED | WNOHANG | WNOWAIT);
+    const bool ended_itself = known == 0 && state.si_pid == host_->pid;
+    // Whether it lives or waits to be reaped, the group is still its own. A host that ignores
+    // SIGCHLD has nothing to reap, and then the number may be somebody else's.
+    if (known == 0) kill(-host_->pid, SIGKILL);
+    int status = 0;
+    pid_t reaped = 0;
+    do {
+      reaped = waitpid(host_->pid, &status, 0);
+    } while (reaped < 0 && errno == EINTR);
+    for (int i = 0; i < 64 && host_->words.get() >= 0; ++i) {
+      pollfd words = {host_->words.get(), POLLIN, 0};
+      if (poll(&words, 1, 0) <= 0) break;
+      ReadWords();
+    }
+    answer_.words = ReplaceInvalidUtf8(answer_.words);
+    const bool says_how = reaped == host_->pid && ended_itself;
+    if (!answer_.Answered() && (answer_.end.empty() || (hung_up_ && says_how))) {
+      answer_.end = reaped == host_->pid ? EndOf(status) : "ended without an answer";
+    }
+    return std::move(answer_);
+  }
+
+  const std::unique_ptr<ToolHostProcess> host_;
+  std::string request_;
+  const ToolHostLimits limits_;
+  size_t sent_ = 0;
+  FrameReader reader_;
+  bool exited_ = false;
+  bool broken_ = false;
+  bool hung_up_ = false;
+  ToolHostAnswer answer_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<ToolHostProcess>> StartToolHost(const ToolHostCommand& command) {
+  int frames[2] = {-1, -1};
+  int words[2] = {-1, -1};
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, frames) != 0) return NoDescriptors();
+  FileDescriptor frames_here(frames[0]);
+  const FileDescriptor frames_there(frames[1]);
+  if (pipe2(words, O_CLOEXEC) != 0) return NoDescriptors();
+  FileDescriptor words_here(words[0]);
+  const FileDescriptor words_there(words[1]);
+  FileDescriptor cancel(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  const FileDescriptor given_frames(Aside(frames[1]));
+  const FileDescriptor given_words(Aside(words[1]));
+  const FileDescriptor given_cancel(Aside(cancel.get()));
+  if (given_frames.get() < 0 || given_words.get() < 0 || given_cancel.get() < 0) {
+    return NoDescriptors();
+  }
+  SpawnPlan plan;
+  posix_spawn_file_actions_addopen(&plan.files, 0, "/dev/null", O_RDONLY, 0);
+  posix_spawn_file_actions_adddup2(&plan.files, given_words.get(), 1);
+  posix_spawn_file_actions_adddup2(&plan.files, given_words.get(), 2);
+  posix_spawn_file_actions_adddup2(&plan.files, given_frames.get(), kFrameFd);
+  posix_spawn_file_actions_adddup2(&plan.files, given_cancel.get(), kCancelFd);
+  posix_spawn_file_actions_addclosefrom_np(&plan.files, kCancelFd + 1);
+  posix_spawn_file_actions_addchdir_np(&plan.files, "/");
+  sigset_t none;
+  sigset_t all;
+  sigemptyset(&none);
+  sigfillset(&all);
+  posix_spawnattr_setsigmask(&plan.attributes, &none);
+  posix_spawnattr_setsigdefault(&plan.attributes, &all);
+  posix_spawnattr_setpgroup(&plan.attributes, 0);
+  posix_spawnattr_setflags(&plan.attributes,
+                           POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+  std::string program = command.program;
+  std::string plugin = command.plugin;
+  std::string path = "PATH=/usr/local/bin:/usr/bin:/bin";
+  std::string language = "LANG=C.UTF-8";
+  char* arguments[] = {program.data(), plugin.data(), nullptr};
+  char* environment[] = {path.data(), language.data(), nullptr};
+  pid_t pid = -1;
+  const int failed =
+      posix_spawn(&pid, program.c_str(), &plan.files, &plan.attributes, arguments, environment);
+  if (failed != 0) {
+    return UnavailableError("'" + program + "' can't be started: " + std::strerror(failed));
+  }
+  // The braces keep the order: nothing is open before it has an owner.
+  return std::unique_ptr<ToolHostProcess>(
+      new ToolHostProcess{pid, FileDescriptor(static_cast<int>(syscall(SYS_pidfd_open, pid, 0))),
+                          FileDescriptor(frames_here.Release()), FileDescriptor(cancel.Release()),
+                          FileDescriptor(words_here.Release())});
+}
+
+Result<ToolHostAnswer> AskToolHost(const ToolHostCommand& command, const std::string& request,
+                                   const ToolHostLimits& limits) {
+  ASSIGN_OR_RETURN(auto process, StartToolHost(command));
+  return Exchange(std::move(process), request, limits).Run();
+}
+
+Result<std::string> FindToolHost() {
+  constexpr const char* kName = "baleen-tool-host";
+  std::vector<fs::path> places;
+  std::error_code error;
+  Dl_info own{};
+  if (dladdr(reinterpret_cast<const void*>(&FindToolHost), &own) != 0 && own.dli_fname != nullptr) {
+    if (const fs::path file = fs::canonical(own.dli_fname, error); !error) {
+      places.push_back(file.parent_path());
+    }
+  }
+  if (const fs::path file = fs::canonical("/proc/self/exe", error); !error) {
+    places.push_back(file.parent_path());
+  }
+  std::string looked;
+  for (const fs::path& place : places) {
+    // lib/x86_64-linux-gnu has one folder more than lib.
+    for (const fs::path& folder :
+         {place, place.parent_path() / "bin", place.parent_path().parent_path() / "bin"}) {
+      if (fs::exists(folder / kName, error)) return (folder / kName).string();
+      looked += (looked.empty() ? "" : ", ") + folder.string();
+    }
+  }
+  return NotFoundError("plugins run in " + std::string(kName) +
+                       ", which comes with Baleen, and it is not there: looked in " + looked);
+}
+
+}  // namespace baleen
