@@ -1,13 +1,15 @@
 #!/usr/bin/python3
-"""Sixteen sessions that append, fork, are evicted, deleted and resumed for a long time.
+"""Many clients with more sessions that append, fork, are evicted, deleted and resumed for a long time.
 
 Against one `baleen serve` with a disk quota of which the sessions need several times as much. Every
 session is deleted, or replaced by a fork of another one, before it grows beyond a bound, so after
 the first half nothing should grow any more: memory and disk are sampled, and the slopes of the
-second half, by least squares, must lie within bounds. At the end, and for a sample of the sessions
-that go, the hashes of all logits are those of a twin, and `verify` is clean.
+second half, by least squares, must lie within bounds. No turn may stand still. At the end, and for
+a sample of the sessions that go, the hashes of all logits are those of a twin, `verify` is clean,
+and what a hundred more turns add to the journal is compared with their text and token ids.
 
-Usage: soak.py --baleen B --twin T --killer K [--minutes 30] [--seed N] [--csv FILE]
+Usage: soak.py --baleen B --twin T --killer K [--minutes 30] [--sessions 64] [--clients 16] [--seed N]
+               [--csv FILE]
 """
 import argparse
 import collections
@@ -23,10 +25,8 @@ import time
 
 import daemon as d
 
-SESSIONS = 16
-CLIENTS = 4               # so that most sessions rest, and may be evicted
 TOKENS_MAX = 6000         # of a context, about; then the session goes
-QUOTA_BYTES = 24 << 20    # of KV on disk
+QUOTA_BYTES_EACH = 3 << 19  # of KV on disk, for each session
 RAM_BYTES = 4 << 20       # of KV in RAM
 COMPARED = 0.05           # of the sessions that go
 SAMPLE_S = 5
@@ -37,10 +37,16 @@ SCRIPT = "return function(message) return baleen.generate { user = message }.con
 JOURNAL_BYTES_PER_OPERATION = 1024
 RSS_BYTES_PER_OPERATION = 2048
 RSS_BYTES_MAX = 128 << 20
-# Until then caches fill and the allocator finds its size, so that memory grows all the same: a
-# busy machine may not get so far in a short run, and then its slope is told but not judged.
+# Until then caches fill, the allocator finds its size, and the journal's log its length, so that
+# all grow the same: a busy machine may not get so far in a short run, and then the slopes are told
+# but not judged.
 OPERATIONS_UNTIL_FULL = 2000
 SAMPLES_MIN = 12
+# A turn of at most fifty tokens; waiting for others' included.
+TURN_S_MAX = 300
+# What a turn adds to a packed journal, over its text and four bytes for each of its token ids.
+GROWTH_MAX = 2.0
+GROWTH_TURNS = 100
 # Blocks are dropped after the turn that went over the quota, and their files rewritten behind it;
 # what running turns need stays.
 KV_OVER_QUOTA = 1.5
@@ -74,7 +80,9 @@ class Soak:
         self.counts = collections.Counter()
         self.use = collections.Counter()
         self.live = {}      # slot: name
+        self.quota_bytes = options.sessions * QUOTA_BYTES_EACH
         self.failures = queue.Queue()
+        self.slowest_s = 0
         self.samples = []   # (seconds, operations, rss, kv bytes, journal bytes)
         self.end = threading.Event()
 
@@ -86,9 +94,15 @@ class Soak:
 
     def turn(self, client, name, source):
         words = " ".join(f"word {source.randrange(1000)}" for _ in range(source.randint(4, 60)))
+        began = time.monotonic()
         turn = client.start(name, words, source.randint(8, 48))
-        d.wait_idle(client, name, pace_s=0.05)
+        while client.get(name).open_turn:
+            if time.monotonic() - began > TURN_S_MAX:
+                raise AssertionError(f"{turn.name} stands still: {client.turn(turn.name)}")
+            time.sleep(0.05)
         ended = client.turn(turn.name)
+        with self.lock:
+            self.slowest_s = max(self.slowest_s, time.monotonic() - began)
         if ended.state != 2:
             raise AssertionError(f"{turn.name} ended as {ended}")
         with self.lock:
@@ -149,7 +163,7 @@ class Soak:
         client = d.Client(self.daemon.channel)
         try:
             while not self.end.is_set():
-                self.step(client, source.randrange(number, SESSIONS, CLIENTS), source)
+                self.step(client, source.randrange(number, self.options.sessions, self.options.clients), source)
         except Exception as error:  # told to the main thread
             self.failures.put(f"client {number}: {error!r}")
 
@@ -191,8 +205,8 @@ class Soak:
             print(f"{name}: {values[0] / 1e6:.2f} MB at half time, {values[-1] / 1e6:.2f} at the end, "
                   f"at most {max(values) / 1e6:.2f}; slope {hourly / 1e6:+.2f} MB/h, "
                   f"{each:+.0f} +- {error:.0f} bytes per operation")
-            if number == 2 and len(full) < SAMPLES_MIN:
-                print(f"memory: slope not judged, after only {done[-1]} operations")
+            if bound is not None and len(full) < SAMPLES_MIN:
+                print(f"{name}: slope not judged, after only {done[-1]} operations")
                 continue
             if bound is not None and each - 2 * error > bound:
                 failures.append(f"{name} grows by {each:.0f} +- {error:.0f} bytes per operation, "
@@ -201,9 +215,38 @@ class Soak:
         if most > RSS_BYTES_MAX:
             failures.append(f"{most} bytes of memory, expected at most {RSS_BYTES_MAX}")
         most = max(s[3] for s in half)
-        if most > KV_OVER_QUOTA * QUOTA_BYTES:
-            failures.append(f"KV took {most} bytes on disk, the quota is {QUOTA_BYTES}")
+        if most > KV_OVER_QUOTA * self.quota_bytes:
+            failures.append(f"KV took {most} bytes on disk, the quota is {self.quota_bytes}")
         return failures
+
+    def check_growth(self, client):
+        """What turns cost in the journal, once it holds no room that deleted sessions left."""
+        from baleen.v1 import turns_pb2
+        source = random.Random(self.options.seed)
+        name = "growth"
+        client.create(name, SCRIPT, 1, "")
+        before, before_tokens = self.packed_journal()
+        text = 0
+        for _ in range(GROWTH_TURNS):
+            words = " ".join(f"word {source.randrange(1000)}" for _ in range(source.randint(4, 60)))
+            turn = client.call(client.turns.StartTurn, turns_pb2.StartTurnRequest(
+                parent=f"sessions/{name}", input=[words], tokens_max=source.randint(8, 48)))
+            d.wait_idle(client, name)
+            text += len(words.encode()) + len(client.turn(turn.name).text.encode())
+        after, after_tokens = self.packed_journal()
+        wanted = text + 4 * (after_tokens - before_tokens)
+        print(f"journal: {GROWTH_TURNS} turns of {wanted / GROWTH_TURNS:.0f} bytes of text and token ids add "
+              f"{(after - before) / GROWTH_TURNS:.0f} bytes each, {(after - before) / wanted:.2f} times as much")
+        if after - before > GROWTH_MAX * wanted:
+            return [f"the journal grows by {(after - before) / wanted:.2f} times the bytes of text and "
+                    f"token ids, expected at most {GROWTH_MAX}"]
+        return []
+
+    def packed_journal(self):
+        from baleen.v1 import admin_pb2, admin_pb2_grpc
+        d.Client.call(admin_pb2_grpc.AdminStub(self.daemon.channel).Compact, admin_pb2.CompactRequest())
+        stats = self.daemon.stats()
+        return stats.journal_bytes, stats.journal_tokens
 
     # --- all --------------------------------------------------------------------------------------
 
@@ -212,10 +255,11 @@ class Soak:
         self.daemon = d.Daemon(options.baleen, options.killer, self.data_dir, self.model,
                                self.scratch / "log",
                                ["--checkpoint-interval", "512", "--kv-disk-bytes",
-                                str(QUOTA_BYTES), "--kv-ram-bytes", str(RAM_BYTES)])
+                                str(self.quota_bytes), "--kv-ram-bytes", str(RAM_BYTES)])
         self.daemon.connect()
         threads = [threading.Thread(target=self.work, daemon=True, args=(
-            number, random.Random(options.seed * CLIENTS + number))) for number in range(CLIENTS)]
+            number, random.Random(options.seed * options.clients + number)))
+            for number in range(options.clients)]
         began = time.monotonic()
         for thread in threads:
             thread.start()
@@ -237,7 +281,8 @@ class Soak:
             failures.append(f"verify: {list(report.problems[:5])}")
         stats = self.daemon.stats()
         spent = time.monotonic() - began
-        print(f"{spent / 60:.1f} minutes, {SESSIONS} sessions, seed {options.seed}: " +
+        print(f"{spent / 60:.1f} minutes, {options.clients} clients, {options.sessions} sessions, seed "
+              f"{options.seed}, slowest turn {self.slowest_s:.1f} s: " +
               ", ".join(f"{count} {what}" for what, count in sorted(self.counts.items())))
         print("tokens: " + ", ".join(f"{count} {kind}" for kind, count in sorted(self.use.items())))
         print(f"{report.blocks} blocks of {report.block_bytes} bytes and {report.checkpoints} "
@@ -245,6 +290,8 @@ class Soak:
         print(f"KV blocks found {stats.kv_blocks_found}, missed {stats.kv_blocks_missed}, "
               f"write amplification {stats.kv_write_amplification:.3f}")
         failures += self.check_slopes()
+        if not failures:
+            failures += self.check_growth(client)
         self.daemon.stop()
         if options.csv:
             with open(options.csv, "w", encoding="utf-8") as out:
@@ -262,6 +309,9 @@ def main():
     parser.add_argument("--twin", required=True)
     parser.add_argument("--killer", required=True)
     parser.add_argument("--minutes", type=float, default=30)
+    parser.add_argument("--sessions", type=int, default=64)
+    parser.add_argument("--clients", type=int, default=16,
+                        help="fewer than sessions, so that most of these rest, and may be evicted")
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 30))
     parser.add_argument("--csv", help="samples, for a plot")
     options = parser.parse_args()
