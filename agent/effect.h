@@ -60,6 +60,10 @@ struct ToolResultsEvent {
 
 using AgentEvent = std::variant<UserTurnEvent, GeneratedEvent, ToolResultsEvent>;
 
+/// Messages as a JSON array, all members of each. Errors: as AgentEventFromJson.
+std::string MessagesToJson(const std::vector<Message>& messages);
+Result<std::vector<Message>> MessagesFromJson(std::string_view json);
+
 /// JSON text with a "kind" member; stable member order, so that equal values give equal text.
 std::string EffectToJson(const Effect& effect);
 std::string AgentEventToJson(const AgentEvent& event);

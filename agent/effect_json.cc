@@ -234,6 +234,20 @@ struct EventWriter {
 
 }  // namespace
 
+std::string MessagesToJson(const std::vector<Message>& messages) {
+  Json array = Json::array();
+  for (const Message& message : messages) array.push_back(MessageJson(message));
+  return JsonText(array);
+}
+
+Result<std::vector<Message>> MessagesFromJson(std::string_view json) {
+  const Json parsed = Json::parse(json.begin(), json.end(), nullptr, false);
+  if (!parsed.is_array()) return InvalidArgumentError("messages: not a JSON array");
+  std::vector<Message> messages;
+  for (const Json& entry : parsed) RETURN_IF_ERROR(ReadMessage(entry, &messages.emplace_back()));
+  return messages;
+}
+
 std::string EffectToJson(const Effect& effect) {
   return JsonText(std::visit(EffectWriter(), effect));
 }

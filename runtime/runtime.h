@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "runtime/engine_options.h"
 #include "runtime/session.h"
 #include "tools_sdk/status.h"
 #include "tools_sdk/tool.h"
@@ -44,6 +45,7 @@ struct RuntimeOptions {
   int64_t tool_wait_ms_max = 10 * 60 * 1000;  ///< For a host tool whose host is away.
   int64_t running_turns_max = 64;
   int64_t input_bytes_max = 64 << 20;
+  std::vector<RemoteEngineOptions> engines;  ///< Elsewhere; sessions name them.
   /// Opens a journal that has lost acknowledged commits, if the earlier state is whole; else that
   /// is refused (DATA_LOSS/JOURNAL_BEHIND).
   bool accept_earlier_journal = false;

@@ -53,6 +53,9 @@ struct SessionSettings {
   BudgetSettings budget;       ///< Of all turns together, on the current timeline.
   BudgetSettings turn_budget;  ///< Of each turn that brings none of its own.
   PriceSettings prices;
+  /// "": the embedded one. "remote:NAME": an engine elsewhere (RuntimeOptions::engines); what is
+  /// about KV then doesn't apply, and says so.
+  std::string engine;
 };
 
 /// kRequiresAction: its turn waits for an approval.

@@ -63,9 +63,16 @@ int ShowConfig(const CLI::App& command, const ConfigFlags& flags) {
       std::printf("%-48s # %s\n", text.c_str(), source.c_str());
     }
   }
+  Json engines = Json::array();
+  for (const RemoteEngineOptions& engine : flags.config.engines) {
+    engines.push_back({{"name", engine.name}, {"url", engine.url}, {"model", engine.model}});
+    if (flags.json) continue;
+    std::printf("\n[engines.%s]\nurl = %s\nmodel = %s\n", engine.name.c_str(),
+                Json(engine.url).dump().c_str(), Json(engine.model).dump().c_str());
+  }
   if (flags.json) {
     const Json path = flags.config.path.empty() ? Json() : Json(flags.config.path);
-    std::cout << Json{{"file", path}, {"settings", settings}}.dump(2) << "\n";
+    std::cout << Json{{"file", path}, {"settings", settings}, {"engines", engines}}.dump(2) << "\n";
   }
   return kExitOk;
 }

@@ -86,11 +86,78 @@ std::string NearestTo(const std::string& key) {
 struct ConfigReading {
   ConfigFile* file;
 
+  Status TakeEngines(const toml::node& node) {
+    if (!node.is_table()) {
+      return Bad(file->path_, LineOf(node), "'engines' has sections: write [engines.NAME]");
+    }
+    for (const auto& [name, entry] : *node.as_table()) {
+      const std::string section = "engines." + std::string(name.str());
+      if (!entry.is_table()) {
+        return Bad(file->path_, LineOf(entry), "'" + section + "' is a section: write it so");
+      }
+      RemoteEngineOptions engine;
+      engine.name = std::string(name.str());
+      for (const auto& [key, value] : *entry.as_table()) {
+        RETURN_IF_ERROR(TakeEngineKey(section, std::string(key.str()), value, &engine));
+      }
+      if (Status status = engine.Validate(); !status.ok()) {
+        return Bad(file->path_, LineOf(entry), status.message());
+      }
+      file->engines_.push_back(std::move(engine));
+    }
+    return OkStatus();
+  }
+
+  Status TakeEngineKey(const std::string& section, const std::string& key, const toml::node& value,
+                       RemoteEngineOptions* engine) {
+    const std::map<std::string, std::string*> texts = {
+        {"url", &engine->url},     {"model", &engine->model},     {"key_file", &engine->key_file},
+        {"proxy", &engine->proxy}, {"ca_file", &engine->ca_file}, {"extra", &engine->extra}};
+    const std::map<std::string, int64_t*> numbers = {
+        {"connect_ms", &engine->connect_ms},
+        {"first_byte_ms", &engine->first_byte_ms},
+        {"idle_ms", &engine->idle_ms},
+        {"whole_ms", &engine->whole_ms},
+        {"retry_ms", &engine->retry_ms},
+        {"retry_ms_max", &engine->retry_ms_max},
+        {"context_tokens", &engine->context_tokens},
+        {"answer_bytes_max", &engine->answer_bytes_max}};
+    const std::map<std::string, bool*> switches = {{"key_in_clear", &engine->key_in_clear},
+                                                   {"pass_reasoning", &engine->pass_reasoning}};
+    const auto unfit = [&](const char* expected) {
+      return Bad(file->path_, LineOf(value), section + "." + key + ": expected " + expected);
+    };
+    if (const auto text = texts.find(key); text != texts.end()) {
+      if (!value.is_string()) return unfit("a string");
+      *text->second = value.as_string()->get();
+    } else if (const auto number = numbers.find(key); number != numbers.end()) {
+      if (!value.is_integer()) return unfit("a whole number");
+      *number->second = value.as_integer()->get();
+    } else if (const auto flag = switches.find(key); flag != switches.end()) {
+      if (!value.is_boolean()) return unfit("true or false");
+      *flag->second = value.as_boolean()->get();
+    } else if (key == "retries_max") {
+      if (!value.is_integer()) return unfit("a whole number");
+      engine->retries_max =
+          static_cast<int32_t>(std::clamp<int64_t>(value.as_integer()->get(), -1, 1000));
+    } else if (key == "key_env") {
+      if (!value.is_string()) return unfit("the name of a variable");
+      const char* secret = std::getenv(value.as_string()->get().c_str());
+      if (secret == nullptr || *secret == '\0') return unfit("a variable that is set");
+      engine->key = secret;
+    } else {
+      return Bad(file->path_, LineOf(value),
+                 "unknown key '" + section + "." + key + "'; README.md lists those of an engine");
+    }
+    return OkStatus();
+  }
+
   Status TakeSection(const std::string& section, const toml::node& node) {
+    if (section == "engines") return TakeEngines(node);
     if (std::find(kSections.begin(), kSections.end(), section) == kSections.end()) {
       std::string known;
-      for (const char* name : kSections)
-        known += (known.empty() ? "[" : ", [") + std::string(name) + "]";
+      for (const char* name : kSections) known += "[" + std::string(name) + "], ";
+      known += "[engines.NAME]";
       return Bad(file->path_, LineOf(node),
                  "unknown section or key '" + section + "'; expected one of the sections " + known);
     }
@@ -252,6 +319,7 @@ void AddConfig(CLI::App& command, ReadConfig& read) {
     const auto file = ConfigFile::Read(read.path);
     const Status status = file.ok() ? file->Apply(command) : file.status();
     if (!status.ok()) throw CLI::ValidationError(status.message());
+    read.engines = file->engines();
     for (const std::string& key : KnownKeys()) {
       if (std::string where = file->Where(key); !where.empty()) read.sources.emplace(key, where);
     }

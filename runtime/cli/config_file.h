@@ -3,7 +3,7 @@
 // A setting is an option whose heading in --help is one of kSections. Its key is [heading] and the
 // flag's name with underscores, without the heading in front: --log-level is `level` in [log]. So
 // flags, file, help and checks have one descriptor: the option. Flags win over the file, the file
-// over defaults.
+// over defaults. Engines elsewhere have sections of their own, [engines.NAME], and no flags.
 #pragma once
 
 #include <CLI/App.hpp>
@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "runtime/engine_options.h"
 #include "tools_sdk/status.h"
 
 namespace baleen::cli {
@@ -31,6 +32,8 @@ class ConfigFile {
   static Result<ConfigFile> Read(const std::string& path);
 
   const std::string& path() const { return path_; }
+  /// Of [engines.NAME]; keys of the environment are in them.
+  const std::vector<RemoteEngineOptions>& engines() const { return engines_; }
   /// Gives the settings of `command` that no flag has set the file's values.
   /// Errors: INVALID_ARGUMENT/BAD_CONFIG, with file and line: a key that no command knows (and the
   /// nearest one that is known), a value that the option refuses.
@@ -52,6 +55,7 @@ class ConfigFile {
 
   std::string path_;
   std::map<std::string, Value> values_;
+  std::vector<RemoteEngineOptions> engines_;
   friend struct ConfigReading;
 };
 
@@ -59,6 +63,7 @@ class ConfigFile {
 struct ReadConfig {
   std::string path;                            ///< Empty: no file.
   std::map<std::string, std::string> sources;  ///< Of settings that aren't defaults.
+  std::vector<RemoteEngineOptions> engines;
 
   /// "--flag", "FILE:LINE" or "default".
   std::string SourceOf(const std::string& key) const;

@@ -71,6 +71,7 @@ Result<std::unique_ptr<Runtime>> OpenRuntime(RuntimeFlags flags) {
   }
 #endif
   ASSIGN_OR_RETURN(flags.options.model_path, ModelOrDefault(flags.options.model_path));
+  flags.options.engines = flags.config.engines;
   MakeParents(flags.options.data_dir);
   return Runtime::Open(flags.options);
 }

@@ -84,6 +84,7 @@ int Serve(const ServeFlags& flags) {
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
 
   RuntimeOptions options = settings.runtime;
+  options.engines = flags.config.engines;
   auto model = ModelOrDefault(options.model_path);
   if (!model.ok()) return Fail(model.status(), flags.json);
   options.model_path = std::move(model).value();

@@ -22,6 +22,7 @@ struct TurnFlags {
   std::string workspace;
   std::string system;
   std::string thinking = "chat";
+  std::string engine;
   std::string script_file;
   std::vector<std::string> allow;
   std::vector<std::string> ask;
@@ -44,6 +45,7 @@ Result<SessionView> OpenSession(Runtime& runtime, const TurnFlags& flags) {
   request.settings.workspace = flags.workspace;
   request.settings.system_prompt = flags.system;
   request.settings.thinking = flags.thinking;
+  request.settings.engine = flags.engine;
   request.settings.sampling = flags.sampling.sampling;
   request.settings.tokens_max = flags.sampling.tokens_max;
   const auto rules = [&request](const std::vector<std::string>& tools, const char* decision) {
@@ -179,6 +181,9 @@ void AddCommon(CLI::App& command, const std::shared_ptr<TurnFlags>& flags) {
   command.add_option("--system", flags->system, "System prompt of a new session");
   command.add_option("--thinking", flags->thinking, "chat or thinking, for a new session")
       ->check(CLI::IsMember({"chat", "thinking"}));
+  command.add_option("--engine", flags->engine,
+                     "What a new session thinks with: remote:NAME of [engines.NAME] in "
+                     "baleen.toml; default: the embedded engine");
   command.add_option("--ask", flags->ask,
                      "Tool that a new session asks about before each call; '*' for any run of "
                      "characters, may be repeated");

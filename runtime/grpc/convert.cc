@@ -126,6 +126,7 @@ void ToWire(const SessionSettings& settings, v1::SessionSettings* out) {
   ToWire(settings.budget, out->mutable_budget());
   ToWire(settings.turn_budget, out->mutable_turn_budget());
   ToWire(settings.prices, out->mutable_prices());
+  out->set_engine(ReplaceInvalidUtf8(settings.engine));
 }
 
 Result<SessionSettings> FromWire(const v1::SessionSettings& settings) {
@@ -154,6 +155,7 @@ Result<SessionSettings> FromWire(const v1::SessionSettings& settings) {
   ASSIGN_OR_RETURN(out.budget, FromWire(settings.budget()));
   ASSIGN_OR_RETURN(out.turn_budget, FromWire(settings.turn_budget()));
   ASSIGN_OR_RETURN(out.prices, FromWire(settings.prices()));
+  out.engine = settings.engine();
   return out;
 }
 

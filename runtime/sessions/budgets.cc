@@ -165,7 +165,7 @@ void ControlLoop::ArmWall(SessionRun& session) {
     if (run == nullptr || run->turn->generation == nullptr) return;
     if (run->turn->generation->job != job || job == 0) return;
     if (WallMsLeft(Accounts(*run)) > 0) return ArmWall(*run);  // more was granted meanwhile
-    run->turn->generation->stop->store(true);
+    StopGeneration(*run->turn);
   });
 }
 

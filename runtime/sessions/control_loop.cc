@@ -111,6 +111,7 @@ Status ControlLoop::ReadTimeline(SessionRun& session) {
   ASSIGN_OR_RETURN(session.record, ReadRecord(id));
   session.tokens.clear();
   session.tokens_loaded = false;
+  session.conversation = {};
   session.spent.reset();
   ASSIGN_OR_RETURN(session.turns, parts_.journal_reader->CountEvents(id, event_kind::kTurnStarted));
   session.last_turn = 0;
@@ -215,6 +216,7 @@ Status ControlLoop::CheckSettings(const SessionSettings& settings) const {
       return workspace.status().WithContext("workspace");
     }
   }
+  RETURN_IF_ERROR(CheckEngine(settings));
   RETURN_IF_ERROR(CheckPolicy(settings.policy));
   RETURN_IF_ERROR(CheckBudget(settings.budget));
   RETURN_IF_ERROR(CheckBudget(settings.turn_budget));

@@ -4,8 +4,8 @@
 // engine, answers from the journal, results of tools. Each arrives as a closure on the mailbox. The
 // agent decides, the loop performs. Split by verb: control_loop.cc (mailbox, commits, sessions),
 // history.cc (fork, rewind, delete, pin), residence.cc (prefetch, release), turns.cc,
-// steering.cc, budgets.cc, generation.cc, tool_calls.cc, tool_hosts.cc, approvals.cc, waits.cc,
-// watching.cc, recovery.cc.
+// steering.cc, budgets.cc, generation.cc, elsewhere.cc, tool_calls.cc, tool_hosts.cc, approvals.cc,
+// waits.cc, watching.cc, recovery.cc.
 #pragma once
 
 #include <cstdint>
@@ -22,6 +22,7 @@
 #include "model/text/chat_encoder.h"
 #include "runtime/clock.h"
 #include "runtime/engine/engine.h"
+#include "runtime/remote/remote_engine.h"
 #include "runtime/runtime.h"
 #include "runtime/sessions/approval_json.h"
 #include "runtime/sessions/budget_account.h"
@@ -60,11 +61,14 @@ Status ValidateInput(const std::string& input, int64_t input_bytes_max);
 
 /// Threads: Post and the EngineListener from any thread; everything else on the control thread,
 /// which is the one that calls Run.
-class ControlLoop final : public EngineListener {
+class ControlLoop final : public EngineListener, public RemoteListener {
  public:
   static Result<std::unique_ptr<ControlLoop>> Create(const ControlParts& parts);
 
   void AttachEngine(TokenSource* engine) { engine_ = engine; }
+  /// Without one, no session may think elsewhere. Borrows: remote.
+  void AttachRemote(RemoteEngine* remote) { remote_ = remote; }
+  const SessionEncoder& encoder() const { return encoder_; }
   /// Drains the mailbox and the timers until Close.
   void Run();
   /// Runs one thing that is ready, without waiting: for whoever has one thread for everything.
@@ -133,6 +137,12 @@ class ControlLoop final : public EngineListener {
   void OnWaiting(uint64_t job, int64_t rows) override;
   void OnToken(uint64_t job, int64_t position, int32_t id, uint64_t hash) override;
   void OnDone(uint64_t job, JobEnd end, const Status& status) override;
+
+  // RemoteListener, on the network thread. (elsewhere.cc)
+  void OnText(uint64_t job, const std::vector<int32_t>& ids, const AnswerText& text) override;
+  void OnRepeat(uint64_t job, int64_t wait_ms, const Status& why) override;
+  void OnAnswer(uint64_t job, const Status& status, const ChatAnswer& answer,
+                const std::vector<int32_t>& ids) override;
 
  private:
   ControlLoop(const ControlParts& parts, SessionEncoder encoder);
@@ -259,14 +269,33 @@ class ControlLoop final : public EngineListener {
   /// `prompt_end` were generated before a restart.
   void SubmitJob(SessionRun& session, const GenerateEffect& effect, int64_t prompt_end,
                  int64_t computed_before);
+  Status SubmitHere(SessionRun& session, const GenerateEffect& effect, int64_t tokens_max,
+                    int64_t computed_before);
   /// For one generation; null if there is no constraint. (constraint.cc)
   Result<std::unique_ptr<TokenConstraint>> MakeConstraint(
       SessionRun& session, const std::optional<ConstraintSettings>& constraint) const;
   SessionRun* FindJob(uint64_t job);
   void FlushTokens(SessionRun& session);
   void StreamTokens(SessionRun& session, const std::vector<int32_t>& ids, bool publish);
+  void StreamText(SessionRun& session, const AnswerText& text, bool publish);
   void EndGeneration(SessionRun& session);
   void JournalGenerated(SessionRun& session, GeneratedEvent event, bool calls_cut);
+
+  // elsewhere.cc
+  /// The engine that the session thinks with; null: the embedded one, or none of that name.
+  const RemoteEngineOptions* EngineOf(const SessionSettings& settings) const;
+  Status CheckEngine(const SessionSettings& settings) const;
+  /// Errors: FAILED_PRECONDITION/ENGINE_REMOTE: `verb` is about KV that such a session hasn't got.
+  Status CheckHasKv(const SessionRun& session, const std::string& verb) const;
+  /// Tokens that a context may have.
+  int64_t ContextTokensMax(const SessionSettings& settings) const;
+  /// Asks the session's engine for the answer to what the journal holds.
+  Status SubmitElsewhere(SessionRun& session, const GenerateEffect& effect, int64_t tokens_max);
+  /// Journals that the answer so far is asked for anew.
+  void DropAnswer(SessionRun& session);
+  GeneratedEvent TakeAnswer(SessionRun& session, bool* calls_cut);
+  /// Tells whoever generates for the turn to stop.
+  void StopGeneration(TurnRun& turn);
 
   // tool_calls.cc
   void BeginToolCalls(SessionRun& session, const CallToolsEffect& effect);
@@ -343,6 +372,7 @@ class ControlLoop final : public EngineListener {
   const SessionEncoder encoder_;
   const VocabularyTrie trie_;
   TokenSource* engine_ = nullptr;
+  RemoteEngine* remote_ = nullptr;
   WorkQueue mailbox_;
   std::multimap<int64_t, std::function<void()>> timers_;  ///< By steady milliseconds.
   std::map<std::string, std::unique_ptr<SessionRun>> sessions_;

@@ -89,6 +89,7 @@ void ControlLoop::BeginGeneration(SessionRun& session, const GenerateEffect& eff
   for (Message& message : SteersForStep(*session.turn, &steers)) {
     request.append.push_back(std::move(message));
   }
+  if (!session.settings.engine.empty()) session.turn->generation->messages = request.append;
   // Half a million words take half a second: not on this thread.
   const bool queued =
       parts_.pool->queue().TryPush([this, id = session.record.id, epoch = session.turn->epoch,
@@ -117,13 +118,12 @@ void ControlLoop::JournalPrompt(SessionRun& session, const GenerateEffect& effec
                                 const std::vector<std::string>& steers) {
   const auto begin = static_cast<int64_t>(session.tokens.size());
   const int64_t end = begin + static_cast<int64_t>(prompt.size());
-  if (end >= parts_.model->config().positions_max) {
-    return FinishTurn(
-        session, TurnState::kFailed, "",
-        ResourceExhaustedError("the context would have " + std::to_string(end) +
-                                   " tokens; the model takes " +
-                                   std::to_string(parts_.model->config().positions_max),
-                               "CONTEXT_FULL"));
+  const int64_t most = ContextTokensMax(session.settings);
+  if (end >= most) {
+    return FinishTurn(session, TurnState::kFailed, "",
+                      ResourceExhaustedError("the context would have " + std::to_string(end) +
+                                                 " tokens; the model takes " + std::to_string(most),
+                                             "CONTEXT_FULL"));
   }
   // One more: that the model says at least something.
   BudgetNeed need;
@@ -145,6 +145,7 @@ void ControlLoop::JournalPrompt(SessionRun& session, const GenerateEffect& effec
   start.effect = EffectToJson(effect);
   start.prompt_begin = begin;
   start.prompt_end = end;
+  start.messages = std::move(session.turn->generation->messages);
   JournalBatch batch;
   batch.events.push_back(NewEvent(session, event_kind::kGenerate, GenerateStartToJson(start)));
   batch.tokens.push_back({session.record.id, begin, prompt, {}});
@@ -185,41 +186,47 @@ void ControlLoop::SubmitJob(SessionRun& session, const GenerateEffect& effect, i
   generation.detokenizer = std::make_unique<StreamingDetokenizer>(*parts_.model->tokenizer());
   generation.parser = std::make_unique<StreamingChatParser>(ModeOf(session.settings));
   generation.prefill_begin_ms = parts_.clock->SteadyMs();
-  StreamTokens(session,
-               std::vector<int32_t>(session.tokens.begin() + prompt_end, session.tokens.end()),
+  generation.job = next_id_++;
+  generation.constraint = ConstraintFor(turn.start, effect, turn.generations);
+  const bool elsewhere = !session.settings.engine.empty();
+  if (elsewhere) DropAnswer(session);
+  // An answer that was begun goes on here, and begins anew elsewhere.
+  const auto context = static_cast<int64_t>(session.tokens.size());
+  const int64_t begin = elsewhere ? context : prompt_end;
+  StreamTokens(session, std::vector<int32_t>(session.tokens.begin() + begin, session.tokens.end()),
                /*publish=*/false);
+  int64_t tokens_max = effect.tokens_max > 0 ? effect.tokens_max : turn.start.tokens_max;
+  tokens_max = std::min(tokens_max, ContextTokensMax(session.settings) - begin);
+  const int64_t left = SampledTokensLeft(Accounts(session), session.settings.prices);
+  generation.capped = left < tokens_max - (context - begin);
+  if (generation.capped) tokens_max = context - begin + left;
+  jobs_[generation.job] = {session.record.id, turn.epoch};
+  ArmWall(session);
+  const Status status = elsewhere ? SubmitElsewhere(session, effect, tokens_max)
+                                  : SubmitHere(session, effect, tokens_max, computed_before);
+  if (status.ok()) return;
+  jobs_.erase(generation.job);
+  FinishTurn(session, TurnState::kFailed, "", status);
+}
 
+Status ControlLoop::SubmitHere(SessionRun& session, const GenerateEffect& effect,
+                               int64_t tokens_max, int64_t computed_before) {
+  const TurnRun& turn = *session.turn;
   GenerateJob job;
-  job.id = next_id_++;
+  job.id = turn.generation->job;
   job.sequence = session.record.id;
   job.prefix = session.tokens;
-  job.generation_begin = prompt_end;
+  job.generation_begin = turn.generation->prompt_end;
   job.computed_before = computed_before;
   job.fork_position = session.fork_position;
-  job.tokens_max = effect.tokens_max > 0 ? effect.tokens_max : turn.start.tokens_max;
-  job.tokens_max = std::min(job.tokens_max, parts_.model->config().positions_max - prompt_end);
-  const int64_t written = static_cast<int64_t>(session.tokens.size()) - prompt_end;
-  const int64_t left = SampledTokensLeft(Accounts(session), session.settings.prices);
-  generation.capped = left < job.tokens_max - written;
-  if (generation.capped) job.tokens_max = written + left;
+  job.tokens_max = tokens_max;
   job.sampling = SamplingFor(turn.start, effect);
   job.eos_id = encoder_.ids().eos;
   if (!session.tools.specs().empty()) job.stop_text = kToolCallsEnd;
   job.hash_logits = turn.start.trace_logits;
-  job.cancelled = generation.stop;
-  generation.job = job.id;
-  generation.constraint = ConstraintFor(turn.start, effect, turn.generations);
-  auto constraint = MakeConstraint(session, generation.constraint);
-  if (!constraint.ok()) {
-    return FinishTurn(session, TurnState::kFailed, "", constraint.status());
-  }
-  job.constraint = std::move(constraint).value();
-  jobs_[job.id] = {session.record.id, turn.epoch};
-  ArmWall(session);
-  if (Status status = engine_->Submit(std::move(job)); !status.ok()) {
-    jobs_.erase(generation.job);
-    FinishTurn(session, TurnState::kFailed, "", status);
-  }
+  job.cancelled = turn.generation->stop;
+  ASSIGN_OR_RETURN(job.constraint, MakeConstraint(session, turn.generation->constraint));
+  return engine_->Submit(std::move(job));
 }
 
 SessionRun* ControlLoop::FindJob(uint64_t job) {
@@ -319,15 +326,20 @@ void ControlLoop::FlushTokens(SessionRun& session) {
   generation.commit_running = true;
   JournalBatch batch;
   std::vector<int32_t> ids = run.ids;
+  AnswerText text = std::exchange(generation.pending_text, {});
   batch.tokens.push_back(std::move(run));
   // Handed to the kernel before anybody sees the tokens: what was shown survives a kill.
   Commit(session, std::move(batch), Durability::kKernel,
-         [this, id = session.record.id, epoch = session.turn->epoch,
-          ids = std::move(ids)](const Status& status) {
+         [this, id = session.record.id, epoch = session.turn->epoch, ids = std::move(ids),
+          text = std::move(text)](const Status& status) {
            SessionRun* run_session = FindTurn(id, epoch);
            if (!status.ok() || run_session == nullptr) return;
            run_session->turn->generation->commit_running = false;
-           StreamTokens(*run_session, ids, /*publish=*/true);
+           if (run_session->settings.engine.empty()) {
+             StreamTokens(*run_session, ids, /*publish=*/true);
+           } else {
+             StreamText(*run_session, text, /*publish=*/true);
+           }
            FlushTokens(*run_session);
          });
 }
@@ -336,14 +348,19 @@ void ControlLoop::StreamTokens(SessionRun& session, const std::vector<int32_t>& 
   GenerationState& generation = *session.turn->generation;
   std::string text;
   for (const int32_t id : ids) text += generation.detokenizer->Push(id);
-  const ChatDelta delta = generation.parser->Push(text);
+  ChatDelta delta = generation.parser->Push(text);
+  StreamText(session, {std::move(delta.reasoning), std::move(delta.content)}, publish);
+}
+
+void ControlLoop::StreamText(SessionRun& session, const AnswerText& text, bool publish) {
+  GenerationState& generation = *session.turn->generation;
   const auto offset = static_cast<int64_t>(generation.content.size() + generation.reasoning.size());
-  generation.content += delta.content;
-  generation.reasoning += delta.reasoning;
-  if (!publish || (delta.content.empty() && delta.reasoning.empty())) return;
+  generation.content += text.content;
+  generation.reasoning += text.reasoning;
+  if (!publish || text.empty()) return;
   PublishLive(session, event_kind::kDelta,
               DeltaToJson(session.turn->view.turn + "." + std::to_string(generation.step), offset,
-                          delta.content, delta.reasoning));
+                          text.content, text.reasoning));
 }
 
 void ControlLoop::EndGeneration(SessionRun& session) {
@@ -361,6 +378,11 @@ void ControlLoop::EndGeneration(SessionRun& session) {
   if (generation.end == JobEnd::kCancelled) {
     return FinishTurn(session, TurnState::kCancelled, generation.content,
                       CancelledError("the turn was cancelled"));
+  }
+  if (generation.answer.has_value()) {
+    bool cut = false;
+    GeneratedEvent taken = TakeAnswer(session, &cut);
+    return JournalGenerated(session, std::move(taken), cut);
   }
   generation.parser->Push(generation.detokenizer->Finish());
   GeneratedEvent event;

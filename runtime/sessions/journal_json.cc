@@ -219,6 +219,7 @@ std::string SettingsToJson(const SessionSettings& settings) {
        {"budget", BudgetToJson(settings.budget)},
        {"turn_budget", BudgetToJson(settings.turn_budget)},
        {"prices", {{"prompt", settings.prices.prompt}, {"generated", settings.prices.generated}}},
+       {"engine", settings.engine},
        {"title", settings.title}});
 }
 
@@ -233,6 +234,7 @@ Result<SessionSettings> SettingsFromJson(std::string_view json) {
   reader.Get("reasoning_effort", &settings.reasoning_effort);
   reader.Get("tokens_max", &settings.tokens_max);
   reader.Get("title", &settings.title);
+  reader.Get("engine", &settings.engine);
   RETURN_IF_ERROR(ReadSampling(reader, &settings.sampling));
   std::optional<ConstraintSettings> constraint;
   RETURN_IF_ERROR(ReadConstraint(reader, &constraint));
@@ -290,6 +292,7 @@ std::string GenerateStartToJson(const GenerateStart& start) {
                {"prompt_begin", start.prompt_begin},
                {"prompt_end", start.prompt_end}};
   if (!start.steers.empty()) json["steers"] = start.steers;
+  if (!start.messages.empty()) json["messages"] = MessagesToJson(start.messages);
   return Text(json);
 }
 
@@ -302,8 +305,31 @@ Result<GenerateStart> GenerateStartFromJson(std::string_view json) {
   reader.Get("prompt_begin", &start.prompt_begin);
   reader.Get("prompt_end", &start.prompt_end);
   reader.Get("steers", &start.steers);
+  std::string messages;
+  reader.Get("messages", &messages);
   RETURN_IF_ERROR(reader.status());
+  if (!messages.empty()) {
+    ASSIGN_OR_RETURN(start.messages, MessagesFromJson(messages));
+  }
   return start;
+}
+
+std::string GenerationDropToJson(const GenerationDrop& drop) {
+  return Text({{"turn", drop.turn},
+               {"step", drop.step},
+               {"tokens_begin", drop.tokens_begin},
+               {"tokens_end", drop.tokens_end}});
+}
+
+Result<GenerationDrop> GenerationDropFromJson(std::string_view json) {
+  GenerationDrop drop;
+  Reader reader(json, "generation_dropped");
+  reader.Get("turn", &drop.turn);
+  reader.Get("step", &drop.step);
+  reader.Get("tokens_begin", &drop.tokens_begin);
+  reader.Get("tokens_end", &drop.tokens_end);
+  RETURN_IF_ERROR(reader.status());
+  return drop;
 }
 
 std::string StepAnswerToJson(const StepAnswer& answer) {

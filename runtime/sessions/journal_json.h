@@ -25,6 +25,7 @@ inline constexpr char kSessionRewound[] = "session_rewound";
 inline constexpr char kTurnStarted[] = "turn_started";
 inline constexpr char kGenerate[] = "generate";
 inline constexpr char kGenerated[] = "generated";
+inline constexpr char kGenerationDropped[] = "generation_dropped";
 inline constexpr char kToolCalls[] = "tool_calls";
 inline constexpr char kToolDispatched[] = "tool_dispatched";
 inline constexpr char kToolResult[] = "tool_result";
@@ -76,9 +77,22 @@ struct GenerateStart {
   int64_t prompt_begin = 0;         ///< First token of the suffix.
   int64_t prompt_end = 0;           ///< Position of the first sampled token.
   std::vector<std::string> steers;  ///< Ids of what the user said meanwhile and the suffix tells.
+  /// What the prompt says, for engines elsewhere, which are told in messages; else empty.
+  std::vector<Message> messages;
 };
 std::string GenerateStartToJson(const GenerateStart& start);
 Result<GenerateStart> GenerateStartFromJson(std::string_view json);
+
+/// An answer that broke off and is asked for anew, since an engine elsewhere can't go on behind a
+/// token: its tokens stay in the journal, and belong to no message.
+struct GenerationDrop {
+  std::string turn;
+  int64_t step = 0;
+  int64_t tokens_begin = 0;
+  int64_t tokens_end = 0;
+};
+std::string GenerationDropToJson(const GenerationDrop& drop);
+Result<GenerationDrop> GenerationDropFromJson(std::string_view json);
 
 /// A step's answer (kinds generated and tool_results): the event that the agent was given. Kind
 /// tool_result has the same shape: one result, while others of the step are still awaited.

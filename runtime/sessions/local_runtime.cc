@@ -131,6 +131,10 @@ Result<std::unique_ptr<Runtime>> LocalRuntime::Open(const RuntimeOptions& given)
   engine.jobs_max = options.running_turns_max;
   runtime->engine_ = std::make_unique<Engine>(home, tiers, engine, runtime->control_.get());
   runtime->control_->AttachEngine(runtime->engine_.get());
+  ASSIGN_OR_RETURN(runtime->remote_,
+                   RemoteEngine::Create(options.engines, runtime->model_->tokenizer(),
+                                        &runtime->control_->encoder(), runtime->control_.get()));
+  runtime->control_->AttachRemote(runtime->remote_.get());
   runtime->control_thread_ = std::thread([control = runtime->control_.get()] { control->Run(); });
   Status recovered;
   runtime->OnControl([&] { recovered = runtime->control_->RecoverOpenTurns(&runtime->notes_); });
@@ -162,6 +166,7 @@ LocalRuntime::~LocalRuntime() {
   upkeep_.reset();  // before the engine, of which it asks what is live
   if (control_ != nullptr) control_->StopTools();
   if (engine_ != nullptr) engine_->Stop();
+  if (remote_ != nullptr) remote_->Stop();
   if (pool_ != nullptr) pool_->Stop();
   if (kv_worker_ != nullptr) kv_worker_->Stop();
   if (journal_worker_ != nullptr) journal_worker_->Stop();

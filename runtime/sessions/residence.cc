@@ -9,6 +9,7 @@ void ControlLoop::PrefetchSession(const std::string& session, const Answer<StepR
   auto loaded = Load(session);
   if (!loaded.ok()) return answer(loaded.status());
   SessionRun& run = **loaded;
+  if (Status status = CheckHasKv(run, "prefetch"); !status.ok()) return answer(status);
   if (Status status = CheckIdle(run); !status.ok()) return answer(status);
   if (Status status = LoadTokens(run); !status.ok()) return answer(status);
   if (run.tokens.empty()) return answer(StepReuse());
@@ -29,6 +30,7 @@ void ControlLoop::PrefetchSession(const std::string& session, const Answer<StepR
 void ControlLoop::ReleaseSession(const std::string& session, const Answer<SessionView>& answer) {
   auto loaded = Load(session);
   if (!loaded.ok()) return answer(loaded.status());
+  if (Status status = CheckHasKv(**loaded, "release"); !status.ok()) return answer(status);
   if (Status status = CheckIdle(**loaded); !status.ok()) return answer(status);
   engine_->Release(session);
   (*loaded)->tokens = {};

@@ -18,7 +18,9 @@
 #include "model/text/chat_parser.h"
 #include "model/text/tokenizer.h"
 #include "runtime/engine/engine.h"
+#include "runtime/remote/chat_answer.h"
 #include "runtime/runtime.h"
+#include "runtime/sessions/conversation.h"
 #include "runtime/sessions/journal_json.h"
 #include "runtime/store/journal.h"
 #include "runtime/workspace/workspace.h"
@@ -61,9 +63,14 @@ struct GenerationState {
   // What its wait is told by.
   int64_t prefill_done = 0;
   int64_t prefill_total = 0;
-  bool synced = false;    ///< The context is in place.
+  bool synced = false;    ///< The context is in place, or an engine elsewhere has begun to answer.
   std::string disk_wait;  ///< Not empty: it makes room for others until rows come.
   int64_t prefill_begin_ms = 0;
+  // Of engines elsewhere.
+  std::vector<Message> messages;     ///< What the prompt says.
+  AnswerText pending_text;           ///< That of pending_ids.
+  std::optional<ChatAnswer> answer;  ///< Once it has come whole.
+  std::string engine_wait;           ///< What it waits for there; empty: not elsewhere.
 };
 
 /// Calls in flight; results are filled in by index.
@@ -190,6 +197,7 @@ struct SessionRun {
   std::vector<std::string> schema_notes;  ///< SessionView::schema_notes.
   /// What its generations were kept to of late (constraint.cc).
   std::vector<CompiledConstraint> constraints;
+  Conversation conversation;  ///< Of engines elsewhere.
   std::unique_ptr<TurnRun> turn;
   std::vector<std::unique_ptr<WatchState>> watchers;
   std::map<std::string, HostState> hosts;  ///< By tool name.

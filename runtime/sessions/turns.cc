@@ -101,6 +101,9 @@ void ControlLoop::StartTurn(const StartTurnRequest& request, const Answer<TurnVi
       !status.ok()) {
     return answer(status);
   }
+  if (request.trace_logits) {
+    if (Status status = CheckHasKv(session, "trace_logits"); !status.ok()) return answer(status);
+  }
   if (Status status = LoadTokens(session); !status.ok()) return answer(status);
   if (Status status = ReadSpent(session); !status.ok()) return answer(status);
   start.turn = "t" + std::to_string(session.last_turn + 1);
@@ -181,7 +184,7 @@ void ControlLoop::FinishTurn(SessionRun& session, TurnState state, std::string t
   view.text = std::move(text);
   view.error = error;
   session.turn->cancelled->store(true);  // whatever still runs for this turn may stop
-  if (session.turn->generation != nullptr) session.turn->generation->stop->store(true);
+  StopGeneration(*session.turn);
   PauseClock(*session.turn);
   view.spend = SpendOf(session);
   view.budget = session.turn->budget;
@@ -236,7 +239,7 @@ void ControlLoop::CancelTurn(const std::string& session, const std::string& turn
   if (run.turn == nullptr || run.turn->view.turn != turn) return GetTurn(session, turn, answer);
   if (run.turn->view.state != TurnState::kRunning) return answer(ViewTurn(run));
   const bool first = !run.turn->cancelled->exchange(true);
-  if (run.turn->generation != nullptr) run.turn->generation->stop->store(true);
+  StopGeneration(*run.turn);
   JournalBatch batch;
   if (first) {
     batch.events.push_back(NewEvent(run, event_kind::kCancelRequested, CancelRequestToJson(turn)));

@@ -14,6 +14,9 @@ constexpr int64_t kHeartbeatMs = 4000;
 TurnWait GenerationWait(const GenerationState& generation) {
   if (generation.job == 0) return {"PROMPT", "", 0};
   if (!generation.disk_wait.empty()) return {"DISK", generation.disk_wait, 0};
+  if (!generation.engine_wait.empty() && !generation.synced) {
+    return {"ENGINE", generation.engine_wait, 0};
+  }
   if (!generation.synced) {
     return {"PREFILL",
             std::to_string(generation.prefill_done) + "/" +

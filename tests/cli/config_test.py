@@ -44,6 +44,24 @@ class Config(unittest.TestCase):
         self.assertEqual(done.returncode, 2, done.stdout + done.stderr)
         return done.stderr
 
+    def test_engines_elsewhere_have_sections_of_their_own_and_their_keys_are_never_shown(self):
+        good = '[engines.there]\nurl = "https://example.org/v1"\nmodel = "m"\n'
+        self.path.write_text(good + 'key_env = "SOME_KEY"\nidle_ms = 5\npass_reasoning = false\n')
+        with unittest.mock.patch.dict(os.environ, {"SOME_KEY": "sk-very-secret"}):
+            shown = self.run_baleen("config", "--json", "--config", self.path)
+            text = self.run_baleen("config", "--config", self.path)
+        self.assertEqual(json.loads(shown.stdout)["engines"],
+                         [{"name": "there", "url": "https://example.org/v1", "model": "m"}])
+        self.assertIn("[engines.there]", text.stdout)
+        self.assertNotIn("secret", shown.stdout + shown.stderr + text.stdout + text.stderr)
+        self.assertIn("a variable that is set", self.refused(good + 'key_env = "NOT_SET_ANYWHERE"\n'))
+        self.assertIn("unknown key 'engines.there.urls'", self.refused(good + 'urls = "x"\n'))
+        self.assertIn("expected a whole number", self.refused(good + 'idle_ms = "x"\n'))
+        self.assertIn("http://", self.refused('[engines.there]\nurl = "x"\nmodel = "m"\n'))
+        self.assertIn("[engines.NAME]", self.refused("engines = 3\n"))
+        self.assertIn("in clear", self.refused(
+            '[engines.x]\nurl = "http://example.org/v1"\nmodel = "m"\nkey_file = "k"\n'))
+
     def test_flags_win_over_the_file_and_the_file_over_defaults(self):
         self.path.write_text('[runtime]\nthreads = 3\nkv_ram_bytes = "1GiB"\nlazy = false\n'
                              '\n[log]\nlevel = "debug"\n')

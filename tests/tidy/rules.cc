@@ -76,8 +76,8 @@ bool IsLibrary(std::string_view path) {
 
 const std::vector<std::string>& PublicHeaders() {
   static const std::vector<std::string> kHeaders = {
-      "tools_sdk/status.h", "tools_sdk/message.h", "tools_sdk/tool.h", "runtime/approval.h",
-      "runtime/budget.h",   "runtime/session.h",   "runtime/runtime.h"};
+      "tools_sdk/status.h", "tools_sdk/message.h",      "tools_sdk/tool.h",  "runtime/approval.h",
+      "runtime/budget.h",   "runtime/engine_options.h", "runtime/session.h", "runtime/runtime.h"};
   return kHeaders;
 }
 
@@ -192,13 +192,15 @@ Findings CheckPhrases(std::string_view path, std::string_view text) {
        "libraries install no signal actions", [](std::string_view p) { return IsLibrary(p); },
        false},
       {std::make_shared<RE2>(R"(std::thread |std::jthread|\.detach\(\))"),
-       "threads are made in the engine, its row stream, the worker, the runtime, the pool and gRPC "
-       "only",
+       "threads are made in the engine, its row stream, the worker, the runtime, the pool, HTTP "
+       "and "
+       "gRPC only",
        [](std::string_view p) {
          return IsLibrary(p) && !p.starts_with("runtime/engine/engine.") &&
                 !p.starts_with("runtime/engine/unit_loader.") && p != "runtime/worker.h" &&
                 !p.starts_with("runtime/sessions/local_runtime.") &&
-                !p.starts_with("kernels/cpu/") && !p.starts_with("runtime/grpc/");
+                !p.starts_with("kernels/cpu/") && !p.starts_with("runtime/grpc/") &&
+                !p.starts_with("runtime/http/");
        },
        false},
   };
