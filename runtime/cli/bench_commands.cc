@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "runtime/cli/bench_measure.h"
+#include "runtime/cli/bench_sandbox.h"
 #include "runtime/cli/bench_store.h"
 #include "runtime/cli/flags.h"
 #include "runtime/cli/scratch_folder.h"
@@ -91,6 +92,7 @@ void AddBench(CLI::App& app, int* exit_code) {
   idle->add_flag("--json", idle_flags->json);
   idle->callback([idle_flags, exit_code] { *exit_code = RunIdle(*idle_flags); });
   AddBenchMask(*bench, exit_code);
+  AddBenchSandbox(*bench, exit_code);
 }
 
 }  // namespace baleen::cli

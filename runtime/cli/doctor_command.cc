@@ -6,7 +6,6 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
-#include <sys/syscall.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -30,6 +29,7 @@
 
 #include "runtime/cli/checkpoint_commands.h"
 #include "runtime/cli/flags.h"
+#include "runtime/sandbox/sandbox.h"
 #include "runtime/store/journal.h"
 #include "runtime/store/library_versions.h"
 
@@ -82,13 +82,6 @@ std::string GiB(int64_t bytes) {
   std::snprintf(text, sizeof(text), "%.1f GiB",
                 static_cast<double>(bytes) / static_cast<double>(kGiB));
   return text;
-}
-
-std::string FirstLine(const std::string& path) {
-  std::ifstream file(path);
-  std::string line;
-  std::getline(file, line);
-  return line;
 }
 
 /// The folder itself, or the nearest one above it that is there.
@@ -259,25 +252,18 @@ Finding Files(const DoctorFlags& /*flags*/) {
   return Warn("files", found, "ulimit -n 65536, or LimitNOFILE=65536 in the unit file");
 }
 
-/// What the kernel offers for keeping processes in bounds.
-Finding Sandbox(const DoctorFlags& /*flags*/) {
-  std::string found;
-  std::string missing;
-  const auto note = [&](bool there, const char* name) {
-    std::string& list = there ? found : missing;
-    list += (list.empty() ? "" : ", ") + std::string(name);
-  };
-  constexpr long kLandlockCreateRuleset = 444;  // the same on every architecture
-  constexpr unsigned kVersion = 1;
-  note(syscall(kLandlockCreateRuleset, nullptr, 0, kVersion) >= 1, "Landlock");
-  const std::string spaces = FirstLine("/proc/sys/user/max_user_namespaces");
-  const std::string allowed = FirstLine("/proc/sys/kernel/unprivileged_userns_clone");
-  note(!spaces.empty() && spaces != "0" && allowed != "0", "user namespaces");
-  note(!FirstLine("/proc/sys/kernel/seccomp/actions_avail").empty(), "seccomp");
-  if (missing.empty()) return Ok("sandbox", "the kernel has " + found);
-  return Warn(
-      "sandbox", "the kernel lacks " + missing + (found.empty() ? "" : "; it has " + found),
-      "enable them (lsm=landlock, sysctl user.max_user_namespaces); file tools don't need them");
+/// Whether commands can run in bounds here: tried, not guessed.
+Finding SandboxOfCommands(const DoctorFlags& /*flags*/) {
+  const Sandbox sandbox = Sandbox::Probe();
+  const std::string found = std::string("commands run under ") + SandboxKindName(sandbox.kind());
+  if (sandbox.kind() == SandboxKind::kBubblewrap) return Ok("sandbox", found);
+  const std::string mend =
+      "apt-get install bubblewrap, and allow user namespaces (sysctl user.max_user_namespaces, "
+      "kernel.unprivileged_userns_clone); file tools don't need them";
+  if (sandbox.kind() == SandboxKind::kLandlock) {
+    return Warn("sandbox", found + "; " + sandbox.reason(), mend);
+  }
+  return Warn("sandbox", "no command runs: " + sandbox.reason(), mend);
 }
 
 #ifdef BALEEN_WITH_GRPC
@@ -329,8 +315,9 @@ Finding Credentials(const DoctorFlags& flags) {
 using Check = Finding (*)(const DoctorFlags& flags);
 
 int Examine(const DoctorFlags& flags) {
-  std::vector<Check> checks = {&Versions, &Processor, &Memory,       &ModelFound, &DataFolder,
-                               &Space,    &Syncs,     &JournalFound, &Files,      &Sandbox};
+  std::vector<Check> checks = {
+      &Versions, &Processor, &Memory,       &ModelFound, &DataFolder,
+      &Space,    &Syncs,     &JournalFound, &Files,      &SandboxOfCommands};
 #ifdef BALEEN_WITH_GRPC
   setenv("GRPC_VERBOSITY", "NONE", /*overwrite=*/0);  // a socket where nobody answers is no news
   checks.push_back(&Listening);

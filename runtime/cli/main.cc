@@ -4,6 +4,7 @@
 
 #include "runtime/cli/doctor_command.h"
 #include "runtime/cli/flags.h"
+#include "runtime/cli/tools_command.h"
 #include "runtime/cli/train_command.h"
 
 namespace cli = baleen::cli;
@@ -21,7 +22,7 @@ int main(int argc, char** argv) {
        {&cli::AddServe, &cli::AddConfigCommand, &cli::AddToken, &cli::AddChat, &cli::AddRun,
         &cli::AddSessions, &cli::AddApprovals, &cli::AddGenerate, &cli::AddLogits, &cli::AddText,
         &cli::AddModel, &cli::AddBench, &cli::AddCorpus, &cli::AddTrain, &cli::AddEval,
-        &cli::AddLua, &cli::AddDoctor}) {
+        &cli::AddLua, &cli::AddTools, &cli::AddDoctor}) {
     add(app, &exit_code);
   }
   try {

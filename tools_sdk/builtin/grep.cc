@@ -3,10 +3,13 @@
 #include <string.h>  // memmem
 
 #include <algorithm>
+#include <optional>
 #include <string>
-#include <vector>
+#include <utility>
 
 #include "tools_sdk/builtin/call_text.h"
+#include "tools_sdk/builtin/glob_pattern.h"
+#include "tools_sdk/builtin/tree_walk.h"
 
 namespace baleen {
 namespace {
@@ -15,8 +18,6 @@ constexpr int64_t kResultsDefault = 100;
 constexpr size_t kLineBytesMax = 500;
 constexpr int64_t kFileBytesMax = 16 << 20;
 constexpr int64_t kTotalBytesMax = 512 << 20;
-constexpr int64_t kEntriesMax = 100'000;
-constexpr int kDepthMax = 40;
 
 ToolSpec Spec() {
   ToolSpec spec;
@@ -40,32 +41,13 @@ ToolSpec Spec() {
 
 char LowerAscii(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; }
 
-// '*' any run, '?' one byte. Linear but for one remembered star: O(name * pattern).
-bool FitsGlob(std::string_view name, std::string_view glob) {
-  size_t n = 0, g = 0, star = std::string_view::npos, star_name = 0;
-  while (n < name.size()) {
-    if (g < glob.size() && glob[g] == '*') {
-      star = g++;
-      star_name = n;
-    } else if (g < glob.size() && (glob[g] == '?' || glob[g] == name[n])) {
-      ++g;
-      ++n;
-    } else if (star != std::string_view::npos) {
-      g = star + 1;
-      n = ++star_name;
-    } else {
-      return false;
-    }
-  }
-  while (g < glob.size() && glob[g] == '*') ++g;
-  return g == glob.size();
-}
-
 class GrepRun {
  public:
-  GrepRun(const CallArguments& arguments, CallContext& context, BoundedText* out)
+  /// `include` may be null: every file.
+  GrepRun(const CallArguments& arguments, const GlobPattern* include, CallContext& context,
+          BoundedText* out)
       : pattern_(arguments.Text("pattern", "")),
-        include_(arguments.Text("include", "")),
+        include_(include),
         ignore_case_(arguments.Flag("ignore_case")),
         results_max_(arguments.Integer("max_results", kResultsDefault)),
         context_(context),
@@ -74,51 +56,33 @@ class GrepRun {
       std::transform(pattern_.begin(), pattern_.end(), pattern_.begin(), LowerAscii);
   }
 
-  /// Errors: those of the first path; what cannot be read deeper down is counted.
+  /// Errors: those of the path.
   Status Search(const std::string& path) {
-    const Result<std::vector<FileEntry>> entries = context_.files->List(path, kEntriesMax);
-    if (entries.ok()) {
-      Walk(*entries, 1);
-      return OkStatus();
-    }
-    ASSIGN_OR_RETURN(const int64_t size, context_.files->Size(path));
-    SearchFile(path, size);
+    RETURN_IF_ERROR(walk_.Walk(path, [this](const FileEntry& file) {
+      if (include_ == nullptr || include_->Matches(file.path))
+        SearchFile(file.path, file.size_bytes);
+      return stop_.empty();
+    }));
+    if (walk_.cut()) stop_ = "more than 100000 entries; give a path";
     return OkStatus();
   }
 
   std::string Remark() const {
     std::string remark;
     if (results_ == 0) remark = "[no match in " + std::to_string(files_) + " files]";
+    if (results_ == 0 && walk_.ignored() > 0) {
+      remark += "[ignore files leave out " + std::to_string(walk_.ignored()) +
+                " files or directories; a path to one searches it]";
+    }
     if (!stop_.empty()) remark += "[stopped: " + stop_ + "]";
-    if (skipped_ > 0) {
-      remark += "[" + std::to_string(skipped_) +
+    if (skipped_ + walk_.unreadable() > 0) {
+      remark += "[" + std::to_string(skipped_ + walk_.unreadable()) +
                 " files or directories were not searched: too large or not readable]";
     }
     return remark;
   }
 
  private:
-  void Walk(const std::vector<FileEntry>& entries, int depth) {
-    for (const FileEntry& entry : entries) {
-      if (context_.Cancelled() || !stop_.empty()) return;
-      if (++entries_seen_ > kEntriesMax) {
-        stop_ = "more than 100000 entries; give a path";
-        return;
-      }
-      const std::string name = entry.path.substr(entry.path.rfind('/') + 1);
-      if (entry.kind == FileEntry::Kind::kFile) {
-        if (include_.empty() || FitsGlob(name, include_)) SearchFile(entry.path, entry.size_bytes);
-      } else if (entry.kind == FileEntry::Kind::kDirectory && name != ".git") {
-        const Result<std::vector<FileEntry>> inner = context_.files->List(entry.path, kEntriesMax);
-        if (inner.ok() && depth < kDepthMax) {
-          Walk(*inner, depth + 1);
-        } else {
-          ++skipped_;
-        }
-      }
-    }
-  }
-
   void SearchFile(const std::string& path, int64_t size) {
     if (size > kFileBytesMax) {
       ++skipped_;
@@ -179,12 +143,14 @@ class GrepRun {
     }
   }
 
-  std::string pattern_, include_;
+  std::string pattern_;
+  const GlobPattern* include_;
   bool ignore_case_;
   int64_t results_max_;
   CallContext& context_;
+  TreeWalk walk_{context_};
   BoundedText* out_;
-  int64_t results_ = 0, files_ = 0, skipped_ = 0, entries_seen_ = 0, bytes_ = 0;
+  int64_t results_ = 0, files_ = 0, skipped_ = 0, bytes_ = 0;
   std::string stop_;  // Why it ended early.
 };
 
@@ -200,7 +166,13 @@ class GrepTool final : public Tool {
       return ToolError(call, "'pattern' must be one line: matches never span lines");
     }
     BoundedText out(spec_.output_bytes_max);
-    GrepRun run(*arguments, context, &out);
+    std::optional<GlobPattern> include;
+    if (const std::string glob = arguments->Text("include", ""); !glob.empty()) {
+      auto parsed = GlobPattern::ParseForNames(glob);
+      if (!parsed.ok()) return ToolError(call, parsed.status().message());
+      include = std::move(parsed).value();
+    }
+    GrepRun run(*arguments, include.has_value() ? &*include : nullptr, context, &out);
     std::string path = arguments->Text("path", ".");
     const Status status = run.Search(path.empty() ? "." : path);
     if (!status.ok()) return ToolError(call, status.message());

@@ -1,0 +1,128 @@
+// `baleen tools`: the built-in tools, shown and called by hand, over a folder and without a model.
+#include "runtime/cli/tools_command.h"
+
+#include <CLI/CLI.hpp>
+#include <iostream>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "runtime/cli/flags.h"
+#include "runtime/workspace/workspace.h"
+#include "tools_sdk/builtin/builtin.h"
+#include "tools_sdk/schema.h"
+
+namespace baleen::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+struct ToolsFlags {
+  std::string workspace = ".";
+  std::string tool, arguments = "{}";
+  bool json = false, jsonl = false;
+};
+
+int ListTools(const ToolsFlags& flags) {
+  for (const auto& tool : MakeBuiltinTools()) {
+    const ToolSpec& spec = tool->spec();
+    if (flags.json) {
+      std::cout << Json{{"name", spec.name},
+                        {"description", spec.description},
+                        {"parameters", Json::parse(spec.parameters)},
+                        {"effect", spec.effect == EffectClass::kPure         ? "PURE"
+                                   : spec.effect == EffectClass::kIdempotent ? "IDEMPOTENT"
+                                                                             : "EFFECT"},
+                        {"timeout_ms", spec.timeout_ms},
+                        {"output_bytes_max", spec.output_bytes_max}}
+                       .dump()
+                << "\n";
+    } else {
+      std::cout << spec.name << "\n  " << spec.description << "\n";
+    }
+  }
+  return kExitOk;
+}
+
+/// The tools over one folder.
+class ToolFolder {
+ public:
+  static Result<ToolFolder> Open(const std::string& path) {
+    ToolFolder folder;
+    ASSIGN_OR_RETURN(folder.workspace_, Workspace::Open(path));
+    return folder;
+  }
+
+  Result<ToolResult> Call(const ToolCall& call) {
+    for (const auto& tool : tools_) {
+      if (tool->spec().name != call.name) continue;
+      CallContext context;
+      context.files = workspace_.get();
+      return tool->Call(call, context);
+    }
+    return NotFoundError("no built-in tool '" + call.name + "'; see `baleen tools list`");
+  }
+
+ private:
+  std::unique_ptr<Workspace> workspace_;
+  std::vector<std::unique_ptr<Tool>> tools_ = MakeBuiltinTools();
+};
+
+Json ToJson(const ToolResult& result) {
+  return {{"outcome", ToolOutcomeName(result.outcome)}, {"content", result.content}};
+}
+
+int CallLines(ToolFolder& folder) {
+  for (std::string line; std::getline(std::cin, line);) {
+    const Json json = Json::parse(line, nullptr, false);
+    if (!json.is_object() || !json.contains("tool") || !json["tool"].is_string() ||
+        !json.contains("arguments")) {
+      return Fail(InvalidArgumentError("expected a line {\"tool\": NAME, \"arguments\": {...}}"),
+                  true);
+    }
+    const auto result =
+        folder.Call({"call", json["tool"].get<std::string>(), json["arguments"].dump()});
+    if (!result.ok()) return Fail(result.status(), true);
+    std::cout << ToJson(*result).dump() << std::endl;  // whoever waits for it writes the next
+  }
+  return kExitOk;
+}
+
+int CallTool(const ToolsFlags& flags) {
+  auto folder = ToolFolder::Open(flags.workspace);
+  if (!folder.ok()) return Fail(folder.status(), flags.json || flags.jsonl);
+  if (flags.jsonl) return CallLines(*folder);
+  const auto result = folder->Call({"call", flags.tool, flags.arguments});
+  if (!result.ok()) return Fail(result.status(), flags.json);
+  std::cout << (flags.json ? ToJson(*result).dump() : result->content) << "\n";
+  return result->outcome == ToolOutcome::kOk ? kExitOk : kExitFailed;
+}
+
+}  // namespace
+
+void AddTools(CLI::App& app, int* exit_code) {
+  auto flags = std::make_shared<ToolsFlags>();  // owners: the callbacks below
+  CLI::App* command = app.add_subcommand("tools", "The built-in tools, without a model");
+  command->require_subcommand(1);
+  CLI::App* list =
+      command->add_subcommand("list", "What there is, and what the model is told of it");
+  list->add_flag("--json", flags->json, "A JSON object per line, with the schema");
+  list->callback([flags, exit_code] { *exit_code = ListTools(*flags); });
+  CLI::App* call = command->add_subcommand(
+      "call", "Call one over a folder, as a session would; nothing asks for leave");
+  call->add_option("tool", flags->tool, "Name");
+  call->add_option("arguments", flags->arguments, "JSON object");
+  call->add_option("--workspace", flags->workspace, "Folder; the current one if absent");
+  call->add_flag("--json", flags->json, "Outcome and content as JSON");
+  call->add_flag(
+      "--jsonl", flags->jsonl,
+      "Calls from standard input, {\"tool\": NAME, \"arguments\": {...}} a line; a result a "
+      "line");
+  call->callback([flags, call, exit_code] {
+    if (flags->jsonl == !flags->tool.empty()) throw CLI::RequiredError("tool, or --jsonl alone");
+    *exit_code = CallTool(*flags);
+  });
+}
+
+}  // namespace baleen::cli

@@ -1,0 +1,175 @@
+#include "runtime/sandbox/command_job.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <filesystem>
+#include <utility>
+#include <vector>
+
+#include "runtime/sandbox/process_tree.h"
+
+namespace baleen {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// A fork bomb makes a thousand processes in such a time, which a machine bears.
+constexpr int kWatchMs = 20;
+
+int64_t MsSince(Clock::time_point begin) {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - begin).count();
+}
+
+/// Waits until nothing is left of a command that has ended and whose group was killed: the kernel
+/// takes its time over many processes. Requires: it isn't reaped.
+void AwaitRest(const StartedCommand& started) {
+  constexpr int kRestMs = 30'000;
+  if (const pid_t first = Sandbox::NamespaceOf(started); first > 0) {
+    // Numbers go round slowly: so soon it is this process or nobody.
+    const FileDescriptor pidfd(static_cast<int>(syscall(SYS_pidfd_open, first, 0)));
+    pollfd poller = {pidfd.get(), POLLIN, 0};
+    if (pidfd.get() >= 0) poll(&poller, 1, kRestMs);
+    return;
+  }
+  const Clock::time_point begin = Clock::now();
+  while (UseOfGroup(started.process, 1).processes > 0 && MsSince(begin) < kRestMs) {
+    kill(-started.process, SIGKILL);
+    poll(nullptr, 0, 5);
+  }
+}
+
+/// A file without a name, on disk if that can be.
+int MakeOutputFile() {
+  const std::string folder = std::filesystem::temp_directory_path();
+  const int fd = open(folder.c_str(), O_TMPFILE | O_RDWR | O_APPEND | O_CLOEXEC, 0600);
+  return fd >= 0 ? fd : memfd_create("command-output", MFD_CLOEXEC);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<CommandJob>> CommandJob::Start(const Sandbox& sandbox,
+                                                      SandboxedCommand command,
+                                                      int64_t timeout_ms) {
+  const int output = MakeOutputFile();
+  if (output < 0) return UnavailableError("no file for the command's output can be made");
+  std::unique_ptr<CommandJob> job(new CommandJob(sandbox, std::move(command), timeout_ms, output));
+  std::mutex ready_mutex;
+  std::condition_variable ready;
+  bool known = false;
+  Status status;
+  // Started by its watch: what dies with the thread that started it then dies with the watch alone.
+  job->watch_ = std::thread([&, owned = job.get()] {
+    SandboxedCommand spec = owned->command_;
+    spec.output = owned->output_.get();
+    auto started = owned->sandbox_.Start(spec);
+    {
+      const std::lock_guard<std::mutex> lock(ready_mutex);
+      status = started.status();
+      known = true;
+      ready.notify_one();
+    }
+    if (started.ok()) owned->Run(std::move(started).value());
+  });
+  std::unique_lock<std::mutex> lock(ready_mutex);
+  ready.wait(lock, [&] { return known; });
+  if (!status.ok()) {
+    lock.unlock();
+    job->watch_.join();
+    return status;
+  }
+  return job;
+}
+
+CommandJob::~CommandJob() {
+  Stop();
+  if (watch_.joinable()) watch_.join();
+}
+
+void CommandJob::Stop() { stop_.store(true); }
+
+JobState CommandJob::Wait(int64_t wait_ms) {
+  std::unique_lock<std::mutex> lock(mutex_);
+  changed_.wait_for(lock, std::chrono::milliseconds(wait_ms), [this] { return state_.ended; });
+  return state_;
+}
+
+int64_t CommandJob::OutputBytes() const {
+  struct stat status = {};
+  return fstat(output_.get(), &status) == 0 ? status.st_size : 0;
+}
+
+std::string CommandJob::Output(int64_t offset, int64_t bytes_max) const {
+  std::string out(static_cast<size_t>(std::max<int64_t>(0, bytes_max)), '\0');
+  const ssize_t got = pread(output_.get(), out.data(), out.size(), offset);
+  out.resize(static_cast<size_t>(std::max<ssize_t>(got, 0)));
+  return out;
+}
+
+std::string CommandJob::Excess(pid_t process) const {
+  const CommandLimits& limits = command_.limits;
+  if (OutputBytes() > limits.output_bytes) {
+    return "it wrote more than " + std::to_string(limits.output_bytes) + " bytes";
+  }
+  // bubblewrap's own are two.
+  const TreeUse use = sandbox_.kind() == SandboxKind::kBubblewrap
+                          ? UseOfDescendants(process, limits.processes + 3)
+                          : UseOfGroup(process, limits.processes + 1);
+  if (use.processes > limits.processes + 2) {
+    return "it had more than " + std::to_string(limits.processes) + " processes";
+  }
+  if (use.memory_bytes > limits.memory_bytes) {
+    return "it used more than " + std::to_string(limits.memory_bytes) + " bytes of memory";
+  }
+  return {};
+}
+
+void CommandJob::Run(StartedCommand started) {
+  const Clock::time_point begin = Clock::now();
+  const FileDescriptor pidfd(static_cast<int>(syscall(SYS_pidfd_open, started.process, 0)));
+  JobState end;
+  bool killed = false;
+  for (;;) {
+    pollfd poller = {pidfd.get(), POLLIN, 0};
+    const int polled = poll(&poller, 1, kWatchMs);
+    if (polled > 0 || (pidfd.get() < 0 && kill(started.process, 0) != 0)) break;
+    if (killed) continue;
+    if (stop_.load()) {
+      end.stopped = "it was stopped";
+    } else if (MsSince(begin) >= timeout_ms_) {
+      end.timed_out = true;
+      end.stopped = "it ran longer than " + std::to_string(timeout_ms_) + " ms";
+    } else {
+      end.stopped = Excess(started.process);
+    }
+    if (end.stopped.empty()) continue;
+    killed = true;
+    kill(-started.process, SIGKILL);
+  }
+  // Not yet reaped, so the group's number is still its own.
+  kill(-started.process, SIGKILL);
+  AwaitRest(started);
+  int status = 0;
+  while (waitpid(started.process, &status, 0) < 0 && errno == EINTR) {
+  }
+  end.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  if (end.stopped.empty() && Sandbox::NeverBegan(started)) {
+    end.failed = UnavailableError("the sandbox failed before the command began: " + Output(0, 500));
+  }
+  end.elapsed_ms = MsSince(begin);
+  end.ended = true;
+  const std::lock_guard<std::mutex> lock(mutex_);
+  state_ = end;
+  changed_.notify_all();
+}
+
+}  // namespace baleen

@@ -1,0 +1,67 @@
+// One sandboxed command from its start to the end of all that it started, watched by a thread.
+//
+// The watch ends it at its deadline, on request, and when it has too many processes, too much
+// memory or too much output. Its output goes to a nameless file: nothing that its children hold
+// open keeps anybody waiting. Called by the command tools.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+
+#include "runtime/sandbox/sandbox.h"
+
+namespace baleen {
+
+struct JobState {
+  bool ended = false;
+  int exit_code = 0;    ///< 128 + N: ended by signal N.
+  std::string stopped;  ///< Why it was ended from here; empty: it ended by itself.
+  bool timed_out = false;
+  Status failed;  ///< It never began.
+  int64_t elapsed_ms = 0;
+};
+
+/// Threads: any.
+class CommandJob {
+ public:
+  /// Borrows: the sandbox, until the job is gone. `command.output` is the job's own.
+  /// Errors: as Sandbox::Start; UNAVAILABLE.
+  static Result<std::unique_ptr<CommandJob>> Start(const Sandbox& sandbox, SandboxedCommand command,
+                                                   int64_t timeout_ms);
+  /// Ends it, and waits until nothing of it runs.
+  ~CommandJob();
+  CommandJob(const CommandJob&) = delete;
+  CommandJob& operator=(const CommandJob&) = delete;
+
+  /// Waits until it has ended, at most so long.
+  JobState Wait(int64_t wait_ms);
+  /// Asks for its end; Wait tells when it came.
+  void Stop();
+
+  int64_t OutputBytes() const;
+  std::string Output(int64_t offset, int64_t bytes_max) const;
+
+ private:
+  CommandJob(const Sandbox& sandbox, SandboxedCommand command, int64_t timeout_ms, int output)
+      : sandbox_(sandbox), command_(std::move(command)), timeout_ms_(timeout_ms), output_(output) {}
+  void Run(StartedCommand started);
+  /// Why it must end now; empty: it need not.
+  std::string Excess(pid_t process) const;
+
+  const Sandbox& sandbox_;
+  const SandboxedCommand command_;
+  const int64_t timeout_ms_;
+  const FileDescriptor output_;
+  std::atomic<bool> stop_ = false;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  JobState state_;  ///< Under mutex_.
+  std::thread watch_;
+};
+
+}  // namespace baleen

@@ -1,0 +1,32 @@
+// Starts one process: its own session, no terminal, three files, and the kernel's restrictions.
+//
+// Called by the sandbox. Memory isn't copied: a daemon with a model of
+// many gigabytes starts a command as fast as a small program.
+#pragma once
+
+#include <linux/filter.h>
+#include <sys/types.h>
+
+#include <string>
+#include <vector>
+
+#include "tools_sdk/status.h"
+
+namespace baleen {
+
+struct Launch {
+  std::vector<std::string> arguments;    ///< [0] is the program's absolute path.
+  std::vector<std::string> environment;  ///< NAME=VALUE: nothing else is inherited.
+  std::string folder = "/";              ///< Where it starts.
+  int output = -1;                       ///< Standard output and error.
+  /// Becomes file 3, 4, ...; everything else is closed.
+  std::vector<int> files;
+  int landlock = -1;                ///< Ruleset to keep to; negative: none.
+  std::vector<sock_filter> filter;  ///< Empty: none. With bubblewrap the filter goes to it instead.
+};
+
+/// Its session and process group have its own number.
+/// Errors: UNAVAILABLE saying which step failed.
+Result<pid_t> StartProcess(const Launch& launch);
+
+}  // namespace baleen
