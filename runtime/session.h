@@ -56,6 +56,11 @@ struct SessionSettings {
   /// "": the embedded one. "remote:NAME": an engine elsewhere (RuntimeOptions::engines); what is
   /// about KV then doesn't apply, and says so.
   std::string engine;
+  /// What a compaction keeps word for word. An empty goal: what the first turn was told.
+  std::string goal;
+  std::vector<std::string> notes;
+  /// A context that has so much of what the engine takes is compacted before it grows on; 0: never.
+  int32_t compact_at_percent = 90;
 };
 
 /// kRequiresAction: its turn waits for an approval.
@@ -78,6 +83,7 @@ struct SessionView {
   /// at all; a sentence each.
   std::vector<std::string> schema_notes;
   std::vector<std::string> pending_approvals;  ///< Ids.
+  int64_t context_tokens = 0;                  ///< Of `tokens`, those that the model still sees.
 };
 
 struct CreateSessionRequest {
@@ -90,7 +96,9 @@ struct StartTurnRequest {
   std::string session;
   std::vector<std::string> input;  ///< User text, in parts that are joined by blank lines.
   std::optional<SamplingSettings> sampling;
-  int64_t tokens_max = 0;     ///< 0: the session's.
+  int64_t tokens_max = 0;  ///< 0: the session's.
+  /// Compact the context now, and nothing else; `input` is pinned as a note.
+  bool compact = false;
   bool trace_logits = false;  ///< Journal a hash of the logits behind every sampled token.
   std::optional<ConstraintSettings> constraint;  ///< Unset: the session's.
   std::optional<BudgetSettings> budget;          ///< Unset: the session's `turn_budget`.

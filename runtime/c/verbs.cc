@@ -203,7 +203,8 @@ Result<Json> PinSession(Runtime& runtime, JsonRequest& fields) {
 Result<Json> StartTurn(Runtime& runtime, JsonRequest& fields) {
   StartTurnRequest request;
   fields.Need("session", &request.session);
-  ReadInput(fields, &request.input);
+  fields.Get("compact", &request.compact);
+  if (!request.compact || fields.Find("input") != nullptr) ReadInput(fields, &request.input);
   ReadTurnSettings(fields, &request);
   fields.Get("tokens_max", &request.tokens_max);
   fields.Get("trace_logits", &request.trace_logits);

@@ -80,6 +80,9 @@ void EventPrinter::PrintText(const Event& event) {
         std::cout << "[" << Member(call, "name") << " " << Member(call, "arguments") << "]\n";
       }
     }
+  } else if (event.kind == "compacted") {
+    std::cerr << "[the context was compacted; `baleen sessions rewind --tokens "
+              << payload.value("reopen_tokens", 0LL) << "` brings it back]\n";
   } else if (event.kind == "approval_resolved") {
     std::cerr << "[" << Member(payload, "approval") << " " << Member(payload, "state") << " by "
               << Member(payload, "resolved_by") << "]\n";

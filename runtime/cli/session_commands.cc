@@ -87,6 +87,9 @@ int Tokens(const SessionFlags& flags) {
   return kExitOk;
 }
 
+/// A context of a million tokens may have to be computed for it.
+constexpr int64_t kCompactionMsMax = int64_t{24} * 3600 * 1000;
+
 int Steer(const SessionFlags& flags) {
   auto runtime = OpenRuntime(flags.runtime);
   if (!runtime.ok()) return Fail(runtime.status(), flags.json);
@@ -106,6 +109,21 @@ int Steer(const SessionFlags& flags) {
   if (!turn.ok()) return Fail(turn.status(), flags.json);
   PrintFields(ViewJson(*turn), flags.json);
   return kExitOk;
+}
+
+int CompactContext(const SessionFlags& flags) {
+  auto runtime = OpenRuntime(flags.runtime);
+  if (!runtime.ok()) return Fail(runtime.status(), flags.json);
+  StartTurnRequest request;
+  request.session = flags.session;
+  request.compact = true;
+  if (!flags.words.empty()) request.input = {flags.words};
+  auto turn = (*runtime)->StartTurn(request);
+  if (!turn.ok()) return Fail(turn.status(), flags.json);
+  turn = (*runtime)->WaitTurn(flags.session, turn->turn, kCompactionMsMax);
+  if (!turn.ok()) return Fail(turn.status(), flags.json);
+  PrintFields(ViewJson(*turn), flags.json);
+  return turn->state == TurnState::kSucceeded ? kExitOk : Fail(turn->error, flags.json);
 }
 
 }  // namespace
@@ -146,6 +164,12 @@ void AddSessions(CLI::App& app, int* exit_code) {
   steer->add_option("text", flags->words)->required();
   steer->add_flag("--after-turn", flags->after_turn,
                   "As a turn of its own behind it, not at its next step");
+  CLI::App* compact = add("compact-context",
+                          "Let the model write a summary that stands in place of the context; a "
+                          "rewind brings it back",
+                          &CompactContext);
+  compact->add_option("session", flags->session)->required();
+  compact->add_option("--note", flags->words, "Kept word for word, by this and later compactions");
   AddHistory(add, *flags);
   AddPorting(add, *flags);
   AddUpkeep(add, *flags);

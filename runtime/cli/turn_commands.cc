@@ -23,6 +23,9 @@ struct TurnFlags {
   std::string system;
   std::string thinking = "chat";
   std::string engine;
+  std::string goal;
+  std::vector<std::string> notes;
+  int32_t compact_at = 90;
   std::string script_file;
   std::vector<std::string> allow;
   std::vector<std::string> ask;
@@ -46,6 +49,9 @@ Result<SessionView> OpenSession(Runtime& runtime, const TurnFlags& flags) {
   request.settings.system_prompt = flags.system;
   request.settings.thinking = flags.thinking;
   request.settings.engine = flags.engine;
+  request.settings.goal = flags.goal;
+  request.settings.notes = flags.notes;
+  request.settings.compact_at_percent = flags.compact_at;
   request.settings.sampling = flags.sampling.sampling;
   request.settings.tokens_max = flags.sampling.tokens_max;
   const auto rules = [&request](const std::vector<std::string>& tools, const char* decision) {
@@ -184,6 +190,15 @@ void AddCommon(CLI::App& command, const std::shared_ptr<TurnFlags>& flags) {
   command.add_option("--engine", flags->engine,
                      "What a new session thinks with: remote:NAME of [engines.NAME] in "
                      "baleen.toml; default: the embedded engine");
+  command.add_option("--goal", flags->goal,
+                     "Of a new session: what compactions of its context keep word for word; "
+                     "default: what the first turn is told");
+  command.add_option("--note", flags->notes, "The same, for what else must not be lost");
+  command
+      .add_option("--compact-at", flags->compact_at,
+                  "Percent of the context at which a new session's is compacted; 0: never")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 99));
   command.add_option("--ask", flags->ask,
                      "Tool that a new session asks about before each call; '*' for any run of "
                      "characters, may be repeated");

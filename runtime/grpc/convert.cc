@@ -127,6 +127,9 @@ void ToWire(const SessionSettings& settings, v1::SessionSettings* out) {
   ToWire(settings.turn_budget, out->mutable_turn_budget());
   ToWire(settings.prices, out->mutable_prices());
   out->set_engine(ReplaceInvalidUtf8(settings.engine));
+  out->set_goal(ReplaceInvalidUtf8(settings.goal));
+  for (const std::string& note : settings.notes) out->add_notes(ReplaceInvalidUtf8(note));
+  out->set_compact_at_percent(settings.compact_at_percent == 0 ? -1 : settings.compact_at_percent);
 }
 
 Result<SessionSettings> FromWire(const v1::SessionSettings& settings) {
@@ -156,6 +159,15 @@ Result<SessionSettings> FromWire(const v1::SessionSettings& settings) {
   ASSIGN_OR_RETURN(out.turn_budget, FromWire(settings.turn_budget()));
   ASSIGN_OR_RETURN(out.prices, FromWire(settings.prices()));
   out.engine = settings.engine();
+  out.goal = settings.goal();
+  out.notes.assign(settings.notes().begin(), settings.notes().end());
+  if (settings.compact_at_percent() < -1) {
+    return BadField("settings.compact_at_percent", "-1 to 99",
+                    std::to_string(settings.compact_at_percent()));
+  }
+  if (settings.compact_at_percent() != 0) {
+    out.compact_at_percent = std::max(0, settings.compact_at_percent());
+  }
   return out;
 }
 
@@ -174,6 +186,7 @@ void ToWire(const SessionView& view, v1::Session* out) {
   ToWire(view.settings, out->mutable_settings());
   out->set_state(ToWire(view.state));
   out->set_tokens(view.tokens);
+  out->set_context_tokens(view.context_tokens);
   out->set_turns(view.turns);
   SetTime(view.created_ms, out->mutable_create_time());
   SetTime(view.updated_ms, out->mutable_update_time());
@@ -198,6 +211,7 @@ Result<SessionView> FromWire(const v1::Session& session) {
               : session.state() == v1::Session::REQUIRES_ACTION ? SessionState::kRequiresAction
                                                                 : SessionState::kBroken;
   out.tokens = session.tokens();
+  out.context_tokens = session.context_tokens();
   out.turns = session.turns();
   out.created_ms = TimeMs(session.create_time());
   out.updated_ms = TimeMs(session.update_time());
@@ -224,6 +238,7 @@ void ToWire(const StartTurnRequest& request, v1::StartTurnRequest* out) {
   for (const std::string& part : request.input) out->add_input(ReplaceInvalidUtf8(part));
   if (request.sampling.has_value()) ToWire(*request.sampling, out->mutable_sampling());
   out->set_tokens_max(request.tokens_max);
+  out->set_compact(request.compact);
   out->set_trace_logits(request.trace_logits);
   if (request.constraint.has_value()) ToWire(*request.constraint, out->mutable_constraint());
   if (request.budget.has_value()) ToWire(*request.budget, out->mutable_budget());
@@ -240,6 +255,7 @@ Result<StartTurnRequest> FromWire(const v1::StartTurnRequest& request) {
     ASSIGN_OR_RETURN(out.sampling, FromWire(request.sampling()));
   }
   out.tokens_max = request.tokens_max();
+  out.compact = request.compact();
   out.trace_logits = request.trace_logits();
   if (request.has_constraint()) {
     ASSIGN_OR_RETURN(out.constraint, FromWire(request.constraint()));

@@ -4,6 +4,7 @@
 #include <random>
 #include <utility>
 
+#include "runtime/sessions/compaction.h"
 #include "runtime/sessions/constraint.h"
 #include "runtime/sessions/cursor.h"
 #include "runtime/sessions/policy.h"
@@ -41,6 +42,7 @@ ControlLoop::ControlLoop(const ControlParts& parts, SessionEncoder encoder)
     : parts_(parts),
       encoder_(std::move(encoder)),
       trie_(*parts.model->tokenizer(), parts.model->config().vocab),
+      instruction_tokens_(InstructionTokens(encoder_, *parts.model->tokenizer())),
       mailbox_(kMailboxLimit) {}
 
 void ControlLoop::Run() {
@@ -112,6 +114,7 @@ Status ControlLoop::ReadTimeline(SessionRun& session) {
   session.tokens.clear();
   session.tokens_loaded = false;
   session.conversation = {};
+  RETURN_IF_ERROR(ReadCompaction(session));
   session.spent.reset();
   ASSIGN_OR_RETURN(session.turns, parts_.journal_reader->CountEvents(id, event_kind::kTurnStarted));
   session.last_turn = 0;
@@ -138,8 +141,9 @@ Status ControlLoop::LoadTokens(SessionRun& session) {
                    parts_.journal_reader->ReadTokens(session.record.id, 0, session.record.tokens));
   session.tokens = std::move(tokens.ids);
   session.tokens_loaded = true;
-  session.has_opening =
-      parts_.journal_reader->LastEvent(session.record.id, event_kind::kGenerate).ok();
+  // The opening of a compacted context comes with its first prompt.
+  const auto prompt = parts_.journal_reader->LastEvent(session.record.id, event_kind::kGenerate);
+  session.has_opening = prompt.ok() && prompt->tokens > session.context_begin;
   return LoadOpenCalls(session);
 }
 
@@ -217,6 +221,7 @@ Status ControlLoop::CheckSettings(const SessionSettings& settings) const {
     }
   }
   RETURN_IF_ERROR(CheckEngine(settings));
+  RETURN_IF_ERROR(CheckCompaction(settings));
   RETURN_IF_ERROR(CheckPolicy(settings.policy));
   RETURN_IF_ERROR(CheckBudget(settings.budget));
   RETURN_IF_ERROR(CheckBudget(settings.turn_budget));
@@ -311,6 +316,7 @@ SessionView ControlLoop::View(const SessionRun& session) const {
   view.settings = session.settings;
   view.state = session.state;
   view.tokens = session.record.tokens;
+  view.context_tokens = view.tokens - session.context_begin;
   view.turns = session.turns;
   view.created_ms = session.record.created_ms;
   view.updated_ms = session.record.updated_ms;
@@ -344,7 +350,11 @@ SessionView ControlLoop::ViewOf(const SessionRecord& record) {
     view.settings = std::move(settings).value();
   }
   view.settings.title = record.title;
-  view.tokens = record.tokens;
+  view.tokens = view.context_tokens = record.tokens;
+  if (const auto end = parts_.journal_reader->LastEvent(record.id, event_kind::kCompacted);
+      end.ok()) {
+    view.context_tokens -= end->tokens;
+  }
   if (auto turns = parts_.journal_reader->CountEvents(record.id, event_kind::kTurnStarted);
       turns.ok()) {
     view.turns = *turns;

@@ -4,7 +4,8 @@
 // engine, answers from the journal, results of tools. Each arrives as a closure on the mailbox. The
 // agent decides, the loop performs. Split by verb: control_loop.cc (mailbox, commits, sessions),
 // history.cc (fork, rewind, delete, pin), residence.cc (prefetch, release), turns.cc,
-// steering.cc, budgets.cc, generation.cc, elsewhere.cc, tool_calls.cc, tool_hosts.cc, approvals.cc,
+// steering.cc, budgets.cc, generation.cc, elsewhere.cc,
+// compaction.cc, tool_calls.cc, tool_hosts.cc, approvals.cc,
 // waits.cc, watching.cc, recovery.cc.
 #pragma once
 
@@ -263,12 +264,17 @@ class ControlLoop final : public EngineListener, public RemoteListener {
   /// Whether the model can be told of these settings and tools.
   Status CheckContext(const SessionSettings& settings, const ToolSet& tools) const;
   void BeginGeneration(SessionRun& session, const GenerateEffect& effect);
+  /// Encodes the prompt that `append` makes, on the pool; then `then` here, if the turn still runs.
+  void EncodePrompt(SessionRun& session, std::vector<Message> append,
+                    std::function<void(SessionRun&, const std::vector<int32_t>&)> then);
   void JournalPrompt(SessionRun& session, const GenerateEffect& effect,
                      const std::vector<int32_t>& prompt, const std::vector<std::string>& steers);
   /// Starts the engine job of the turn's current step over the session's tokens; tokens after
   /// `prompt_end` were generated before a restart.
   void SubmitJob(SessionRun& session, const GenerateEffect& effect, int64_t prompt_end,
                  int64_t computed_before);
+  /// Tokens that an answer may have which begins at `begin`.
+  int64_t AnswerRoom(const SessionRun& session, int64_t begin) const;
   Status SubmitHere(SessionRun& session, const GenerateEffect& effect, int64_t tokens_max,
                     int64_t computed_before);
   /// For one generation; null if there is no constraint. (constraint.cc)
@@ -296,6 +302,24 @@ class ControlLoop final : public EngineListener, public RemoteListener {
   GeneratedEvent TakeAnswer(SessionRun& session, bool* calls_cut);
   /// Tells whoever generates for the turn to stop.
   void StopGeneration(TurnRun& turn);
+
+  // compaction.cc
+  /// Reads what a compaction left on the current timeline.
+  Status ReadCompaction(SessionRun& session);
+  /// Tokens that the context may have before it is compacted; beyond what it may have at all: it
+  /// never is.
+  int64_t CompactionRoom(const SessionSettings& settings) const;
+  /// Whether an instruction and a summary still fit behind the context. Errors:
+  /// FAILED_PRECONDITION/NOTHING_TO_COMPACT, RESOURCE_EXHAUSTED/CONTEXT_FULL.
+  Status CheckCompactable(const SessionRun& session) const;
+  /// Appends the instruction and lets the model write the summary; then goes on with `effect`.
+  void BeginCompaction(SessionRun& session, std::optional<GenerateEffect> effect);
+  void JournalInstruction(SessionRun& session, const std::vector<int32_t>& prompt);
+  void AskForSummary(SessionRun& session, int64_t prompt_end, int64_t computed_before);
+  void EndCompaction(SessionRun& session, std::string summary);
+  /// What the first prompt of a compacted context says.
+  Result<std::vector<Message>> WithHead(const SessionRun& session,
+                                        const std::vector<Message>& append);
 
   // tool_calls.cc
   void BeginToolCalls(SessionRun& session, const CallToolsEffect& effect);
@@ -371,6 +395,7 @@ class ControlLoop final : public EngineListener, public RemoteListener {
   const ControlParts parts_;
   const SessionEncoder encoder_;
   const VocabularyTrie trie_;
+  const int64_t instruction_tokens_;  ///< Of a compaction's, with its frame.
   TokenSource* engine_ = nullptr;
   RemoteEngine* remote_ = nullptr;
   WorkQueue mailbox_;

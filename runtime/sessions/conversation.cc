@@ -9,7 +9,15 @@ namespace baleen {
 
 Status Conversation::Take(const EventRecord& event, const TextOfTokens& text) {
   seq_ = event.seq;
-  if (event.kind == event_kind::kGenerate) return TakePrompt(event, text);
+  if (event.kind == event_kind::kGenerate || event.kind == event_kind::kCompactionStarted) {
+    return TakePrompt(event, text);
+  }
+  if (event.kind == event_kind::kCompacted) {
+    messages_.clear();
+    call_ids_.clear();
+    open_ = false;
+    return OkStatus();
+  }
   if (event.kind == event_kind::kGenerated) return TakeAnswer(event);
   if (event.kind == event_kind::kGenerationDropped) {
     ASSIGN_OR_RETURN(const GenerationDrop drop, GenerationDropFromJson(event.payload));

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "runtime/sessions/call_results.h"
+#include "runtime/sessions/compaction.h"
 #include "runtime/sessions/constraint.h"
 #include "runtime/sessions/control_loop.h"
 #include "tools_sdk/schema.h"
@@ -35,7 +36,7 @@ struct PromptRequest {
 
 /// The context begins with an opening (system prompt, tools). One that a cut has shortened is
 /// completed, so that the model gets it whole; everything else that was cut is closed by an end.
-Result<std::vector<int32_t>> EncodePrompt(const SessionEncoder& encoder, const Tokenizer& tokenizer,
+Result<std::vector<int32_t>> PromptTokens(const SessionEncoder& encoder, const Tokenizer& tokenizer,
                                           const PromptRequest& request) {
   if (!request.has_opening) {
     std::vector<Segment> segments = encoder.Start(request.start);
@@ -76,35 +77,57 @@ void ControlLoop::BeginGeneration(SessionRun& session, const GenerateEffect& eff
     return FinishTurn(session, TurnState::kFailed, "",
                       InvalidArgumentError("script: baleen.generate got no message to append"));
   }
+  if (session.turn->open_compaction.has_value()) return BeginCompaction(session, effect);
   session.turn->generation = std::make_unique<GenerationState>();
   session.turn->generation->step = session.turn->step;
   session.turn->generations += 1;
+  auto append =
+      WithHead(session, WithOwedResults(effect.append, session.open_calls, session.known_results));
+  if (!append.ok()) return FinishTurn(session, TurnState::kFailed, "", append.status());
+  std::vector<std::string> steers;
+  for (Message& message : SteersForStep(*session.turn, &steers)) {
+    append->push_back(std::move(message));
+  }
+  EncodePrompt(session, *std::move(append),
+               [this, effect, steers](SessionRun& run, const std::vector<int32_t>& prompt) {
+                 const int64_t context = std::ssize(run.tokens) - run.context_begin;
+                 const int64_t room = CompactionRoom(run.settings);
+                 const int64_t most = ContextTokensMax(run.settings);
+                 // One that is shorter than instruction and summary wouldn't gain.
+                 if (room < most && context + std::ssize(prompt) >= room &&
+                     context > instruction_tokens_ + SummaryTokensMax(most)) {
+                   run.turn->generations -= 1;  // it comes once more, over the new context
+                   return BeginCompaction(run, effect);
+                 }
+                 JournalPrompt(run, effect, prompt, steers);
+               });
+}
+
+void ControlLoop::EncodePrompt(SessionRun& session, std::vector<Message> append,
+                               std::function<void(SessionRun&, const std::vector<int32_t>&)> then) {
   PromptRequest request;
   request.start = ContextStartFor(session.settings, session.tools);
   request.has_opening = session.has_opening;
-  if (!request.has_opening) request.kept = session.tokens;
-  request.needs_eos = !session.tokens.empty() && session.tokens.back() != encoder_.ids().eos;
-  request.append = WithOwedResults(effect.append, session.open_calls, session.known_results);
-  std::vector<std::string> steers;
-  for (Message& message : SteersForStep(*session.turn, &steers)) {
-    request.append.push_back(std::move(message));
-  }
+  const auto live = session.tokens.begin() + session.context_begin;
+  if (!request.has_opening) request.kept.assign(live, session.tokens.end());
+  request.needs_eos = live != session.tokens.end() && session.tokens.back() != encoder_.ids().eos;
+  request.append = std::move(append);
   if (!session.settings.engine.empty()) session.turn->generation->messages = request.append;
   // Half a million words take half a second: not on this thread.
   const bool queued =
       parts_.pool->queue().TryPush([this, id = session.record.id, epoch = session.turn->epoch,
-                                    effect, steers, request = std::move(request)] {
-        auto prompt = EncodePrompt(encoder_, *parts_.model->tokenizer(), request);
+                                    then = std::move(then), request = std::move(request)] {
+        auto prompt = PromptTokens(encoder_, *parts_.model->tokenizer(), request);
         // Owners: this closure and the one on the mailbox.
         auto shared = std::make_shared<Result<std::vector<int32_t>>>(std::move(prompt));
-        Post([this, id, epoch, effect, steers, shared] {
+        Post([this, id, epoch, then, shared] {
           SessionRun* run = FindTurn(id, epoch);
           if (run == nullptr || run->turn->view.state != TurnState::kRunning) return;
           if (!shared->ok()) {
             return FinishTurn(*run, TurnState::kFailed, "",
                               shared->status().WithContext("encoding the prompt"));
           }
-          JournalPrompt(*run, effect, **shared, steers);
+          then(*run, **shared);
         });
       });
   if (!queued) {
@@ -119,9 +142,10 @@ void ControlLoop::JournalPrompt(SessionRun& session, const GenerateEffect& effec
   const auto begin = static_cast<int64_t>(session.tokens.size());
   const int64_t end = begin + static_cast<int64_t>(prompt.size());
   const int64_t most = ContextTokensMax(session.settings);
-  if (end >= most) {
+  const int64_t context = end - session.context_begin;
+  if (context >= most) {
     return FinishTurn(session, TurnState::kFailed, "",
-                      ResourceExhaustedError("the context would have " + std::to_string(end) +
+                      ResourceExhaustedError("the context would have " + std::to_string(context) +
                                                  " tokens; the model takes " + std::to_string(most),
                                              "CONTEXT_FULL"));
   }
@@ -196,7 +220,7 @@ void ControlLoop::SubmitJob(SessionRun& session, const GenerateEffect& effect, i
   StreamTokens(session, std::vector<int32_t>(session.tokens.begin() + begin, session.tokens.end()),
                /*publish=*/false);
   int64_t tokens_max = effect.tokens_max > 0 ? effect.tokens_max : turn.start.tokens_max;
-  tokens_max = std::min(tokens_max, ContextTokensMax(session.settings) - begin);
+  tokens_max = std::min(tokens_max, AnswerRoom(session, begin));
   const int64_t left = SampledTokensLeft(Accounts(session), session.settings.prices);
   generation.capped = left < tokens_max - (context - begin);
   if (generation.capped) tokens_max = context - begin + left;
@@ -209,16 +233,27 @@ void ControlLoop::SubmitJob(SessionRun& session, const GenerateEffect& effect, i
   FinishTurn(session, TurnState::kFailed, "", status);
 }
 
+int64_t ControlLoop::AnswerRoom(const SessionRun& session, int64_t begin) const {
+  const int64_t context = begin - session.context_begin;
+  const int64_t most = ContextTokensMax(session.settings);
+  const int64_t kept = most - instruction_tokens_ - SummaryTokensMax(most);
+  // Where a compaction is to come, instruction and summary must fit behind the answer.
+  const bool compacts = session.turn->compaction == nullptr &&
+                        CompactionRoom(session.settings) < most && context < kept;
+  return (compacts ? kept : most) - context;
+}
+
 Status ControlLoop::SubmitHere(SessionRun& session, const GenerateEffect& effect,
                                int64_t tokens_max, int64_t computed_before) {
   const TurnRun& turn = *session.turn;
   GenerateJob job;
   job.id = turn.generation->job;
   job.sequence = session.record.id;
-  job.prefix = session.tokens;
-  job.generation_begin = turn.generation->prompt_end;
-  job.computed_before = computed_before;
-  job.fork_position = session.fork_position;
+  const int64_t before = session.context_begin;
+  job.prefix.assign(session.tokens.begin() + before, session.tokens.end());
+  job.generation_begin = turn.generation->prompt_end - before;
+  job.computed_before = std::max<int64_t>(0, computed_before - before);
+  job.fork_position = std::max<int64_t>(0, session.fork_position - before);
   job.tokens_max = tokens_max;
   job.sampling = SamplingFor(turn.start, effect);
   job.eos_id = encoder_.ids().eos;
@@ -357,7 +392,8 @@ void ControlLoop::StreamText(SessionRun& session, const AnswerText& text, bool p
   const auto offset = static_cast<int64_t>(generation.content.size() + generation.reasoning.size());
   generation.content += text.content;
   generation.reasoning += text.reasoning;
-  if (!publish || text.empty()) return;
+  // A summary is no answer: it is told whole, as what it is.
+  if (!publish || text.empty() || session.turn->compaction != nullptr) return;
   PublishLive(session, event_kind::kDelta,
               DeltaToJson(session.turn->view.turn + "." + std::to_string(generation.step), offset,
                           text.content, text.reasoning));
@@ -378,6 +414,10 @@ void ControlLoop::EndGeneration(SessionRun& session) {
   if (generation.end == JobEnd::kCancelled) {
     return FinishTurn(session, TurnState::kCancelled, generation.content,
                       CancelledError("the turn was cancelled"));
+  }
+  if (turn.compaction != nullptr) {
+    generation.parser->Push(generation.detokenizer->Finish());
+    return EndCompaction(session, generation.content + generation.parser->Flush().content);
   }
   if (generation.answer.has_value()) {
     bool cut = false;

@@ -220,6 +220,9 @@ std::string SettingsToJson(const SessionSettings& settings) {
        {"turn_budget", BudgetToJson(settings.turn_budget)},
        {"prices", {{"prompt", settings.prices.prompt}, {"generated", settings.prices.generated}}},
        {"engine", settings.engine},
+       {"goal", settings.goal},
+       {"notes", settings.notes},
+       {"compact_at_percent", settings.compact_at_percent},
        {"title", settings.title}});
 }
 
@@ -235,6 +238,9 @@ Result<SessionSettings> SettingsFromJson(std::string_view json) {
   reader.Get("tokens_max", &settings.tokens_max);
   reader.Get("title", &settings.title);
   reader.Get("engine", &settings.engine);
+  reader.Get("goal", &settings.goal);
+  reader.Get("notes", &settings.notes);
+  reader.Get("compact_at_percent", &settings.compact_at_percent);
   RETURN_IF_ERROR(ReadSampling(reader, &settings.sampling));
   std::optional<ConstraintSettings> constraint;
   RETURN_IF_ERROR(ReadConstraint(reader, &constraint));
@@ -312,6 +318,32 @@ Result<GenerateStart> GenerateStartFromJson(std::string_view json) {
     ASSIGN_OR_RETURN(start.messages, MessagesFromJson(messages));
   }
   return start;
+}
+
+std::string CompactionEndToJson(const CompactionEnd& end) {
+  return Text({{"turn", end.turn},
+               {"step", end.step},
+               {"reopen_tokens", end.reopen_tokens},
+               {"context_begin", end.context_begin},
+               {"goal", end.goal},
+               {"notes", end.notes},
+               {"summary", end.summary},
+               {"reuse", ReuseToJson(end.reuse)}});
+}
+
+Result<CompactionEnd> CompactionEndFromJson(std::string_view json) {
+  CompactionEnd end;
+  Reader reader(json, "compacted");
+  reader.Get("turn", &end.turn);
+  reader.Get("step", &end.step);
+  reader.Get("reopen_tokens", &end.reopen_tokens);
+  reader.Get("context_begin", &end.context_begin);
+  reader.Get("goal", &end.goal);
+  reader.Get("notes", &end.notes);
+  reader.Get("summary", &end.summary);
+  RETURN_IF_ERROR(ReadReuse(reader, &end.reuse));
+  RETURN_IF_ERROR(reader.status());
+  return end;
 }
 
 std::string GenerationDropToJson(const GenerationDrop& drop) {

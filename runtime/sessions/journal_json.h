@@ -26,6 +26,9 @@ inline constexpr char kTurnStarted[] = "turn_started";
 inline constexpr char kGenerate[] = "generate";
 inline constexpr char kGenerated[] = "generated";
 inline constexpr char kGenerationDropped[] = "generation_dropped";
+/// Has the shape of kGenerate: the instruction was appended, the summary is on its way.
+inline constexpr char kCompactionStarted[] = "compaction_started";
+inline constexpr char kCompacted[] = "compacted";
 inline constexpr char kToolCalls[] = "tool_calls";
 inline constexpr char kToolDispatched[] = "tool_dispatched";
 inline constexpr char kToolResult[] = "tool_result";
@@ -64,6 +67,7 @@ struct TurnStart {
   /// Unset: begun by a version whose generations had no constraint, and goes on without.
   std::optional<ConstraintSettings> constraint;
   BudgetSettings budget;
+  /// "COMPACT": only that; the input is a note to pin.
   std::string trigger = "USER";  ///< "STEER": what was said while the turn before ran.
 };
 std::string TurnStartToJson(const TurnStart& start);
@@ -93,6 +97,20 @@ struct GenerationDrop {
 };
 std::string GenerationDropToJson(const GenerationDrop& drop);
 Result<GenerationDrop> GenerationDropFromJson(std::string_view json);
+
+/// From `context_begin` on, the model sees goal, notes and summary in place of what was before.
+struct CompactionEnd {
+  std::string turn;
+  int64_t step = 0;
+  int64_t reopen_tokens = 0;  ///< A rewind or fork to so many tokens has the whole context again.
+  int64_t context_begin = 0;
+  std::string goal;
+  std::vector<std::string> notes;
+  std::string summary;
+  ReuseReport reuse;
+};
+std::string CompactionEndToJson(const CompactionEnd& end);
+Result<CompactionEnd> CompactionEndFromJson(std::string_view json);
 
 /// A step's answer (kinds generated and tool_results): the event that the agent was given. Kind
 /// tool_result has the same shape: one result, while others of the step are still awaited.

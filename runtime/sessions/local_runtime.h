@@ -174,8 +174,9 @@ class LocalRuntime final : public Runtime {
   std::unique_ptr<ControlLoop> control_;
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<RemoteEngine> remote_;
-  std::map<int64_t, KvChain> chains_;  // by timeline, from the last upkeep; one run at a time
-  std::unique_ptr<KvUpkeep> upkeep_;   // its thread asks the control thread and the engine
+  /// By timeline and first token, from the last upkeep; one run at a time.
+  std::map<std::pair<int64_t, int64_t>, KvChain> chains_;
+  std::unique_ptr<KvUpkeep> upkeep_;  // its thread asks the control thread and the engine
   std::thread control_thread_;
 };
 

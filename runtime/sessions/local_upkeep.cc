@@ -4,12 +4,36 @@
 #include <map>
 #include <utility>
 
+#include "runtime/sessions/journal_json.h"
 #include "runtime/sessions/local_runtime.h"
 
 namespace baleen {
 namespace {
 
 constexpr int64_t kTimelinesPage = 256;
+
+/// Tokens that a model sees, or saw, together.
+struct Context {
+  int64_t begin = 0;
+  int64_t end = 0;
+};
+
+/// The timeline's context and, if it was compacted, the one before, which a rewind reopens.
+Result<std::vector<Context>> ContextsOf(Journal& journal, const TimelineRecord& timeline) {
+  ASSIGN_OR_RETURN(const auto events,
+                   journal.ReadEventsOfKind(timeline.session, event_kind::kCompacted, 0,
+                                            kRowsPerReadMax, timeline.number));
+  std::vector<Context> contexts;
+  int64_t begin = 0;
+  for (const EventRecord& event : events) {
+    contexts.push_back({begin, event.tokens});
+    begin = event.tokens;
+  }
+  contexts.push_back({begin, timeline.tokens});
+  // Of those before, nobody will go on soon.
+  if (contexts.size() > 2) contexts.erase(contexts.begin(), contexts.end() - 2);
+  return contexts;
+}
 
 }  // namespace
 
@@ -29,7 +53,8 @@ void LocalRuntime::SettleKv() {
 Result<std::vector<KvClaim>> LocalRuntime::Claims(const KvClaimant& claimant) {
   ASSIGN_OR_RETURN(const auto journal, OpenReader());
   std::vector<KvClaim> claims(1);
-  std::map<int64_t, KvChain> chains;  // those of timelines that are gone stay behind
+  std::map<std::pair<int64_t, int64_t>, KvChain>
+      chains;  // those of timelines that are gone stay behind
   // First the journal, then what is live: a block that moves from one to the other is in either.
   int64_t after = 0;
   while (true) {
@@ -38,27 +63,34 @@ Result<std::vector<KvClaim>> LocalRuntime::Claims(const KvClaimant& claimant) {
     for (const TimelineRecord& timeline : page) {
       after = timeline.key;
       if (timeline.session.empty()) continue;  // its forks claim what they share
-      const auto read = [&](int64_t begin, int64_t count) -> Result<std::vector<int32_t>> {
-        ASSIGN_OR_RETURN(TokenRun run, journal->ReadTimelineTokens(timeline.key, begin, count));
-        return std::move(run.ids);
-      };
-      KvChain& chain = chains[timeline.key];
-      if (const auto known = chains_.find(timeline.key); known != chains_.end()) {
-        chain = std::move(known->second);
-      }
-      auto made = claimant.Claim(timeline.tokens, read, Scope(), &chain);
-      if (made.status().code() == StatusCode::kNotFound) continue;  // deleted meanwhile
-      RETURN_IF_ERROR(made.status());
-      KvClaim claim = *std::move(made);
-      claim.fork_position = std::max<int64_t>(timeline.base_tokens - 1, 0);
-      claim.used_ms = timeline.updated_ms;
       const auto session = journal->GetSession(timeline.session);
       bool running = false;
       const bool asked = OnControl([&] { running = control_->IsRunning(timeline.session); });
       if (!asked) return CancelledError("the runtime is closing");
-      claim.pinned = session.ok() && session->pinned;
-      claim.held = running || claim.pinned;
-      claims.push_back(std::move(claim));
+      auto contexts = ContextsOf(*journal, timeline);
+      if (contexts.status().code() == StatusCode::kNotFound) continue;  // deleted meanwhile
+      RETURN_IF_ERROR(contexts.status());
+      for (const Context& context : *contexts) {
+        const auto read = [&](int64_t from, int64_t count) -> Result<std::vector<int32_t>> {
+          ASSIGN_OR_RETURN(TokenRun run,
+                           journal->ReadTimelineTokens(timeline.key, context.begin + from, count));
+          return std::move(run.ids);
+        };
+        KvChain& chain = chains[{timeline.key, context.begin}];
+        if (const auto known = chains_.find({timeline.key, context.begin});
+            known != chains_.end()) {
+          chain = std::move(known->second);
+        }
+        auto made = claimant.Claim(context.end - context.begin, read, Scope(), &chain);
+        if (made.status().code() == StatusCode::kNotFound) break;
+        RETURN_IF_ERROR(made.status());
+        KvClaim claim = *std::move(made);
+        claim.fork_position = std::max<int64_t>(timeline.base_tokens - 1 - context.begin, 0);
+        claim.used_ms = timeline.updated_ms;
+        claim.pinned = session.ok() && session->pinned;
+        claim.held = running || claim.pinned;
+        claims.push_back(std::move(claim));
+      }
     }
   }
   chains_ = std::move(chains);

@@ -212,8 +212,25 @@ void ControlLoop::Replay(SessionRun& session, const std::vector<EventRecord>& ev
   RestoreClock(turn, events);
   for (const EventRecord& recorded : events) {
     if (recorded.kind == event_kind::kCancelRequested) turn.cancelled->store(true);
+    if (recorded.kind == event_kind::kCompactionStarted) {
+      auto start = GenerateStartFromJson(recorded.payload);
+      if (!start.ok()) return fail(start.status());
+      turn.open_compaction = *std::move(start);
+    } else if (recorded.kind == event_kind::kCompacted || recorded.kind == event_kind::kGenerate) {
+      turn.open_compaction.reset();
+    }
   }
   Heartbeat(session);
+  if (turn.start.trigger == "COMPACT") {
+    if (turn.cancelled->load()) return end_cancelled();
+    const auto done = std::find_if(events.begin(), events.end(), [](const EventRecord& recorded) {
+      return recorded.kind == event_kind::kCompacted;
+    });
+    if (done == events.end()) return BeginCompaction(session, std::nullopt);
+    const auto end = CompactionEndFromJson(done->payload);
+    if (!end.ok()) return fail(end.status());
+    return FinishTurn(session, TurnState::kSucceeded, end->summary, OkStatus());
+  }
   AgentEvent event = UserTurnEvent{turn.start.input};
   for (const JournalledStep& step : *steps) {
     auto effect = turn.agent->Resume(event);

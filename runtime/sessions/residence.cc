@@ -1,4 +1,5 @@
 // Residence: bring a session's KV into RAM before it is needed, and let go of it after.
+#include <algorithm>
 #include <utility>
 
 #include "runtime/sessions/control_loop.h"
@@ -12,15 +13,15 @@ void ControlLoop::PrefetchSession(const std::string& session, const Answer<StepR
   if (Status status = CheckHasKv(run, "prefetch"); !status.ok()) return answer(status);
   if (Status status = CheckIdle(run); !status.ok()) return answer(status);
   if (Status status = LoadTokens(run); !status.ok()) return answer(status);
-  if (run.tokens.empty()) return answer(StepReuse());
+  if (std::ssize(run.tokens) == run.context_begin) return answer(StepReuse());
   PrefetchJob job;
   job.id = next_id_++;
   job.sequence = session;
-  job.tokens = run.tokens;
-  job.fork_position = run.fork_position;
+  job.tokens.assign(run.tokens.begin() + run.context_begin, run.tokens.end());
+  job.fork_position = std::max<int64_t>(0, run.fork_position - run.context_begin);
   const uint64_t id = job.id;
   prefetches_[id].answer = answer;
-  prefetches_[id].reuse.context_tokens = run.record.tokens;
+  prefetches_[id].reuse.context_tokens = run.record.tokens - run.context_begin;
   if (Status status = engine_->Prefetch(std::move(job)); !status.ok()) {
     prefetches_.erase(id);
     answer(status);

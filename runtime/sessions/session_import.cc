@@ -12,11 +12,12 @@ namespace baleen {
 namespace {
 
 constexpr std::array kKinds = {
-    event_kind::kSessionCreated,    event_kind::kSessionForked,   event_kind::kSessionRewound,
-    event_kind::kTurnStarted,       event_kind::kGenerate,        event_kind::kGenerated,
-    event_kind::kGenerationDropped, event_kind::kToolCalls,       event_kind::kToolDispatched,
-    event_kind::kToolResult,        event_kind::kToolResults,     event_kind::kApprovalRequested,
-    event_kind::kApprovalResolved,  event_kind::kCancelRequested, event_kind::kTurnFinished};
+    event_kind::kSessionCreated,    event_kind::kSessionForked,     event_kind::kSessionRewound,
+    event_kind::kTurnStarted,       event_kind::kGenerate,          event_kind::kGenerated,
+    event_kind::kGenerationDropped, event_kind::kCompactionStarted, event_kind::kCompacted,
+    event_kind::kSteered,           event_kind::kToolCalls,         event_kind::kToolDispatched,
+    event_kind::kToolResult,        event_kind::kToolResults,       event_kind::kApprovalRequested,
+    event_kind::kApprovalResolved,  event_kind::kCancelRequested,   event_kind::kTurnFinished};
 
 class Importer {
  public:
@@ -157,6 +158,10 @@ class Importer {
   static Status CheckPayload(const EventRecord& event) {
     if (event.kind == event_kind::kTurnStarted) return TurnStartFromJson(event.payload).status();
     if (event.kind == event_kind::kGenerate) return GenerateStartFromJson(event.payload).status();
+    if (event.kind == event_kind::kCompactionStarted) {
+      return GenerateStartFromJson(event.payload).status();
+    }
+    if (event.kind == event_kind::kCompacted) return CompactionEndFromJson(event.payload).status();
     if (event.kind == event_kind::kGenerationDropped) {
       return GenerationDropFromJson(event.payload).status();
     }

@@ -111,6 +111,12 @@ struct CallOrders {
   std::vector<std::pair<size_t, ToolResult>> refuse;
 };
 
+/// The turn is compacting its context; what waits for that.
+struct CompactionState {
+  int64_t prompt_begin = 0;              ///< Where the instruction begins.
+  std::optional<GenerateEffect> effect;  ///< Goes on afterwards; unset: the turn ends.
+};
+
 /// What the user said while the turn ran.
 struct Steer {
   std::string id;
@@ -137,8 +143,10 @@ struct TurnRun {
   int64_t generations = 0;  ///< Of these, generations.
   std::unique_ptr<GenerationState> generation;
   std::unique_ptr<ToolRunState> tools;
-  std::vector<ApprovalView> approvals;  ///< All that it asked for.
-  std::set<std::string> grants;         ///< Tools that may run without asking until it ends.
+  std::unique_ptr<CompactionState> compaction;
+  std::optional<GenerateStart> open_compaction;  ///< That a restart found unfinished.
+  std::vector<ApprovalView> approvals;           ///< All that it asked for.
+  std::set<std::string> grants;  ///< Tools that may run without asking until it ends.
   TurnWait wait;
   std::vector<Steer> steers;  ///< Not delivered yet.
   int64_t steered = 0;        ///< How many there have been.
@@ -175,10 +183,14 @@ struct SessionRun {
   Status broken;                ///< Why, for kBroken.
   bool creating = false;        ///< Not in the journal yet.
   bool changing = false;        ///< A rewind, a delete or a pin is on its way to the journal.
-  std::vector<int32_t> tokens;  ///< The whole context, once `tokens_loaded`.
-  bool tokens_loaded = false;   ///< Read when a turn needs them: most sessions only lie there.
-  bool has_opening = false;     ///< A whole prompt lies in them, so the opening does too.
-  int64_t turns = 0;            ///< On the current timeline.
+  std::vector<int32_t> tokens;  ///< All of the timeline's, once `tokens_loaded`.
+  int64_t context_begin = 0;  ///< The model sees those from here on: what was before is compacted.
+  std::string context_head;   ///< What its context begins with in place of what was before.
+  std::string goal;           ///< What compactions keep.
+  std::vector<std::string> notes;
+  bool tokens_loaded = false;  ///< Read when a turn needs them: most sessions only lie there.
+  bool has_opening = false;    ///< A whole prompt lies in them, so the opening does too.
+  int64_t turns = 0;           ///< On the current timeline.
   /// Where the current timeline branched off, before the token that its base may have sampled but
   /// not computed; 0: it is based on none.
   int64_t fork_position = 0;

@@ -106,7 +106,7 @@ std::unique_ptr<TurnRun> ControlLoop::FollowingTurn(const SessionRun& session) {
   TurnStart start = turn.start;
   start.turn = "t" + std::to_string(session.last_turn + 1);
   start.input = JoinInput(said);
-  start.trigger = "STEER";
+  start.trigger = "STEER";  // whatever the one before was
   auto following = MakeTurn(session, start);
   // Then it comes back with the end of this one; the next turn will say what is wrong.
   if (!following.ok()) return nullptr;
@@ -117,6 +117,7 @@ void ControlLoop::BeginTurn(SessionRun& session) {
   session.state = SessionState::kRunning;
   ResumeClock(*session.turn);
   Heartbeat(session);
+  if (session.turn->start.trigger == "COMPACT") return BeginCompaction(session, std::nullopt);
   Advance(session, UserTurnEvent{session.turn->start.input});
 }
 

@@ -106,6 +106,10 @@ void ControlLoop::StartTurn(const StartTurnRequest& request, const Answer<TurnVi
   }
   if (Status status = LoadTokens(session); !status.ok()) return answer(status);
   if (Status status = ReadSpent(session); !status.ok()) return answer(status);
+  if (request.compact) {
+    if (Status status = CheckCompactable(session); !status.ok()) return answer(status);
+    start.trigger = "COMPACT";
+  }
   start.turn = "t" + std::to_string(session.last_turn + 1);
   start.sampling = request.sampling.value_or(session.settings.sampling);
   start.tokens_max = request.tokens_max > 0 ? request.tokens_max : session.settings.tokens_max;

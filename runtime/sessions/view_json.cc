@@ -41,6 +41,7 @@ Json ViewJson(const SessionView& view) {
           {"settings", Parsed(SettingsToJson(view.settings))},
           {"state", SessionStateName(view.state)},
           {"tokens", view.tokens},
+          {"context_tokens", view.context_tokens},
           {"turns", view.turns},
           {"created_ms", view.created_ms},
           {"updated_ms", view.updated_ms},

@@ -54,6 +54,7 @@ TurnWait ControlLoop::WaitOf(const SessionRun& session) const {
     }
   }
   if (turn.tools != nullptr) return CallsWait(*turn.tools);
+  if (turn.compaction != nullptr) return {"COMPACTION", "", 0};
   if (turn.generation != nullptr) return GenerationWait(*turn.generation);
   return {"JOURNAL", "", 0};
 }

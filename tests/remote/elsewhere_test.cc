@@ -313,6 +313,38 @@ TEST_CASE("CallsThatTheEngineLeftInItsTextAreReadThere") {
   REQUIRE(Must(runtime->WaitTurn("s", turn, kPatienceMs)).text == "Rain.");
 }
 
+TEST_CASE("AContextElsewhereIsCompactedToo") {
+  const TempDirectory temp;
+  ScriptedServer server;
+  RuntimeOptions options = Options(temp, server);
+  options.engines[0].context_tokens = 4096;
+  const auto runtime = OpenRuntime(options);
+  CreateSessionRequest request = Session("s");
+  request.settings.tokens_max = 50;
+  REQUIRE_OK(runtime->CreateSession(request));
+  Json instruction;
+  Json after;
+  for (int i = 0; i < 8 && after.is_null(); ++i) {
+    server.Clear();
+    server.Then(Reply(TextStream({"short"})));
+    if (i > 0) server.Then(Reply(TextStream({"later"})));
+    REQUIRE(RunTurn(*runtime, Turn("s", std::string(900, static_cast<char>('a' + i)))).state ==
+            TurnState::kSucceeded);
+    if (server.seen().size() == 1) continue;
+    instruction = Body(server.seen()[0]);
+    after = Body(server.seen()[1]);
+  }
+  REQUIRE(!after.is_null());
+  REQUIRE(instruction["messages"].back()["content"].get<std::string>().find("nearly full") !=
+          std::string::npos);
+  REQUIRE(instruction["messages"].size() > 4);
+  REQUIRE(instruction["temperature"] == 0.0);
+  REQUIRE(after["messages"].size() == 2);  // system, and one message of the user
+  const std::string head = after["messages"][1]["content"].get<std::string>();
+  REQUIRE(head.find("Goal:\n" + std::string(900, 'a')) != std::string::npos);
+  REQUIRE(head.find("Notes on what has happened:\nshort") != std::string::npos);
+}
+
 TEST_CASE("ABudgetElsewherePausesAndTheAnswerIsAskedForAnew") {
   const TempDirectory temp;
   ScriptedServer server;

@@ -18,6 +18,7 @@ import time
 import urllib.error
 import urllib.request
 
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 MAKE_MODEL = r"""
 import sys, torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
@@ -122,7 +123,8 @@ class Sessions:
 
     def run(self, *words, text=None):
         done = subprocess.run([*self.program, *words, "--config", str(self.config), "--data-dir",
-                               str(self.data)], input=text, capture_output=True, text=True, timeout=300)
+                               str(self.data), "--model",
+                               str(ROOT / "model/krill")], input=text, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr
         return done
 
@@ -188,7 +190,8 @@ def check(arguments, folder, url, model):
                                  "max_tokens": 24, "stream": True}))
     assert sessions.turn("f", "Otherwise") == expected
     refused = subprocess.run([str(arguments.baleen), "sessions", "prefetch", "s", "--config",
-                              str(sessions.config), "--data-dir", str(sessions.data)],
+                              str(sessions.config), "--data-dir", str(sessions.data), "--model",
+                              str(ROOT / "model/krill")],
                              capture_output=True, text=True, timeout=60)
     assert refused.returncode != 0 and "no KV here" in refused.stderr, refused.stderr
     print("4 turns, text for text as a plain client gets them; a fork; KV said not to apply")

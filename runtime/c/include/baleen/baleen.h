@@ -114,7 +114,8 @@ BALEEN_VERB(prefetch_session);
 /* {session} -> a session */
 BALEEN_VERB(release_session);
 /* {session, input: text or [texts], sampling?, constraint?, budget?, tokens_max?,
- * trace_logits?, expected_head?, request_id?} -> a turn, accepted */
+ * trace_logits?, expected_head?, request_id?} -> a turn, accepted
+ * {session, compact: true, input?: a note to pin} -> the same: the context is compacted */
 BALEEN_VERB(start_turn);
 /* {session, turn} -> a turn */
 BALEEN_VERB(get_turn);
