@@ -48,6 +48,26 @@ void EventPrinter::ClearProgress() {
   progress_shown_ = false;
 }
 
+void EventPrinter::PrintDelta(const std::string& reasoning, const std::string& content) {
+  if (!reasoning.empty()) {
+    if (!thinking_) reasoning_.clear();
+    thinking_ = true;
+    reasoning_ += reasoning;
+    if (progress_) std::fprintf(stderr, "\r\033[K[thinking: %zu bytes]", reasoning_.size());
+  }
+  if (content.empty()) return;
+  FoldReasoning();
+  std::cout << content << std::flush;
+  text_open_ = true;
+}
+
+void EventPrinter::FoldReasoning() {
+  if (!thinking_) return;
+  thinking_ = false;
+  if (progress_) std::fputs("\r\033[K", stderr);
+  std::fprintf(stderr, "[thought: %zu bytes]\n", reasoning_.size());
+}
+
 void EventPrinter::PrintText(const Event& event) {
   const Json payload = Json::parse(event.payload, nullptr, false);
   if (!payload.is_object()) return;
@@ -62,10 +82,9 @@ void EventPrinter::PrintText(const Event& event) {
   ClearProgress();
   if (event.kind == "heartbeat") return;
   if (event.kind == "delta" || event.kind == "snapshot") {
-    std::cout << Member(payload, "reasoning") << Member(payload, "content") << std::flush;
-    text_open_ = true;
-    return;
+    return PrintDelta(Member(payload, "reasoning"), Member(payload, "content"));
   }
+  FoldReasoning();
   if (text_open_ && event.kind != "progress") {
     std::cout << "\n";
     text_open_ = false;

@@ -24,8 +24,14 @@ class EventPrinter final : public EventSubscriber {
   /// (its id). Errors: the subscription's end.
   Result<std::string> WaitForTurn(const std::string& turn);
 
+  /// What was thought before the last answer: text shows only how much. After the turn.
+  const std::string& reasoning() const { return reasoning_; }
+
  private:
   void PrintText(const Event& event);
+  void PrintDelta(const std::string& reasoning, const std::string& content);
+  /// Closes the line that tells of the thinking.
+  void FoldReasoning();
   void ClearProgress();
 
   const PrintForm form_;
@@ -38,6 +44,8 @@ class EventPrinter final : public EventSubscriber {
   Status end_status_;                   // guarded by mutex_
   bool progress_shown_ = false;
   bool text_open_ = false;
+  bool thinking_ = false;  ///< Reasoning comes, and no text yet.
+  std::string reasoning_;
 };
 
 }  // namespace baleen::cli

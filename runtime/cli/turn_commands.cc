@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "runtime/cli/approval_commands.h"
+#include "runtime/cli/chat_prompt.h"
 #include "runtime/cli/event_printer.h"
 #include "runtime/cli/flags.h"
 
@@ -72,8 +73,7 @@ Result<SessionView> OpenSession(Runtime& runtime, const TurnFlags& flags) {
 
 /// Watches `turn` from the event after `cursor` to its end.
 Result<TurnView> Follow(Runtime& runtime, const std::string& session, const std::string& turn,
-                        const std::string& cursor, bool json) {
-  EventPrinter printer(json ? PrintForm::kJson : PrintForm::kText);
+                        const std::string& cursor, bool json, EventPrinter& printer) {
   WatchOptions watch;
   watch.session = session;
   watch.after = cursor;
@@ -98,8 +98,12 @@ Result<TurnView> Follow(Runtime& runtime, const std::string& session, const std:
   }
 }
 
+PrintForm FormOf(const TurnFlags& flags) {
+  return flags.json ? PrintForm::kJson : PrintForm::kText;
+}
+
 Result<TurnView> RunTurn(Runtime& runtime, const TurnFlags& flags, const SessionView& session,
-                         const std::vector<std::string>& input) {
+                         const std::vector<std::string>& input, EventPrinter& printer) {
   StartTurnRequest request;
   request.session = session.session;
   request.input = input;
@@ -111,7 +115,7 @@ Result<TurnView> RunTurn(Runtime& runtime, const TurnFlags& flags, const Session
   ASSIGN_OR_RETURN(request.constraint, flags.constraint.Read());
   ASSIGN_OR_RETURN(const SessionView before, runtime.GetSession(session.session));
   ASSIGN_OR_RETURN(const TurnView turn, runtime.StartTurn(request));
-  return Follow(runtime, session.session, turn.turn, before.head_cursor, flags.json);
+  return Follow(runtime, session.session, turn.turn, before.head_cursor, flags.json, printer);
 }
 
 void PrintUsage(const TurnView& turn) {
@@ -125,6 +129,17 @@ void PrintUsage(const TurnView& turn) {
                static_cast<long long>(turn.tokens_recomputed));
 }
 
+/// A branch of the session as it stands, to go on with; the session itself stays as it is.
+Result<SessionView> Branch(Runtime& runtime, const SessionView& session) {
+  ForkRequest request;
+  request.session = session.session;
+  ASSIGN_OR_RETURN(SessionView fork, runtime.ForkSession(request));
+  std::cerr << "\n[forked: now in " << fork.session << ", " << fork.tokens
+            << " tokens; `baleen chat "
+            << "--session " << session.session << "` goes back]\n";
+  return fork;
+}
+
 int Chat(const TurnFlags& flags) {
   auto runtime = OpenRuntime(flags.runtime);
   if (!runtime.ok()) return Fail(runtime.status(), flags.json);
@@ -132,19 +147,33 @@ int Chat(const TurnFlags& flags) {
   if (!session.ok()) return Fail(session.status(), flags.json);
   const bool terminal = isatty(STDIN_FILENO) != 0;
   std::cerr << "session " << session->session << ", " << session->tokens
-            << " tokens; end with Ctrl-D\n";
+            << " tokens; end with Ctrl-D"
+            << (terminal ? ", fork with Ctrl-F, show what was thought with Ctrl-T" : "") << "\n";
   if (!session->open_turn.empty()) {
-    auto turn =
-        Follow(**runtime, session->session, session->open_turn, session->head_cursor, flags.json);
+    EventPrinter printer(FormOf(flags));
+    auto turn = Follow(**runtime, session->session, session->open_turn, session->head_cursor,
+                       flags.json, printer);
     if (!turn.ok()) return Fail(turn.status(), flags.json);
   }
   std::string line;
+  std::string reasoning;
   while (true) {
     if (terminal) std::cerr << "> ";
-    if (!std::getline(std::cin, line)) return kExitOk;
+    const PromptKey key = ReadPrompt(&line);
+    if (key == PromptKey::kEnd) return kExitOk;
+    if (key == PromptKey::kUnfold) {
+      std::cerr << "\n" << (reasoning.empty() ? "[nothing was thought]" : reasoning) << "\n";
+      continue;
+    }
+    if (key == PromptKey::kFork) {
+      session = Branch(**runtime, *session);
+      if (!session.ok()) return Fail(session.status(), flags.json);
+    }
     if (line.empty()) continue;
-    auto turn = RunTurn(**runtime, flags, *session, {line});
+    EventPrinter printer(FormOf(flags));
+    auto turn = RunTurn(**runtime, flags, *session, {line}, printer);
     if (!turn.ok()) return Fail(turn.status(), flags.json);
+    reasoning = printer.reasoning();
     if (!flags.json) PrintUsage(*turn);
   }
 }
@@ -156,10 +185,11 @@ int RunScript(const TurnFlags& flags) {
   if (!session.ok()) return Fail(session.status(), flags.json);
   std::cerr << "session " << session->session << "\n";
   Result<TurnView> turn = InternalError("not run");
+  EventPrinter printer(FormOf(flags));
   if (!session->open_turn.empty()) {
     // The run was broken off: it continues by itself, and is watched to its end.
-    turn =
-        Follow(**runtime, session->session, session->open_turn, session->head_cursor, flags.json);
+    turn = Follow(**runtime, session->session, session->open_turn, session->head_cursor, flags.json,
+                  printer);
   } else {
     std::vector<std::string> input = flags.input;
     for (const std::string& path : flags.input_files) {
@@ -167,7 +197,7 @@ int RunScript(const TurnFlags& flags) {
       if (!text.ok()) return Fail(text.status(), flags.json);
       input.push_back(std::move(text).value());
     }
-    turn = RunTurn(**runtime, flags, *session, input);
+    turn = RunTurn(**runtime, flags, *session, input, printer);
   }
   if (!turn.ok()) return Fail(turn.status(), flags.json);
   if (turn->state != TurnState::kSucceeded) return Fail(turn->error, flags.json);
