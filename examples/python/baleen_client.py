@@ -59,7 +59,8 @@ async def chat(client):
     async with session.host(add):  # later would do too: a call waits for its host
         turn = await session.start(arguments.text)
         async for event in turn.events():
-            print(f"{event.seq or 'live':>6} {event.kind} {json.dumps(event.payload, separators=(",", ":"))}", file=sys.stderr)
+            payload = json.dumps(event.payload, separators=(",", ":"))
+            print(f"{event.seq or 'live':>6} {event.kind} {payload}", file=sys.stderr)
         print((await turn.result()).text)
 
 
