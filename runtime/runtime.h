@@ -46,6 +46,13 @@ struct RuntimeOptions {
   int64_t running_turns_max = 64;
   int64_t input_bytes_max = 64 << 20;
   std::vector<RemoteEngineOptions> engines;  ///< Elsewhere; sessions name them.
+  /// Shared objects with tools (tools_sdk/README.md): new sessions have them. Each call runs in a
+  /// process of its own; those of `plugins_in_process` run in this one, whose fate they share, and
+  /// which can't close before their calls have returned. Open fails if one can't be used
+  /// (NOT_FOUND, FAILED_PRECONDITION/PLUGIN_UNFIT, ALREADY_EXISTS).
+  std::vector<std::string> plugins;
+  std::vector<std::string> plugins_in_process;
+  std::string tool_host_path;  ///< baleen-tool-host; empty: beside this program or library.
   /// Opens a journal that has lost acknowledged commits, if the earlier state is whole; else that
   /// is refused (DATA_LOSS/JOURNAL_BEHIND).
   bool accept_earlier_journal = false;

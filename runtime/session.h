@@ -46,6 +46,8 @@ struct SessionSettings {
   std::string thinking = "chat";     ///< "chat" or "thinking".
   std::string reasoning_effort;      ///< "", "low", "high" or "max".
   std::vector<ToolSpec> host_tools;  ///< Tools that a connected host will serve.
+  /// Those of the plugins that were loaded when the session was made: the runtime fills them in.
+  std::vector<ToolSpec> plugin_tools;
   SamplingSettings sampling;
   int64_t tokens_max = 1024;  ///< Default bound of one generation.
   ConstraintSettings constraint;

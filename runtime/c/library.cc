@@ -69,6 +69,17 @@ bool SetTruth(RuntimeOptions& options, std::string_view value) {
   return true;
 }
 
+/// One more of a list.
+template <auto kMember>
+bool AddText(RuntimeOptions& options, std::string_view value) {
+  (options.*kMember).emplace_back(value);
+  return true;
+}
+
+template <auto kMember>
+constexpr Option Texts(const char* name) {
+  return {name, &AddText<kMember>, "a text"};
+}
 template <auto kMember>
 constexpr Option Text(const char* name) {
   return {name, &SetText<kMember>, "a text"};
@@ -102,6 +113,9 @@ constexpr Option kOptions[] = {
     BALEEN_OPTION(Number, tool_wait_ms_max),
     BALEEN_OPTION(Number, running_turns_max),
     BALEEN_OPTION(Number, input_bytes_max),
+    BALEEN_OPTION(Texts, plugins),
+    BALEEN_OPTION(Texts, plugins_in_process),
+    BALEEN_OPTION(Text, tool_host_path),
     BALEEN_OPTION(Truth, accept_earlier_journal),
 };
 #undef BALEEN_OPTION

@@ -284,7 +284,10 @@ Status ConfigFile::Give(const std::string& key, const Value& value, CLI::Option&
     return Bad(path_, value.line, key + ": expected a string");
   if (value.list && !takes_list)
     return Bad(path_, value.line, key + ": expected one value, got a list");
-  if (value.list && value.words.empty()) return Bad(path_, value.line, key + ": the list is empty");
+  if (value.list && value.words.empty()) {
+    if (option.get_default_str().empty()) return OkStatus();  // as it is by default
+    return Bad(path_, value.line, key + ": the list is empty");
+  }
   try {
     option.add_result(value.words);
     option.run_callback();

@@ -17,7 +17,8 @@
 
 namespace baleen::cli {
 
-inline constexpr std::array<const char*, 4> kSections = {"runtime", "server", "client", "log"};
+inline constexpr std::array<const char*, 5> kSections = {"runtime", "plugins", "server", "client",
+                                                         "log"};
 
 /// "runtime.kv_ram_bytes"; empty: `option` isn't a setting.
 std::string SettingKey(const CLI::Option& option);

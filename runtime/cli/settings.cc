@@ -51,7 +51,21 @@ std::string DefaultAddress() {
   return "unix:" + DefaultDataDir() + "/baleen.sock";
 }
 
+void AddPluginSettings(CLI::App& app, RuntimeOptions& options) {
+  const Section section(app, "plugins");
+  const auto add = [&app](const char* name, std::vector<std::string>& paths, const char* about) {
+    // One value per flag, so that what follows it stays the command's.
+    app.add_option(name, paths, about)->allow_extra_args(false)->default_str("");
+  };
+  add("--plugin", options.plugins,
+      "Shared object with tools for new sessions, each call in a process of its own; may be "
+      "repeated");
+  add("--plugin-in-process", options.plugins_in_process,
+      "The same, within this process, whose fate it shares");
+}
+
 void AddRuntimeSettings(CLI::App& app, RuntimeOptions& options) {
+  AddPluginSettings(app, options);
   if (options.data_dir.empty()) options.data_dir = DefaultDataDir();
   Section section(app, "runtime");
   app.add_option("--data-dir", options.data_dir,

@@ -47,7 +47,10 @@ void AddClientSettings(CLI::App& command, ClientSettings& settings);
 inline constexpr const char* kModelHelp =
     "Checkpoint folder; default: $BALEEN_MODEL, else Krill, which comes along";
 
-/// [runtime]: data directory, model, engine.
+/// [plugins]: native tools.
+void AddPluginSettings(CLI::App& command, RuntimeOptions& options);
+
+/// [runtime] and [plugins]: data directory, model, engine, native tools.
 void AddRuntimeSettings(CLI::App& command, RuntimeOptions& options);
 
 }  // namespace baleen::cli

@@ -1,4 +1,5 @@
-// `baleen tools`: the built-in tools, shown and called by hand, over a folder and without a model.
+// `baleen tools`: the tools of new sessions, shown and called by hand, over a folder and without a
+// model.
 #include "runtime/cli/tools_command.h"
 
 #include <CLI/CLI.hpp>
@@ -9,6 +10,7 @@
 #include <vector>
 
 #include "runtime/cli/flags.h"
+#include "runtime/plugins/plugin_set.h"
 #include "runtime/workspace/workspace.h"
 #include "tools_sdk/builtin/builtin.h"
 #include "tools_sdk/schema.h"
@@ -22,25 +24,44 @@ struct ToolsFlags {
   std::string workspace = ".";
   std::string tool, arguments = "{}";
   bool json = false, jsonl = false;
+  RuntimeOptions options;  ///< Of them, the plugins.
+  ReadConfig config;
 };
 
+void PrintTool(const ToolSpec& spec, const std::string& origin, bool json) {
+  if (json) {
+    std::cout << Json{{"name", spec.name},
+                      {"origin", origin},
+                      {"description", spec.description},
+                      {"parameters", Json::parse(spec.parameters)},
+                      {"effect", spec.effect == EffectClass::kPure         ? "PURE"
+                                 : spec.effect == EffectClass::kIdempotent ? "IDEMPOTENT"
+                                                                           : "EFFECT"},
+                      {"timeout_ms", spec.timeout_ms},
+                      {"output_bytes_max", spec.output_bytes_max}}
+                     .dump()
+              << "\n";
+  } else {
+    std::cout << spec.name << " (" << origin << ")\n  " << spec.description << "\n";
+  }
+}
+
+Result<std::unique_ptr<PluginSet>> LoadPlugins(const ToolsFlags& flags) {
+  PluginOptions options;
+  options.paths = flags.options.plugins;
+  options.in_process_paths = flags.options.plugins_in_process;
+  for (const auto& tool : MakeBuiltinTools()) options.taken_names.push_back(tool->spec().name);
+  return PluginSet::Load(options);
+}
+
 int ListTools(const ToolsFlags& flags) {
-  for (const auto& tool : MakeBuiltinTools()) {
-    const ToolSpec& spec = tool->spec();
-    if (flags.json) {
-      std::cout << Json{{"name", spec.name},
-                        {"description", spec.description},
-                        {"parameters", Json::parse(spec.parameters)},
-                        {"effect", spec.effect == EffectClass::kPure         ? "PURE"
-                                   : spec.effect == EffectClass::kIdempotent ? "IDEMPOTENT"
-                                                                             : "EFFECT"},
-                        {"timeout_ms", spec.timeout_ms},
-                        {"output_bytes_max", spec.output_bytes_max}}
-                       .dump()
-                << "\n";
-    } else {
-      std::cout << spec.name << "\n  " << spec.description << "\n";
-    }
+  const auto plugins = LoadPlugins(flags);
+  if (!plugins.ok()) return Fail(plugins.status(), flags.json);
+  for (const auto& tool : MakeBuiltinTools()) PrintTool(tool->spec(), "built in", flags.json);
+  for (const LoadedPlugin& plugin : (*plugins)->plugins()) {
+    const std::string origin = plugin.manifest.name + " " + plugin.manifest.version + ", " +
+                               plugin.path + (plugin.in_process ? ", in process" : "");
+    for (const ToolSpec& spec : plugin.manifest.tools) PrintTool(spec, origin, flags.json);
   }
   return kExitOk;
 }
@@ -48,25 +69,30 @@ int ListTools(const ToolsFlags& flags) {
 /// The tools over one folder.
 class ToolFolder {
  public:
-  static Result<ToolFolder> Open(const std::string& path) {
+  static Result<ToolFolder> Open(const ToolsFlags& flags) {
     ToolFolder folder;
-    ASSIGN_OR_RETURN(folder.workspace_, Workspace::Open(path));
+    ASSIGN_OR_RETURN(folder.workspace_, Workspace::Open(flags.workspace));
+    ASSIGN_OR_RETURN(folder.plugins_, LoadPlugins(flags));
+    for (const auto& tool : folder.builtins_) folder.tools_.push_back(tool.get());
+    for (const auto& tool : folder.plugins_->tools()) folder.tools_.push_back(tool.get());
     return folder;
   }
 
   Result<ToolResult> Call(const ToolCall& call) {
-    for (const auto& tool : tools_) {
+    for (Tool* tool : tools_) {
       if (tool->spec().name != call.name) continue;
       CallContext context;
       context.files = workspace_.get();
       return tool->Call(call, context);
     }
-    return NotFoundError("no built-in tool '" + call.name + "'; see `baleen tools list`");
+    return NotFoundError("no tool '" + call.name + "'; see `baleen tools list`");
   }
 
  private:
   std::unique_ptr<Workspace> workspace_;
-  std::vector<std::unique_ptr<Tool>> tools_ = MakeBuiltinTools();
+  std::vector<std::unique_ptr<Tool>> builtins_ = MakeBuiltinTools();
+  std::unique_ptr<PluginSet> plugins_;
+  std::vector<Tool*> tools_;
 };
 
 Json ToJson(const ToolResult& result) {
@@ -90,7 +116,7 @@ int CallLines(ToolFolder& folder) {
 }
 
 int CallTool(const ToolsFlags& flags) {
-  auto folder = ToolFolder::Open(flags.workspace);
+  auto folder = ToolFolder::Open(flags);
   if (!folder.ok()) return Fail(folder.status(), flags.json || flags.jsonl);
   if (flags.jsonl) return CallLines(*folder);
   const auto result = folder->Call({"call", flags.tool, flags.arguments});
@@ -103,11 +129,13 @@ int CallTool(const ToolsFlags& flags) {
 
 void AddTools(CLI::App& app, int* exit_code) {
   auto flags = std::make_shared<ToolsFlags>();  // owners: the callbacks below
-  CLI::App* command = app.add_subcommand("tools", "The built-in tools, without a model");
+  CLI::App* command = app.add_subcommand("tools", "The tools of new sessions, without a model");
   command->require_subcommand(1);
   CLI::App* list =
       command->add_subcommand("list", "What there is, and what the model is told of it");
   list->add_flag("--json", flags->json, "A JSON object per line, with the schema");
+  AddPluginSettings(*list, flags->options);
+  AddConfig(*list, flags->config);
   list->callback([flags, exit_code] { *exit_code = ListTools(*flags); });
   CLI::App* call = command->add_subcommand(
       "call", "Call one over a folder, as a session would; nothing asks for leave");
@@ -119,6 +147,8 @@ void AddTools(CLI::App& app, int* exit_code) {
       "--jsonl", flags->jsonl,
       "Calls from standard input, {\"tool\": NAME, \"arguments\": {...}} a line; a result a "
       "line");
+  AddPluginSettings(*call, flags->options);
+  AddConfig(*call, flags->config);
   call->callback([flags, call, exit_code] {
     if (flags->jsonl == !flags->tool.empty()) throw CLI::RequiredError("tool, or --jsonl alone");
     *exit_code = CallTool(*flags);

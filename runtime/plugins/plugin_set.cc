@@ -1,5 +1,6 @@
 #include "runtime/plugins/plugin_set.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <utility>
 
@@ -71,6 +72,11 @@ Result<std::unique_ptr<PluginSet>> PluginSet::Load(const PluginOptions& options)
   ToolSet names;
   for (const LoadedPlugin& plugin : set->plugins_) {
     for (const ToolSpec& spec : plugin.manifest.tools) {
+      const auto& taken = options.taken_names;
+      if (std::find(taken.begin(), taken.end(), spec.name) != taken.end()) {
+        return AlreadyExistsError("plugin '" + plugin.path + "': a built-in tool has the name '" +
+                                  spec.name + "'");
+      }
       const Status added = names.Add(spec);
       if (added.code() == StatusCode::kInvalidArgument) return Unfit(plugin.path, added.message());
       RETURN_IF_ERROR(added.WithContext("plugin '" + plugin.path + "'"));

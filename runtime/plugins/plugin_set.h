@@ -15,6 +15,7 @@ struct PluginOptions {
   std::vector<std::string> paths;             ///< Each call in a process of its own.
   std::vector<std::string> in_process_paths;  ///< In this process.
   std::string tool_host;                      ///< Empty: FindToolHost().
+  std::vector<std::string> taken_names;       ///< Of tools that are not plugins'.
 };
 
 struct LoadedPlugin {
@@ -28,7 +29,7 @@ class PluginSet {
  public:
   /// Asks each plugin what it is; those that stay outside are asked in a process of their own.
   /// Errors: NOT_FOUND (a plugin, or baleen-tool-host); FAILED_PRECONDITION/PLUGIN_UNFIT naming the
-  /// plugin and what is wrong with it; ALREADY_EXISTS (two tools of one name).
+  /// plugin and what is wrong with it; ALREADY_EXISTS (two tools of one name, or a taken one).
   static Result<std::unique_ptr<PluginSet>> Load(const PluginOptions& options);
 
   const std::vector<LoadedPlugin>& plugins() const { return plugins_; }

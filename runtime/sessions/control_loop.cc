@@ -194,6 +194,7 @@ Result<ToolSet> ControlLoop::MakeToolSet(const SessionSettings& settings) const 
   if (!settings.workspace.empty()) {
     for (const Tool* tool : parts_.builtin_tools) RETURN_IF_ERROR(tools.Add(tool->spec()));
   }
+  for (const ToolSpec& spec : settings.plugin_tools) RETURN_IF_ERROR(tools.Add(spec));
   for (const ToolSpec& spec : settings.host_tools) RETURN_IF_ERROR(tools.Add(spec));
   return tools;
 }
@@ -402,12 +403,19 @@ void ControlLoop::CreateSession(const CreateSessionRequest& request,
   auto wanted = NewSessionId(request.session);
   if (!wanted.ok()) return answer(wanted.status());
   const std::string id = *wanted;
-  if (Status status = CheckSettings(request.settings); !status.ok()) return answer(status);
+  if (!request.settings.plugin_tools.empty()) {
+    return answer(
+        InvalidArgumentError("plugin_tools are those of the plugins that the runtime has loaded, "
+                             "and not a host's to set",
+                             "BAD_FIELD"));
+  }
   auto run = std::make_unique<SessionRun>();
   run->settings = request.settings;
+  for (const Tool* tool : parts_.plugin_tools) run->settings.plugin_tools.push_back(tool->spec());
+  if (Status status = CheckSettings(run->settings); !status.ok()) return answer(status);
   run->record.id = id;
   run->record.title = request.settings.title;
-  run->record.settings = SettingsToJson(request.settings);
+  run->record.settings = SettingsToJson(run->settings);
   run->record.created_ms = run->record.updated_ms = parts_.clock->WallMs();
   JournalBatch batch;
   batch.create_sessions.push_back(run->record);

@@ -28,6 +28,7 @@
 #include "runtime/sessions/approval_json.h"
 #include "runtime/sessions/budget_account.h"
 #include "runtime/sessions/cursor.h"
+#include "runtime/sessions/policy.h"
 #include "runtime/sessions/session_state.h"
 #include "runtime/store/journal.h"
 #include "runtime/store/kv_upkeep.h"
@@ -50,6 +51,7 @@ struct ControlParts {
   Worker* pool = nullptr;
   KvUpkeep* upkeep = nullptr;  ///< Null: nobody collects.
   std::vector<const Tool*> builtin_tools;
+  std::vector<const Tool*> plugin_tools;  ///< Of sessions that were made with them.
 };
 
 template <typename T>
@@ -331,7 +333,8 @@ class ControlLoop final : public EngineListener, public RemoteListener {
   void PerformOrders(SessionRun& session, JournalBatch batch, CallOrders orders,
                      std::function<void(const Status&)> stored);
   void RunCall(SessionRun& session, size_t index);
-  void RunBuiltin(SessionRun& session, size_t index, const Tool& tool);
+  void RunLocally(SessionRun& session, size_t index, const Tool& tool);
+  void RunPlugin(SessionRun& session, size_t index, const std::string& name);
   /// Journals the result; `stored` (or nothing) is called when it is on the disk, or wasn't taken.
   void SetResult(SessionRun& session, size_t index, ToolResult result,
                  std::function<void(const Status&)> stored = {});
@@ -340,6 +343,9 @@ class ControlLoop final : public EngineListener, public RemoteListener {
   /// Adds the step's results to `batch`; calls that have none get one that says what is true.
   ToolResultsEvent EndStep(SessionRun& session, JournalBatch& batch);
   const Tool* FindBuiltin(const std::string& name) const;
+  /// As it was when the session was made. Null: not loaded now, or another one.
+  const Tool* FindPlugin(const SessionRun& session, const std::string& name) const;
+  ToolOrigin OriginOf(const SessionRun& session, const std::string& name) const;
 
   // tool_hosts.cc
   void OfferToHost(SessionRun& session, size_t index);

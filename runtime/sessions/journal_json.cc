@@ -204,26 +204,30 @@ const char* TurnStateName(TurnState state) {
 std::string SettingsToJson(const SessionSettings& settings) {
   Json tools = Json::array();
   for (const ToolSpec& spec : settings.host_tools) tools.push_back(ToolSpecToJson(spec));
-  return Text(
-      {{"workspace", settings.workspace},
-       {"script", settings.script},
-       {"script_name", settings.script_name},
-       {"system_prompt", settings.system_prompt},
-       {"thinking", settings.thinking},
-       {"reasoning_effort", settings.reasoning_effort},
-       {"host_tools", tools},
-       {"sampling", SamplingToJson(settings.sampling)},
-       {"tokens_max", settings.tokens_max},
-       {"constraint", ConstraintToJson(settings.constraint)},
-       {"policy", PolicyToJson(settings.policy)},
-       {"budget", BudgetToJson(settings.budget)},
-       {"turn_budget", BudgetToJson(settings.turn_budget)},
-       {"prices", {{"prompt", settings.prices.prompt}, {"generated", settings.prices.generated}}},
-       {"engine", settings.engine},
-       {"goal", settings.goal},
-       {"notes", settings.notes},
-       {"compact_at_percent", settings.compact_at_percent},
-       {"title", settings.title}});
+  Json json = {
+      {"workspace", settings.workspace},
+      {"script", settings.script},
+      {"script_name", settings.script_name},
+      {"system_prompt", settings.system_prompt},
+      {"thinking", settings.thinking},
+      {"reasoning_effort", settings.reasoning_effort},
+      {"host_tools", tools},
+      {"sampling", SamplingToJson(settings.sampling)},
+      {"tokens_max", settings.tokens_max},
+      {"constraint", ConstraintToJson(settings.constraint)},
+      {"policy", PolicyToJson(settings.policy)},
+      {"budget", BudgetToJson(settings.budget)},
+      {"turn_budget", BudgetToJson(settings.turn_budget)},
+      {"prices", {{"prompt", settings.prices.prompt}, {"generated", settings.prices.generated}}},
+      {"engine", settings.engine},
+      {"goal", settings.goal},
+      {"notes", settings.notes},
+      {"compact_at_percent", settings.compact_at_percent},
+      {"title", settings.title}};
+  for (const ToolSpec& spec : settings.plugin_tools) {
+    json["plugin_tools"].push_back(ToolSpecToJson(spec));
+  }
+  return Text(json);
 }
 
 Result<SessionSettings> SettingsFromJson(std::string_view json) {
@@ -258,6 +262,12 @@ Result<SessionSettings> SettingsFromJson(std::string_view json) {
     for (const Json& tool : *tools) {
       ASSIGN_OR_RETURN(ToolSpec spec, ToolSpecFromJson(tool));
       settings.host_tools.push_back(std::move(spec));
+    }
+  }
+  if (const Json* tools = reader.Array("plugin_tools")) {
+    for (const Json& tool : *tools) {
+      ASSIGN_OR_RETURN(ToolSpec spec, ToolSpecFromJson(tool));
+      settings.plugin_tools.push_back(std::move(spec));
     }
   }
   RETURN_IF_ERROR(reader.status());

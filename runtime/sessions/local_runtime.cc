@@ -67,6 +67,13 @@ Result<std::unique_ptr<Runtime>> LocalRuntime::Open(const RuntimeOptions& given)
   }
   auto runtime = std::unique_ptr<LocalRuntime>(new LocalRuntime());
   runtime->options_ = options;
+  runtime->builtins_ = MakeBuiltinTools();
+  PluginOptions plugins;
+  plugins.paths = options.plugins;
+  plugins.in_process_paths = options.plugins_in_process;
+  plugins.tool_host = options.tool_host_path;
+  for (const auto& tool : runtime->builtins_) plugins.taken_names.push_back(tool->spec().name);
+  ASSIGN_OR_RETURN(runtime->plugins_, PluginSet::Load(plugins));
   ASSIGN_OR_RETURN(runtime->directory_, DataDirectory::Open(options.data_dir));
   JournalOptions journal;
   journal.path = runtime->directory_->journal_path();
@@ -91,7 +98,6 @@ Result<std::unique_ptr<Runtime>> LocalRuntime::Open(const RuntimeOptions& given)
         "model '" + options.model_path +
         "' has no tokenizer.json; put the checkpoint's tokenizer beside its weights");
   }
-  runtime->builtins_ = MakeBuiltinTools();
   runtime->journal_worker_ = std::make_unique<Worker>(1, kStorageQueueLimit);
   runtime->kv_worker_ = std::make_unique<Worker>(1, kStorageQueueLimit);
   runtime->pool_ = std::make_unique<Worker>(options.tool_threads, kPoolQueueLimit);
@@ -110,6 +116,7 @@ Result<std::unique_ptr<Runtime>> LocalRuntime::Open(const RuntimeOptions& given)
       [owner = runtime.get()](const KvClaimant& claimant) { return owner->Claims(claimant); });
   parts.upkeep = runtime->upkeep_.get();
   for (const auto& tool : runtime->builtins_) parts.builtin_tools.push_back(tool.get());
+  for (const auto& tool : runtime->plugins_->tools()) parts.plugin_tools.push_back(tool.get());
   ASSIGN_OR_RETURN(runtime->control_, ControlLoop::Create(parts));
 
   KvHome home;

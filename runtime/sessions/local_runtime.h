@@ -18,6 +18,7 @@
 #include "model/model.h"
 #include "runtime/clock.h"
 #include "runtime/engine/engine.h"
+#include "runtime/plugins/plugin_set.h"
 #include "runtime/runtime.h"
 #include "runtime/sessions/control_loop.h"
 #include "runtime/sessions/session_export.h"
@@ -168,6 +169,7 @@ class LocalRuntime final : public Runtime {
   std::vector<std::string> notes_;       // what Open found and mended
   std::unique_ptr<Model> model_;
   std::vector<std::unique_ptr<Tool>> builtins_;
+  std::unique_ptr<PluginSet> plugins_;
   std::unique_ptr<Worker> journal_worker_;
   std::unique_ptr<Worker> kv_worker_;  // apart: a flush of KV must not delay a token's commit
   std::unique_ptr<Worker> pool_;

@@ -50,7 +50,12 @@ PolicyVerdict JudgeCall(const PolicySettings& policy, const ToolSpec& tool, Tool
     if (!matched || decision > verdict.decision) verdict = {decision, rule.why};
     matched = true;
   }
-  if (matched || tool.effect == EffectClass::kPure || origin == ToolOrigin::kHost) return verdict;
+  if (matched || origin == ToolOrigin::kHost) return verdict;
+  // What a plugin says of its effects is its own word.
+  if (origin == ToolOrigin::kPlugin) {
+    return {PolicyDecision::kAsk, "the tool is a plugin's, and no rule of the policy names it"};
+  }
+  if (tool.effect == EffectClass::kPure) return verdict;
   return {PolicyDecision::kAsk, "the tool changes something, and no rule of the policy names it"};
 }
 

@@ -18,7 +18,7 @@ struct PolicyVerdict {
 };
 
 /// Who runs a tool's body.
-enum class ToolOrigin { kBuiltin, kHost };
+enum class ToolOrigin { kBuiltin, kHost, kPlugin };
 
 PolicyVerdict JudgeCall(const PolicySettings& policy, const ToolSpec& tool, ToolOrigin origin);
 

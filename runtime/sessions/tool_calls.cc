@@ -1,6 +1,6 @@
 // Tool calls: proposed, judged by the policy, journalled as dispatched before any body runs, then
-// built-ins on the pool and host tools over their host's stream. Every call gets exactly one
-// result.
+// built-ins and plugins on the pool and host tools over their host's stream. Every call gets
+// exactly one result.
 #include <algorithm>
 #include <utility>
 
@@ -9,12 +9,37 @@
 #include "runtime/sessions/policy.h"
 
 namespace baleen {
+namespace {
+
+/// After its time limit: longer than a plugin's process takes to be ended.
+constexpr int64_t kAbandonMs = 5000;
+
+}  // namespace
 
 const Tool* ControlLoop::FindBuiltin(const std::string& name) const {
   for (const Tool* tool : parts_.builtin_tools) {
     if (tool->spec().name == name) return tool;
   }
   return nullptr;
+}
+
+const Tool* ControlLoop::FindPlugin(const SessionRun& session, const std::string& name) const {
+  const ToolSpec& made_with = *session.tools.Find(name);
+  for (const Tool* tool : parts_.plugin_tools) {
+    const ToolSpec& spec = tool->spec();
+    if (spec.name != name) continue;
+    const bool same = spec.effect == made_with.effect && spec.parameters == made_with.parameters;
+    return same ? tool : nullptr;
+  }
+  return nullptr;
+}
+
+ToolOrigin ControlLoop::OriginOf(const SessionRun& session, const std::string& name) const {
+  const auto& plugins = session.settings.plugin_tools;
+  const bool of_plugin = std::any_of(plugins.begin(), plugins.end(),
+                                     [&](const ToolSpec& spec) { return spec.name == name; });
+  if (of_plugin) return ToolOrigin::kPlugin;
+  return FindBuiltin(name) != nullptr ? ToolOrigin::kBuiltin : ToolOrigin::kHost;
 }
 
 void ControlLoop::BeginToolCalls(SessionRun& session, const CallToolsEffect& effect) {
@@ -61,10 +86,8 @@ void ControlLoop::JudgeCalls(SessionRun& session, JournalBatch batch, CallOrders
       orders.refuse.emplace_back(i, FailedCall(valid.message()));
       continue;
     }
-    const ToolOrigin origin =
-        FindBuiltin(call.name) != nullptr ? ToolOrigin::kBuiltin : ToolOrigin::kHost;
-    const PolicyVerdict verdict =
-        JudgeCall(session.settings.policy, *session.tools.Find(call.name), origin);
+    const PolicyVerdict verdict = JudgeCall(session.settings.policy, *session.tools.Find(call.name),
+                                            OriginOf(session, call.name));
     if (verdict.decision == PolicyDecision::kDeny) {
       orders.refuse.emplace_back(
           i, DeniedCall("the session's policy denies it" +
@@ -118,21 +141,51 @@ void ControlLoop::PerformOrders(SessionRun& session, JournalBatch batch, CallOrd
 
 void ControlLoop::RunCall(SessionRun& session, size_t index) {
   session.turn->tools->state[index].started = true;
-  if (const Tool* builtin = FindBuiltin(session.turn->tools->calls[index].name)) {
-    return RunBuiltin(session, index, *builtin);
+  const std::string name = session.turn->tools->calls[index].name;
+  switch (OriginOf(session, name)) {
+    case ToolOrigin::kBuiltin: return RunLocally(session, index, *FindBuiltin(name));
+    case ToolOrigin::kPlugin: return RunPlugin(session, index, name);
+    case ToolOrigin::kHost: break;
   }
   session.turn->tools->at_host[index] = {};
   OfferToHost(session, index);
 }
 
-void ControlLoop::RunBuiltin(SessionRun& session, size_t index, const Tool& tool) {
+void ControlLoop::RunPlugin(SessionRun& session, size_t index, const std::string& name) {
+  const Tool* tool = FindPlugin(session, name);
+  if (tool == nullptr) {
+    session.turn->tools->state[index].started = false;
+    return SetResult(session, index,
+                     FailedCall("The call was not run: the plugin that '" + name +
+                                "' was of when this session was made isn't loaded, or has become "
+                                "another one."));
+  }
+  // One in this process may ignore its end: the turn goes on without it.
+  After(tool->spec().timeout_ms + kAbandonMs,
+        [this, id = session.record.id, epoch = session.turn->epoch, step = session.turn->step,
+         index] {
+          SessionRun* run = FindTurn(id, epoch);
+          if (run == nullptr || run->turn->tools == nullptr || run->turn->step != step) return;
+          ToolResult result;
+          result.outcome = ToolOutcome::kTimeout;
+          result.content =
+              "The tool didn't stop when its time was over, and was left alone; its effect may or "
+              "may not have happened.";
+          SetResult(*run, index, std::move(result));
+        });
+  RunLocally(session, index, *tool);
+}
+
+void ControlLoop::RunLocally(SessionRun& session, size_t index, const Tool& tool) {
+  ToolCall call = session.turn->tools->calls[index];
+  // Unique among sessions: a tool may keep what it has done under it.
+  call.id = session.record.id + "/" + session.turn->view.turn + "." + call.id;
   auto stop = std::make_shared<std::atomic<bool>>(false);  // owners: ToolRunState and the call
   session.turn->tools->stop.push_back(stop);
   // The tool may outlive the turn (a cancelled one ends at once): it owns what it works with.
-  const bool queued =
-      parts_.pool->queue().TryPush([this, id = session.record.id, epoch = session.turn->epoch,
-                                    index, &tool, stop, call = session.turn->tools->calls[index],
-                                    files = session.workspace, step = session.turn->step] {
+  const bool queued = parts_.pool->queue().TryPush(
+      [this, id = session.record.id, epoch = session.turn->epoch, index, &tool, stop,
+       call = std::move(call), files = session.workspace, step = session.turn->step] {
         CallContext context;
         context.files = files.get();
         context.cancelled = stop.get();

@@ -77,7 +77,7 @@ Result<uint64_t> ControlLoop::AddHost(const std::string& session,
     return InvalidArgumentError("a tool host must name the tools that it serves", "BAD_FIELD");
   }
   for (const std::string& tool : tools) {
-    if (run->tools.Find(tool) == nullptr || FindBuiltin(tool) != nullptr) {
+    if (run->tools.Find(tool) == nullptr || OriginOf(*run, tool) != ToolOrigin::kHost) {
       return InvalidArgumentError("session '" + session + "' has no host tool named '" + tool +
                                       "'; declare it in host_tools when the session is created",
                                   "BAD_FIELD");

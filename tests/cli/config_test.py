@@ -76,6 +76,15 @@ class Config(unittest.TestCase):
         self.assertEqual(settings["server.listen"],
                          ([f"unix:{self.folder}/run/baleen.sock"], "default"))
 
+    def test_plugins_are_lists_whose_default_is_none(self):
+        self.assertEqual(self.settings()[1]["plugins.plugin"], ([], "default"))
+        self.path.write_text('[plugins]\nplugin = ["/a.so", "/b.so"]\nplugin_in_process = []\n')
+        settings = self.settings("--config", self.path)[1]
+        self.assertEqual(settings["plugins.plugin"], (["/a.so", "/b.so"], f"{self.path}:2"))
+        self.assertEqual(settings["plugins.plugin_in_process"][0], [])
+        settings = self.settings("--config", self.path, "--plugin", "/c.so", "--plugin", "/d.so")[1]
+        self.assertEqual(settings["plugins.plugin"], (["/c.so", "/d.so"], "--plugin"))
+
     def test_the_default_location(self):
         self.assertNotEqual(self.settings()[0], str(self.folder / "config/baleen/baleen.toml"))
         own = self.folder / "config/baleen/baleen.toml"

@@ -80,8 +80,8 @@ def check_default_model(prefix):
         f"the installed program does not find the installed model: {found}")
 
 
-def check_plugins(options, place):
-  """The template project of native tools is built against tools_sdk alone, and tested."""
+def check_plugins(options, prefix, model, place):
+  """The template project of native tools is built against tools_sdk alone, tested, and used."""
   sdk = place / "sdk"
   run("cmake", "--install", options.build, "--prefix", sdk, "--component", "tools_sdk")
   kinds = {file.suffix for file in sdk.rglob("*") if file.is_file()}
@@ -93,6 +93,18 @@ def check_plugins(options, place):
   run("cmake", "--build", build)
   tested = run("ctest", "--test-dir", build, "--output-on-failure")
   check("100% tests passed" in tested and "out of 2" in tested, tested)
+  baleen = prefix / "bin/baleen"
+  plugins = ["--plugin", build / "count.so", "--plugin-in-process", build / "watch.so"]
+  listed = run(baleen, "tools", "list", "--json", *plugins)
+  tools = {tool["name"]: tool for tool in map(json.loads, listed.splitlines())}
+  check(tools["read"]["origin"] == "built in", f"read is {tools['read']['origin']}")
+  check(tools["count"]["origin"].startswith("count 1.0, ") and
+        tools["watch"]["origin"].endswith("in process"), f"origins: {tools}")
+  script = place / "count.lua"
+  script.write_text('return function(message) return baleen.call("count", { text = message }) end')
+  said = run(baleen, "run", script, "--input", "one two", "--model", model, "--data-dir",
+             place / "data-plugin", "--allow", "count", "--plugin", build / "count.so")
+  check("0 lines, 2 words, 7 bytes" in said, f"the plugin's tool was not called:\n{said}")
 
 
 def check_runs(program, model, folder, **options):
@@ -130,7 +142,7 @@ def main():
     for name in ("embed_c", "embed_cpp"):
       check_runs(build / name, model, place / f"data-{name}")
     check_first_headers(options.source, library, model, place)
-    check_plugins(options, place)
+    check_plugins(options, prefix, model, place)
     if shutil.which("pkg-config"):
       flags = run("pkg-config", "--cflags", "--libs", "baleen",
                   env={"PKG_CONFIG_PATH": str(library.parent / "pkgconfig"), "PATH": "/usr/bin"})

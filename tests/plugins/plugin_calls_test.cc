@@ -259,6 +259,10 @@ TEST_CASE("FilesThatAreNoPluginsAreRefused") {
   PluginOptions twice;
   twice.paths = {BAD_CALLS_PLUGIN, BAD_CALLS_PLUGIN};
   REQUIRE(PluginSet::Load(twice).status().code() == StatusCode::kAlreadyExists);
+  PluginOptions taken;
+  taken.paths = {BAD_CALLS_PLUGIN};
+  taken.taken_names = {"read", "crash"};
+  REQUIRE(PluginSet::Load(taken).status().code() == StatusCode::kAlreadyExists);
   PluginOptions nowhere;
   nowhere.paths = {BAD_CALLS_PLUGIN};
   nowhere.tool_host = "/no/such/host";

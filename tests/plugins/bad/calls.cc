@@ -61,6 +61,13 @@ std::string LeaveChild(Call&) {
   return std::to_string(child);
 }
 
+/// Goes on, whatever it is told, until the file is there.
+std::string Stubborn(Call& call) {
+  const std::string path = *call.Get<std::string>("text");
+  while (access(path.c_str(), F_OK) != 0) usleep(10'000);
+  return "at last";
+}
+
 std::string Remember(Call& call) {
   static int calls = 0;
   return std::to_string(++calls) + " " + std::string(call.id());
@@ -73,6 +80,7 @@ BALEEN_PLUGIN(
       call.Write("so far so good");
       call.Progress("1 of 2");
       std::fprintf(stderr, "about to crash\n");
+      std::signal(SIGSEGV, SIG_DFL);  // sanitizers have an action of their own
       std::raise(SIGSEGV);
       return "";
     }),
@@ -106,6 +114,10 @@ BALEEN_PLUGIN(
     }),
     Tool("wait", "Waits for its end.").Pure().TimeoutMs(60'000).Run(WaitForCancel),
     Tool("leave_child", "Leaves a child.").Pure().Run(LeaveChild),
+    Tool("stubborn", "Waits for a file.")
+        .Argument<std::string>("text", "Its path.")
+        .TimeoutMs(200)
+        .Run(Stubborn),
     Tool("remember", "Counts its calls.").Pure().Run(Remember),
     Tool("types", "Reads arguments.")
         .Argument<std::string>("text", "A text.")

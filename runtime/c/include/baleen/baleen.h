@@ -72,7 +72,8 @@ BALEEN_API void baleen_error_free(baleen_error* error);
 /* NULL only if memory is exhausted. */
 BALEEN_API baleen_options* baleen_options_new(void);
 /* `name` is a field of RuntimeOptions in runtime/runtime.h, such as "data_dir", "model_path",
- * "threads" or "kv_ram_bytes"; numbers in decimal, truth as "true" or "false".
+ * "threads" or "kv_ram_bytes"; numbers in decimal, truth as "true" or "false"; a list, such as
+ * "plugins", one call for each.
  * Errors: INVALID_ARGUMENT naming the known ones. */
 BALEEN_API int baleen_options_set(baleen_options* options, const char* name, const char* value,
                                   baleen_error** error);

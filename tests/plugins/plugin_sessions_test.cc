@@ -1,0 +1,118 @@
+// Plugins in sessions: their tools are asked about, misbehave, go missing, and the session goes on.
+#include "tests/runtime/fixture.h"
+
+namespace baleen {
+namespace {
+
+RuntimeOptions Options(const TempDirectory& temp, bool with_plugin = true) {
+  RuntimeOptions options = WorkerOptions(temp.File("data"), TinyModel());
+  if (with_plugin) options.plugins = {BAD_CALLS_PLUGIN};
+  return options;
+}
+
+/// Its script calls the tool that the user names and returns "OUTCOME:content".
+CreateSessionRequest Session(std::vector<PolicyRule> rules) {
+  CreateSessionRequest request;
+  request.session = "s";
+  request.settings.script = R"(
+return function(message)
+  local name, text = message:match("^(%S+) ?(.*)$")
+  local arguments = {}
+  if text ~= "" then arguments = { text = text } end
+  local content, outcome = baleen.call(name, arguments)
+  return outcome .. ":" .. content
+end
+)";
+  request.settings.policy.rules = std::move(rules);
+  return request;
+}
+
+std::string Run(Runtime& runtime, const std::string& text) {
+  StartTurnRequest request;
+  request.session = "s";
+  request.input = {text};
+  const TurnView view = RunTurn(runtime, request);
+  INFO(view.error.ToString());
+  REQUIRE(view.state == TurnState::kSucceeded);
+  return view.text;
+}
+
+}  // namespace
+
+TEST_CASE("APluginsToolsServeSessionsWhateverTheyDo") {
+  const TempDirectory temp;
+  {
+    const auto runtime = OpenRuntime(Options(temp));
+    const SessionView view = Must(runtime->CreateSession(Session({{"*", "", "allow", ""}})));
+    REQUIRE(view.settings.plugin_tools.size() > 10);
+    REQUIRE(Run(*runtime, "types hello") == "OK:hello|-1|-1.000000|0");
+    REQUIRE(Run(*runtime, "remember") == "OK:1 s/t2.c1");
+    REQUIRE(Run(*runtime, "crash").starts_with("UNKNOWN:"));
+    REQUIRE(Run(*runtime, "hang").starts_with("TIMEOUT:"));
+    REQUIRE(Run(*runtime, "types").starts_with("ERROR:"));  // the schema is checked
+    REQUIRE(Run(*runtime, "types again").starts_with("OK:again"));
+  }
+  {
+    const auto runtime = OpenRuntime(Options(temp, /*with_plugin=*/false));
+    const std::string missing = Run(*runtime, "types hello");
+    INFO(missing);
+    REQUIRE(missing.starts_with("ERROR:"));
+    REQUIRE(missing.find("isn't loaded") != std::string::npos);
+  }
+  const auto runtime = OpenRuntime(Options(temp));
+  REQUIRE(Run(*runtime, "types back").starts_with("OK:back"));
+}
+
+TEST_CASE("APluginsToolIsAskedAboutUnlessARuleAllows") {
+  const TempDirectory temp;
+  const auto runtime = OpenRuntime(Options(temp));
+  REQUIRE_OK(runtime->CreateSession(Session({{"remember", "", "allow", ""}})));
+  REQUIRE(Run(*runtime, "remember").starts_with("OK:"));
+  Recorder recorder;
+  const auto watching = Must(runtime->Watch({"s", "", true}, &recorder));
+  StartTurnRequest request;
+  request.session = "s";
+  request.input = {"types asked"};  // it says that it is pure; that is its own word
+  const TurnView turn = Must(runtime->StartTurn(request));
+  REQUIRE(recorder.WaitFor("approval_requested"));
+  const auto waiting = Must(runtime->ListApprovals({"s", false}));
+  REQUIRE(waiting.size() == 1);
+  REQUIRE(waiting[0].description.find("plugin") != std::string::npos);
+  ResolveApprovalRequest grant;
+  grant.session = "s";
+  grant.approval = waiting[0].approval;
+  grant.grant = true;
+  REQUIRE_OK(runtime->ResolveApproval(grant));
+  REQUIRE(Must(runtime->WaitTurn("s", turn.turn, kPatienceMs)).text.starts_with("OK:asked"));
+}
+
+TEST_CASE("InProcessACallThatIgnoresItsEndIsLeftAlone") {
+  const TempDirectory temp;
+  RuntimeOptions options = Options(temp, /*with_plugin=*/false);
+  options.plugins_in_process = {BAD_CALLS_PLUGIN};
+  const auto runtime = OpenRuntime(options);
+  REQUIRE_OK(runtime->CreateSession(Session({{"*", "", "allow", ""}})));
+  const std::string file = temp.File("go");
+  const std::string left = Run(*runtime, "stubborn " + file);
+  INFO(left);
+  REQUIRE(left.starts_with("TIMEOUT:"));
+  REQUIRE(left.find("was left alone") != std::string::npos);
+  std::ofstream(file) << "go";  // else the runtime could not close
+  REQUIRE(Run(*runtime, "types again").starts_with("OK:again"));
+}
+
+TEST_CASE("ARuntimeDoesNotOpenWithAPluginThatIsUnfitOrSessionsThatClaimTools") {
+  const TempDirectory temp;
+  RuntimeOptions options = Options(temp, /*with_plugin=*/false);
+  options.plugins = {std::string(BAD_ENTRY_FOLDER) + "/BAD_MAJOR.so"};
+  REQUIRE(Runtime::Open(options).status().reason() == "PLUGIN_UNFIT");
+  options.plugins = {"/no/such/plugin.so"};
+  REQUIRE(Runtime::Open(options).status().code() == StatusCode::kNotFound);
+  options.plugins.clear();
+  const auto runtime = OpenRuntime(options);
+  CreateSessionRequest claims = Session({});
+  claims.settings.plugin_tools.emplace_back();
+  REQUIRE(runtime->CreateSession(claims).status().code() == StatusCode::kInvalidArgument);
+}
+
+}  // namespace baleen
