@@ -87,6 +87,11 @@ constexpr LuaClass kMessageTable = {"baleen.Message", "One message for the conte
                                     kMessageFields};
 constexpr LuaClass kCallTable = {"baleen.Call", "One call of a tool.", kCallFields};
 
+std::string_view NameOf(const LuaField& field) {
+  const std::string_view name = field.name;
+  return name.ends_with('?') ? name.substr(0, name.size() - 1) : name;
+}
+
 std::span<const LuaClass* const> LuaClasses() {
   static constexpr const LuaClass* kClasses[] = {&kGenerateRequest, &kMessageTable, &kCallTable,
                                                  &kReplyTable,      &kResultTable,  &kToolTable};

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <span>
+#include <string_view>
 
 namespace baleen {
 
@@ -14,6 +15,9 @@ struct LuaField {
   const char* type;
   const char* about;
 };
+
+/// Its name as it is written in Lua.
+std::string_view NameOf(const LuaField& field);
 
 struct LuaClass {
   const char* name;

@@ -27,11 +27,6 @@ void CheckYieldable(lua_State* L, const char* name) {
              name);
 }
 
-std::string_view NameOf(const LuaField& field) {
-  const std::string_view name = field.name;
-  return name.ends_with('?') ? name.substr(0, name.size() - 1) : name;
-}
-
 // Raises for members that nobody reads: a misspelt option must not be ignored.
 void CheckMembers(lua_State* L, int index, const char* what, const LuaClass& table) {
   lua_pushnil(L);

@@ -9,12 +9,6 @@
 namespace baleen {
 namespace {
 
-std::string Bare(const char* name) {
-  std::string bare = name;
-  if (bare.ends_with('?')) bare.pop_back();
-  return bare;
-}
-
 std::string WithAbout(const char* about) { return *about == 0 ? "" : std::string(" # ") + about; }
 
 void AppendSignature(const LuaSignature& signature, std::string* out) {
@@ -23,12 +17,13 @@ void AppendSignature(const LuaSignature& signature, std::string* out) {
   for (const LuaField& parameter : signature.parameters) {
     *out += std::string("---@param ") + parameter.name + " " + parameter.type +
             (*parameter.about == 0 ? "" : std::string(" ") + parameter.about) + "\n";
-    names += (names.empty() ? "" : ", ") + Bare(parameter.name);
+    names += names.empty() ? "" : ", ";
+    names += NameOf(parameter);
   }
   for (const LuaField& result : signature.results) {
-    const bool optional = std::string_view(result.name).ends_with('?');
-    *out += std::string("---@return ") + result.type + (optional ? "? " : " ") + Bare(result.name) +
-            WithAbout(result.about) + "\n";
+    const bool optional = NameOf(result) != result.name;
+    *out += std::string("---@return ") + result.type + (optional ? "? " : " ") +
+            std::string(NameOf(result)) + WithAbout(result.about) + "\n";
   }
   *out += std::string("function ") + signature.name + "(" + names + ") end\n";
 }
