@@ -48,6 +48,13 @@ void AwaitRest(const StartedCommand& started) {
   }
 }
 
+/// A child that isn't reaped yet.
+bool HasEnded(pid_t child) {
+  siginfo_t ended = {};
+  return waitid(P_PID, static_cast<id_t>(child), &ended, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+         ended.si_pid == child;
+}
+
 /// A file without a name, on disk if that can be.
 int MakeOutputFile() {
   const std::string folder = std::filesystem::temp_directory_path();
@@ -121,10 +128,10 @@ std::string CommandJob::Excess(pid_t process) const {
     return "it wrote more than " + std::to_string(limits.output_bytes) + " bytes";
   }
   // bubblewrap's own are two.
-  const TreeUse use = sandbox_.kind() == SandboxKind::kBubblewrap
-                          ? UseOfDescendants(process, limits.processes + 3)
-                          : UseOfGroup(process, limits.processes + 1);
-  if (use.processes > limits.processes + 2) {
+  const bool wrapped = sandbox_.kind() == SandboxKind::kBubblewrap;
+  const int64_t most = limits.processes + (wrapped ? 2 : 0);
+  const TreeUse use = wrapped ? UseOfDescendants(process, most + 1) : UseOfGroup(process, most + 1);
+  if (use.processes > most) {
     return "it had more than " + std::to_string(limits.processes) + " processes";
   }
   if (use.memory_bytes > limits.memory_bytes) {
@@ -141,7 +148,7 @@ void CommandJob::Run(StartedCommand started) {
   for (;;) {
     pollfd poller = {pidfd.get(), POLLIN, 0};
     const int polled = poll(&poller, 1, kWatchMs);
-    if (polled > 0 || (pidfd.get() < 0 && kill(started.process, 0) != 0)) break;
+    if (polled > 0 || (pidfd.get() < 0 && HasEnded(started.process))) break;
     if (killed) continue;
     if (stop_.load()) {
       end.stopped = "it was stopped";

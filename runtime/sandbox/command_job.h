@@ -2,7 +2,7 @@
 //
 // The watch ends it at its deadline, on request, and when it has too many processes, too much
 // memory or too much output. Its output goes to a nameless file: nothing that its children hold
-// open keeps anybody waiting. Called by the command tools.
+// open keeps anybody waiting. So far called by tests alone.
 #pragma once
 
 #include <atomic>

@@ -66,8 +66,10 @@ int RunChild(void* argument) {
   if (setsid() < 0) return fail("setsid");
   // The engine and the watch come first.
   setpriority(PRIO_PROCESS, 0, kNice);
-  if (!PlaceFiles(plan)) return fail("files");
+  // Before PlaceFiles, which may put another file in its place.
   const int landlock = launch.landlock < 0 ? -1 : fcntl(launch.landlock, F_DUPFD, kParking);
+  if (launch.landlock >= 0 && landlock < 0) return fail("Landlock's rules");
+  if (!PlaceFiles(plan)) return fail("files");
   if (chdir(launch.folder.c_str()) != 0) return fail("the folder to start in");
   const unsigned first = kFilesFrom + static_cast<unsigned>(launch.files.size());
   if (syscall(SYS_close_range, first, ~0U, CLOSE_RANGE_CLOEXEC) != 0) return fail("close_range");

@@ -62,14 +62,18 @@ struct Protected {
 
 /// The last step, in the sandbox: limits for all that follows, hard ones; and a look whether what
 /// was bound is what we meant, for a job that runs meanwhile may put a link in its place.
-std::vector<std::string> LimitedShell(const SandboxedCommand& command, const Protected& bound) {
+/// `own_users`: the namespace's users are its own. The kernel's limit of processes counts all of a
+/// user's, so elsewhere it would count the daemon's threads and whatever else the user runs.
+std::vector<std::string> LimitedShell(const SandboxedCommand& command, const Protected& bound,
+                                      bool own_users) {
   const CommandLimits& limits = command.limits;
   const auto number = [](int64_t value) { return std::to_string(value); };
   // dash counts files by 512 bytes and data by 1024. A limit that is lower already stays.
   const std::string limit = "ulimit -c 0; ulimit -t " + number(limits.cpu_seconds) +
                             "; ulimit -f " + number(limits.file_bytes / 512) + "; ulimit -d " +
                             number(limits.memory_bytes / 1024) + "; ulimit -n " +
-                            number(limits.open_files) + "; ulimit -p " + number(limits.processes);
+                            number(limits.open_files) +
+                            (own_users ? "; ulimit -p " + number(limits.processes) : "");
   const std::string script =
       "{ " + limit +
       "; } 2>/dev/null; c=$1; i=$2; shift 2; "
@@ -171,7 +175,7 @@ std::string Sandbox::Try(SandboxKind kind) {
     const FileDescriptor file(*output);
     SandboxedCommand command;
     command.workspace = command.scratch = folder;
-    command.command = "exit 42";
+    command.command = "(exit 42); exit $?";  // one that forks
     command.output = file.get();
     auto started = Start(command);
     if (started.ok()) {
@@ -267,7 +271,7 @@ Result<StartedCommand> Sandbox::StartBubblewrap(const SandboxedCommand& command)
     add({"--ro-bind", path, path});
   }
   add({"--chdir", JoinPath(command.workspace, command.folder), "--"});
-  for (const std::string& argument : LimitedShell(command, bound)) args.push_back(argument);
+  for (const std::string& argument : LimitedShell(command, bound, true)) args.push_back(argument);
   Launch launch;
   launch.arguments = std::move(args);
   launch.environment = Environment("/tmp");
@@ -290,7 +294,7 @@ Result<StartedCommand> Sandbox::StartLandlock(const SandboxedCommand& command) c
   ASSIGN_OR_RETURN(const int rules, MakeLandlockRules(paths));
   const FileDescriptor ruleset(rules);
   Launch launch;
-  launch.arguments = LimitedShell(command, {});
+  launch.arguments = LimitedShell(command, {}, false);
   launch.environment = Environment(command.scratch);
   launch.folder = JoinPath(command.workspace, command.folder);
   launch.output = command.output;

@@ -20,6 +20,7 @@
 #include <filesystem>
 #include <fstream>
 #include <sstream>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -54,7 +55,7 @@ class OutsideWorld {
     StartVictim();
   }
   ~OutsideWorld() {
-    kill(victim_, SIGKILL);
+    if (victim_ > 0) kill(victim_, SIGKILL);
     waitpid(victim_, nullptr, 0);
     for (const int fd : {leaked_file_, leaked_folder_, tcp_, udp_, unix_, abstract_, terminal_,
                          terminal_end_, noticed_}) {
@@ -182,7 +183,9 @@ class OutsideWorld {
     terminal_ = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
     grantpt(terminal_);
     unlockpt(terminal_);
-    terminal_name_ = ptsname(terminal_);
+    const char* name = ptsname(terminal_);
+    if (name == nullptr) throw std::runtime_error("no terminal can be opened");
+    terminal_name_ = name;
     terminal_end_ = open(terminal_name_.c_str(), O_RDWR | O_NOCTTY | O_CLOEXEC);
   }
 
@@ -191,7 +194,7 @@ class OutsideWorld {
   }
   void StartVictim() {
     int pipes[2] = {-1, -1};
-    if (pipe2(pipes, O_CLOEXEC) != 0) return;
+    if (pipe2(pipes, O_CLOEXEC) != 0) throw std::runtime_error("no pipe for the victim");
     noticed_ = pipes[0];
     setenv("BALEEN_VICTIM", secret_.c_str(), 1);
     victim_ = fork();
@@ -202,6 +205,8 @@ class OutsideWorld {
       for (;;) pause();
     }
     close(pipes[1]);
+    // -1 as a target of kill() would be everybody.
+    if (victim_ < 0) throw std::runtime_error("no victim can be started");
   }
 
   TempDirectory temp_;
