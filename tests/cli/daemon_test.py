@@ -34,6 +34,8 @@ class Daemon(unittest.TestCase):
             [BALEEN, "serve", "--model", self.folder / "model", "--data-dir", self.folder / "data",
              "--listen", self.address, "--threads", "1", "--drain-ms", str(drain_ms),
              "--log-format", "json"], stderr=subprocess.PIPE, text=True)
+        self.addCleanup(daemon.wait)
+        self.addCleanup(daemon.kill)  # first: cleanups run backwards
         for line in daemon.stderr:
             if json.loads(line)["message"].startswith("listening"):
                 return daemon
@@ -45,6 +47,7 @@ class Daemon(unittest.TestCase):
             [BALEEN, "run", self.script, "--server", self.address, "--session", "one", "--json",
              "--input", str(tokens)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.addCleanup(client.communicate)
+        self.addCleanup(client.kill)
         for line in client.stdout:
             if json.loads(line).get("kind") == "delta":
                 return client

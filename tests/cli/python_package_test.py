@@ -50,8 +50,9 @@ class Package(unittest.IsolatedAsyncioTestCase):
         self.folder = tempfile.TemporaryDirectory()
         self.addCleanup(self.folder.cleanup)
         self.address = f"unix:{self.folder.name}/sock"
-        self.start_daemon()
+        self.daemon = None
         self.addCleanup(self.stop_daemon)
+        self.start_daemon()
 
     def start_daemon(self):
         self.daemon = subprocess.Popen(
@@ -64,8 +65,13 @@ class Package(unittest.IsolatedAsyncioTestCase):
             time.sleep(0.02)
 
     def stop_daemon(self, how=signal.SIGTERM):
+        if self.daemon is None:
+            return
         self.daemon.send_signal(how)
-        self.daemon.wait(PATIENCE_S)
+        try:
+            self.daemon.wait(PATIENCE_S)
+        finally:
+            self.daemon.kill()
 
     async def asyncSetUp(self):
         self.client = await baleen.connect(self.address).__aenter__()
@@ -137,6 +143,29 @@ class Package(unittest.IsolatedAsyncioTestCase):
             await asyncio.wait_for(watching, PATIENCE_S)
         self.assertEqual([seq for seq, _ in seen], list(range(1, len(seen) + 1)))
         self.assertEqual([kind for _, kind in seen].count("turn_finished"), 2)
+
+    async def test_a_call_that_outlasts_its_stream_runs_once_and_is_told_on_the_next(self):
+        begun, go_on = asyncio.Event(), asyncio.Event()
+        ran = []
+
+        @baleen.tool(name="add", effect="pure")
+        async def slow(a: int, b: int) -> int:
+            ran.append((a, b))
+            begun.set()
+            await go_on.wait()
+            return a + b
+
+        session = await self.client.create("s", tools=[slow], script=CALLS)
+        async with session.host(slow):
+            turn = await session.start("sum")
+            await asyncio.wait_for(begun.wait(), PATIENCE_S)
+            self.stop_daemon(signal.SIGKILL)
+            os.unlink(self.folder.name + "/sock")
+            go_on.set()
+            self.start_daemon()
+            ended = await asyncio.wait_for(self.patient(turn.result), PATIENCE_S)
+        self.assertEqual(ended.text, "sum OK 42")
+        self.assertEqual(ran, [(20, 22)])
 
     async def patient(self, ask, *arguments):
         """The channel may need a moment to notice that the daemon is back."""

@@ -69,6 +69,10 @@ def tool(function: typing.Callable | None = None, *, name: str = "", effect: str
     return Tool(function, spec)
 
 
+# A daemon that is away, or a stream that was too slow for it.
+_COME_BACK = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
+
+
 class ToolHost:
     """Serves tools of one session while it is entered; comes back after a broken connection, when open
     calls are delivered again under the same id."""
@@ -78,6 +82,7 @@ class ToolHost:
         self._session = session
         self._tools = {one.name: one for one in tools}
         self._running: dict[str, asyncio.Task] = {}
+        self._untold: dict[str, tool_host_pb2.Result] = {}  # of calls whose stream broke meanwhile
 
     async def __aenter__(self) -> "ToolHost":
         ready = asyncio.Event()
@@ -99,7 +104,7 @@ class ToolHost:
         wait = 0.1
         while True:
             try:
-                stream = self._stub.Serve()
+                stream = self._stream = self._stub.Serve()
                 await stream.write(tool_host_pb2.ServeRequest(register=tool_host_pb2.Register(
                     session=self._session, tools=list(self._tools))))
                 async for message in stream:
@@ -108,18 +113,20 @@ class ToolHost:
                         ready.set()
                     elif message.HasField("call"):
                         call = message.call
-                        if call.call_id not in self._running:
-                            self._running[call.call_id] = asyncio.create_task(self._run(stream, call))
+                        if call.call_id in self._untold:
+                            await self._tell(self._untold[call.call_id])
+                        elif call.call_id not in self._running:
+                            self._running[call.call_id] = asyncio.create_task(self._run(call))
                     elif message.HasField("cancel"):
                         if running := self._running.get(message.cancel.call_id):
                             running.cancel()
             except grpc.aio.AioRpcError as error:
-                if error.code() != grpc.StatusCode.UNAVAILABLE:
+                if error.code() not in _COME_BACK:
                     raise
             await asyncio.sleep(wait)
             wait = min(5.0, 2 * wait)
 
-    async def _run(self, stream: grpc.aio.StreamStreamCall, call: tool_host_pb2.Call) -> None:
+    async def _run(self, call: tool_host_pb2.Call) -> None:
         result = tool_host_pb2.Result(call_id=call.call_id, outcome=tool_host_pb2.OUTCOME_OK)
         try:
             result.content = await self._tools[call.tool].call(call.arguments)
@@ -127,7 +134,12 @@ class ToolHost:
             result.outcome, result.content = tool_host_pb2.OUTCOME_ERROR, f"{type(error).__name__}: {error}"
         finally:
             self._running.pop(call.call_id, None)
+        self._untold[call.call_id] = result
+        await self._tell(result)
+
+    async def _tell(self, result: tool_host_pb2.Result) -> None:
         try:
-            await stream.write(tool_host_pb2.ServeRequest(result=result))
+            await self._stream.write(tool_host_pb2.ServeRequest(result=result))
+            self._untold.pop(result.call_id, None)
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
-            pass  # the stream broke: the call is delivered again to the next one
+            pass  # the stream broke: the call is delivered again to the next one, and told there
