@@ -59,12 +59,15 @@ TEST_CASE("SearchesLeaveOutWhatIgnoreFilesName") {
   temp.Write("src/.ignore", "!inner.txt\n");
   temp.Write("#odd", "foo");
   temp.Write(".hidden", "foo");
+  const std::string left_out =
+      "\n[ignore files leave out 3 files or directories; a path to one searches it]";
   CHECK(grep(R"({"pattern":"foo"})") ==
-        ".hidden\n  1: foo\nkeep.log\n  1: foo\nsrc/build/x\n  1: foo\nsrc/inner.txt\n  1: foo");
+        ".hidden\n  1: foo\nkeep.log\n  1: foo\nsrc/build/x\n  1: foo\nsrc/inner.txt\n  1: foo" +
+            left_out);
   CHECK(grep(R"({"pattern":"foo","path":"build"})") == "build/x\n  1: foo");
   CHECK(grep(R"({"pattern":"foo","path":"a.log"})") == "a.log\n  1: foo");
   CHECK(grep(R"({"pattern":"foo","include":"*.{log,txt}"})") ==
-        "keep.log\n  1: foo\nsrc/inner.txt\n  1: foo");
+        "keep.log\n  1: foo\nsrc/inner.txt\n  1: foo" + left_out);
   CHECK(grep(R"({"pattern":"zebra"})").find("ignore files leave out 3 files") != std::string::npos);
 }
 

@@ -1,7 +1,7 @@
 // File name patterns with ripgrep's meaning: '*', '?', '[...]', '**', '{a,b}'.
 //
 // Bytes, not characters. Linear time whatever the pattern: it becomes a regular expression for RE2.
-// Called by glob, grep and the ignore rules.
+// Called by grep and the ignore rules.
 #pragma once
 
 #include <memory>

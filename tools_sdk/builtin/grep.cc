@@ -70,7 +70,7 @@ class GrepRun {
   std::string Remark() const {
     std::string remark;
     if (results_ == 0) remark = "[no match in " + std::to_string(files_) + " files]";
-    if (results_ == 0 && walk_.ignored() > 0) {
+    if (walk_.ignored() > 0) {  // else the model would take what it gets for all there is
       remark += "[ignore files leave out " + std::to_string(walk_.ignored()) +
                 " files or directories; a path to one searches it]";
     }

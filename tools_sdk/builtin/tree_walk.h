@@ -2,7 +2,7 @@
 //
 // ripgrep's rules: .rgignore before .ignore before .gitignore before .git/info/exclude, inner
 // folders before outer ones, nothing below an ignored folder; the path that was asked for is always
-// looked into. Hidden files are met, '.git' and symbolic links are not. Called by grep and glob.
+// looked into. Hidden files are met, '.git' and symbolic links are not. Called by grep.
 #pragma once
 
 #include <array>
