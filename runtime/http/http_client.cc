@@ -5,12 +5,13 @@
 
 #include <algorithm>
 #include <charconv>
-#include <chrono>
 #include <csignal>
 #include <map>
 #include <mutex>
 #include <thread>
 #include <utility>
+
+#include "runtime/clock.h"
 
 namespace baleen {
 namespace {
@@ -19,11 +20,7 @@ namespace {
 constexpr int64_t kPollMsMax = 1000;
 constexpr int64_t kAnswerHeadBytesMax = 64 << 10;
 
-int64_t NowMs() {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(
-             std::chrono::steady_clock::now().time_since_epoch())
-      .count();
-}
+int64_t NowMs() { return Clock().SteadyMs(); }
 
 /// libcurl's own set-up happens once per process, and stays.
 bool SetUpCurl() {

@@ -8,6 +8,7 @@
 #include <optional>
 #include <utility>
 
+#include "runtime/clock.h"
 #include "runtime/worker.h"
 #include "tools_sdk/utf8.h"
 
@@ -107,9 +108,7 @@ class ProcessTool final : public Tool {
  private:
   /// The runtime sets the flag at the deadline, too.
   static bool SteadyClockPassed(const CallContext& context) {
-    return std::chrono::duration_cast<std::chrono::milliseconds>(
-               SteadyTime::now().time_since_epoch())
-               .count() >= context.deadline_ms;
+    return Clock().SteadyMs() >= context.deadline_ms;
   }
 
   ToolResult Lost(const ToolHostAnswer& answer, bool late) const {

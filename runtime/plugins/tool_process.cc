@@ -12,13 +12,13 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <chrono>
 #include <csignal>
 #include <cstring>
 #include <filesystem>
 #include <utility>
 #include <vector>
 
+#include "runtime/clock.h"
 #include "tools_sdk/utf8.h"
 
 namespace baleen {
@@ -31,11 +31,7 @@ constexpr size_t kWordsBytesMax = 2048;
 constexpr size_t kReadBytes = 64 * 1024;
 constexpr int kLastReads = 2 * kFrameBytesMax / kReadBytes;
 
-int64_t NowMs() {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(
-             std::chrono::steady_clock::now().time_since_epoch())
-      .count();
-}
+int64_t NowMs() { return Clock().SteadyMs(); }
 
 Status NoDescriptors() {
   return ResourceExhaustedError("no descriptors for a plugin's process: " +
