@@ -205,11 +205,12 @@ struct TurnView {
 /// One event of a session. Durable events have seq > 0 and a payload as journalled.
 /// Kinds, durable: session_created, session_forked, session_rewound, turn_started, generate,
 /// generated, tool_calls, approval_requested, approval_resolved, tool_dispatched, tool_result,
-/// tool_results, steered, cancel_requested, turn_finished. Live: progress, delta, snapshot,
-/// waiting, heartbeat (every few seconds while a turn runs, with what it waits for). One more tells
-/// of the stream itself: `timeline` (payload {"timeline", "kept_seq"}, seq = kept_seq). The session
-/// moved to another timeline: what was sent with a higher seq is no longer part of it; the events
-/// after kept_seq follow.
+/// tool_results, steered, compaction_started, compacted, generation_dropped (the answer is asked
+/// for anew), cancel_requested, turn_finished. Live: progress, delta, snapshot, waiting, heartbeat
+/// (every few seconds while a turn runs, with what it waits for). One more tells of the stream
+/// itself: `timeline` (payload {"timeline", "kept_seq"}, seq = kept_seq). The session moved to
+/// another timeline: what was sent with a higher seq is no longer part of it; the events after
+/// kept_seq follow.
 struct Event {
   std::string session;
   std::string turn;

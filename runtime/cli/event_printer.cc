@@ -82,7 +82,13 @@ void EventPrinter::PrintText(const Event& event) {
   ClearProgress();
   if (event.kind == "heartbeat") return;
   if (event.kind == "delta" || event.kind == "snapshot") {
-    return PrintDelta(Member(payload, "reasoning"), Member(payload, "content"));
+    const std::string reasoning = Member(payload, "reasoning");
+    const std::string content = Member(payload, "content");
+    // An empty one takes back what has been shown of an answer.
+    if (event.kind == "snapshot" && text_open_ && (reasoning + content).empty()) {
+      std::cout << "\n[asked anew]\n";
+    }
+    return PrintDelta(reasoning, content);
   }
   FoldReasoning();
   if (text_open_ && event.kind != "progress") {
@@ -100,8 +106,8 @@ void EventPrinter::PrintText(const Event& event) {
       }
     }
   } else if (event.kind == "compacted") {
-    std::cerr << "[the context was compacted; `baleen sessions rewind --tokens "
-              << payload.value("reopen_tokens", 0LL) << "` brings it back]\n";
+    std::cerr << "[the context was compacted; `baleen sessions rewind " << event.session
+              << " --tokens " << payload.value("reopen_tokens", 0LL) << "` brings it back]\n";
   } else if (event.kind == "approval_resolved") {
     std::cerr << "[" << Member(payload, "approval") << " " << Member(payload, "state") << " by "
               << Member(payload, "resolved_by") << "]\n";

@@ -1,7 +1,9 @@
 #include "runtime/remote/remote_engine.h"
 
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
@@ -43,7 +45,9 @@ std::string HostOf(const std::string& url) {
 }
 
 bool IsThisMachine(const std::string& host) {
-  return host == "localhost" || host == "[::1]" || host.starts_with("127.");
+  in_addr address = {};  // a name may begin with 127, too
+  return host == "localhost" || host == "[::1]" ||
+         (host.starts_with("127.") && inet_pton(AF_INET, host.c_str(), &address) == 1);
 }
 
 /// What the endpoint's key file holds, without white space around it.
@@ -54,7 +58,10 @@ Result<std::string> ReadKey(const std::string& path) {
   const FileDescriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
   struct stat about = {};
   if (file.get() < 0 || fstat(file.get(), &about) != 0) return refuse("can't be opened");
-  if ((about.st_mode & 077) != 0) return refuse("others may read it; chmod 600");
+  const bool ours = about.st_uid == geteuid() || about.st_uid == 0;
+  if (!ours || (about.st_mode & 077) != 0) {
+    return refuse("belongs to or can be read by others; chown it and chmod 600");
+  }
   std::string key(kKeyBytesMax, '\0');
   const ssize_t got = read(file.get(), key.data(), key.size());
   if (got < 0) return refuse("can't be read");
@@ -137,7 +144,12 @@ class RemoteEngine::Exchange final : public HttpSink {
     if (!stream) {
       const size_t most = head.status == 200 ? kWholeAnswerBytesMax : kErrorBytesMax;
       job_->raw += piece.substr(0, most - std::min(most, job_->raw.size()));
-      return job_->raw.size() < most;
+      if (job_->raw.size() < most) return true;
+      if (head.status == 200) {
+        job_->fault = ResourceExhaustedError(
+            "the answer has more than " + std::to_string(most) + " bytes", "ANSWER_TOO_LARGE");
+      }
+      return false;
     }
     std::vector<std::string> data;
     job_->fault = job_->events.Push(piece, &data);
@@ -204,14 +216,17 @@ Status RemoteEngine::Submit(RemoteJob job) {
     ASSIGN_OR_RETURN(running->key, ReadKey(engine->key_file));
     RETURN_IF_ERROR(CheckKey(running->key));
   }
-  running->body = ChatRequestJson(job.request, *engine);
   running->tokens_max = job.request.tokens_max;
   running->cancelled = std::move(job.cancelled);
   {
     const std::lock_guard<std::mutex> lock(mutex_);
     jobs_[running->id] = running;
   }
-  http_->After(0, [this, running] { Ask(running); });
+  // A long history is megabytes of JSON: not on the caller's thread, which all sessions share.
+  http_->After(0, [this, running, request = std::move(job.request)] {
+    running->body = ChatRequestJson(request, *running->engine);
+    Ask(running);
+  });
   return OkStatus();
 }
 

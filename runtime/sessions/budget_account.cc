@@ -37,6 +37,13 @@ std::optional<BudgetShortage> FindShortage(const std::vector<BudgetAccount>& acc
   return std::nullopt;
 }
 
+BudgetNeed PromptNeed(const PriceSettings& prices, int64_t prompt_tokens) {
+  BudgetNeed need;
+  need.tokens = prompt_tokens + 1;
+  need.micro_usd = std::max(need.micro_usd, CostMicroUsd(prices, prompt_tokens, 1));
+  return need;
+}
+
 int64_t SampledTokensLeft(const std::vector<BudgetAccount>& accounts, const PriceSettings& prices) {
   int64_t left = kEndless;
   for (const BudgetAccount& account : accounts) {

@@ -39,6 +39,8 @@ struct BudgetShortage {
 
 std::optional<BudgetShortage> FindShortage(const std::vector<BudgetAccount>& accounts,
                                            const BudgetNeed& need);
+/// What a prompt of so many tokens needs, and one token more: that the model says something.
+BudgetNeed PromptNeed(const PriceSettings& prices, int64_t prompt_tokens);
 /// How many tokens may be sampled before some account is spent; INT64_MAX: any number.
 int64_t SampledTokensLeft(const std::vector<BudgetAccount>& accounts, const PriceSettings& prices);
 /// Until some account is spent; INT64_MAX: for ever.

@@ -175,6 +175,12 @@ bool ControlLoop::PauseGeneration(SessionRun& session) {
   const bool capped = generation.end == JobEnd::kLength && generation.capped;
   const bool late = generation.end == JobEnd::kCancelled && generation.stop->load();
   if (!capped && !late) return false;
+  // An engine elsewhere counts otherwise: what ended there before our limit has ended. Asked again,
+  // it would end alike, and cost as much each time.
+  const bool elsewhere = !session.settings.engine.empty();
+  if (capped && elsewhere && !FindShortage(Accounts(session), {.tokens = 1}).has_value()) {
+    return false;
+  }
   generation.job = 0;
   generation.ended = false;
   const auto go_on = [this, id = session.record.id, epoch = session.turn->epoch,

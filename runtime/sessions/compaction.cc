@@ -160,6 +160,12 @@ void ControlLoop::BeginCompaction(SessionRun& session, std::optional<GenerateEff
 }
 
 void ControlLoop::JournalInstruction(SessionRun& session, const std::vector<int32_t>& prompt) {
+  const bool enough =
+      HasBudget(session, PromptNeed(session.settings.prices, std::ssize(prompt)),
+                [this, id = session.record.id, epoch = session.turn->epoch, prompt] {
+                  if (SessionRun* run = FindTurn(id, epoch)) JournalInstruction(*run, prompt);
+                });
+  if (!enough) return;
   GenerateStart start;
   start.turn = session.turn->view.turn;
   start.step = session.turn->step;

@@ -233,13 +233,14 @@ class ControlLoop final : public EngineListener, public RemoteListener {
   Result<std::unique_ptr<TurnRun>> MakeTurn(const SessionRun& session, const TurnStart& start);
 
   // steering.cc
-  /// Takes what the next generation is to be told; removes it once that is journalled.
+  /// What the next generation is to be told, and its ids; DropSteers removes it once that is
+  /// journalled.
   std::vector<Message> SteersForStep(const TurnRun& turn, std::vector<std::string>* ids) const;
   void DropSteers(TurnRun& turn, const std::vector<std::string>& ids);
   Status RestoreSteers(TurnRun& turn, const std::vector<EventRecord>& events);
   /// The turn that follows one which has succeeded, if somebody has said more; else null.
   std::unique_ptr<TurnRun> FollowingTurn(const SessionRun& session);
-  /// Makes `turn` the session's, whose turn_started is journalled.
+  /// Begins the session's turn, whose turn_started is journalled.
   void BeginTurn(SessionRun& session);
 
   // budgets.cc

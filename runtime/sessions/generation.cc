@@ -149,13 +149,8 @@ void ControlLoop::JournalPrompt(SessionRun& session, const GenerateEffect& effec
                                                  " tokens; the model takes " + std::to_string(most),
                                              "CONTEXT_FULL"));
   }
-  // One more: that the model says at least something.
-  BudgetNeed need;
-  need.tokens = static_cast<int64_t>(prompt.size()) + 1;
-  need.micro_usd =
-      std::max<int64_t>(need.micro_usd, CostMicroUsd(session.settings.prices, need.tokens - 1, 1));
   const bool enough = HasBudget(
-      session, need,
+      session, PromptNeed(session.settings.prices, std::ssize(prompt)),
       [this, id = session.record.id, epoch = session.turn->epoch, effect, prompt, steers] {
         if (SessionRun* run = FindTurn(id, epoch)) {
           JournalPrompt(*run, effect, prompt, steers);
@@ -403,10 +398,7 @@ void ControlLoop::EndGeneration(SessionRun& session) {
   TurnRun& turn = *session.turn;
   if (turn.view.state != TurnState::kRunning) return;
   GenerationState& generation = *turn.generation;
-  turn.view.tokens_reused_ram += generation.reuse.reused_ram;
-  turn.view.tokens_reused_disk += generation.reuse.reused_disk;
-  turn.view.tokens_recomputed += generation.reuse.recomputed;
-  turn.view.tokens_prefilled += generation.reuse.prefilled;
+  AddReuse(generation.reuse, &turn.view);
   if (PauseGeneration(session)) return;
   if (generation.end == JobEnd::kFailed) {
     return FinishTurn(session, TurnState::kFailed, "", generation.status.WithContext("engine"));

@@ -216,7 +216,15 @@ void ControlLoop::Replay(SessionRun& session, const std::vector<EventRecord>& ev
       auto start = GenerateStartFromJson(recorded.payload);
       if (!start.ok()) return fail(start.status());
       turn.open_compaction = *std::move(start);
-    } else if (recorded.kind == event_kind::kCompacted || recorded.kind == event_kind::kGenerate) {
+    } else if (recorded.kind == event_kind::kCompacted) {
+      const auto end = CompactionEndFromJson(recorded.payload);
+      if (!end.ok()) return fail(end.status());
+      if (turn.open_compaction.has_value()) {
+        turn.view.tokens_generated += end->context_begin - turn.open_compaction->prompt_end;
+      }
+      AddReuse(end->reuse, &turn.view);
+      turn.open_compaction.reset();
+    } else if (recorded.kind == event_kind::kGenerate) {
       turn.open_compaction.reset();
     }
   }
@@ -260,10 +268,7 @@ void ControlLoop::Replay(SessionRun& session, const std::vector<EventRecord>& ev
     if (!answer.ok()) return fail(answer.status());
     if (const auto* generated = std::get_if<GeneratedEvent>(&answer->event)) {
       turn.view.tokens_generated += generated->tokens;
-      turn.view.tokens_reused_ram += answer->reuse.reused_ram;
-      turn.view.tokens_reused_disk += answer->reuse.reused_disk;
-      turn.view.tokens_recomputed += answer->reuse.recomputed;
-      turn.view.tokens_prefilled += answer->reuse.prefilled;
+      AddReuse(answer->reuse, &turn.view);
       turn.view.calls_cut += answer->calls_cut ? 1 : 0;
     }
     event = std::move(answer->event);

@@ -131,6 +131,14 @@ struct TurnWait {
   int64_t since_ms = 0;
 };
 
+/// Adds what a generation found of its context to its turn's sums.
+inline void AddReuse(const ReuseReport& reuse, TurnView* view) {
+  view->tokens_reused_ram += reuse.reused_ram;
+  view->tokens_reused_disk += reuse.reused_disk;
+  view->tokens_recomputed += reuse.recomputed;
+  view->tokens_prefilled += reuse.prefilled;
+}
+
 struct TurnRun {
   uint64_t epoch = 0;  ///< Distinguishes this run from late answers to an earlier one.
   TurnStart start;

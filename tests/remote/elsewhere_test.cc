@@ -348,33 +348,51 @@ TEST_CASE("AContextElsewhereIsCompactedToo") {
 TEST_CASE("ABudgetElsewherePausesAndTheAnswerIsAskedForAnew") {
   const TempDirectory temp;
   ScriptedServer server;
-  server.Then(Reply(TextStream({"half an answ"}, "length")));
-  server.Then(Reply(TextStream({"a whole answer"})));
+  const auto half = Reply(TextStream({"half an answ"}, "length"));
+  server.Then(half);
   const auto runtime = OpenRuntime(Options(temp, server));
+  // What the prompt and the half answer are: the limit below is reached by them, to the token.
+  REQUIRE_OK(runtime->CreateSession(Session("measured")));
+  const int64_t spent = RunTurn(*runtime, Turn("measured", "x")).spend.tokens;
+  server.Clear();
+  server.Then(half);
+  server.Then(Reply(TextStream({"a whole answer"})));
   REQUIRE_OK(runtime->CreateSession(Session("s")));
-  Recorder recorder;
-  const auto watching = Must(runtime->Watch({"s", "", true}, &recorder));
   StartTurnRequest request = Turn("s", "x");
   request.budget.emplace();
-  request.budget->tokens = 100;
+  request.budget->tokens = spent;
   const std::string turn = Must(runtime->StartTurn(request)).turn;
-  while (true) {
-    const auto waiting = Must(runtime->ListApprovals({"s"}));
-    if (waiting.empty()) {
-      if (Must(runtime->GetTurn("s", turn)).state != TurnState::kRunning) break;
-      std::this_thread::yield();
-      continue;
+  int granted = 0;
+  while (Must(runtime->GetTurn("s", turn)).state == TurnState::kRunning) {
+    for (const ApprovalView& waiting : Must(runtime->ListApprovals({"s"}))) {
+      ResolveApprovalRequest grant;
+      grant.session = "s";
+      grant.approval = waiting.approval;
+      grant.grant = true;
+      granted += runtime->ResolveApproval(grant).ok() ? 1 : 0;
     }
-    ResolveApprovalRequest grant;
-    grant.session = "s";
-    grant.approval = waiting[0].approval;
-    grant.grant = true;
-    runtime->ResolveApproval(grant).status().IgnoreError("another loop may find it once more");
+    std::this_thread::yield();
   }
   const TurnView view = Must(runtime->GetTurn("s", turn));
   INFO(view.error.ToString());
   REQUIRE(view.state == TurnState::kSucceeded);
   REQUIRE(view.text == "a whole answer");
+  REQUIRE(granted == 1);
+  REQUIRE(server.seen().size() == 2);
+}
+
+TEST_CASE("AnAnswerThatEndsElsewhereBeforeOurLimitIsNotAskedForAgain") {
+  const TempDirectory temp;
+  ScriptedServer server;
+  // Its count of tokens is not ours: it may say "length" with nothing that we could count.
+  server.Then(Reply(TextStream({}, "length")));
+  const auto runtime = OpenRuntime(Options(temp, server));
+  REQUIRE_OK(runtime->CreateSession(Session("s")));
+  StartTurnRequest request = Turn("s", "x");
+  request.budget.emplace();
+  request.budget->tokens = 200;  // under the turn's own limit: the budget caps the generation
+  REQUIRE(RunTurn(*runtime, request).state != TurnState::kRunning);
+  REQUIRE(server.seen().size() == 1);
 }
 
 }  // namespace baleen
