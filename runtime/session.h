@@ -43,8 +43,11 @@ struct SessionSettings {
   std::string script;       ///< Lua source; empty: the default tool loop.
   std::string script_name;  ///< For error messages.
   std::string system_prompt;
-  std::string thinking = "chat";     ///< "chat" or "thinking".
-  std::string reasoning_effort;      ///< "", "low", "high" or "max".
+  std::string thinking = "chat";  ///< "chat" or "thinking".
+  std::string reasoning_effort;   ///< "", "low", "high" or "max".
+  /// Built-in tools beside read, list and grep, in a session with a workspace: glob, write, edit,
+  /// bash.
+  std::vector<std::string> tools;
   std::vector<ToolSpec> host_tools;  ///< Tools that a connected host will serve.
   /// Those of the plugins that were loaded when the session was made: the runtime fills them in.
   std::vector<ToolSpec> plugin_tools;

@@ -31,6 +31,7 @@ struct FileEntry {
   std::string path;  ///< Relative to the workspace root, '/' separated.
   Kind kind = Kind::kOther;
   int64_t size_bytes = 0;
+  int64_t modified_ns = 0;  ///< Since 1970.
 };
 
 /// Read access to the files of one workspace. Nothing outside the root can be reached, whatever the
@@ -51,10 +52,38 @@ class WorkspaceFiles {
   virtual Result<std::vector<FileEntry>> List(std::string_view path, int64_t entries_max) const = 0;
 };
 
+/// A whole file, and whether the session knows it so.
+struct SeenFile {
+  enum class Seen { kNever, kChanged, kCurrent };
+  std::string content;
+  Seen seen = Seen::kNever;
+};
+
+/// Changes to the files of one workspace, each against what the session has seen of the file.
+/// Paths go through no symbolic link and not into '.git'. Implemented by the runtime.
+/// Threads: any; changes of one workspace take turns.
+class WorkspaceChanges {
+ public:
+  virtual ~WorkspaceChanges() = default;
+  /// The session is about to see the file as it is now. Does nothing for what isn't a file that
+  /// could be changed.
+  virtual void NoteSeen(std::string_view path) = 0;
+  /// Errors: as WorkspaceFiles::Read; RESOURCE_EXHAUSTED (larger than kChangeBytesMax).
+  virtual Result<SeenFile> Load(std::string_view path) = 0;
+  /// Makes `content` the file's, in one step: nobody sees half of it. `replaced` is what must be
+  /// there until then; null: nothing. Folders on the way are made. The session has seen it then.
+  /// Errors: ABORTED (something else is there); PERMISSION_DENIED; RESOURCE_EXHAUSTED.
+  virtual Status Store(std::string_view path, std::string_view content,
+                       const std::string* replaced) = 0;
+
+  static constexpr int64_t kChangeBytesMax = 8 << 20;
+};
+
 /// What a tool may use during one call.
 /// Borrows: everything; valid until Call returns.
 struct CallContext {
   const WorkspaceFiles* files = nullptr;  ///< Null: the session has no workspace.
+  WorkspaceChanges* changes = nullptr;    ///< Null: its files are only to be read.
   const std::atomic<bool>* cancelled = nullptr;
   int64_t deadline_ms = 0;  ///< Monotonic milliseconds of the runtime's clock.
 

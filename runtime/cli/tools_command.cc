@@ -3,6 +3,7 @@
 #include "runtime/cli/tools_command.h"
 
 #include <CLI/CLI.hpp>
+#include <filesystem>
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -11,7 +12,9 @@
 
 #include "runtime/cli/flags.h"
 #include "runtime/plugins/plugin_set.h"
+#include "runtime/sandbox/bash_tools.h"
 #include "runtime/workspace/workspace.h"
+#include "runtime/workspace/workspace_editor.h"
 #include "tools_sdk/builtin/builtin.h"
 #include "tools_sdk/schema.h"
 
@@ -27,6 +30,17 @@ struct ToolsFlags {
   RuntimeOptions options;  ///< Of them, the plugins.
   ReadConfig config;
 };
+
+/// Owners: the one that is returned to.
+std::vector<std::shared_ptr<Tool>> AllBuiltins(const std::string& workspace) {
+  std::vector<std::shared_ptr<Tool>> tools;
+  for (auto&& tool : MakeBuiltinTools()) tools.push_back(std::move(tool));
+  for (auto&& tool : MakeOptionalTools()) tools.push_back(std::move(tool));
+  for (auto&& tool : MakeBashTools(std::make_shared<LazySandbox>(), workspace)) {
+    tools.push_back(std::move(tool));
+  }
+  return tools;
+}
 
 void PrintTool(const ToolSpec& spec, const std::string& origin, bool json) {
   if (json) {
@@ -50,14 +64,14 @@ Result<std::unique_ptr<PluginSet>> LoadPlugins(const ToolsFlags& flags) {
   PluginOptions options;
   options.paths = flags.options.plugins;
   options.in_process_paths = flags.options.plugins_in_process;
-  for (const auto& tool : MakeBuiltinTools()) options.taken_names.push_back(tool->spec().name);
+  for (const auto& tool : AllBuiltins("/")) options.taken_names.push_back(tool->spec().name);
   return PluginSet::Load(options);
 }
 
 int ListTools(const ToolsFlags& flags) {
   const auto plugins = LoadPlugins(flags);
   if (!plugins.ok()) return Fail(plugins.status(), flags.json);
-  for (const auto& tool : MakeBuiltinTools()) PrintTool(tool->spec(), "built in", flags.json);
+  for (const auto& tool : AllBuiltins("/")) PrintTool(tool->spec(), "built in", flags.json);
   for (const LoadedPlugin& plugin : (*plugins)->plugins()) {
     const std::string origin = plugin.manifest.name + " " + plugin.manifest.version + ", " +
                                plugin.path + (plugin.in_process ? ", in process" : "");
@@ -66,13 +80,16 @@ int ListTools(const ToolsFlags& flags) {
   return kExitOk;
 }
 
-/// The tools over one folder.
+/// One session's worth of tools: what one call has read, a later one may change.
 class ToolFolder {
  public:
   static Result<ToolFolder> Open(const ToolsFlags& flags) {
     ToolFolder folder;
     ASSIGN_OR_RETURN(folder.workspace_, Workspace::Open(flags.workspace));
+    folder.editor_ = std::make_unique<WorkspaceEditor>(folder.workspace_);
     ASSIGN_OR_RETURN(folder.plugins_, LoadPlugins(flags));
+    std::error_code gone;
+    folder.builtins_ = AllBuiltins(std::filesystem::canonical(flags.workspace, gone).string());
     for (const auto& tool : folder.builtins_) folder.tools_.push_back(tool.get());
     for (const auto& tool : folder.plugins_->tools()) folder.tools_.push_back(tool.get());
     return folder;
@@ -83,14 +100,16 @@ class ToolFolder {
       if (tool->spec().name != call.name) continue;
       CallContext context;
       context.files = workspace_.get();
+      context.changes = editor_.get();
       return tool->Call(call, context);
     }
     return NotFoundError("no tool '" + call.name + "'; see `baleen tools list`");
   }
 
  private:
-  std::unique_ptr<Workspace> workspace_;
-  std::vector<std::unique_ptr<Tool>> builtins_ = MakeBuiltinTools();
+  std::shared_ptr<const Workspace> workspace_;  // owners: this and the editor
+  std::unique_ptr<WorkspaceEditor> editor_;
+  std::vector<std::shared_ptr<Tool>> builtins_;
   std::unique_ptr<PluginSet> plugins_;
   std::vector<Tool*> tools_;
 };

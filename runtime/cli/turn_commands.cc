@@ -28,6 +28,7 @@ struct TurnFlags {
   std::vector<std::string> notes;
   int32_t compact_at = 90;
   std::string script_file;
+  std::vector<std::string> tools;
   std::vector<std::string> allow;
   std::vector<std::string> ask;
   std::vector<std::string> deny;
@@ -47,6 +48,7 @@ Result<SessionView> OpenSession(Runtime& runtime, const TurnFlags& flags) {
   CreateSessionRequest request;
   request.session = flags.session;
   request.settings.workspace = flags.workspace;
+  request.settings.tools = flags.tools;
   request.settings.system_prompt = flags.system;
   request.settings.thinking = flags.thinking;
   request.settings.engine = flags.engine;
@@ -214,6 +216,11 @@ void AddCommon(CLI::App& command, const std::shared_ptr<TurnFlags>& flags) {
   flags->constraint.AddTo(command);
   command.add_option("--session", flags->session, "Session to use; made if it doesn't exist");
   command.add_option("--workspace", flags->workspace, "Folder that the file tools may read");
+  command
+      .add_option(
+          "--tools", flags->tools,
+          "Built-in tools of a new session beside read, list and grep: glob, write, edit, bash")
+      ->delimiter(',');
   command.add_option("--system", flags->system, "System prompt of a new session");
   command.add_option("--thinking", flags->thinking, "chat or thinking, for a new session")
       ->check(CLI::IsMember({"chat", "thinking"}));

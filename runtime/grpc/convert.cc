@@ -118,6 +118,7 @@ void ToWire(const SessionSettings& settings, v1::SessionSettings* out) {
   out->set_thinking(settings.thinking == "thinking" ? v1::SessionSettings::THINKING
                                                     : v1::SessionSettings::CHAT);
   out->set_reasoning_effort(ReplaceInvalidUtf8(settings.reasoning_effort));
+  for (const std::string& tool : settings.tools) out->add_tools(ReplaceInvalidUtf8(tool));
   for (const ToolSpec& spec : settings.host_tools) ToWireSpec(spec, out->add_host_tools());
   ToWire(settings.sampling, out->mutable_sampling());
   out->set_tokens_max(settings.tokens_max);
@@ -147,6 +148,7 @@ Result<SessionSettings> FromWire(const v1::SessionSettings& settings) {
     return BadField("settings.thinking", "CHAT or THINKING", std::to_string(settings.thinking()));
   }
   out.reasoning_effort = settings.reasoning_effort();
+  out.tools.assign(settings.tools().begin(), settings.tools().end());
   for (const v1::ToolSpec& spec : settings.host_tools()) {
     ASSIGN_OR_RETURN(ToolSpec tool, FromWireSpec(spec));
     out.host_tools.push_back(std::move(tool));

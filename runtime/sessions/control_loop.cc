@@ -1,9 +1,11 @@
 #include "runtime/sessions/control_loop.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <random>
 #include <utility>
 
+#include "runtime/sandbox/bash_tools.h"
 #include "runtime/sessions/compaction.h"
 #include "runtime/sessions/constraint.h"
 #include "runtime/sessions/cursor.h"
@@ -25,6 +27,10 @@ std::string RandomSessionId() {
   std::string id = "s";
   for (int i = 0; i < 16; ++i) id += "0123456789abcdefghijklmnopqrstuvwxyz"[device() % 36];
   return id;
+}
+
+bool Names(const std::vector<std::string>& names, const std::string& name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
 }
 
 }  // namespace
@@ -181,7 +187,16 @@ Result<std::unique_ptr<SessionRun>> ControlLoop::ReadSession(const std::string& 
   if (!run->settings.workspace.empty()) {
     auto workspace = Workspace::Open(run->settings.workspace);
     // A workspace that is gone must not make the session unreadable: its tools say so when called.
-    if (workspace.ok()) run->workspace = std::move(workspace).value();
+    if (workspace.ok()) {
+      run->workspace = std::move(workspace).value();
+      run->editor = std::make_shared<WorkspaceEditor>(run->workspace);
+    }
+    if (Names(run->settings.tools, "bash")) {
+      std::error_code gone;  // then the commands say so
+      const auto plain = std::filesystem::canonical(run->settings.workspace, gone);
+      run->bash_tools =
+          MakeBashTools(parts_.sandbox, gone ? run->settings.workspace : plain.string());
+    }
   }
   ASSIGN_OR_RETURN(run->tools, MakeToolSet(run->settings));
   run->schema_notes = SchemaNotes(run->settings, run->tools);
@@ -189,10 +204,36 @@ Result<std::unique_ptr<SessionRun>> ControlLoop::ReadSession(const std::string& 
   return run;
 }
 
+Status ControlLoop::CheckTools(const SessionSettings& settings) const {
+  std::string known;
+  for (const Tool* tool : parts_.optional_tools) known += tool->spec().name + ", ";
+  for (const std::string& name : settings.tools) {
+    const auto named = [&](const Tool* tool) { return tool->spec().name == name; };
+    if (name != "bash" &&
+        std::none_of(parts_.optional_tools.begin(), parts_.optional_tools.end(), named)) {
+      return InvalidArgumentError("tools: '" + name.substr(0, 80) +
+                                      "' is no built-in tool to be had beside read, list and grep: "
+                                      "expected of " +
+                                      known + "bash",
+                                  "BAD_FIELD");
+    }
+    if (settings.workspace.empty()) {
+      return InvalidArgumentError("tools: '" + name + "' needs a workspace", "BAD_FIELD");
+    }
+  }
+  return OkStatus();
+}
+
 Result<ToolSet> ControlLoop::MakeToolSet(const SessionSettings& settings) const {
   ToolSet tools;
   if (!settings.workspace.empty()) {
     for (const Tool* tool : parts_.builtin_tools) RETURN_IF_ERROR(tools.Add(tool->spec()));
+    for (const Tool* tool : parts_.optional_tools) {
+      if (Names(settings.tools, tool->spec().name)) RETURN_IF_ERROR(tools.Add(tool->spec()));
+    }
+    if (Names(settings.tools, "bash")) {
+      for (const ToolSpec& spec : BashToolSpecs()) RETURN_IF_ERROR(tools.Add(spec));
+    }
   }
   for (const ToolSpec& spec : settings.plugin_tools) RETURN_IF_ERROR(tools.Add(spec));
   for (const ToolSpec& spec : settings.host_tools) RETURN_IF_ERROR(tools.Add(spec));
@@ -223,6 +264,7 @@ Status ControlLoop::CheckSettings(const SessionSettings& settings) const {
   }
   RETURN_IF_ERROR(CheckEngine(settings));
   RETURN_IF_ERROR(CheckCompaction(settings));
+  RETURN_IF_ERROR(CheckTools(settings));
   RETURN_IF_ERROR(CheckPolicy(settings.policy));
   RETURN_IF_ERROR(CheckBudget(settings.budget));
   RETURN_IF_ERROR(CheckBudget(settings.turn_budget));

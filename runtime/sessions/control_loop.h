@@ -39,6 +39,8 @@ namespace baleen {
 
 struct ImportPlan;  // runtime/sessions/session_import.h
 
+class LazySandbox;
+
 /// What the loop works with.
 /// Borrows: all pointers, until the loop is gone.
 struct ControlParts {
@@ -49,9 +51,12 @@ struct ControlParts {
   Journal* journal_reader = nullptr;  ///< Used on the control thread only.
   Worker* journal_worker = nullptr;
   Worker* pool = nullptr;
-  KvUpkeep* upkeep = nullptr;  ///< Null: nobody collects.
-  std::vector<const Tool*> builtin_tools;
-  std::vector<const Tool*> plugin_tools;  ///< Of sessions that were made with them.
+  KvUpkeep* upkeep = nullptr;               ///< Null: nobody collects.
+  std::vector<const Tool*> builtin_tools;   ///< Of every session with a workspace.
+  std::vector<const Tool*> optional_tools;  ///< Of those whose settings name them.
+  std::vector<const Tool*> plugin_tools;    ///< Of sessions that were made with them.
+  /// For "bash", which brings its companions. Owners: also the tools of every session.
+  std::shared_ptr<LazySandbox> sandbox;
 };
 
 template <typename T>
@@ -163,6 +168,8 @@ class ControlLoop final : public EngineListener, public RemoteListener {
   void UnloadIdleSessions();
   /// What the model of such a session is told of: built-ins if it has a workspace, host tools.
   Result<ToolSet> MakeToolSet(const SessionSettings& settings) const;
+  /// Errors: INVALID_ARGUMENT/BAD_FIELD naming the tool.
+  Status CheckTools(const SessionSettings& settings) const;
   Status CheckSettings(const SessionSettings& settings) const;
   /// The session if it is loaded and `epoch` is still its running turn; else null (a late answer).
   SessionRun* FindTurn(const std::string& id, uint64_t epoch);
@@ -343,7 +350,8 @@ class ControlLoop final : public EngineListener, public RemoteListener {
   void FinishStep(SessionRun& session, std::function<void(const Status&)> stored);
   /// Adds the step's results to `batch`; calls that have none get one that says what is true.
   ToolResultsEvent EndStep(SessionRun& session, JournalBatch& batch);
-  const Tool* FindBuiltin(const std::string& name) const;
+  /// Null: the session has no built-in of that name.
+  const Tool* FindBuiltin(const SessionRun& session, const std::string& name) const;
   /// As it was when the session was made. Null: not loaded now, or another one.
   const Tool* FindPlugin(const SessionRun& session, const std::string& name) const;
   ToolOrigin OriginOf(const SessionRun& session, const std::string& name) const;

@@ -258,6 +258,7 @@ Result<SessionSettings> SettingsFromJson(std::string_view json) {
     fields.Get("generated", &settings.prices.generated);
     RETURN_IF_ERROR(fields.status());
   }
+  reader.Get("tools", &settings.tools);
   if (const Json* tools = reader.Array("host_tools")) {
     for (const Json& tool : *tools) {
       ASSIGN_OR_RETURN(ToolSpec spec, ToolSpecFromJson(tool));

@@ -6,6 +6,7 @@
 
 #include "model/text/tokenizer.h"
 #include "runtime/default_model.h"
+#include "runtime/sandbox/bash_tools.h"
 #include "runtime/sessions/search.h"
 #include "runtime/sessions/session_import.h"
 #include "tools_sdk/builtin/builtin.h"
@@ -68,11 +69,15 @@ Result<std::unique_ptr<Runtime>> LocalRuntime::Open(const RuntimeOptions& given)
   auto runtime = std::unique_ptr<LocalRuntime>(new LocalRuntime());
   runtime->options_ = options;
   runtime->builtins_ = MakeBuiltinTools();
+  runtime->optional_tools_ = MakeOptionalTools();
   PluginOptions plugins;
   plugins.paths = options.plugins;
   plugins.in_process_paths = options.plugins_in_process;
   plugins.tool_host = options.tool_host_path;
-  for (const auto& tool : runtime->builtins_) plugins.taken_names.push_back(tool->spec().name);
+  for (const auto* tools : {&runtime->builtins_, &runtime->optional_tools_}) {
+    for (const auto& tool : *tools) plugins.taken_names.push_back(tool->spec().name);
+  }
+  for (const ToolSpec& spec : BashToolSpecs()) plugins.taken_names.push_back(spec.name);
   ASSIGN_OR_RETURN(runtime->plugins_, PluginSet::Load(plugins));
   ASSIGN_OR_RETURN(runtime->directory_, DataDirectory::Open(options.data_dir));
   JournalOptions journal;
@@ -117,6 +122,9 @@ Result<std::unique_ptr<Runtime>> LocalRuntime::Open(const RuntimeOptions& given)
   parts.upkeep = runtime->upkeep_.get();
   for (const auto& tool : runtime->builtins_) parts.builtin_tools.push_back(tool.get());
   for (const auto& tool : runtime->plugins_->tools()) parts.plugin_tools.push_back(tool.get());
+  // Owners: the sessions' tools, and the control loop.
+  parts.sandbox = std::make_shared<LazySandbox>();
+  for (const auto& tool : runtime->optional_tools_) parts.optional_tools.push_back(tool.get());
   ASSIGN_OR_RETURN(runtime->control_, ControlLoop::Create(parts));
 
   KvHome home;

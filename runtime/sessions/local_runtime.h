@@ -168,7 +168,7 @@ class LocalRuntime final : public Runtime {
   std::unique_ptr<SearchIndex> search_;  // guarded by search_mutex_; opened by the first search
   std::vector<std::string> notes_;       // what Open found and mended
   std::unique_ptr<Model> model_;
-  std::vector<std::unique_ptr<Tool>> builtins_;
+  std::vector<std::unique_ptr<Tool>> builtins_, optional_tools_;
   std::unique_ptr<PluginSet> plugins_;
   std::unique_ptr<Worker> journal_worker_;
   std::unique_ptr<Worker> kv_worker_;  // apart: a flush of KV must not delay a token's commit

@@ -196,6 +196,7 @@ class Importer {
                                       : "' was replaced"));
     }
     plan_.settings.workspace = request_.workspace;
+    if (request_.workspace.empty()) plan_.settings.tools.clear();
     // Nor may it say what needs no asking here.
     if (std::erase_if(plan_.settings.policy.rules,
                       [](const PolicyRule& rule) { return rule.decision == "allow"; }) > 0) {

@@ -24,6 +24,7 @@
 #include "runtime/sessions/journal_json.h"
 #include "runtime/store/journal.h"
 #include "runtime/workspace/workspace.h"
+#include "runtime/workspace/workspace_editor.h"
 #include "tools_sdk/tool_set.h"
 
 namespace baleen {
@@ -213,6 +214,10 @@ struct SessionRun {
   std::unique_ptr<TurnRun> following;  ///< Begins when the running turn's end is journalled.
   /// Null: no file tools. Owners: the session, and tool calls that outlive their cancelled turn.
   std::shared_ptr<const Workspace> workspace;
+  /// Null as `workspace`. Owners: as of `workspace`.
+  std::shared_ptr<WorkspaceEditor> editor;
+  /// bash and its companions, if the settings name it. Owners: as of `workspace`.
+  std::vector<std::shared_ptr<Tool>> bash_tools;
   ToolSet tools;                          ///< What the model is told of, in order.
   std::vector<std::string> schema_notes;  ///< SessionView::schema_notes.
   /// What its generations were kept to of late (constraint.cc).

@@ -16,8 +16,17 @@ constexpr int64_t kAbandonMs = 5000;
 
 }  // namespace
 
-const Tool* ControlLoop::FindBuiltin(const std::string& name) const {
+const Tool* ControlLoop::FindBuiltin(const SessionRun& session, const std::string& name) const {
+  if (session.settings.workspace.empty()) return nullptr;  // a host may use the names
   for (const Tool* tool : parts_.builtin_tools) {
+    if (tool->spec().name == name) return tool;
+  }
+  for (const auto& tool : session.bash_tools) {
+    if (tool->spec().name == name) return tool.get();
+  }
+  const auto& named = session.settings.tools;
+  if (std::find(named.begin(), named.end(), name) == named.end()) return nullptr;
+  for (const Tool* tool : parts_.optional_tools) {
     if (tool->spec().name == name) return tool;
   }
   return nullptr;
@@ -39,7 +48,7 @@ ToolOrigin ControlLoop::OriginOf(const SessionRun& session, const std::string& n
   const bool of_plugin = std::any_of(plugins.begin(), plugins.end(),
                                      [&](const ToolSpec& spec) { return spec.name == name; });
   if (of_plugin) return ToolOrigin::kPlugin;
-  return FindBuiltin(name) != nullptr ? ToolOrigin::kBuiltin : ToolOrigin::kHost;
+  return FindBuiltin(session, name) != nullptr ? ToolOrigin::kBuiltin : ToolOrigin::kHost;
 }
 
 void ControlLoop::BeginToolCalls(SessionRun& session, const CallToolsEffect& effect) {
@@ -143,7 +152,7 @@ void ControlLoop::RunCall(SessionRun& session, size_t index) {
   session.turn->tools->state[index].started = true;
   const std::string name = session.turn->tools->calls[index].name;
   switch (OriginOf(session, name)) {
-    case ToolOrigin::kBuiltin: return RunLocally(session, index, *FindBuiltin(name));
+    case ToolOrigin::kBuiltin: return RunLocally(session, index, *FindBuiltin(session, name));
     case ToolOrigin::kPlugin: return RunPlugin(session, index, name);
     case ToolOrigin::kHost: break;
   }
@@ -185,9 +194,11 @@ void ControlLoop::RunLocally(SessionRun& session, size_t index, const Tool& tool
   // The tool may outlive the turn (a cancelled one ends at once): it owns what it works with.
   const bool queued = parts_.pool->queue().TryPush(
       [this, id = session.record.id, epoch = session.turn->epoch, index, &tool, stop,
-       call = std::move(call), files = session.workspace, step = session.turn->step] {
+       call = std::move(call), files = session.workspace, editor = session.editor,
+       bash = session.bash_tools, step = session.turn->step] {
         CallContext context;
         context.files = files.get();
+        context.changes = editor.get();
         context.cancelled = stop.get();
         context.deadline_ms = parts_.clock->SteadyMs() + tool.spec().timeout_ms;
         ToolResult result = const_cast<Tool&>(tool).Call(call, context);

@@ -1,11 +1,8 @@
 #include "runtime/workspace/workspace.h"
-#include "tools_sdk/file_descriptor.h"
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -13,50 +10,19 @@
 #include <system_error>
 #include <utility>
 
+#include "runtime/workspace/beneath.h"
+#include "tools_sdk/file_descriptor.h"
+
 namespace baleen {
 namespace {
-
-constexpr int kBusyRetries = 100;  // RESOLVE_BENEATH asks for a retry after a rename in the path.
 
 struct DirectoryCloser {
   void operator()(DIR* directory) const { closedir(directory); }
 };
 
-std::string Quoted(std::string_view path) {
-  return "'" + std::string(path.substr(0, 200)) + (path.size() > 200 ? "...'" : "'");
-}
+std::string Quoted(std::string_view path) { return QuotedPath(path); }
 
-Status FileError(std::string_view path, int error) {
-  const std::string what = Quoted(path) + ": " + std::generic_category().message(error);
-  switch (error) {
-    case ENOENT:
-    case ENOTDIR: return NotFoundError(what);
-    case EXDEV: return PermissionDeniedError(Quoted(path) + " is outside the workspace");
-    case ELOOP:
-      return PermissionDeniedError(Quoted(path) + " goes through too many or forbidden links");
-    case EACCES:
-    case EPERM: return PermissionDeniedError(what);
-    case ENAMETOOLONG:
-    case EINVAL: return InvalidArgumentError(what);
-    case EMFILE:
-    case ENFILE:
-    case ENOMEM: return ResourceExhaustedError(what);
-    case ENXIO: return FailedPreconditionError(Quoted(path) + " is not a regular file");
-    default: return UnavailableError(what);
-  }
-}
-
-int OpenAt2(int root, const char* path, int flags) {
-  open_how how = {};
-  how.flags = static_cast<uint64_t>(flags | O_CLOEXEC);
-  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS;
-  int fd = -1;
-  for (int i = 0; i < kBusyRetries; ++i) {
-    fd = static_cast<int>(syscall(SYS_openat2, root, path, &how, sizeof(how)));
-    if (fd >= 0 || (errno != EAGAIN && errno != EINTR)) break;
-  }
-  return fd;
-}
+int OpenAt2(int root, const char* path, int flags) { return OpenBelow(root, path, flags, 0, 0); }
 
 FileEntry::Kind KindOf(const struct stat& status) {
   if (S_ISREG(status.st_mode)) return FileEntry::Kind::kFile;
@@ -188,6 +154,7 @@ Result<std::vector<FileEntry>> Workspace::List(std::string_view path, int64_t en
     entry.path = prefix + name;
     entry.kind = KindOf(status);
     entry.size_bytes = entry.kind == FileEntry::Kind::kFile ? status.st_size : 0;
+    entry.modified_ns = int64_t{status.st_mtim.tv_sec} * 1'000'000'000 + status.st_mtim.tv_nsec;
   }
   return entries;
 }

@@ -2,7 +2,7 @@
 //
 // Every path is opened with openat2 and RESOLVE_BENEATH from the root's descriptor, so that neither
 // "..", nor an absolute path, nor a symlink swapped in at the wrong moment leads outside. Reads
-// only. Called by the built-in tools through WorkspaceFiles.
+// only; workspace_editor.h writes. Called by the built-in tools through WorkspaceFiles.
 #pragma once
 
 #include <cstdint>
@@ -38,6 +38,9 @@ class Workspace final : public WorkspaceFiles {
 
   static constexpr int64_t kReadBytesMax = 64 << 20;
   static constexpr int64_t kDirectoryEntriesMax = 100'000;
+
+  /// Descriptor of the root directory. Borrows: the workspace's.
+  int root() const { return root_; }
 
  private:
   explicit Workspace(int root) : root_(root) {}

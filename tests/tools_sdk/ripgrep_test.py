@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""grep finds what ripgrep finds, over generated trees with ignore files.
+"""grep and glob find what ripgrep finds, over generated trees with ignore files.
 
 Usage: ripgrep_test.py BALEEN [TREES [SEED]]. Exit status 77: no `rg` here.
 """
@@ -16,6 +16,7 @@ WORDS = ["needle", "hay", "stack", "Needle", "need le", "é", "a.b"]
 RULES = ["*.log", "/build", "build/", "!y.log", "src/*.h", "**/ab", "a/**", "a/**/b", "x.?c", "[xy].*", "!x.cc", "\\#odd",
          "# note", "", "with\\ space", "*.h  ", "b\\[1\\]", "[!a]", "src/**/x.cc", "!src/", ".*", "/*", "!/a", "Z/",
          "b", "*", "!*.cc", "!*/"]
+GLOBS = ["*.cc", "x.*", "src/*", "**/b/*", "a/**", "*.{cc,h}", "[ab]", "?", "with*", "/x.cc", "a/**/x.cc"]
 
 
 def make_tree(folder, rng, depth=0):
@@ -85,12 +86,22 @@ def main():
                         number, _, text = rest.partition(":")
                         want.add((str(pathlib.PurePath(path)), int(number), text.strip()))
                 wants.append(want)
+            for _ in range(3):
+                glob = rng.choice(GLOBS)
+                calls.append({"tool": "glob", "arguments": {"pattern": glob}})
+                # rg's -g overrides its ignore rules; ours narrow what they leave.
+                plain = set(ripgrep(folder, "--files").splitlines())
+                wants.append({path for path in ripgrep(folder, "--files", "--no-ignore", "-g", glob).splitlines()
+                              if path in plain and not path.startswith(".git/")})
             lines = "".join(json.dumps(call) + "\n" for call in calls)
             done = subprocess.run([sys.argv[1], "tools", "call", "--jsonl", "--workspace", name], input=lines,
                                   capture_output=True, text=True, check=True)
             for call, want, line in zip(calls, wants, done.stdout.splitlines(), strict=True):
                 content = json.loads(line)["content"]
-                got = matches_of(content)
+                if call["tool"] == "grep":
+                    got = matches_of(content)
+                else:
+                    got = {path for path in content.splitlines() if not path.startswith("[no file")}
                 compared += 1
                 found += len(want)
                 if got != want:

@@ -1,8 +1,11 @@
 #include "tools_sdk/builtin/builtin.h"
 
+#include "tools_sdk/builtin/edit.h"
+#include "tools_sdk/builtin/glob.h"
 #include "tools_sdk/builtin/grep.h"
 #include "tools_sdk/builtin/list.h"
 #include "tools_sdk/builtin/read.h"
+#include "tools_sdk/builtin/write.h"
 
 namespace baleen {
 
@@ -11,6 +14,14 @@ std::vector<std::unique_ptr<Tool>> MakeBuiltinTools() {
   tools.push_back(NewReadTool());
   tools.push_back(NewListTool());
   tools.push_back(NewGrepTool());
+  return tools;
+}
+
+std::vector<std::unique_ptr<Tool>> MakeOptionalTools() {
+  std::vector<std::unique_ptr<Tool>> tools;
+  tools.push_back(NewGlobTool());
+  tools.push_back(NewWriteTool());
+  tools.push_back(NewEditTool());
   return tools;
 }
 

@@ -8,7 +8,11 @@
 
 namespace baleen {
 
-/// read, list, grep: in the order in which the model is told of them.
+/// read, list, grep: in the order in which the model is told of them. A session with a workspace
+/// has them without asking.
 std::vector<std::unique_ptr<Tool>> MakeBuiltinTools();
+
+/// What a session has beside them if its settings name it: glob, write, edit.
+std::vector<std::unique_ptr<Tool>> MakeOptionalTools();
 
 }  // namespace baleen

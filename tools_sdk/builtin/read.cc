@@ -132,6 +132,8 @@ class ReadTool final : public Tool {
     const Result<CallArguments> arguments = CallArguments::Parse(spec_, call);
     if (!arguments.ok()) return ToolError(call, arguments.status().message());
     const std::string path = arguments->Text("path", "");
+    // Before the first byte: a change from here on makes an edit of what is shown stale.
+    if (context.changes != nullptr) context.changes->NoteSeen(path);
     BoundedText out(spec_.output_bytes_max);
     LineWindow lines(arguments->Integer("offset", 1),
                      std::min(arguments->Integer("limit", kLinesDefault), kLinesMax), &out);

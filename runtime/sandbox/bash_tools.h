@@ -1,0 +1,38 @@
+// bash, bash_output, bash_stop: commands of one session in its sandbox, and the jobs among them.
+//
+// They share a table of jobs, so they are made per session, unlike the other built-in tools. Called
+// by the runtime.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "runtime/sandbox/sandbox.h"
+#include "tools_sdk/tool.h"
+
+namespace baleen {
+
+/// What this machine has, looked at when the first command wants to run.
+/// Threads: any.
+class LazySandbox {
+ public:
+  explicit LazySandbox(SandboxKind wanted = SandboxKind::kNone) : wanted_(wanted) {}
+  const Sandbox& Get();
+
+ private:
+  const SandboxKind wanted_;
+  std::once_flag once_;
+  Sandbox sandbox_;
+};
+
+/// Their specs alone, in the order in which a model is told of them.
+std::vector<ToolSpec> BashToolSpecs();
+
+/// `workspace` is an absolute path. Jobs end with the last of the tools.
+/// Owners of the sandbox: the runtime, and the tools of every session.
+std::vector<std::shared_ptr<Tool>> MakeBashTools(std::shared_ptr<LazySandbox> sandbox,
+                                                 const std::string& workspace);
+
+}  // namespace baleen

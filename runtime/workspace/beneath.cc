@@ -1,0 +1,58 @@
+#include "runtime/workspace/beneath.h"
+
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <system_error>
+
+namespace baleen {
+namespace {
+
+constexpr int kBusyRetries = 100;  // RESOLVE_BENEATH asks for a retry after a rename in the path.
+
+}  // namespace
+
+int OpenBelow(int root, const char* path, int flags, mode_t mode, uint64_t resolve) {
+  open_how how = {};
+  how.flags = static_cast<uint64_t>(flags | O_CLOEXEC);
+  how.mode = mode;
+  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | resolve;
+  int fd = -1;
+  for (int i = 0; i < kBusyRetries; ++i) {
+    fd = static_cast<int>(syscall(SYS_openat2, root, path, &how, sizeof(how)));
+    if (fd >= 0 || (errno != EAGAIN && errno != EINTR)) break;
+  }
+  return fd;
+}
+
+std::string QuotedPath(std::string_view path) {
+  return "'" + std::string(path.substr(0, 200)) + (path.size() > 200 ? "...'" : "'");
+}
+
+Status FileError(std::string_view path, int error) {
+  const std::string what = QuotedPath(path) + ": " + std::generic_category().message(error);
+  switch (error) {
+    case ENOENT:
+    case ENOTDIR: return NotFoundError(what);
+    case EXDEV: return PermissionDeniedError(QuotedPath(path) + " is outside the workspace");
+    case ELOOP:
+      return PermissionDeniedError(QuotedPath(path) + " goes through too many or forbidden links");
+    case EACCES:
+    case EPERM:
+    case EROFS: return PermissionDeniedError(what);
+    case ENAMETOOLONG:
+    case EINVAL: return InvalidArgumentError(what);
+    case EDQUOT:
+    case ENOSPC:
+    case EMFILE:
+    case ENFILE:
+    case ENOMEM: return ResourceExhaustedError(what);
+    case ENXIO: return FailedPreconditionError(QuotedPath(path) + " is not a regular file");
+    default: return UnavailableError(what);
+  }
+}
+
+}  // namespace baleen

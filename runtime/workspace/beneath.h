@@ -1,0 +1,26 @@
+// Opening a path so that the kernel keeps it below a directory, and what its errors mean.
+//
+// Called by the workspace's reader and writer; nobody else opens what a model names.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "tools_sdk/status.h"
+
+namespace baleen {
+
+/// openat2 with RESOLVE_BENEATH and RESOLVE_NO_MAGICLINKS, and `resolve` beside them. Negative:
+/// errno says why. The file is closed on exec.
+int OpenBelow(int root, const char* path, int flags, mode_t mode, uint64_t resolve);
+
+/// `path` in quotes, cut if it is long.
+std::string QuotedPath(std::string_view path);
+
+/// errno of a call about `path`, in words.
+Status FileError(std::string_view path, int error);
+
+}  // namespace baleen

@@ -1,0 +1,47 @@
+// Changes to the files of one session's workspace, and what the session has seen of each.
+//
+// A file is replaced by renaming a finished one over it, in a directory that was opened without any
+// symbolic link on the way; what was there is compared after the exchange and put back if it isn't
+// what the session knew, so that somebody else's edit is never lost. Memory of what was seen ends
+// with the process: the model reads again. Called by the built-in tools through WorkspaceChanges.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "runtime/workspace/workspace.h"
+#include "tools_sdk/tool.h"
+
+namespace baleen {
+
+/// Threads: any.
+class WorkspaceEditor final : public WorkspaceChanges {
+ public:
+  explicit WorkspaceEditor(std::shared_ptr<const Workspace> workspace)
+      : workspace_(std::move(workspace)) {}
+
+  void NoteSeen(std::string_view path) override;
+  Result<SeenFile> Load(std::string_view path) override;
+  /// A file that is replaced keeps its permission bits; a hard link to it elsewhere keeps the old
+  /// content.
+  /// Errors: also INVALID_ARGUMENT (a path that names no file; more than kFoldersMax folders).
+  Status Store(std::string_view path, std::string_view content,
+               const std::string* replaced) override;
+
+  static constexpr int kFoldersMax = 64;
+
+ private:
+  /// The whole file if it may be changed at all.
+  Result<std::string> ReadWhole(std::string_view path) const;
+  void Remember(const std::string& name, std::string_view content);
+
+  const std::shared_ptr<const Workspace> workspace_;  ///< Owners: the session, and this.
+  std::mutex mutex_;
+  std::map<std::string, std::string> seen_;  ///< Plain path -> digest of the content. Under mutex_.
+};
+
+}  // namespace baleen
