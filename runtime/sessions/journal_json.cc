@@ -224,6 +224,7 @@ std::string SettingsToJson(const SessionSettings& settings) {
       {"notes", settings.notes},
       {"compact_at_percent", settings.compact_at_percent},
       {"title", settings.title}};
+  if (!settings.tools.empty()) json["tools"] = settings.tools;
   for (const ToolSpec& spec : settings.plugin_tools) {
     json["plugin_tools"].push_back(ToolSpecToJson(spec));
   }
