@@ -77,11 +77,18 @@ int RunIdle(const IdleFlags& flags) {
 
 }  // namespace
 
+#ifdef BALEEN_WITH_GRPC
+void AddBenchEvents(CLI::App& bench, int* exit_code);  // bench_events.cc
+#endif
+
 void AddBench(CLI::App& app, int* exit_code) {
   CLI::App* bench = app.add_subcommand("bench", "Timings beside the limit of this machine");
   bench->require_subcommand(1);
   AddEngineBenches(*bench, exit_code);
   AddStoreBenches(*bench, exit_code);
+#ifdef BALEEN_WITH_GRPC
+  AddBenchEvents(*bench, exit_code);
+#endif
 
   auto idle_flags = std::make_shared<IdleFlags>();  // owners: the callback
   CLI::App* idle = bench->add_subcommand("idle", "CPU time of a server that nobody asks anything");

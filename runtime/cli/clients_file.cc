@@ -35,6 +35,17 @@ Result<int64_t> Milliseconds(const std::string& path, const toml::node& node) {
   return (static_cast<int64_t>(timegm(&utc)) - int64_t{at.offset->minutes} * 60) * 1000;
 }
 
+Status ReadTexts(const std::string& path, const std::string& key, const toml::node& value,
+                 std::vector<std::string>* texts) {
+  const Status bad = Bad(path, value, key + ": expected a list of strings");
+  if (!value.is_array()) return bad;
+  for (const toml::node& text : *value.as_array()) {
+    if (!text.is_string()) return bad;
+    texts->push_back(text.as_string()->get());
+  }
+  return OkStatus();
+}
+
 Result<ClientGrant> GrantOf(const std::string& path, const toml::node& node) {
   if (!node.is_table()) return Bad(path, node, "expected [[client]]");
   ClientGrant grant;
@@ -49,16 +60,18 @@ Result<ClientGrant> GrantOf(const std::string& path, const toml::node& node) {
       *text = value.as_string()->get();
     } else if (key == "expires") {
       ASSIGN_OR_RETURN(grant.expires_ms, Milliseconds(path, value));
-    } else if (key == "scopes") {
-      if (!value.is_array()) return Bad(path, value, "scopes: expected a list of strings");
-      for (const toml::node& scope : *value.as_array()) {
-        if (!scope.is_string()) return Bad(path, scope, "scopes: expected a list of strings");
-        grant.scopes.push_back(scope.as_string()->get());
-      }
+    } else if (key == "scopes" || key == "workspaces") {
+      RETURN_IF_ERROR(
+          ReadTexts(path, key, value, key == "scopes" ? &grant.scopes : &grant.workspaces));
+    } else if (key == "requests_per_second" || key == "running_turns") {
+      if (!value.is_integer()) return Bad(path, value, key + ": expected a whole number");
+      (key == "running_turns" ? grant.quota.running_turns : grant.quota.requests_per_second) =
+          value.as_integer()->get();
     } else {
-      return Bad(
-          path, value,
-          "unknown key '" + key + "'; expected name, token_sha256, certificate, scopes or expires");
+      return Bad(path, value,
+                 "unknown key '" + key +
+                     "'; expected name, token_sha256, certificate, scopes, expires, workspaces, "
+                     "requests_per_second or running_turns");
     }
   }
   return grant;
@@ -80,6 +93,14 @@ toml::table TableOf(const ClientGrant& grant) {
   toml::array scopes;
   for (const std::string& scope : grant.scopes) scopes.push_back(scope);
   table.insert("scopes", std::move(scopes));
+  toml::array workspaces;
+  for (const std::string& folder : grant.workspaces) workspaces.push_back(folder);
+  if (!workspaces.empty()) table.insert("workspaces", std::move(workspaces));
+  const ClientQuota& quota = grant.quota;
+  if (quota.requests_per_second != 0) {
+    table.insert("requests_per_second", quota.requests_per_second);
+  }
+  if (quota.running_turns != 0) table.insert("running_turns", quota.running_turns);
   return table;
 }
 

@@ -4,7 +4,10 @@
 //   name = "ide"
 //   token_sha256 = "..."           # or certificate = "the common name in it"
 //   scopes = ["sessions.read", "turns.run"]
-//   expires = 2027-01-01T00:00:00Z # optional
+//   expires = 2027-01-01T00:00:00Z # optional, as all that follows
+//   workspaces = ["/srv/projects"]  # may be named, and all below
+//   requests_per_second = 20
+//   running_turns = 4
 #pragma once
 
 #include <string>

@@ -68,6 +68,12 @@ void AddToken(CLI::App& app, int* exit_code) {
                    "What it allows: sessions.read, sessions.write, turns.run, "
                    "approvals.resolve, tools.host, admin; several")
       ->required();
+  command->add_option("--workspace", flags->grant.workspaces,
+                      "Folder that it may name as a workspace, with all below; several");
+  command->add_option("--requests-per-second", flags->grant.quota.requests_per_second,
+                      "That it may make; 0: no bound");
+  command->add_option("--running-turns", flags->grant.quota.running_turns,
+                      "That it may have at a time; 0: no bound");
   command->add_option("--days", flags->days, "Days until it expires; default: never")
       ->check(CLI::Range(int64_t{1}, int64_t{36500}));
   command->add_flag("--json", flags->json, "JSON on stdout");

@@ -7,10 +7,13 @@
 #include <array>
 #include <chrono>
 #include <cstring>
+#include <filesystem>
 #include <optional>
 #include <set>
 #include <string_view>
 #include <utility>
+
+#include "runtime/grpc/tenant.h"
 
 namespace baleen {
 namespace {
@@ -52,6 +55,22 @@ std::string Property(const grpc::AuthContext& peer, const char* name) {
   return values.empty() ? "" : std::string(values[0].data(), values[0].size());
 }
 
+Status CheckQuota(const ClientQuota& quota, const std::string& who) {
+  if (quota.requests_per_second >= 0 && quota.requests_per_second <= 1'000'000 &&
+      quota.running_turns >= 0 && quota.running_turns <= 1'000'000) {
+    return OkStatus();
+  }
+  return InvalidArgumentError(
+      who + ": requests_per_second, running_turns: expected 0 (no bound) to 1000000");
+}
+
+Status CheckRoot(const std::string& folder, const std::string& who) {
+  std::error_code error;
+  if (folder.starts_with('/') && std::filesystem::is_directory(folder, error)) return OkStatus();
+  return InvalidArgumentError(who + ": workspaces: expected absolute paths of folders, got '" +
+                              folder.substr(0, 200) + "'");
+}
+
 Status CheckGrant(const ClientGrant& grant) {
   const std::string who = "client '" + grant.name + "'";
   if (grant.name.empty()) return InvalidArgumentError("client: expected a name");
@@ -63,6 +82,8 @@ Status CheckGrant(const ClientGrant& grant) {
     return InvalidArgumentError(who + ": token_sha256: expected 64 digits 0-9a-f, got " +
                                 std::to_string(grant.token_sha256.size()) + " characters");
   }
+  for (const std::string& folder : grant.workspaces) RETURN_IF_ERROR(CheckRoot(folder, who));
+  RETURN_IF_ERROR(CheckQuota(grant.quota, who));
   for (const std::string& name : grant.scopes) {
     bool known = false;
     for (const Scope scope : kScopes) known = known || name == ScopeName(scope);
@@ -75,12 +96,33 @@ Status CheckGrant(const ClientGrant& grant) {
   return OkStatus();
 }
 
+ClientQuota QuotaOf(const ClientQuota& own, const ClientQuota& fallback) {
+  ClientQuota quota = own;
+  if (quota.requests_per_second == 0) quota.requests_per_second = fallback.requests_per_second;
+  if (quota.running_turns == 0) quota.running_turns = fallback.running_turns;
+  return quota;
+}
+
+std::vector<std::string> Joined(std::vector<std::string> some,
+                                const std::vector<std::string>& more) {
+  some.insert(some.end(), more.begin(), more.end());
+  return some;
+}
+
 }  // namespace
 
 struct Access::Client {
-  ClientGrant grant;
-  Digest token = {};
-  std::set<std::string> scopes;
+  Client(const ClientGrant& known, const ServerOptions& options)
+      : grant(known),
+        token(DigestFromHex(known.token_sha256).value_or(Digest{})),
+        scopes(known.scopes.begin(), known.scopes.end()),
+        tenant(known.name, QuotaOf(known.quota, options.client_quota),
+               Joined(known.workspaces, options.workspace_roots)) {}
+
+  const ClientGrant grant;
+  const Digest token;
+  const std::set<std::string> scopes;
+  Tenant tenant;
 };
 
 const char* ScopeName(Scope scope) {
@@ -93,6 +135,12 @@ const char* ScopeName(Scope scope) {
     case Scope::kAdmin: return "admin";
   }
   return "";
+}
+
+Status CheckBounds(const ClientQuota& quota, const std::vector<std::string>& roots) {
+  RETURN_IF_ERROR(CheckQuota(quota, "server options"));
+  for (const std::string& root : roots) RETURN_IF_ERROR(CheckRoot(root, "server options"));
+  return OkStatus();
 }
 
 Status CheckGrants(const std::vector<ClientGrant>& grants) {
@@ -108,28 +156,33 @@ Status CheckGrants(const std::vector<ClientGrant>& grants) {
 
 Access::Access(const ServerOptions& options, Runtime* runtime) : runtime_(runtime) {
   for (const ClientGrant& grant : options.clients) {
-    Client client{grant, {}, {grant.scopes.begin(), grant.scopes.end()}};
-    client.token = DigestFromHex(grant.token_sha256).value_or(Digest{});
-    clients_.push_back(std::move(client));
+    clients_.push_back(std::make_unique<Client>(grant, options));
   }
+  ClientGrant unlisted;
+  unlisted.name = "any with a certificate";
+  for (const Scope scope : kScopes) unlisted.scopes.push_back(ScopeName(scope));
+  unlisted_ = std::make_unique<Client>(unlisted, options);
 }
 
 Access::~Access() = default;
 
-Result<Runtime*> Access::Admit(const grpc::ServerContextBase& context, Scope scope) const {
+Result<Caller> Access::Admit(const grpc::ServerContextBase& context, Scope scope,
+                             wire::Details* details) const {
   if (!Header(context, "origin").empty()) {
     return PermissionDeniedError("calls from web pages are refused", "ORIGIN_REFUSED");
   }
-  ASSIGN_OR_RETURN(const Client* client, Identify(context));
-  if (client != nullptr && client->scopes.count(ScopeName(scope)) == 0) {
+  ASSIGN_OR_RETURN(Client * client, Identify(context));
+  if (client == nullptr) return Caller{runtime_, nullptr};
+  RETURN_IF_ERROR(client->tenant.CountRequest(Tenant::Clock::now(), details));
+  if (client->scopes.count(ScopeName(scope)) == 0) {
     return PermissionDeniedError("client '" + client->grant.name + "' lacks the scope '" +
                                      ScopeName(scope) + "'; whoever runs the server can add it",
                                  "SCOPE_MISSING");
   }
-  return runtime_;
+  return Caller{runtime_, &client->tenant};
 }
 
-Result<const Access::Client*> Access::Identify(const grpc::ServerContextBase& context) const {
+Result<Access::Client*> Access::Identify(const grpc::ServerContextBase& context) const {
   const std::string authorization = Header(context, "authorization");
   if (!authorization.empty()) return ByToken(authorization);
   const auto peer = context.auth_context();
@@ -140,7 +193,7 @@ Result<const Access::Client*> Access::Identify(const grpc::ServerContextBase& co
   return ByCertificate(*peer);
 }
 
-Result<const Access::Client*> Access::ByToken(const std::string& authorization) const {
+Result<Access::Client*> Access::ByToken(const std::string& authorization) const {
   constexpr std::string_view kBearer = "Bearer ";
   const std::string_view token = authorization.starts_with(kBearer)
                                      ? std::string_view(authorization).substr(kBearer.size())
@@ -148,10 +201,10 @@ Result<const Access::Client*> Access::ByToken(const std::string& authorization) 
   Digest digest = {};
   SHA256(reinterpret_cast<const unsigned char*>(token.data()), token.size(), digest.data());
   // Every entry is compared, each in constant time: how long it takes tells nothing.
-  const Client* found = nullptr;
-  for (const Client& client : clients_) {
-    const bool equal = CRYPTO_memcmp(client.token.data(), digest.data(), digest.size()) == 0;
-    if (equal && !client.grant.token_sha256.empty()) found = &client;
+  Client* found = nullptr;
+  for (const auto& client : clients_) {
+    const bool equal = CRYPTO_memcmp(client->token.data(), digest.data(), digest.size()) == 0;
+    if (equal && !client->grant.token_sha256.empty()) found = client.get();
   }
   if (found == nullptr) {
     return Unauthenticated("the bearer token is none that this server knows", "TOKEN_INVALID");
@@ -164,7 +217,7 @@ Result<const Access::Client*> Access::ByToken(const std::string& authorization) 
   return found;
 }
 
-Result<const Access::Client*> Access::ByCertificate(const grpc::AuthContext& peer) const {
+Result<Access::Client*> Access::ByCertificate(const grpc::AuthContext& peer) const {
   const std::string name = Property(peer, GRPC_X509_CN_PROPERTY_NAME);
   const bool shown = !Property(peer, GRPC_X509_PEM_CERT_PROPERTY_NAME).empty();
   if (!shown) {
@@ -172,9 +225,10 @@ Result<const Access::Client*> Access::ByCertificate(const grpc::AuthContext& pee
                            "CREDENTIALS_MISSING");
   }
   // The handshake has checked it against the client CA. Without a list, that is enough.
-  if (clients_.empty()) return nullptr;
-  for (const Client& client : clients_) {
-    if (!client.grant.certificate.empty() && client.grant.certificate == name) return &client;
+  if (clients_.empty()) return unlisted_.get();
+  for (const auto& client : clients_) {
+    if (!client->grant.certificate.empty() && client->grant.certificate == name)
+      return client.get();
   }
   return Unauthenticated("the certificate of '" + name.substr(0, 100) +
                              "' is none of the clients that this server knows",

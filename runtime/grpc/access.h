@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "runtime/grpc/server.h"
+#include "runtime/grpc/wire_status.h"
 #include "runtime/runtime.h"
 #include "tools_sdk/status.h"
 
@@ -32,28 +33,42 @@ enum class Scope {
 /// "sessions.read", "sessions.write", "turns.run", "approvals.resolve", "tools.host", "admin".
 const char* ScopeName(Scope scope);
 
-/// Threads: any; nothing changes after the start.
+/// INVALID_ARGUMENT: a number that is no bound, or a folder that isn't there.
+Status CheckBounds(const ClientQuota& quota, const std::vector<std::string>& roots);
+
+class Tenant;
+
+/// Who was let in.
+struct Caller {
+  Runtime* runtime = nullptr;  ///< What he may see of it.
+  Tenant* tenant = nullptr;    ///< Whose bounds hold; null: the server's owner, who has none.
+};
+
+/// Threads: any; who is known doesn't change after the start.
 class Access {
  public:
   /// Requires: options that Validate().
   Access(const ServerOptions& options, Runtime* runtime);
   ~Access();
 
-  /// What the caller may see of the runtime.
+  /// Counts the call against the caller's rate.
   /// Errors: UNAUTHENTICATED with CREDENTIALS_MISSING, TOKEN_INVALID, TOKEN_EXPIRED or
-  /// CERTIFICATE_UNKNOWN; PERMISSION_DENIED/SCOPE_MISSING, PERMISSION_DENIED/ORIGIN_REFUSED.
-  Result<Runtime*> Admit(const grpc::ServerContextBase& context, Scope scope) const;
+  /// CERTIFICATE_UNKNOWN; PERMISSION_DENIED/SCOPE_MISSING, PERMISSION_DENIED/ORIGIN_REFUSED;
+  /// RESOURCE_EXHAUSTED/REQUEST_RATE.
+  Result<Caller> Admit(const grpc::ServerContextBase& context, Scope scope,
+                       wire::Details* details) const;
 
  private:
   struct Client;
 
   /// nullptr: the owner.
-  Result<const Client*> Identify(const grpc::ServerContextBase& context) const;
-  Result<const Client*> ByToken(const std::string& authorization) const;
-  Result<const Client*> ByCertificate(const grpc::AuthContext& peer) const;
+  Result<Client*> Identify(const grpc::ServerContextBase& context) const;
+  Result<Client*> ByToken(const std::string& authorization) const;
+  Result<Client*> ByCertificate(const grpc::AuthContext& peer) const;
 
   Runtime* const runtime_;
-  std::vector<Client> clients_;
+  std::vector<std::unique_ptr<Client>> clients_;
+  std::unique_ptr<Client> unlisted_;  ///< All who come with a certificate where nobody is listed.
 };
 
 }  // namespace baleen

@@ -7,6 +7,7 @@
 #include <string>
 #include <utility>
 
+#include "runtime/grpc/tenant.h"
 #include "runtime/grpc/unary.h"
 
 namespace baleen {
@@ -24,38 +25,43 @@ class AdminService final : public v1::Admin::CallbackService {
 
   Reactor* Backup(Context* context, const v1::BackupRequest* request,
                   v1::BackupResponse* response) override {
-    return Upkeep(context, [request, response](Runtime& runtime) -> Status {
+    return Upkeep(context, [request, response](const Caller& caller) -> Status {
       if (!request->path().starts_with('/')) {
         return wire::BadField("path", "an absolute path", request->path());
       }
-      return Reply(runtime.Backup(request->path()), response);
+      return Reply(caller.runtime->Backup(request->path()), response);
     });
   }
 
   Reactor* Compact(Context* context, const v1::CompactRequest* /*request*/,
                    v1::CompactResponse* response) override {
-    return Upkeep(context,
-                  [response](Runtime& runtime) { return Reply(runtime.Compact(), response); });
+    return Upkeep(context, [response](const Caller& caller) {
+      return Reply(caller.runtime->Compact(), response);
+    });
   }
 
   Reactor* ExportSession(Context* context, const v1::ExportSessionRequest* request,
                          v1::ExportSessionResponse* response) override {
-    return Upkeep(context, [context, request, response](Runtime& runtime) -> Status {
+    return Upkeep(context, [context, request, response](const Caller& caller) -> Status {
       ASSIGN_OR_RETURN(const std::string id, wire::ParseSessionName(request->name(), "name"));
       if (!request->path().starts_with('/')) {
         return wire::BadField("path", "an absolute path", request->path());
       }
-      return Reply(runtime.ExportSession(id, request->path(), StopWith(context)), response);
+      return Reply(caller.runtime->ExportSession(id, request->path(), StopWith(context)), response);
     });
   }
 
   Reactor* ImportSession(Context* context, const v1::ImportSessionRequest* request,
                          v1::ImportSessionResponse* response) override {
-    return Upkeep(context, [context, request, response](Runtime& runtime) -> Status {
+    return Upkeep(context, [context, request, response](const Caller& caller) -> Status {
       if (!request->path().starts_with('/')) {
         return wire::BadField("path", "an absolute path", request->path());
       }
-      return Reply(runtime.ImportSession(wire::FromWire(*request), StopWith(context)), response);
+      ImportRequest wanted = wire::FromWire(*request);
+      if (caller.tenant != nullptr) {
+        RETURN_IF_ERROR(caller.tenant->CheckWorkspace(&wanted.workspace));
+      }
+      return Reply(caller.runtime->ImportSession(wanted, StopWith(context)), response);
     });
   }
 
@@ -66,18 +72,19 @@ class AdminService final : public v1::Admin::CallbackService {
   }
 
   /// Long work, one at a time: it may not take every call thread.
-  Reactor* Upkeep(Context* context, std::function<Status(Runtime& runtime)> body) {
-    return Answer(service_, context, Scope::kAdmin,
-                  [this, body = std::move(body)](Runtime& runtime) -> Status {
-                    if (working_.exchange(true)) {
-                      return ResourceExhaustedError(
-                          "another backup, compaction, export or import runs; try again after it",
-                          "UPKEEP_RUNNING");
-                    }
-                    Status status = body(runtime);
-                    working_.store(false);
-                    return status;
-                  });
+  Reactor* Upkeep(Context* context, std::function<Status(const Caller& caller)> body) {
+    return AnswerCaller(
+        service_, context, Scope::kAdmin,
+        [this, body = std::move(body)](const Caller& caller, wire::Details*) -> Status {
+          if (working_.exchange(true)) {
+            return ResourceExhaustedError(
+                "another backup, compaction, export or import runs; try again after it",
+                "UPKEEP_RUNNING");
+          }
+          Status status = body(caller);
+          working_.store(false);
+          return status;
+        });
   }
 
   const ServiceContext service_;

@@ -208,7 +208,7 @@ class OutboundStream : public Reactor, public OpenStream {
       const bool flushed = queue_.empty() || !flush_ || !started_;
       if (!closing_ || !released_ || finished_ || writing_ || jobs_ > 0 || !flushed) return;
       finished_ = true;
-      status = wire::ToGrpc(status_, ClosingMetadata());
+      status = wire::ToGrpc(status_, {ClosingMetadata(), 0});
     }
     this->Finish(std::move(status));
   }

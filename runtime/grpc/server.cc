@@ -175,6 +175,7 @@ Status ServerOptions::Validate() const {
   if (tls_certificate_file.empty() != tls_key_file.empty()) {
     return InvalidArgumentError("server options: a TLS certificate and its key go together");
   }
+  RETURN_IF_ERROR(CheckBounds(client_quota, workspace_roots));
   return CheckGrants(clients);
 }
 

@@ -15,6 +15,12 @@
 
 namespace baleen {
 
+/// What a client may use at a time. 0: no bound.
+struct ClientQuota {
+  int64_t requests_per_second = 0;  ///< Calls and streams; a second's worth may come at once.
+  int64_t running_turns = 0;
+};
+
 /// A client that proves who it is by a bearer token or a certificate, and what it may do.
 struct ClientGrant {
   std::string name;  ///< For messages and logs.
@@ -25,6 +31,9 @@ struct ClientGrant {
   /// "admin".
   std::vector<std::string> scopes;
   int64_t expires_ms = 0;  ///< Unix milliseconds; 0: never. Certificates have dates of their own.
+  ClientQuota quota{};     ///< What is 0 is as ServerOptions::client_quota says.
+  /// Folders that it may name as a workspace, beside ServerOptions::workspace_roots.
+  std::vector<std::string> workspaces{};
 };
 
 /// INVALID_ARGUMENT: a grant that can't be one, or two of one name.
@@ -42,6 +51,10 @@ struct ServerOptions {
   /// that is empty.
   std::string client_ca_file{};
   std::vector<ClientGrant> clients{};
+  ClientQuota client_quota{};  ///< Of each client, by token or certificate, without its own.
+  /// Absolute folders that clients may name as a workspace, and all below them. Peers on a Unix
+  /// socket that show no token may name any.
+  std::vector<std::string> workspace_roots{};
   /// Per watcher. When full, live events go first (Event.live_dropped counts them); a watcher that
   /// falls behind on durable events gets RESOURCE_EXHAUSTED/SLOW_CONSUMER.
   int64_t watch_events_max = 4096;

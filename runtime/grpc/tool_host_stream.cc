@@ -31,7 +31,7 @@ class HostStream final : public Base {
   explicit HostStream(const ServiceContext& service)
       : Base(service.threads), service_(service), sink_(this) {}
 
-  void Begin(const Result<Runtime*>& admitted) {
+  void Begin(const Result<Caller>& admitted) {
     if (!service_.threads.open->Add(this)) {
       Drain();
       return;
@@ -40,7 +40,7 @@ class HostStream final : public Base {
       Close(admitted.status(), false);
       return;
     }
-    runtime_ = *admitted;
+    runtime_ = admitted->runtime;
     StartRead(&incoming_);
   }
 
@@ -184,7 +184,8 @@ class ToolHostService final : public v1::ToolHost::CallbackService {
 
   grpc::ServerBidiReactor<Request, Response>* Serve(grpc::CallbackServerContext* context) override {
     auto* stream = new HostStream(service_);  // deleted by its OnDone
-    stream->Begin(service_.access->Admit(*context, Scope::kToolsHost));
+    wire::Details details;
+    stream->Begin(service_.access->Admit(*context, Scope::kToolsHost, &details));
     return stream;
   }
 

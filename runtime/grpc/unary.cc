@@ -12,20 +12,35 @@ constexpr size_t kKeyBytesMax = 1024;
 
 Reactor* Answer(const ServiceContext& service, Context* context, Scope scope,
                 std::function<Status(Runtime& runtime)> body) {
+  return AnswerCaller(service, context, scope,
+                      [body = std::move(body)](const Caller& caller, wire::Details* /*details*/) {
+                        return body(*caller.runtime);
+                      });
+}
+
+Reactor* AnswerCaller(const ServiceContext& service, Context* context, Scope scope,
+                      std::function<Status(const Caller& caller, wire::Details* details)> body) {
   Reactor* reactor = context->DefaultReactor();
-  const Result<Runtime*> admitted = service.access->Admit(*context, scope);
+  const auto finish = [reactor](const Status& status, const wire::Details& details) {
+    reactor->Finish(wire::ToGrpc(status, details));
+  };
+  wire::Details details;
+  const Result<Caller> admitted = service.access->Admit(*context, scope, &details);
   if (!admitted.ok()) {
-    reactor->Finish(wire::ToGrpc(admitted.status()));
+    finish(admitted.status(), details);
     return reactor;
   }
   const bool queued =
-      service.threads.calls->Post([reactor, runtime = *admitted, body = std::move(body)] {
-        reactor->Finish(wire::ToGrpc(body(*runtime)));
+      service.threads.calls->Post([finish, caller = *admitted, body = std::move(body)] {
+        wire::Details why;
+        const Status status = body(caller, &why);
+        finish(status, why);
       });
   if (!queued) {
-    reactor->Finish(wire::ToGrpc(ResourceExhaustedError(
-        std::to_string(service.options.calls_queued_max) + " calls are waiting already; try later",
-        "OVERLOADED")));
+    finish(ResourceExhaustedError(std::to_string(service.options.calls_queued_max) +
+                                      " calls are waiting already; try later",
+                                  "OVERLOADED"),
+           {});
   }
   return reactor;
 }

@@ -23,6 +23,9 @@ using Reactor = grpc::ServerUnaryReactor;
 /// when the client has left.
 Reactor* Answer(const ServiceContext& service, Context* context, Scope scope,
                 std::function<Status(Runtime& runtime)> body);
+/// The same for what depends on who asks.
+Reactor* AnswerCaller(const ServiceContext& service, Context* context, Scope scope,
+                      std::function<Status(const Caller& caller, wire::Details* details)> body);
 
 /// INVALID_ARGUMENT/BAD_FIELD for a name, UUID or cursor that no honest client sends.
 Status CheckKey(const std::string& key, const char* field);

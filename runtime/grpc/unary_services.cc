@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "runtime/grpc/tenant.h"
 #include "runtime/grpc/unary.h"
 #include "tools_sdk/utf8.h"
 
@@ -29,20 +30,23 @@ class SessionsService final : public v1::Sessions::CallbackService {
 
   Reactor* CreateSession(Context* context, const v1::CreateSessionRequest* request,
                          v1::Session* response) override {
-    return Answer(service_, context, Scope::kSessionsWrite,
-                  [this, request, response](Runtime& runtime) -> Status {
-                    RETURN_IF_ERROR(CheckAccepting(service_));
-                    RETURN_IF_ERROR(CheckKey(request->request_id(), "request_id"));
-                    CreateSessionRequest wanted;
-                    wanted.session = request->session_id();
-                    if (!wanted.session.empty()) {
-                      RETURN_IF_ERROR(wire::CheckSessionId(wanted.session, "session_id"));
-                    }
-                    ASSIGN_OR_RETURN(wanted.settings,
-                                     wire::FromWire(request->session().settings()));
-                    wanted.request_id = request->request_id();
-                    return Reply(runtime.CreateSession(wanted), response);
-                  });
+    return AnswerCaller(
+        service_, context, Scope::kSessionsWrite,
+        [this, request, response](const Caller& caller, wire::Details*) -> Status {
+          RETURN_IF_ERROR(CheckAccepting(service_));
+          RETURN_IF_ERROR(CheckKey(request->request_id(), "request_id"));
+          CreateSessionRequest wanted;
+          wanted.session = request->session_id();
+          if (!wanted.session.empty()) {
+            RETURN_IF_ERROR(wire::CheckSessionId(wanted.session, "session_id"));
+          }
+          ASSIGN_OR_RETURN(wanted.settings, wire::FromWire(request->session().settings()));
+          wanted.request_id = request->request_id();
+          if (caller.tenant != nullptr) {
+            RETURN_IF_ERROR(caller.tenant->CheckWorkspace(&wanted.settings.workspace));
+          }
+          return Reply(caller.runtime->CreateSession(wanted), response);
+        });
   }
 
   Reactor* GetSession(Context* context, const v1::GetSessionRequest* request,
@@ -219,14 +223,18 @@ class TurnsService final : public v1::Turns::CallbackService {
 
   Reactor* StartTurn(Context* context, const v1::StartTurnRequest* request,
                      v1::Turn* response) override {
-    return Answer(service_, context, Scope::kTurnsRun,
-                  [this, request, response](Runtime& runtime) -> Status {
-                    RETURN_IF_ERROR(CheckAccepting(service_));
-                    RETURN_IF_ERROR(CheckKey(request->request_id(), "request_id"));
-                    RETURN_IF_ERROR(CheckKey(request->expected_head(), "expected_head"));
-                    ASSIGN_OR_RETURN(const StartTurnRequest wanted, wire::FromWire(*request));
-                    return Reply(runtime.StartTurn(wanted), response);
-                  });
+    return AnswerCaller(
+        service_, context, Scope::kTurnsRun,
+        [this, request, response](const Caller& caller, wire::Details* details) -> Status {
+          RETURN_IF_ERROR(CheckAccepting(service_));
+          RETURN_IF_ERROR(CheckKey(request->request_id(), "request_id"));
+          RETURN_IF_ERROR(CheckKey(request->expected_head(), "expected_head"));
+          ASSIGN_OR_RETURN(const StartTurnRequest wanted, wire::FromWire(*request));
+          if (caller.tenant == nullptr) {
+            return Reply(caller.runtime->StartTurn(wanted), response);
+          }
+          return Reply(caller.tenant->StartTurn(*caller.runtime, wanted, details), response);
+        });
   }
 
   Reactor* GetTurn(Context* context, const v1::GetTurnRequest* request,

@@ -46,7 +46,7 @@ class WatchStream final : public Base {
     }
   }
 
-  void Begin(const Result<Runtime*>& admitted) {
+  void Begin(const Result<Caller>& admitted) {
     if (!service_.threads.open->Add(this)) {
       Drain();
       return;
@@ -55,7 +55,7 @@ class WatchStream final : public Base {
       Close(admitted.status(), false);
       return;
     }
-    runtime_ = *admitted;
+    runtime_ = admitted->runtime;
     PostCall([this] {
       const Status status = Open();
       if (!status.ok()) Close(status, false);
@@ -241,7 +241,8 @@ class EventsService final : public v1::Events::CallbackService {
   grpc::ServerWriteReactor<Response>* WatchEvents(grpc::CallbackServerContext* context,
                                                   const v1::WatchEventsRequest* request) override {
     auto* stream = new WatchStream(service_, *request);  // deleted by its OnDone
-    stream->Begin(service_.access->Admit(*context, Scope::kSessionsRead));
+    wire::Details details;
+    stream->Begin(service_.access->Admit(*context, Scope::kSessionsRead, &details));
     return stream;
   }
 

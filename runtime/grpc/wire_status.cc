@@ -15,13 +15,13 @@ constexpr char kDomain[] = "baleen";
 
 }  // namespace
 
-grpc::Status ToGrpc(const Status& status, const std::map<std::string, std::string>& metadata) {
+grpc::Status ToGrpc(const Status& status, const Details& extra) {
   if (status.ok()) return grpc::Status::OK;
   google::rpc::ErrorInfo why;
   why.set_domain(kDomain);
   why.set_reason(status.reason().empty() ? std::string(StatusCodeName(status.code()))
                                          : ReplaceInvalidUtf8(status.reason()));
-  for (const auto& [key, value] : metadata)
+  for (const auto& [key, value] : extra.metadata)
     (*why.mutable_metadata())[key] = ReplaceInvalidUtf8(value);
   google::rpc::Status details;
   details.set_code(static_cast<int>(status.code()));
@@ -31,6 +31,12 @@ grpc::Status ToGrpc(const Status& status, const std::map<std::string, std::strin
   }
   details.set_message(message);
   details.add_details()->PackFrom(why);
+  if (extra.retry_ms > 0) {
+    google::rpc::RetryInfo when;
+    when.mutable_retry_delay()->set_seconds(extra.retry_ms / 1000);
+    when.mutable_retry_delay()->set_nanos(static_cast<int32_t>(extra.retry_ms % 1000 * 1'000'000));
+    details.add_details()->PackFrom(when);
+  }
   return grpc::Status(static_cast<grpc::StatusCode>(status.code()), details.message(),
                       details.SerializeAsString());
 }

@@ -6,6 +6,7 @@
 
 #include <grpcpp/support/status.h>
 
+#include <cstdint>
 #include <map>
 #include <string>
 
@@ -17,8 +18,14 @@ namespace baleen::wire {
 /// there twice: percent-encoded (x3 at worst) and in the details as base64 (x4/3).
 inline constexpr size_t kMessageBytesMax = 1024;
 
+/// What a refusal tells programs beside its reason.
+struct Details {
+  std::map<std::string, std::string> metadata;  ///< Of ErrorInfo.
+  int64_t retry_ms = 0;                         ///< > 0: a RetryInfo says so.
+};
+
 /// An empty reason becomes the code's name: AIP-193 wants one always.
-grpc::Status ToGrpc(const Status& status, const std::map<std::string, std::string>& metadata = {});
+grpc::Status ToGrpc(const Status& status, const Details& extra = {});
 
 /// The inverse. Details that are missing, foreign or broken leave the reason empty.
 Status FromGrpc(const grpc::Status& status);

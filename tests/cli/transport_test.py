@@ -35,9 +35,11 @@ class Transport(unittest.TestCase):
                         "-out", cls.folder / "cert.pem"], check=True, capture_output=True)
         os.chmod(cls.folder / "key.pem", 0o600)
         cls.clients = cls.folder / "clients.toml"
+        (cls.folder / "open").mkdir()
         for name, scopes in (("reader", ["sessions.read"]),
                              ("keeper", ["sessions.read", "sessions.write", "turns.run", "admin"])):
-            done = run("token", name, "--clients", cls.clients, "--days", 3,
+            done = run("token", name, "--clients", cls.clients, "--days", 3, "--workspace",
+                       cls.folder / "open", "--requests-per-second", 5000, "--running-turns", 7,
                        *(word for scope in scopes for word in ("--scope", scope)))
             assert done.returncode == 0, done.stderr
             file = cls.folder / f"{name}.token"
@@ -71,7 +73,9 @@ class Transport(unittest.TestCase):
         self.assertEqual(stat.S_IMODE(self.clients.stat().st_mode), 0o600)
         text = self.clients.read_text()
         self.assertNotIn((self.folder / "reader.token").read_text().strip(), text)
-        self.assertIn("expires = ", text)
+        for line in ("expires = ", f"workspaces = [ '{self.folder}/open' ]",
+                     "requests_per_second = 5000", "running_turns = 7"):
+            self.assertIn(line, text)
 
     def test_a_session_over_tls(self):
         keeper, reader = self.folder / "keeper.token", self.folder / "reader.token"
@@ -84,6 +88,18 @@ class Transport(unittest.TestCase):
         refused = self.sessions("delete", "one", "--yes", token=reader, code=1)
         self.assertEqual(refused["error"]["reason"], "SCOPE_MISSING")
         self.assertEqual(self.sessions("delete", "one", "--yes", token=keeper)["turns"], 1)
+
+    def test_a_client_names_the_folders_that_are_open_to_it(self):
+        script = self.folder / "list.lua"
+        script.write_text("return function() return baleen.call_tools({{name='list', "
+                          "arguments={path='.'}}})[1].outcome end\n")
+        for folder, code in ((self.folder / "open", 0), (self.folder, 1), ("/", 1)):
+            done = run("run", script, "--server", self.address, "--ca", self.folder / "cert.pem",
+                       "--token-file", self.folder / "keeper.token", "--session",
+                       f"in-{code}-{len(str(folder))}", "--workspace", folder, "--input", "x")
+            self.assertEqual(done.returncode, code, done.stderr)
+            self.assertIn("OK" if code == 0 else "may not name the workspace",
+                          done.stdout + done.stderr)
 
     def test_scopes_hold(self):
         reader = self.folder / "reader.token"
@@ -120,7 +136,11 @@ class Transport(unittest.TestCase):
                             ("clients = 1\n", ":1: unknown key 'clients'"),
                             ("[[client]]\nname = 'a'\nscopes = ['all']\ncertificate = 'a'\n",
                              "sessions.read"),
-                            ("[[client]]\nname = 'a'\nexpires = 'soon'\n", ":3: expires")):
+                            ("[[client]]\nname = 'a'\nexpires = 'soon'\n", ":3: expires"),
+                            ("[[client]]\nname = 'a'\nworkspaces = 'b'\n", ":3: workspaces"),
+                            ("[[client]]\nname = 'a'\nrunning_turns = 'b'\n", ":3: running_turns"),
+                            ("[[client]]\nname = 'a'\ncertificate = 'a'\nrunning_turns = -1\n",
+                             "running_turns")):
             with self.subTest(text):
                 path.write_text(text)
                 done = run("serve", "--model", "m", "--clients", path)

@@ -4,7 +4,6 @@
 #include <google/protobuf/descriptor.h>
 #include <google/rpc/error_details.pb.h>
 #include <google/rpc/status.pb.h>
-#include <openssl/sha.h>
 
 #include <chrono>
 #include <filesystem>
@@ -14,32 +13,12 @@
 
 #include "tests/grpc/certificates.h"
 #include "tests/grpc/fixture.h"
+#include "tests/grpc/grants.h"
 #include "tests/grpc/raw_call.h"
 #include "tests/testing/test_paths.h"
 
 namespace baleen {
 namespace {
-
-std::string Sha256Of(const std::string& text) {
-  unsigned char digest[SHA256_DIGEST_LENGTH];
-  SHA256(reinterpret_cast<const unsigned char*>(text.data()), text.size(), digest);
-  std::string hex;
-  for (const unsigned char byte : digest) {
-    hex += "0123456789abcdef"[byte >> 4];
-    hex += "0123456789abcdef"[byte & 15];
-  }
-  return hex;
-}
-
-ClientGrant GrantOf(const std::string& token, std::vector<std::string> scopes,
-                    int64_t expires_ms = 0) {
-  ClientGrant grant;
-  grant.name = "client of " + token;
-  grant.token_sha256 = Sha256Of(token);
-  grant.scopes = std::move(scopes);
-  grant.expires_ms = expires_ms;
-  return grant;
-}
 
 /// Every "/baleen.v1.X/Y" that the protos declare.
 std::vector<std::string> AllMethods() {
@@ -74,18 +53,6 @@ std::string ReadWhole(const std::string& path) {
   std::ostringstream text;
   text << file.rdbuf();
   return text.str();
-}
-
-std::shared_ptr<grpc::Channel> TokenChannel(const std::string& address, const std::string& token) {
-  return grpc::CreateChannel(
-      address, grpc::CompositeChannelCredentials(grpc::experimental::LocalCredentials(UDS),
-                                                 grpc::AccessTokenCredentials(token)));
-}
-
-ServerOptions WithClients(std::vector<ClientGrant> clients) {
-  ServerOptions options;
-  options.clients = std::move(clients);
-  return options;
 }
 
 TEST_CASE("Every RPC is refused without its scope, and the refusal says which") {

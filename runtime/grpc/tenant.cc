@@ -1,0 +1,127 @@
+#include "runtime/grpc/tenant.h"
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <system_error>
+#include <utility>
+
+namespace baleen {
+namespace {
+
+std::vector<std::string> RealPaths(const std::vector<std::string>& folders) {
+  std::vector<std::string> real;
+  for (const std::string& folder : folders) {
+    std::error_code error;
+    const auto path = std::filesystem::canonical(folder, error);
+    if (!error) real.push_back(path.string());  // Server::Start has said which aren't there
+  }
+  return real;
+}
+
+/// Whether `path` is `root` or lies below it; both are real paths.
+bool IsWithin(const std::filesystem::path& path, const std::filesystem::path& root) {
+  return std::mismatch(root.begin(), root.end(), path.begin(), path.end()).first == root.end();
+}
+
+}  // namespace
+
+Tenant::Tenant(std::string name, const ClientQuota& quota, std::vector<std::string> roots)
+    : name_(std::move(name)),
+      quota_(quota),
+      roots_(RealPaths(roots)),
+      requests_left_(static_cast<double>(quota.requests_per_second)),
+      counted_at_(Clock::now()) {}
+
+Status Tenant::CountRequest(Clock::time_point now, wire::Details* details) {
+  if (quota_.requests_per_second == 0) return OkStatus();
+  const auto rate = static_cast<double>(quota_.requests_per_second);
+  const std::lock_guard<std::mutex> lock(mutex_);
+  const std::chrono::duration<double> since = now - counted_at_;
+  requests_left_ = std::min(rate, requests_left_ + std::max(0.0, since.count()) * rate);
+  counted_at_ = std::max(counted_at_, now);
+  if (requests_left_ >= 1) {
+    requests_left_ -= 1;
+    return OkStatus();
+  }
+  details->retry_ms = static_cast<int64_t>(std::ceil((1 - requests_left_) / rate * 1e3));
+  details->metadata = {{"limit", std::to_string(quota_.requests_per_second)},
+                       {"quota", "requests_per_second"}};
+  return ResourceExhaustedError(
+      "client '" + name_ + "' may make " + std::to_string(quota_.requests_per_second) +
+          " requests a second; try again in " + std::to_string(details->retry_ms) + " ms",
+      "REQUEST_RATE");
+}
+
+Status Tenant::CheckWorkspace(std::string* folder) const {
+  if (folder->empty()) return OkStatus();
+  std::error_code error;
+  const auto path = std::filesystem::canonical(*folder, error);
+  const bool within = !error && folder->starts_with('/') &&
+                      std::any_of(roots_.begin(), roots_.end(),
+                                  [&](const std::string& root) { return IsWithin(path, root); });
+  if (!within) {
+    return PermissionDeniedError(
+        "client '" + name_ + "' may not name the workspace '" + folder->substr(0, 200) +
+            "': it is in none of the folders that are open to it; whoever runs the server can open "
+            "one (`workspaces` in the file of clients)",
+        "WORKSPACE_REFUSED");
+  }
+  *folder = path.string();
+  return OkStatus();
+}
+
+void Tenant::Prune(Runtime& runtime) {
+  std::vector<Turn> known;
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    known = turns_;
+  }
+  // Asked without the lock: one tenant's slow answer must not hold all call threads.
+  std::erase_if(known, [&](const Turn& turn) {
+    const auto view = runtime.GetTurn(turn.session, turn.turn);
+    return view.ok() && view->state == TurnState::kRunning;
+  });
+  const std::lock_guard<std::mutex> lock(mutex_);
+  std::erase_if(turns_, [&](const Turn& turn) {
+    return std::any_of(known.begin(), known.end(), [&](const Turn& ended) {
+      return ended.session == turn.session && ended.turn == turn.turn;
+    });
+  });
+}
+
+Result<TurnView> Tenant::StartTurn(Runtime& runtime, const StartTurnRequest& request,
+                                   wire::Details* details) {
+  if (quota_.running_turns == 0) return runtime.StartTurn(request);
+  Prune(runtime);
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    const bool repeat = !request.request_id.empty() &&
+                        std::any_of(turns_.begin(), turns_.end(), [&](const Turn& turn) {
+                          return turn.request_id == request.request_id;
+                        });
+    const int64_t used = std::ssize(turns_) + starting_;
+    if (!repeat && used >= quota_.running_turns) {
+      details->metadata = {{"limit", std::to_string(quota_.running_turns)},
+                           {"used", std::to_string(used)},
+                           {"quota", "running_turns"}};
+      return ResourceExhaustedError(
+          "client '" + name_ + "' has " + std::to_string(used) + " turns running, and may have " +
+              std::to_string(quota_.running_turns) + "; try again when one has ended",
+          "RUNNING_TURNS");
+    }
+    ++starting_;
+  }
+  Result<TurnView> view = runtime.StartTurn(request);
+  const std::lock_guard<std::mutex> lock(mutex_);
+  --starting_;
+  const bool known = view.ok() && std::any_of(turns_.begin(), turns_.end(), [&](const Turn& turn) {
+                       return turn.session == view->session && turn.turn == view->turn;
+                     });
+  if (view.ok() && !known && view->state == TurnState::kRunning) {
+    turns_.push_back({view->session, view->turn, request.request_id});
+  }
+  return view;
+}
+
+}  // namespace baleen

@@ -1,0 +1,66 @@
+// Tenant: what one client of the server uses at a time, and what it may use.
+//
+// A tenant is a name in the file of clients, however many connections show its token or
+// certificate; those let in by an authority alone are one together. Who owns the server (a peer on
+// its Unix socket) is none, and has no bounds. Used by the services of this folder.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "runtime/grpc/server.h"
+#include "runtime/grpc/wire_status.h"
+#include "runtime/runtime.h"
+#include "tools_sdk/status.h"
+
+namespace baleen {
+
+/// Threads: any.
+class Tenant {
+ public:
+  using Clock = std::chrono::steady_clock;
+
+  /// `roots`: folders that it may name as a workspace, and all below them.
+  Tenant(std::string name, const ClientQuota& quota, std::vector<std::string> roots);
+  Tenant(const Tenant&) = delete;
+  Tenant& operator=(const Tenant&) = delete;
+
+  const std::string& name() const { return name_; }
+
+  /// Counts a call or a stream against the rate. A second's worth may come at once.
+  /// Errors: RESOURCE_EXHAUSTED/REQUEST_RATE, with when to come again.
+  Status CountRequest(Clock::time_point now, wire::Details* details);
+  /// Makes `*folder` the real path of itself. Empty is fine: no workspace.
+  /// Errors: PERMISSION_DENIED/WORKSPACE_REFUSED; the same whether the folder is there or not.
+  Status CheckWorkspace(std::string* folder) const;
+  /// Starts a turn unless too many of the tenant's run. A repeat of a request is let through.
+  /// Errors: RESOURCE_EXHAUSTED/RUNNING_TURNS; the runtime's.
+  Result<TurnView> StartTurn(Runtime& runtime, const StartTurnRequest& request,
+                             wire::Details* details);
+
+ private:
+  struct Turn {
+    std::string session;
+    std::string turn;
+    std::string request_id;
+  };
+
+  /// Forgets turns that have ended.
+  void Prune(Runtime& runtime);
+
+  const std::string name_;
+  const ClientQuota quota_;
+  const std::vector<std::string> roots_;  ///< Real paths.
+  std::mutex mutex_;
+  // Guarded by mutex_:
+  double requests_left_;
+  Clock::time_point counted_at_;
+  std::vector<Turn> turns_;  ///< At most quota_.running_turns.
+  int64_t starting_ = 0;     ///< Turns that are being started.
+};
+
+}  // namespace baleen

@@ -1,0 +1,174 @@
+// What one client may use: its rate, its running turns, the folders that it may name.
+
+#include "runtime/grpc/tenant.h"
+
+#include <baleen/v1/sessions.pb.h>
+#include <google/rpc/error_details.pb.h>
+#include <google/rpc/status.pb.h>
+
+#include <filesystem>
+
+#include "tests/grpc/fixture.h"
+#include "tests/grpc/grants.h"
+#include "tests/grpc/raw_call.h"
+
+namespace baleen {
+namespace {
+
+using std::chrono::milliseconds;
+
+ClientGrant Bounded(const std::string& token, const ClientQuota& quota) {
+  ClientGrant grant = GrantOf(token, {"sessions.read", "sessions.write", "turns.run", "admin"});
+  grant.quota = quota;
+  return grant;
+}
+
+std::unique_ptr<Runtime> As(const Fixture& f, const std::string& token) {
+  auto connected = ConnectRuntime(f.address(), {.token = token});
+  REQUIRE(connected.ok());
+  return std::move(connected).value();
+}
+
+StartTurnRequest Turn(const std::string& session, const std::string& request_id = "") {
+  StartTurnRequest request;
+  request.session = session;
+  request.input = {"x"};
+  request.request_id = request_id;
+  return request;
+}
+
+CreateSessionRequest In(const std::string& workspace) {
+  CreateSessionRequest request;
+  request.settings.workspace = workspace;
+  return request;
+}
+
+TEST_CASE("A second's worth of requests may come at once, then each at its time") {
+  Tenant tenant("t", {.requests_per_second = 4}, {});
+  auto now = Tenant::Clock::now() + std::chrono::seconds(1);
+  wire::Details details;
+  for (int i = 0; i < 4; ++i) CHECK(tenant.CountRequest(now, &details).ok());
+  CHECK(details.retry_ms == 0);
+  const Status refused = tenant.CountRequest(now, &details);
+  CHECK(refused.code() == StatusCode::kResourceExhausted);
+  CHECK(refused.reason() == "REQUEST_RATE");
+  CHECK(details.retry_ms == 250);
+  CHECK(details.metadata.at("limit") == "4");
+  CHECK(!tenant.CountRequest(now + milliseconds(249), &details).ok());
+  CHECK(tenant.CountRequest(now + milliseconds(251), &details).ok());
+  CHECK(!tenant.CountRequest(now + milliseconds(252), &details).ok());
+  // Idle time saves no more than a second's worth; a clock that stands still gives nothing.
+  now += std::chrono::hours(1);
+  for (int i = 0; i < 4; ++i) CHECK(tenant.CountRequest(now, &details).ok());
+  CHECK(!tenant.CountRequest(now, &details).ok());
+}
+
+TEST_CASE("A client over its rate is told when to come again, and others aren't held up") {
+  const Fixture f(WithClients({Bounded("busy", {.requests_per_second = 1}), Bounded("calm", {})}));
+  const auto channel = TokenChannel(f.address(), "busy");
+  grpc::Status status;
+  // Two within a second: the second one, or if the machine is slow a later one, is too many.
+  for (int i = 0; i < 1000 && status.ok(); ++i) {
+    RawCall(channel, "/baleen.v1.Sessions/ListSessions", "", &status);
+  }
+  CHECK(status.error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED);
+  google::rpc::Status details;
+  REQUIRE(details.ParseFromString(status.error_details()));
+  REQUIRE(details.details_size() == 2);
+  google::rpc::ErrorInfo why;
+  google::rpc::RetryInfo when;
+  REQUIRE(details.details(0).UnpackTo(&why));
+  CHECK(why.reason() == "REQUEST_RATE");
+  CHECK(why.metadata().at("quota") == "requests_per_second");
+  REQUIRE(details.details(1).UnpackTo(&when));
+  const int64_t ms = when.retry_delay().seconds() * 1000 + when.retry_delay().nanos() / 1'000'000;
+  CHECK(ms >= 1);
+  CHECK(ms <= 1000);
+  const auto calm = As(f, "calm");
+  for (int i = 0; i < 20; ++i) CHECK(calm->ListSessions(1, "", nullptr).ok());
+  for (int i = 0; i < 20; ++i) CHECK(f.remote->ListSessions(1, "", nullptr).ok());
+}
+
+TEST_CASE("A client has so many turns running, by all its connections, and no more") {
+  ServerOptions options =
+      WithClients({Bounded("small", {}), Bounded("large", {.running_turns = 9})});
+  options.client_quota.running_turns = 2;  // of those without their own
+  Fixture f(std::move(options));
+  for (const char* name : {"a", "b", "c"}) f.NewSession(name);
+  const auto one = As(f, "small");
+  const auto two = As(f, "small");
+  const std::string id = "11111111-1111-4111-8111-111111111111";
+  REQUIRE(one->StartTurn(Turn("a", id)).ok());
+  REQUIRE(two->StartTurn(Turn("b")).ok());
+  const Status refused = one->StartTurn(Turn("c")).status();
+  CHECK(refused.code() == StatusCode::kResourceExhausted);
+  CHECK(refused.reason() == "RUNNING_TURNS");
+  CHECK(refused.message().find("has 2 turns running, and may have 2") != std::string::npos);
+  CHECK(two->StartTurn(Turn("c")).status().reason() == "RUNNING_TURNS");
+  CHECK(one->StartTurn(Turn("a", id)).ok());  // its first answer was lost
+  CHECK(As(f, "large")->StartTurn(Turn("c")).ok());
+  CHECK(f.remote->StartTurn(Turn("c")).ok());
+  f.runtime.FinishTurn("a", "t2", TurnState::kSucceeded, "");  // this runtime knows no repeats
+  f.runtime.FinishTurn("b", "t1", TurnState::kSucceeded, "");
+  CHECK(one->StartTurn(Turn("c")).ok());
+  CHECK(one->StartTurn(Turn("c")).status().reason() == "RUNNING_TURNS");
+}
+
+TEST_CASE("A client names folders below its roots only; the owner of the socket any") {
+  const TempDirectory place;
+  const std::string open = place.File("open");
+  for (const char* name : {"open/inner", "openly", "secret"}) {
+    std::filesystem::create_directories(place.File(name));
+  }
+  std::filesystem::create_symlink(place.File("secret"), open + "/link");
+  std::filesystem::create_symlink(open + "/inner", place.File("way"));
+  ClientGrant own = Bounded("own", {});
+  own.workspaces = {place.File("secret")};
+  ServerOptions options = WithClients({Bounded("client", {}), own});
+  options.workspace_roots = {open};
+  const Fixture f(std::move(options));
+  const auto client = As(f, "client");
+  CHECK(client->CreateSession(In("")).ok());
+  CHECK(client->CreateSession(In(open)).ok());
+  CHECK(client->CreateSession(In(open + "/inner/..")).ok());
+  const auto by_link = client->CreateSession(In(place.File("way")));
+  REQUIRE(by_link.ok());
+  CHECK(by_link->settings.workspace == std::filesystem::canonical(open + "/inner").string());
+  for (const std::string& folder :
+       {std::string("/"), place.File("openly"), place.File("secret"), open + "/link",
+        open + "/../secret", open + "/missing", std::string("open"), std::string("."),
+        std::string("/nowhere"), std::string(5000, 'a')}) {
+    CAPTURE(folder);
+    const Status refused = client->CreateSession(In(folder)).status();
+    CHECK(refused.code() == StatusCode::kPermissionDenied);
+    CHECK(refused.reason() == "WORKSPACE_REFUSED");
+  }
+  ImportRequest import;
+  import.path = "/archive";
+  import.workspace = place.File("secret");
+  CHECK(client->ImportSession(import, {}).status().reason() == "WORKSPACE_REFUSED");
+  CHECK(As(f, "own")->CreateSession(In(place.File("secret"))).ok());
+  CHECK(As(f, "own")->CreateSession(In(open)).ok());
+  CHECK(f.remote->CreateSession(In(place.File("secret"))).ok());
+}
+
+TEST_CASE("Bounds that are none, and roots that aren't there, are refused at the start") {
+  FakeRuntime runtime;
+  const TempDirectory folder;
+  const auto refusal = [&](ServerOptions options) {
+    options.listen = {"unix:" + folder.File("s")};
+    return Server::Start(options, &runtime).status();
+  };
+  ServerOptions options;
+  options.client_quota.running_turns = -1;
+  CHECK(refusal(options).code() == StatusCode::kInvalidArgument);
+  options = {};
+  options.workspace_roots = {folder.File("missing")};
+  CHECK(refusal(options).message().find("missing") != std::string::npos);
+  ClientGrant grant = GrantOf("t", {});
+  grant.workspaces = {"relative"};
+  CHECK(refusal(WithClients({grant})).message().find("'relative'") != std::string::npos);
+}
+
+}  // namespace
+}  // namespace baleen
