@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -56,6 +57,10 @@ struct RuntimeOptions {
   /// Opens a journal that has lost acknowledged commits, if the earlier state is whole; else that
   /// is refused (DATA_LOSS/JOURNAL_BEHIND).
   bool accept_earlier_journal = false;
+  /// Sessions that go by themselves: looked for at the start, every hour and with every upkeep.
+  RetentionLimits retention;
+  /// Told what retention has deleted, and why; on the upkeep's thread. May be empty.
+  std::function<void(const PruneView& pruned)> on_pruned;
 
   Status Validate() const;
 };
@@ -204,6 +209,9 @@ class Runtime {
   /// Collects KV that no session needs, and gives back space that deleted sessions left. Commits
   /// wait while the journal is rewritten.
   virtual Result<CompactReport> Compact() = 0;
+  /// Deletes the sessions that go beyond limits of age and size, as DeleteSession would; what is
+  /// used meanwhile stays. Errors: INVALID_ARGUMENT/BAD_FIELD.
+  virtual Result<PruneView> PruneSessions(const PruneRequest& request) = 0;
   /// Walks journal and KV; "" = all sessions.
   virtual Result<VerifyReport> Verify(const std::string& session) = 0;
   virtual Result<RuntimeStats> Stats() = 0;

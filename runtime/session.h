@@ -268,6 +268,31 @@ struct CompactReport {
   int64_t kv_bytes_after = 0;
 };
 
+/// Which sessions may go by themselves; 0: no limit. Pinned sessions and those in use never go.
+struct RetentionLimits {
+  int64_t unused_ms_max = 0;  ///< Since a session's newest event.
+  int64_t bytes_max = 0;      ///< Text and token ids of all sessions; KV has its own quota.
+};
+
+struct PruneRequest {
+  std::optional<RetentionLimits> limits;  ///< Unset: the runtime's own.
+  bool validate_only = false;             ///< Answers what would go, and deletes nothing.
+};
+
+/// A session that retention removed, or would remove.
+struct PrunedSession {
+  std::string session;
+  int64_t used_ms = 0;  ///< Unix milliseconds.
+  int64_t bytes = 0;    ///< 0: sizes weren't asked for.
+  std::string reason;
+};
+
+struct PruneView {
+  std::vector<PrunedSession> sessions;  ///< The least recently used first.
+  int64_t bytes_before = 0;
+  int64_t bytes_after = 0;
+};
+
 struct TokenTrace {
   int64_t begin = 0;
   std::vector<int32_t> ids;

@@ -345,6 +345,17 @@ Result<Json> Backup(Runtime& runtime, JsonRequest& fields) {
   return Viewed(runtime.Backup(path));
 }
 
+Result<Json> PruneSessions(Runtime& runtime, JsonRequest& fields) {
+  PruneRequest request;
+  RetentionLimits limits;
+  fields.Get("unused_ms_max", &limits.unused_ms_max);
+  fields.Get("bytes_max", &limits.bytes_max);
+  fields.Get("validate_only", &request.validate_only);
+  RETURN_IF_ERROR(fields.Finish());
+  if (limits.unused_ms_max != 0 || limits.bytes_max != 0) request.limits = limits;
+  return Viewed(runtime.PruneSessions(request));
+}
+
 Result<Json> Compact(Runtime& runtime, JsonRequest& fields) {
   RETURN_IF_ERROR(fields.Finish());
   return Viewed(runtime.Compact());
@@ -390,5 +401,6 @@ BALEEN_VERB(import_session, ImportSession)
 BALEEN_VERB(verify, Verify)
 BALEEN_VERB(backup, Backup)
 BALEEN_VERB(compact, Compact)
+BALEEN_VERB(prune_sessions, PruneSessions)
 BALEEN_VERB(stats, Stats)
 }  // extern "C"

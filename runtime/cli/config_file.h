@@ -17,7 +17,7 @@
 
 namespace baleen::cli {
 
-inline constexpr std::array<const char*, 5> kSections = {"runtime", "plugins", "server", "client",
+inline constexpr std::array<const char*, 6> kSections = {"runtime", "plugins", "server", "client", "retention",
                                                          "log"};
 
 /// "runtime.kv_ram_bytes"; empty: `option` isn't a setting.

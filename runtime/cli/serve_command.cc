@@ -88,6 +88,13 @@ int Serve(const ServeFlags& flags) {
   auto model = ModelOrDefault(options.model_path);
   if (!model.ok()) return Fail(model.status(), flags.json);
   options.model_path = std::move(model).value();
+  options.retention.unused_ms_max = DaysToMs(settings.retention_days);
+  options.on_pruned = [&log](const PruneView& pruned) {
+    for (const PrunedSession& gone : pruned.sessions) {
+      log.Info("retention deleted a session",
+               {{"session", gone.session}, {"reason", gone.reason}, {"bytes", gone.bytes}});
+    }
+  };
   Result<std::vector<ClientGrant>> clients = std::vector<ClientGrant>();
   if (!settings.clients_file.empty()) clients = ReadClientsFile(settings.clients_file);
   if (!clients.ok()) return Fail(clients.status(), flags.json);

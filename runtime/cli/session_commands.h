@@ -34,6 +34,8 @@ struct SessionFlags {
   std::string workspace;
   bool trust_kv = false;
   bool after_turn = false;
+  double unused_days = 0;
+  int64_t bytes_max = 0;
 };
 
 /// As JSON, or a name and a value a line.
@@ -46,7 +48,7 @@ using AddSessionCommand =
 
 /// export, import.
 void AddPorting(const AddSessionCommand& add, SessionFlags& flags);
-/// search, explain, prefetch, release, backup, compact.
+/// search, explain, prefetch, release, backup, compact, prune.
 void AddUpkeep(const AddSessionCommand& add, SessionFlags& flags);
 /// fork, rewind, undo, delete, pin, unpin.
 void AddHistory(const AddSessionCommand& add, SessionFlags& flags);

@@ -1,6 +1,7 @@
 #include "runtime/cli/settings.h"
 
 #include <CLI/CLI.hpp>
+#include <cmath>
 #include <cstdlib>
 
 namespace baleen::cli {
@@ -64,6 +65,11 @@ void AddPluginSettings(CLI::App& app, RuntimeOptions& options) {
       "The same, within this process, whose fate it shares");
 }
 
+int64_t DaysToMs(double days) {
+  constexpr double kDayMs = 24.0 * 3600 * 1000;
+  return static_cast<int64_t>(std::llround(days * kDayMs));
+}
+
 void AddRuntimeSettings(CLI::App& app, RuntimeOptions& options) {
   AddPluginSettings(app, options);
   if (options.data_dir.empty()) options.data_dir = DefaultDataDir();
@@ -115,6 +121,19 @@ void AddDaemonSettings(CLI::App& app, DaemonSettings& settings) {
            "How long running turns may go on after SIGTERM; what is cut continues at the next "
            "start")
         ->check(CLI::Range(int64_t{0}, int64_t{3'600'000}));
+  }
+  {
+    const Section section(app, "retention");
+    app.add_option(
+           "--retention-days", settings.retention_days,
+           "Sessions that nobody used for so long are deleted, pinned ones and those in use "
+           "apart; 0: none. `baleen sessions prune --dry-run` shows which")
+        ->check(CLI::Range(0.0, kRetentionDaysMax));
+    app.add_option(
+           "--retention-bytes", settings.runtime.retention.bytes_max,
+           "Text and token ids that sessions may hold in all, e.g. 2GiB: the least recently "
+           "used are deleted; 0: any number")
+        ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false));
   }
   const Section section(app, "log");
   app.add_option("--log-level", settings.log.level, "What is logged, on stderr")

@@ -20,6 +20,9 @@ inline constexpr char kAcceptEarlierJournalHelp[] =
     "Go on from an earlier state, if it is whole, when the journal's log has lost what was "
     "acknowledged; without it, that is refused";
 
+inline constexpr double kRetentionDaysMax = 36'500;
+int64_t DaysToMs(double days);
+
 /// Of `baleen serve`.
 struct DaemonSettings {
   RuntimeOptions runtime;
@@ -29,6 +32,7 @@ struct DaemonSettings {
   std::string client_ca_file;
   std::string clients_file;
   int64_t drain_ms_max = 5000;  ///< How long turns may go on after SIGTERM.
+  double retention_days = 0;    ///< 0: sessions stay, however long unused.
   LogSettings log;
 };
 void AddDaemonSettings(CLI::App& command, DaemonSettings& settings);

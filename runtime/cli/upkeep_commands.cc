@@ -1,10 +1,11 @@
-// `baleen sessions search|explain|prefetch|release|backup|compact`.
+// `baleen sessions search|explain|prefetch|release|backup|compact|prune`.
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <filesystem>
 #include <iostream>
 
 #include "runtime/cli/session_commands.h"
+#include "runtime/cli/settings.h"
 #include "runtime/sessions/view_json.h"
 
 namespace baleen::cli {
@@ -101,6 +102,28 @@ int Compact(const SessionFlags& flags) {
   return kExitOk;
 }
 
+int Prune(const SessionFlags& flags) {
+  auto runtime = OpenRuntime(flags.runtime);
+  if (!runtime.ok()) return Fail(runtime.status(), flags.json);
+  PruneRequest request;
+  request.validate_only = flags.dry_run;
+  if (flags.unused_days > 0 || flags.bytes_max > 0) {
+    request.limits = RetentionLimits{DaysToMs(flags.unused_days), flags.bytes_max};
+  }
+  auto view = (*runtime)->PruneSessions(request);
+  if (!view.ok()) return Fail(view.status(), flags.json);
+  if (flags.json) {
+    PrintFields(ViewJson(*view), true);
+    return kExitOk;
+  }
+  for (const PrunedSession& gone : view->sessions) {
+    std::printf("%s  %s: %s\n", flags.dry_run ? "would go" : "deleted", gone.session.c_str(),
+                gone.reason.c_str());
+  }
+  std::printf("%zu sessions\n", view->sessions.size());
+  return kExitOk;
+}
+
 }  // namespace
 
 void AddUpkeep(const AddSessionCommand& add, SessionFlags& flags) {
@@ -124,6 +147,17 @@ void AddUpkeep(const AddSessionCommand& add, SessionFlags& flags) {
       ->add_option("path", flags.path, "New directory, on the machine of the daemon")
       ->required();
   add("compact", "Give back the space that deleted sessions left", &Compact);
+  CLI::App* prune = add("prune",
+                        "Delete sessions beyond limits of age and size, the daemon's if none are "
+                        "given; never pinned ones or those in use",
+                        &Prune);
+  prune->add_option("--unused-days", flags.unused_days, "Those that nobody used for so long")
+      ->check(CLI::Range(0.0, kRetentionDaysMax));
+  prune
+      ->add_option("--bytes-max", flags.bytes_max,
+                   "The least recently used, until the others' text and tokens fit, e.g. 2GiB")
+      ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false));
+  prune->add_flag("--dry-run", flags.dry_run, "Say what would go, and delete nothing");
 }
 
 }  // namespace baleen::cli

@@ -40,6 +40,13 @@ class AdminService final : public v1::Admin::CallbackService {
     });
   }
 
+  Reactor* PruneSessions(Context* context, const v1::PruneSessionsRequest* request,
+                         v1::PruneSessionsResponse* response) override {
+    return Upkeep(context, [request, response](Runtime& runtime) {
+      return Reply(runtime.PruneSessions(wire::FromWire(*request)), response);
+    });
+  }
+
   Reactor* ExportSession(Context* context, const v1::ExportSessionRequest* request,
                          v1::ExportSessionResponse* response) override {
     return Upkeep(context, [context, request, response](const Caller& caller) -> Status {

@@ -328,6 +328,15 @@ class RemoteRuntime final : public Runtime {
     return wire::FromWire(response);
   }
 
+  Result<PruneView> PruneSessions(const PruneRequest& request) override {
+    v1::PruneSessionsRequest wire;
+    wire::ToWire(request, &wire);
+    v1::PruneSessionsResponse response;
+    RETURN_IF_ERROR(Call(admin_.get(), &v1::Admin::Stub::PruneSessions, wire, &response,
+                         options_.verify_ms_max));
+    return wire::FromWire(response);
+  }
+
   Result<CompactReport> Compact() override {
     v1::CompactResponse response;
     RETURN_IF_ERROR(Call(admin_.get(), &v1::Admin::Stub::Compact, v1::CompactRequest(), &response,

@@ -16,7 +16,7 @@ namespace baleen {
 struct ConnectOptions {
   int64_t connect_ms_max = 3000;      ///< Until the server's HTTP/2 greeting.
   int64_t call_ms_max = 60'000;       ///< Deadline of each unary call; never cancels a turn.
-  int64_t verify_ms_max = 3'600'000;  ///< Of Verify, Backup, Compact, Search, Prefetch.
+  int64_t verify_ms_max = 3'600'000;  ///< Of Verify, Backup, Compact, Prune, Search, Prefetch.
   /// "HOST:PORT" is always TLS. PEM file of the authorities that the server's certificate may be
   /// of; empty: the system's.
   std::string ca_file{};

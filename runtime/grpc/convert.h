@@ -57,6 +57,10 @@ Result<std::vector<StepReuse>> FromWire(const v1::ExplainSessionResponse& respon
 
 void ToWire(const BackupReport& report, v1::BackupResponse* out);
 BackupReport FromWire(const v1::BackupResponse& response);
+void ToWire(const PruneRequest& request, v1::PruneSessionsRequest* out);
+PruneRequest FromWire(const v1::PruneSessionsRequest& request);
+void ToWire(const PruneView& view, v1::PruneSessionsResponse* out);
+Result<PruneView> FromWire(const v1::PruneSessionsResponse& response);
 void ToWire(const CompactReport& report, v1::CompactResponse* out);
 CompactReport FromWire(const v1::CompactResponse& response);
 

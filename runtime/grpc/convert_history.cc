@@ -228,6 +228,50 @@ CompactReport FromWire(const v1::CompactResponse& response) {
           response.kv_bytes_before(), response.kv_bytes_after()};
 }
 
+void ToWire(const PruneRequest& request, v1::PruneSessionsRequest* out) {
+  if (request.limits.has_value()) {
+    out->mutable_limits()->set_unused_ms_max(request.limits->unused_ms_max);
+    out->mutable_limits()->set_bytes_max(request.limits->bytes_max);
+  }
+  out->set_validate_only(request.validate_only);
+}
+
+PruneRequest FromWire(const v1::PruneSessionsRequest& request) {
+  PruneRequest out;
+  if (request.has_limits()) {
+    out.limits = RetentionLimits{request.limits().unused_ms_max(), request.limits().bytes_max()};
+  }
+  out.validate_only = request.validate_only();
+  return out;
+}
+
+void ToWire(const PruneView& view, v1::PruneSessionsResponse* out) {
+  for (const PrunedSession& gone : view.sessions) {
+    v1::PruneSessionsResponse::PrunedSession* wire = out->add_sessions();
+    wire->set_name(SessionName(gone.session));
+    SetTime(gone.used_ms, wire->mutable_use_time());
+    wire->set_bytes(gone.bytes);
+    wire->set_reason(ReplaceInvalidUtf8(gone.reason));
+  }
+  out->set_bytes_before(view.bytes_before);
+  out->set_bytes_after(view.bytes_after);
+}
+
+Result<PruneView> FromWire(const v1::PruneSessionsResponse& response) {
+  PruneView view;
+  for (const auto& wire : response.sessions()) {
+    PrunedSession gone;
+    ASSIGN_OR_RETURN(gone.session, ParseSessionName(wire.name(), "sessions.name"));
+    gone.used_ms = TimeMs(wire.use_time());
+    gone.bytes = wire.bytes();
+    gone.reason = wire.reason();
+    view.sessions.push_back(std::move(gone));
+  }
+  view.bytes_before = response.bytes_before();
+  view.bytes_after = response.bytes_after();
+  return view;
+}
+
 void ToWire(const ExportView& view, v1::ExportSessionResponse* out) {
   out->set_path(ReplaceInvalidUtf8(view.path));
   out->set_bytes(view.bytes);

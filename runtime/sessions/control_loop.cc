@@ -529,6 +529,19 @@ bool ControlLoop::IsRunning(const std::string& session) const {
   return found != sessions_.end() && found->second->turn != nullptr;
 }
 
+bool ControlLoop::IsInUse(const std::string& session) const {
+  const auto found = sessions_.find(session);
+  if (found == sessions_.end()) return false;
+  const SessionRun& run = *found->second;
+  return run.turn != nullptr || !run.watchers.empty() || !run.hosts.empty() || run.creating ||
+         run.changing;
+}
+
+void ControlLoop::RepeatUpkeep(int64_t interval_ms) {
+  parts_.upkeep->Schedule({});
+  After(interval_ms, [this, interval_ms] { RepeatUpkeep(interval_ms); });
+}
+
 int64_t ControlLoop::RunningTurns() const {
   return std::count_if(sessions_.begin(), sessions_.end(),
                        [](const auto& entry) { return entry.second->turn != nullptr; });

@@ -126,6 +126,10 @@ class ControlLoop final : public EngineListener, public RemoteListener {
                   const Answer<TokenTrace>& answer);
   int64_t RunningTurns() const;
   bool IsRunning(const std::string& session) const;
+  /// It runs, changes, is watched, or serves tools.
+  bool IsInUse(const std::string& session) const;
+  /// Schedules the upkeep now and then, every `interval_ms`.
+  void RepeatUpkeep(int64_t interval_ms);
   /// The idle session as the journal has it.
   void FindForExport(const std::string& session, const Answer<SessionRecord>& answer);
   /// The session that an earlier import with this request id made. Errors: NOT_FOUND.

@@ -17,6 +17,7 @@ namespace {
 /// Jobs that may wait for a storage thread before the engine is held back.
 constexpr size_t kStorageQueueLimit = 64;
 constexpr size_t kPoolQueueLimit = 1024;
+constexpr int64_t kRetentionIntervalMs = 3'600'000;
 
 class LocalSubscription final : public Subscription {
  public:
@@ -118,7 +119,10 @@ Result<std::unique_ptr<Runtime>> LocalRuntime::Open(const RuntimeOptions& given)
   runtime->upkeep_ = std::make_unique<KvUpkeep>(
       runtime->kv_.get(),
       KvUpkeepOptions{kBlockTokens, options.kv_disk_bytes, options.checkpoint_policy != "full"},
-      [owner = runtime.get()](const KvClaimant& claimant) { return owner->Claims(claimant); });
+      [owner = runtime.get()](const KvClaimant& claimant) {
+        owner->EnforceRetention();  // first: what goes claims nothing
+        return owner->Claims(claimant);
+      });
   parts.upkeep = runtime->upkeep_.get();
   for (const auto& tool : runtime->builtins_) parts.builtin_tools.push_back(tool.get());
   for (const auto& tool : runtime->plugins_->tools()) parts.plugin_tools.push_back(tool.get());
@@ -154,6 +158,9 @@ Result<std::unique_ptr<Runtime>> LocalRuntime::Open(const RuntimeOptions& given)
   Status recovered;
   runtime->OnControl([&] { recovered = runtime->control_->RecoverOpenTurns(&runtime->notes_); });
   RETURN_IF_ERROR(recovered);
+  if (options.retention.unused_ms_max > 0 || options.retention.bytes_max > 0) {
+    runtime->OnControl([&] { runtime->control_->RepeatUpkeep(kRetentionIntervalMs); });
+  }
   return std::unique_ptr<Runtime>(std::move(runtime));
 }
 
@@ -325,7 +332,7 @@ Status RuntimeOptions::Validate() const {
   if (row_wait_ms < 0) return bad("row_wait_ms", "at least 0");
   if (tool_threads < 1) return bad("tool_threads", "at least 1");
   if (running_turns_max < 1) return bad("running_turns_max", "at least 1");
-  return OkStatus();
+  return CheckRetention(retention);
 }
 
 Result<std::unique_ptr<Runtime>> Runtime::Open(const RuntimeOptions& options) {

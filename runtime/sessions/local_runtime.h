@@ -21,6 +21,7 @@
 #include "runtime/plugins/plugin_set.h"
 #include "runtime/runtime.h"
 #include "runtime/sessions/control_loop.h"
+#include "runtime/sessions/retention.h"
 #include "runtime/sessions/session_export.h"
 #include "runtime/store/data_directory.h"
 #include "runtime/store/journal.h"
@@ -109,6 +110,7 @@ class LocalRuntime final : public Runtime {
                                    const PortProgress& progress) override;
   Result<ImportView> ImportSession(const ImportRequest& request,
                                    const PortProgress& progress) override;
+  Result<PruneView> PruneSessions(const PruneRequest& request) override;
   Result<VerifyReport> Verify(const std::string& session) override;
   Result<RuntimeStats> Stats() override;
 
@@ -133,7 +135,12 @@ class LocalRuntime final : public Runtime {
       request(Answer<T>([promise](Result<T> result) { promise->set_value(std::move(result)); }));
     });
     if (!posted) return UnavailableError("the runtime is closing", "DRAINING");
-    return future.get();
+    future.wait();
+    try {
+      return future.get();
+    } catch (const std::future_error&) {  // the answer was dropped: nobody runs it any more
+      return UnavailableError("the runtime is closing", "DRAINING");
+    }
   }
 
  private:
@@ -153,6 +160,10 @@ class LocalRuntime final : public Runtime {
   /// What every session's timelines and the live sequences need of the KV store.
   Result<std::vector<KvClaim>> Claims(const KvClaimant& claimant);
   Status CountTimelines(RuntimeStats* stats) const;
+  /// All sessions as retention sees them; their bytes only if it has a limit for them.
+  Result<std::vector<RetentionCandidate>> Candidates(bool with_bytes);
+  /// What the options' limits say, and tells of it.
+  void EnforceRetention();
   /// Returns once the KV store has what turns that ended and sessions that were released before
   /// this call leave in it: the KV thread writes it behind them. Who looks at the store as a whole
   /// calls this first; else an export would lack blocks, and a sweep take them for new ones.
@@ -178,7 +189,14 @@ class LocalRuntime final : public Runtime {
   std::unique_ptr<RemoteEngine> remote_;
   /// By timeline and first token, from the last upkeep; one run at a time.
   std::map<std::pair<int64_t, int64_t>, KvChain> chains_;
-  std::unique_ptr<KvUpkeep> upkeep_;  // its thread asks the control thread and the engine
+  std::mutex prune_mutex_;  // one run at a time; the sizes are its
+  struct TimelineSize {
+    int64_t last_seq = 0;
+    int64_t tokens = 0;
+    int64_t bytes = 0;
+  };
+  std::map<int64_t, TimelineSize> sizes_;  // by timeline; guarded by prune_mutex_
+  std::unique_ptr<KvUpkeep> upkeep_;       // its thread asks the control thread and the engine
   std::thread control_thread_;
 };
 

@@ -4,6 +4,7 @@
 #include <map>
 #include <utility>
 
+#include "runtime/sessions/cursor.h"
 #include "runtime/sessions/journal_json.h"
 #include "runtime/sessions/local_runtime.h"
 
@@ -199,6 +200,82 @@ Result<RuntimeStats> LocalRuntime::Stats() {
   }
   RETURN_IF_ERROR(CountTimelines(&stats));
   return stats;
+}
+
+Result<std::vector<RetentionCandidate>> LocalRuntime::Candidates(bool with_bytes) {
+  ASSIGN_OR_RETURN(const auto journal, OpenReader());
+  std::map<std::string, RetentionCandidate> candidates;
+  std::map<int64_t, TimelineSize> sizes;  // those of timelines that are gone stay behind
+  int64_t after = 0;
+  while (true) {
+    ASSIGN_OR_RETURN(const auto page, journal->ListTimelines("", after, kTimelinesPage));
+    if (page.empty()) break;
+    for (const TimelineRecord& timeline : page) {
+      after = timeline.key;
+      if (timeline.session.empty()) continue;  // its forks need it
+      RetentionCandidate& candidate = candidates[timeline.session];
+      candidate.used_ms = std::max(candidate.used_ms, timeline.updated_ms);
+      if (!with_bytes) continue;
+      TimelineSize& size = sizes[timeline.key];
+      if (const auto known = sizes_.find(timeline.key); known != sizes_.end()) size = known->second;
+      if (size.last_seq != timeline.last_seq || size.tokens != timeline.tokens) {
+        size = {timeline.last_seq, timeline.tokens, 0};
+        ASSIGN_OR_RETURN(size.bytes, journal->TimelineBytes(timeline.key));
+      }
+      candidate.bytes += size.bytes;
+    }
+  }
+  if (with_bytes) sizes_ = std::move(sizes);
+  std::vector<RetentionCandidate> all;
+  for (auto& [id, candidate] : candidates) {
+    const auto record = journal->GetSession(id);
+    if (!record.ok()) continue;  // deleted meanwhile, or damaged: not for retention to judge
+    candidate.session = id;
+    candidate.head = HeadCursor(*record);
+    bool in_use = false;
+    if (!OnControl([&] { in_use = control_->IsInUse(id); })) {
+      return UnavailableError("the runtime is closing", "DRAINING");
+    }
+    candidate.kept = record->pinned || in_use;
+    all.push_back(std::move(candidate));
+  }
+  return all;
+}
+
+Result<PruneView> LocalRuntime::PruneSessions(const PruneRequest& request) {
+  const RetentionLimits limits = request.limits.value_or(options_.retention);
+  RETURN_IF_ERROR(CheckRetention(limits));
+  const std::lock_guard<std::mutex> lock(prune_mutex_);
+  ASSIGN_OR_RETURN(auto candidates, Candidates(/*with_bytes=*/limits.bytes_max > 0));
+  const RetentionPlan plan = PlanRetention(std::move(candidates), limits, clock_.WallMs());
+  PruneView view;
+  view.bytes_before = view.bytes_after = plan.bytes_before;
+  for (size_t i = 0; i < plan.gone.size(); ++i) {
+    const RetentionCandidate& gone = plan.gone[i];
+    if (!request.validate_only) {
+      DeleteRequest wanted;
+      wanted.session = gone.session;
+      wanted.expected_head = gone.head;
+      const Status deleted = Ask<DeleteView>([&](auto done) {
+                               if (!control_->IsInUse(gone.session)) {
+                                 return control_->DeleteSession(wanted, done);
+                               }
+                               done(FailedPreconditionError("it is in use", "SESSION_BUSY"));
+                             }).status();
+      if (deleted.reason() == "DRAINING") return deleted;
+      if (!deleted.ok()) continue;  // used, pinned or deleted meanwhile
+    }
+    view.bytes_after -= gone.bytes;
+    view.sessions.push_back({gone.session, gone.used_ms, gone.bytes, plan.reasons[i]});
+  }
+  return view;
+}
+
+void LocalRuntime::EnforceRetention() {
+  if (options_.retention.unused_ms_max == 0 && options_.retention.bytes_max == 0) return;
+  const auto pruned = PruneSessions({});
+  if (!pruned.ok() || pruned->sessions.empty() || !options_.on_pruned) return;
+  options_.on_pruned(*pruned);
 }
 
 }  // namespace baleen

@@ -179,6 +179,19 @@ Json ViewJson(const BackupReport& report) {
   return {{"path", report.path}, {"journal_bytes", report.journal_bytes}};
 }
 
+Json ViewJson(const PruneView& view) {
+  Json sessions = Json::array();
+  for (const PrunedSession& gone : view.sessions) {
+    sessions.push_back({{"session", gone.session},
+                        {"used_ms", gone.used_ms},
+                        {"bytes", gone.bytes},
+                        {"reason", gone.reason}});
+  }
+  return {{"sessions", sessions},
+          {"bytes_before", view.bytes_before},
+          {"bytes_after", view.bytes_after}};
+}
+
 Json ViewJson(const CompactReport& report) {
   return {{"journal_bytes_before", report.journal_bytes_before},
           {"journal_bytes_after", report.journal_bytes_after},

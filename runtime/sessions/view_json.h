@@ -23,6 +23,7 @@ nlohmann::ordered_json ViewJson(const TokenTrace& trace);
 nlohmann::ordered_json ViewJson(const ExportView& view);
 nlohmann::ordered_json ViewJson(const ImportView& view);
 nlohmann::ordered_json ViewJson(const BackupReport& report);
+nlohmann::ordered_json ViewJson(const PruneView& view);
 nlohmann::ordered_json ViewJson(const CompactReport& report);
 nlohmann::ordered_json ViewJson(const VerifyReport& report);
 nlohmann::ordered_json ViewJson(const RuntimeStats& stats);

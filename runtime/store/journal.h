@@ -54,6 +54,8 @@ class Journal {
   /// Of one session ("" = all, also those that outlived their session), by key, after `after_key`.
   Result<std::vector<TimelineRecord>> ListTimelines(std::string_view session, int64_t after_key,
                                                     int64_t limit);
+  /// Bytes of the timeline's own payloads and token rows. Cost: reads them.
+  Result<int64_t> TimelineBytes(int64_t timeline_key);
   /// The newest event that both timelines of the session have; 0: none.
   Result<int64_t> LastSharedSeq(std::string_view session, int64_t timeline, int64_t other);
   /// Events with seq > after, ascending.

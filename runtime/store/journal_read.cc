@@ -185,6 +185,22 @@ Result<std::vector<EventRecord>> Journal::ReadEventsOfKind(std::string_view sess
   return events;
 }
 
+Result<int64_t> Journal::TimelineBytes(int64_t timeline_key) {
+  int64_t bytes = 0;
+  // A text's length is in characters, unless it is a blob.
+  for (const char* sum :
+       {"SELECT coalesce(sum(length(CAST(payload AS BLOB))), 0) FROM events WHERE key >= ?1 AND "
+        "key < ?2",
+        "SELECT coalesce(sum(length(ids) + coalesce(length(logits_hashes), 0)), 0) FROM token_runs "
+        "WHERE key >= ?1 AND key < ?2"}) {
+    ASSIGN_OR_RETURN(Query select, impl_->database->Prepare(sum));
+    select.Bind(RowKey(timeline_key, 0)).Bind(RowKey(timeline_key + 1, 0));
+    RETURN_IF_ERROR(select.Step().status());
+    bytes += select.Int(0);
+  }
+  return bytes;
+}
+
 Result<int64_t> Journal::CountEvents(std::string_view session, std::string_view kind,
                                      int64_t timeline) {
   ASSIGN_OR_RETURN(const TimelineRow row, impl_->FindTimeline(session, timeline));

@@ -64,14 +64,16 @@ class Config(unittest.TestCase):
 
     def test_flags_win_over_the_file_and_the_file_over_defaults(self):
         self.path.write_text('[runtime]\nthreads = 3\nkv_ram_bytes = "1GiB"\nlazy = false\n'
-                             '\n[log]\nlevel = "debug"\n')
+                             '\n[log]\nlevel = "debug"\n\n[retention]\nbytes = "2GiB"\n')
         file, settings = self.settings("--config", self.path, "--threads", 5)
         self.assertEqual(file, str(self.path))
         self.assertEqual(settings["runtime.threads"], (5, "--threads"))
         self.assertEqual(settings["runtime.kv_ram_bytes"], (1 << 30, f"{self.path}:3"))
         self.assertEqual(settings["runtime.lazy"], (False, f"{self.path}:4"))
         self.assertEqual(settings["log.level"], ("debug", f"{self.path}:7"))
+        self.assertEqual(settings["retention.bytes"], (2 << 30, f"{self.path}:10"))
         self.assertEqual(settings["runtime.mmap"], (True, "default"))
+        self.assertEqual(settings["retention.days"][0], 0)
         self.assertEqual(settings["runtime.data_dir"], (f"{self.folder}/share/baleen", "default"))
         self.assertEqual(settings["server.listen"],
                          ([f"unix:{self.folder}/run/baleen.sock"], "default"))

@@ -375,6 +375,13 @@ Result<BackupReport> FakeRuntime::Backup(const std::string& path) {
   return BackupReport{path, 4096};
 }
 
+Result<PruneView> FakeRuntime::PruneSessions(const PruneRequest& request) {
+  const Lock lock(mutex_);
+  RETURN_IF_ERROR(TakeFailure());
+  pruned.push_back(request);
+  return PruneView{{{"old", 1'600'000'000'123, 7, "not used"}}, 20, 13};
+}
+
 Result<CompactReport> FakeRuntime::Compact() {
   const Lock lock(mutex_);
   RETURN_IF_ERROR(TakeFailure());

@@ -52,6 +52,7 @@ class FakeRuntime final : public Runtime {
   std::vector<ApprovalView> approvals;
   std::vector<ResolveApprovalRequest> resolved;
   std::vector<SearchRequest> searched;
+  std::vector<PruneRequest> pruned;
   std::vector<SearchHit> hits;
   std::string explained;  ///< "session/turn"
   std::vector<StepReuse> steps;
@@ -98,6 +99,7 @@ class FakeRuntime final : public Runtime {
                                          const std::string& turn) override;
   Result<BackupReport> Backup(const std::string& path) override;
   Result<CompactReport> Compact() override;
+  Result<PruneView> PruneSessions(const PruneRequest& request) override;
   Result<ExportView> ExportSession(const std::string& session, const std::string& path,
                                    const PortProgress& progress) override;
   Result<ImportView> ImportSession(const ImportRequest& request,

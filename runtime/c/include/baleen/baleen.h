@@ -151,6 +151,8 @@ BALEEN_VERB(verify);
 BALEEN_VERB(backup);
 /* {} -> bytes before and after */
 BALEEN_VERB(compact);
+/* {unused_ms_max?, bytes_max?, validate_only?} -> {sessions that went, bytes before and after} */
+BALEEN_VERB(prune_sessions);
 /* {} -> the figures of RuntimeStats */
 BALEEN_VERB(stats);
 
