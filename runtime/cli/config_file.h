@@ -17,8 +17,8 @@
 
 namespace baleen::cli {
 
-inline constexpr std::array<const char*, 6> kSections = {"runtime", "plugins", "server", "client", "retention",
-                                                         "log"};
+inline constexpr std::array<const char*, 6> kSections = {"runtime", "plugins",   "server",
+                                                         "client",  "retention", "log"};
 
 /// "runtime.kv_ram_bytes"; empty: `option` isn't a setting.
 std::string SettingKey(const CLI::Option& option);

@@ -42,8 +42,8 @@ class AdminService final : public v1::Admin::CallbackService {
 
   Reactor* PruneSessions(Context* context, const v1::PruneSessionsRequest* request,
                          v1::PruneSessionsResponse* response) override {
-    return Upkeep(context, [request, response](Runtime& runtime) {
-      return Reply(runtime.PruneSessions(wire::FromWire(*request)), response);
+    return Upkeep(context, [request, response](const Caller& caller) {
+      return Reply(caller.runtime->PruneSessions(wire::FromWire(*request)), response);
     });
   }
 

@@ -395,7 +395,9 @@ class Harness:
     def run(self):
         under_load = [phase for phase in self.options.phases if phase != "recovery"]
         began = time.monotonic()
+        progress = d.Progress(self.options.cycles, "cycles")
         for cycle in range(self.options.cycles):
+            progress.tell(cycle)
             if cycle % TURNS_BEFORE_FRESH == TURNS_BEFORE_FRESH - 1:
                 self.fresh()
             # The phase with the fewest hits; each death of recovery follows one under load.

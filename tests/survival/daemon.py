@@ -1,6 +1,6 @@
 """A `baleen serve` under load that can be killed inside a chosen function, and its twin.
 
-Used by crash_test.py and soak.py.
+Used by crash_test.py, power_cut_test.py, damage_test.py and soak.py.
 """
 import itertools
 import json
@@ -28,6 +28,24 @@ def make_stubs(folder):
                     f"--plugin=protoc-gen-grpc={shutil.which('grpc_python_plugin')}", *protos],
                    check=True)
     sys.path.insert(0, str(folder))
+
+
+class Progress:
+    """Tells on stderr, once a minute, how far a long run is."""
+
+    def __init__(self, total, what):
+        self.total = total
+        self.what = what
+        self.began = self.told = time.monotonic()
+
+    def tell(self, done):
+        now = time.monotonic()
+        if done == 0 or now - self.told < 60:
+            return
+        self.told = now
+        left = (now - self.began) / done * (self.total - done) / 60
+        print(f"{done} of {self.total} {self.what}, about {left:.0f} min left", file=sys.stderr,
+              flush=True)
 
 
 class Lost(Exception):

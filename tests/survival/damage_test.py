@@ -171,7 +171,9 @@ class Harness:
     def run(self):
         self.make_states()
         failures = []
+        progress = d.Progress(self.options.damages, "damages")
         for number in range(self.options.damages):
+            progress.tell(number)
             try:
                 self.one(number)
             except AssertionError as error:

@@ -175,7 +175,9 @@ class Harness(crash_test.Harness):
     def run(self):
         phases = [phase for phase in crash_test.PHASES if phase != "recovery"]
         began = time.monotonic()
+        progress = d.Progress(self.options.cuts, "power cuts")
         for number in range(self.options.cuts):
+            progress.tell(number)
             if number % crash_test.TURNS_BEFORE_FRESH == crash_test.TURNS_BEFORE_FRESH - 1:
                 self.fresh()
             phase = phases[number // 2 % len(phases)] if number % 2 else "any work"
