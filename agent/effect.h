@@ -65,7 +65,10 @@ std::string MessagesToJson(const std::vector<Message>& messages);
 Result<std::vector<Message>> MessagesFromJson(std::string_view json);
 
 /// JSON text with a "kind" member; stable member order, so that equal values give equal text.
+/// What is empty or zero is left out.
 std::string EffectToJson(const Effect& effect);
+/// Whether `recorded`, text that this or an older EffectToJson gave, is of an equal effect.
+bool IsRecordedEffect(const Effect& effect, std::string_view recorded);
 std::string AgentEventToJson(const AgentEvent& event);
 /// Errors: INVALID_ARGUMENT naming the member. Sizes are bounded by the caller.
 Result<AgentEvent> AgentEventFromJson(std::string_view json);

@@ -25,14 +25,25 @@ Json CallsJson(const std::vector<ToolCall>& calls) {
   return out;
 }
 
-// All members, so that equal messages give equal text.
+// What is empty is left out, always: equal messages give equal text, and a journal holds thousands.
 Json MessageJson(const Message& message) {
-  return Json{{"role", kRoles[static_cast<int>(message.role)]},
-              {"content", message.content},
-              {"reasoning", message.reasoning},
-              {"tool_calls", CallsJson(message.tool_calls)},
-              {"tool_call_id", message.tool_call_id},
-              {"tools", Json(message.tools)}};
+  Json out{{"role", kRoles[static_cast<int>(message.role)]}, {"content", message.content}};
+  if (!message.reasoning.empty()) out["reasoning"] = message.reasoning;
+  if (!message.tool_calls.empty()) out["tool_calls"] = CallsJson(message.tool_calls);
+  if (!message.tool_call_id.empty()) out["tool_call_id"] = message.tool_call_id;
+  if (!message.tools.empty()) out["tools"] = message.tools;
+  return out;
+}
+
+// Members that were written empty before they were left out.
+void DropEmpty(Json& json, std::initializer_list<const char*> names) {
+  for (const char* name : names) {
+    const auto member = json.find(name);
+    if (member == json.end()) continue;
+    const bool no_text = member->is_string() && member->get_ref<const std::string&>().empty();
+    const bool zero = member->is_number_integer() && *member == 0;
+    if (no_text || zero || member->empty()) json.erase(member);
+  }
 }
 
 // Reads the members of one object and remembers the first thing that was wrong.
@@ -45,6 +56,10 @@ class MemberReader {
   void Text(const char* name, std::string* out) {
     const Json* member = Find(name, &Json::is_string, "a string");
     if (member != nullptr) *out = member->get_ref<const std::string&>();
+  }
+  /// Empty if it isn't there.
+  void OptionalText(const char* name, std::string* out) {
+    if (json_.contains(name)) Text(name, out);
   }
   void Integer(const char* name, int64_t* out) {
     const Json* member = Find(name, &Json::is_number_integer, "an integer");
@@ -67,6 +82,10 @@ class MemberReader {
       return;
     }
     Fail(std::string("'") + name + "' has the unknown value '" + text.substr(0, 64) + "'");
+  }
+  const Json& OptionalList(const char* name) {
+    static const Json kEmpty = Json::array();
+    return json_.contains(name) ? List(name) : kEmpty;
   }
   const Json& List(const char* name) {
     static const Json kEmpty = Json::array();
@@ -130,12 +149,12 @@ Status ReadMessage(const Json& json, Message* out) {
   reader.Name("role", kRoles, &role);
   out->role = static_cast<Role>(role);
   reader.Text("content", &out->content);
-  reader.Text("reasoning", &out->reasoning);
-  for (const Json& call : reader.List("tool_calls")) {
+  reader.OptionalText("reasoning", &out->reasoning);
+  for (const Json& call : reader.OptionalList("tool_calls")) {
     reader.Take(ReadCall(call, &out->tool_calls.emplace_back()));
   }
-  reader.Text("tool_call_id", &out->tool_call_id);
-  for (const Json& tool : reader.List("tools")) {
+  reader.OptionalText("tool_call_id", &out->tool_call_id);
+  for (const Json& tool : reader.OptionalList("tools")) {
     if (tool.is_string()) {
       out->tools.push_back(tool.get_ref<const std::string&>());
     } else {
@@ -174,7 +193,7 @@ Status ReadGenerated(MemberReader* reader, AgentEvent* out) {
   reader->Take(ReadMessage(reader->Object("message"), &event.message));
   reader->Name("reason", kReasons, &reason);
   event.reason = static_cast<FinishReason>(reason);
-  reader->Text("parse_error", &event.parse_error);
+  reader->OptionalText("parse_error", &event.parse_error);
   reader->Integer("tokens", &event.tokens);
   return reader->Finish();
 }
@@ -191,11 +210,10 @@ struct EffectWriter {
   Json operator()(const GenerateEffect& effect) const {
     Json append = Json::array();
     for (const Message& message : effect.append) append.push_back(MessageJson(message));
-    Json out{
-        {"kind", "generate"}, {"append", std::move(append)}, {"tokens_max", effect.tokens_max}};
-    out["temperature"] = effect.temperature ? Json(*effect.temperature) : Json();
-    out["seed"] = effect.seed ? Json(*effect.seed) : Json();
-    // Younger members: absent unless set, as in journals from before them.
+    Json out{{"kind", "generate"}, {"append", std::move(append)}};
+    if (effect.tokens_max != 0) out["tokens_max"] = effect.tokens_max;
+    if (effect.temperature) out["temperature"] = *effect.temperature;
+    if (effect.seed) out["seed"] = *effect.seed;
     if (effect.tool_choice) out["tool_choice"] = *effect.tool_choice;
     if (effect.answer_schema) out["answer_schema"] = *effect.answer_schema;
     if (effect.thinking_tokens) out["thinking_tokens"] = *effect.thinking_tokens;
@@ -214,11 +232,12 @@ struct EventWriter {
     return Json{{"kind", "user_turn"}, {"text", event.text}};
   }
   Json operator()(const GeneratedEvent& event) const {
-    return Json{{"kind", "generated"},
-                {"message", MessageJson(event.message)},
-                {"reason", kReasons[static_cast<int>(event.reason)]},
-                {"parse_error", event.parse_error},
-                {"tokens", event.tokens}};
+    Json out{{"kind", "generated"},
+             {"message", MessageJson(event.message)},
+             {"reason", kReasons[static_cast<int>(event.reason)]}};
+    if (!event.parse_error.empty()) out["parse_error"] = event.parse_error;
+    out["tokens"] = event.tokens;
+    return out;
   }
   Json operator()(const ToolResultsEvent& event) const {
     Json results = Json::array();
@@ -250,6 +269,19 @@ Result<std::vector<Message>> MessagesFromJson(std::string_view json) {
 
 std::string EffectToJson(const Effect& effect) {
   return JsonText(std::visit(EffectWriter(), effect));
+}
+
+bool IsRecordedEffect(const Effect& effect, std::string_view recorded) {
+  const std::string text = EffectToJson(effect);
+  if (text == recorded) return true;
+  Json json = Json::parse(recorded.begin(), recorded.end(), nullptr, false);
+  if (!json.is_object() || !json.contains("append") || !json["append"].is_array()) return false;
+  DropEmpty(json, {"tokens_max", "temperature", "seed"});
+  for (Json& message : json["append"]) {
+    if (!message.is_object()) return false;
+    DropEmpty(message, {"reasoning", "tool_calls", "tool_call_id", "tools"});
+  }
+  return text == JsonText(json);
 }
 
 std::string AgentEventToJson(const AgentEvent& event) {

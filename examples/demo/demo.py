@@ -149,7 +149,7 @@ def ask_krill(baleen, scratch):
             event = json.loads(line)
             payload = event["payload"]
             if event["kind"] == "generated":
-                for call in payload["event"]["message"]["tool_calls"]:
+                for call in payload["event"]["message"].get("tool_calls", []):
                     print(f"  [{call['name']} {call['arguments']}]")
             elif event["kind"] == "turn_finished":
                 print(f"  {payload['text'].strip()}", flush=True)

@@ -15,6 +15,16 @@ using Reader = JsonMembers;
 
 std::string Text(const Json& json) { return JsonText(json); }
 
+/// Leaves out what equals `usual`, which is what readers assume of a missing member: it can't
+/// change any more. Most turns have nothing unusual, and a journal holds many.
+Json Unusual(const Json& json, const Json& usual) {
+  Json out = Json::object();
+  for (const auto& [name, value] : json.items()) {
+    if (usual.at(name) != value) out[name] = value;
+  }
+  return out;
+}
+
 Json SamplingToJson(const SamplingSettings& sampling) {
   return {{"temperature", sampling.temperature},
           {"top_p", sampling.top_p},
@@ -133,22 +143,23 @@ Status ReadBudget(Reader& parent, const char* name, BudgetSettings* budget) {
   return reader.status();
 }
 
+/// What is always asked of a step, and of the rest what isn't zero.
 Json ReuseToJson(const ReuseReport& reuse) {
-  return {{"reused_ram", reuse.reused_ram},
-          {"reused_disk", reuse.reused_disk},
-          {"recomputed", reuse.recomputed},
-          {"prefilled", reuse.prefilled},
-          {"bytes_read", reuse.bytes_read},
-          {"restore_ms", reuse.restore_ms},
-          {"prefill_ms", reuse.prefill_ms},
-          {"rows",
-           {{"units", reuse.rows.units},
-            {"bytes", reuse.rows.bytes},
-            {"waits", reuse.rows.waits},
-            {"late", reuse.rows.late},
-            {"wait_ms", reuse.rows.wait_ms}}},
-          {"parked", reuse.parked},
-          {"reasons", reuse.reasons}};
+  Json json = {{"reused_ram", reuse.reused_ram}, {"reused_disk", reuse.reused_disk},
+               {"recomputed", reuse.recomputed}, {"prefilled", reuse.prefilled},
+               {"restore_ms", reuse.restore_ms}, {"prefill_ms", reuse.prefill_ms}};
+  if (reuse.bytes_read != 0) json["bytes_read"] = reuse.bytes_read;
+  const RowWaits& rows = reuse.rows;
+  if (rows.units != 0 || rows.waits != 0 || rows.late != 0) {
+    json["rows"] = {{"units", rows.units},
+                    {"bytes", rows.bytes},
+                    {"waits", rows.waits},
+                    {"late", rows.late},
+                    {"wait_ms", rows.wait_ms}};
+  }
+  if (reuse.parked != 0) json["parked"] = reuse.parked;
+  if (!reuse.reasons.empty()) json["reasons"] = reuse.reasons;
+  return json;
 }
 
 Status ReadReuse(Reader& parent, ReuseReport* reuse) {
@@ -277,14 +288,18 @@ Result<SessionSettings> SettingsFromJson(std::string_view json) {
 }
 
 std::string TurnStartToJson(const TurnStart& start) {
-  Json json = {{"turn", start.turn},
-               {"input", start.input},
-               {"sampling", SamplingToJson(start.sampling)},
-               {"tokens_max", start.tokens_max},
-               {"trace_logits", start.trace_logits}};
-  json["budget"] = BudgetToJson(start.budget);
-  json["trigger"] = start.trigger;
-  if (start.constraint.has_value()) json["constraint"] = ConstraintToJson(*start.constraint);
+  const TurnStart usual;
+  Json json = {{"turn", start.turn}, {"input", start.input}, {"tokens_max", start.tokens_max}};
+  const auto add = [&json](const char* name, const Json& unusual) {
+    if (!unusual.empty()) json[name] = unusual;
+  };
+  add("sampling", Unusual(SamplingToJson(start.sampling), SamplingToJson(usual.sampling)));
+  add("budget", Unusual(BudgetToJson(start.budget), BudgetToJson(usual.budget)));
+  if (start.trace_logits) json["trace_logits"] = true;
+  if (start.trigger != usual.trigger) json["trigger"] = start.trigger;
+  if (start.constraint.has_value()) {  // there, even if usual: the session's may be another
+    json["constraint"] = Unusual(ConstraintToJson(*start.constraint), ConstraintToJson({}));
+  }
   return Text(json);
 }
 

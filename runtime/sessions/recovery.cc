@@ -244,7 +244,7 @@ void ControlLoop::Replay(SessionRun& session, const std::vector<EventRecord>& ev
     auto effect = turn.agent->Resume(event);
     if (!effect.ok()) return fail(effect.status().WithContext("script"));
     turn.step += 1;
-    if (EffectToJson(*effect) != step.effect) {
+    if (!IsRecordedEffect(*effect, step.effect)) {
       return fail(Diverged(turn.step, "it asked for another effect than it did before"));
     }
     if (const auto* calls = std::get_if<CallToolsEffect>(&*effect)) {

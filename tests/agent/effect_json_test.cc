@@ -18,6 +18,13 @@ GeneratedEvent FullEvent() {
   return event;
 }
 
+Message UserSays(const std::string& text) {
+  Message message;
+  message.role = Role::kUser;
+  message.content = text;
+  return message;
+}
+
 TEST_CASE("EventsComeBackAsTheyWere") {
   const AgentEvent events[] = {
       UserTurnEvent{"hello"},
@@ -76,14 +83,48 @@ TEST_CASE("EveryPrefixOfAnEventIsRefusedOrReadWithoutCrash") {
 
 TEST_CASE("EffectsHaveOneText") {
   GenerateEffect generate;
+  generate.append = {UserSays("hello")};
+  CHECK(EffectToJson(generate) ==
+        R"({"kind":"generate","append":[{"role":"user","content":"hello"}]})");
+  generate.append.clear();
+  generate.tokens_max = 7;
   generate.temperature = 0.5f;
-  generate.seed = UINT64_MAX;
-  CHECK(
-      EffectToJson(generate) ==
-      R"({"kind":"generate","append":[],"tokens_max":0,"temperature":0.5,"seed":18446744073709551615})");
+  generate.seed = 0;
+  CHECK(EffectToJson(generate) ==
+        R"({"kind":"generate","append":[],"tokens_max":7,"temperature":0.5,"seed":0})");
   CHECK(EffectToJson(CallToolsEffect{{{"c1", "read", "{}"}}}) ==
         R"({"kind":"call_tools","calls":[{"id":"c1","name":"read","arguments":"{}"}]})");
   CHECK(EffectToJson(FinishEffect{"t"}) == R"({"kind":"finish","text":"t"})");
+}
+
+TEST_CASE("EffectsAreKnownFromFullerTextOfOlderJournals") {
+  // As journals had it while empty members were written.
+  const std::string recorded =
+      R"({"kind":"generate","append":[{"role":"user","content":"","reasoning":"","tool_calls":[],)"
+      R"("tool_call_id":"","tools":[]}],"tokens_max":0,"temperature":null,"seed":null})";
+  GenerateEffect generate;
+  generate.append = {UserSays("")};
+  CHECK(IsRecordedEffect(generate, EffectToJson(generate)));
+  CHECK(IsRecordedEffect(generate, recorded));
+  generate.seed = 0;  // another wish than none
+  CHECK(!IsRecordedEffect(generate, recorded));
+  generate.seed.reset();
+  generate.append[0].content = "x";
+  CHECK(!IsRecordedEffect(generate, recorded));
+  CHECK(!IsRecordedEffect(FinishEffect{"t"}, recorded));
+  for (const char* other : {"", "[]", "{}", R"({"append":1})", R"({"append":[1]})"}) {
+    CHECK(!IsRecordedEffect(generate, other));
+  }
+}
+
+TEST_CASE("EventsOfOlderJournalsAreReadWithAllTheirEmptyMembers") {
+  const auto event = AgentEventFromJson(
+      R"({"kind":"generated","message":{"role":"assistant","content":"hi","reasoning":"",)"
+      R"("tool_calls":[],"tool_call_id":"","tools":[]},"reason":"stop","parse_error":"","tokens":3})");
+  REQUIRE(event.ok());
+  CHECK(
+      AgentEventToJson(*event) ==
+      R"({"kind":"generated","message":{"role":"assistant","content":"hi"},"reason":"stop","tokens":3})");
 }
 
 }  // namespace

@@ -66,7 +66,8 @@ std::vector<ToolCall> LastCalls(Runtime& runtime) {
     if (event.kind != "generated") continue;
     calls.clear();
     const nlohmann::json payload = Parse(event.payload);
-    for (const auto& call : payload["event"]["message"]["tool_calls"]) {
+    const auto& message = payload["event"]["message"];
+    for (const auto& call : message.value("tool_calls", nlohmann::json::array())) {
       calls.push_back({call["id"], call["name"], call["arguments"]});
     }
   }
@@ -321,6 +322,34 @@ TEST_CASE("JournalsFromBeforeConstraintsReadAsTheyWereMeant") {
   REQUIRE(again.constraint->tool_choice == "tool:x");
   REQUIRE(again.constraint->answer_schema == "{}");
   REQUIRE(again.constraint->thinking_tokens == 7);
+}
+
+TEST_CASE("ATurnsBeginIsReadBackWhetherUsualOrNot") {
+  TurnStart usual;
+  usual.turn = "t1";
+  usual.input = "x";
+  usual.constraint = ConstraintSettings{};
+  const std::string json = TurnStartToJson(usual);
+  CHECK(json == R"({"turn":"t1","input":"x","tokens_max":0,"constraint":{}})");
+  TurnStart again = Must(TurnStartFromJson(json));
+  REQUIRE(again.constraint.has_value());
+  CHECK(again.constraint->thinking_tokens == -1);
+  CHECK(again.sampling.temperature == 1.0f);
+  CHECK(TurnStartToJson(again) == json);
+
+  TurnStart other = usual;
+  other.sampling.top_k = 5;
+  other.budget.tool_calls = 3;
+  other.trace_logits = true;
+  other.trigger = "STEER";
+  other.constraint->thinking_tokens = 0;
+  again = Must(TurnStartFromJson(TurnStartToJson(other)));
+  CHECK(again.sampling.top_k == 5);
+  CHECK(again.budget.tool_calls == 3);
+  CHECK(again.trace_logits);
+  CHECK(again.trigger == "STEER");
+  CHECK(again.constraint->thinking_tokens == 0);
+  CHECK(again.sampling.top_p == 1.0f);
 }
 
 }  // namespace baleen

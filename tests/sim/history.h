@@ -87,7 +87,7 @@ class History {
       }
       CheckOwed(payload["prompt_begin"], payload["prompt_end"]);
     } else if (event.kind == "generated") {
-      owed_ = std::ssize(payload["event"]["message"]["tool_calls"]);
+      owed_ = std::ssize(payload["event"]["message"].value("tool_calls", Json::array()));
     } else {
       TakeCalls(event, payload, turn);
     }
