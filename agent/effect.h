@@ -28,6 +28,9 @@ struct GenerateEffect {
   std::optional<int64_t> thinking_tokens;
 };
 
+/// What the default loop asks first: the user says `text`.
+GenerateEffect UserSays(std::string_view text);
+
 /// Run these calls; results come back in the same order.
 struct CallToolsEffect {
   std::vector<ToolCall> calls;

@@ -271,6 +271,14 @@ std::string EffectToJson(const Effect& effect) {
   return JsonText(std::visit(EffectWriter(), effect));
 }
 
+GenerateEffect UserSays(std::string_view text) {
+  GenerateEffect effect;
+  effect.append.emplace_back();
+  effect.append[0].role = Role::kUser;
+  effect.append[0].content = std::string(text);
+  return effect;
+}
+
 bool IsRecordedEffect(const Effect& effect, std::string_view recorded) {
   const std::string text = EffectToJson(effect);
   if (text == recorded) return true;

@@ -325,7 +325,7 @@ def show(tested, twin, control, arguments, scratch, inputs, began):
     for name, value in rows:
         print(f"{name:34} {value}")
     good = (same == STEPS and len(mine) == STEPS and same_control < STEPS and not store["problems"]
-            and len(set(token for token, _ in mine)) >= 16 and usage["generated"] > 0)
+            and len(set(token for token, _ in mine)) >= 16 and usage.get("generated", 0) > 0)
     sys.exit(0 if good else "the demonstration FAILED; see the table")
 
 

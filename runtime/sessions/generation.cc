@@ -162,6 +162,7 @@ void ControlLoop::JournalPrompt(SessionRun& session, const GenerateEffect& effec
   start.turn = session.turn->view.turn;
   start.step = session.turn->step;
   start.effect = EffectToJson(effect);
+  if (start.effect == EffectToJson(UserSays(session.turn->start.input))) start.effect.clear();
   start.prompt_begin = begin;
   start.prompt_end = end;
   start.messages = std::move(session.turn->generation->messages);

@@ -319,11 +319,10 @@ Result<TurnStart> TurnStartFromJson(std::string_view json) {
 }
 
 std::string GenerateStartToJson(const GenerateStart& start) {
-  Json json = {{"turn", start.turn},
-               {"step", start.step},
-               {"effect", start.effect},
-               {"prompt_begin", start.prompt_begin},
-               {"prompt_end", start.prompt_end}};
+  Json json = {{"turn", start.turn}, {"step", start.step}};
+  if (!start.effect.empty()) json["effect"] = start.effect;
+  json["prompt_begin"] = start.prompt_begin;
+  json["prompt_end"] = start.prompt_end;
   if (!start.steers.empty()) json["steers"] = start.steers;
   if (!start.messages.empty()) json["messages"] = MessagesToJson(start.messages);
   return Text(json);
@@ -456,20 +455,17 @@ Result<SteerInput> SteerInputFromJson(std::string_view json) {
 }
 
 std::string TurnEndToJson(const TurnView& turn) {
-  Json json = {{"turn", turn.turn},
-               {"state", TurnStateName(turn.state)},
-               {"text", turn.text},
-               {"usage",
-                {{"reused_ram", turn.tokens_reused_ram},
-                 {"reused_disk", turn.tokens_reused_disk},
-                 {"recomputed", turn.tokens_recomputed},
-                 {"prefilled", turn.tokens_prefilled},
-                 {"generated", turn.tokens_generated},
-                 {"calls_cut", turn.calls_cut},
-                 {"tokens", turn.spend.tokens},
-                 {"wall_ms", turn.spend.wall_ms},
-                 {"tool_calls", turn.spend.tool_calls},
-                 {"micro_usd", turn.spend.micro_usd}}}};
+  Json json = {{"turn", turn.turn}, {"state", TurnStateName(turn.state)}, {"text", turn.text}};
+  Json& usage = json["usage"] = Json::object();
+  const std::pair<const char*, int64_t> counts[] = {
+      {"reused_ram", turn.tokens_reused_ram}, {"reused_disk", turn.tokens_reused_disk},
+      {"recomputed", turn.tokens_recomputed}, {"prefilled", turn.tokens_prefilled},
+      {"generated", turn.tokens_generated},   {"calls_cut", turn.calls_cut},
+      {"tokens", turn.spend.tokens},          {"wall_ms", turn.spend.wall_ms},
+      {"tool_calls", turn.spend.tool_calls},  {"micro_usd", turn.spend.micro_usd}};
+  for (const auto& [name, count] : counts) {
+    if (count != 0) usage[name] = count;
+  }
   if (!turn.unsent.empty()) json["unsent"] = turn.unsent;
   if (!turn.error.ok()) {
     json["error"] = {{"code", static_cast<int>(turn.error.code())},

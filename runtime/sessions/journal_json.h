@@ -77,7 +77,9 @@ Result<TurnStart> TurnStartFromJson(std::string_view json);
 struct GenerateStart {
   std::string turn;
   int64_t step = 0;
-  std::string effect;               ///< EffectToJson, for the divergence check at replay.
+  /// EffectToJson, for the divergence check at replay. Empty: the user says the turn's input, which
+  /// turn_started holds.
+  std::string effect;
   int64_t prompt_begin = 0;         ///< First token of the suffix.
   int64_t prompt_end = 0;           ///< Position of the first sampled token.
   std::vector<std::string> steers;  ///< Ids of what the user said meanwhile and the suffix tells.

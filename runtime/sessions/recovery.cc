@@ -19,7 +19,7 @@ Status Diverged(int64_t step, const std::string& why) {
 
 /// What the journal says that the turn did at one step.
 struct JournalledStep {
-  std::string effect;        ///< EffectToJson; empty: the effect was not journalled.
+  std::string effect;        ///< As GenerateStart and ToolProposal have it.
   int64_t prompt_begin = 0;  ///< Generations.
   int64_t prompt_end = 0;
   const EventRecord* answer = nullptr;
@@ -244,7 +244,9 @@ void ControlLoop::Replay(SessionRun& session, const std::vector<EventRecord>& ev
     auto effect = turn.agent->Resume(event);
     if (!effect.ok()) return fail(effect.status().WithContext("script"));
     turn.step += 1;
-    if (!IsRecordedEffect(*effect, step.effect)) {
+    const std::string recorded =
+        step.effect.empty() ? EffectToJson(UserSays(turn.start.input)) : step.effect;
+    if (!IsRecordedEffect(*effect, recorded)) {
       return fail(Diverged(turn.step, "it asked for another effect than it did before"));
     }
     if (const auto* calls = std::get_if<CallToolsEffect>(&*effect)) {

@@ -18,13 +18,6 @@ GeneratedEvent FullEvent() {
   return event;
 }
 
-Message UserSays(const std::string& text) {
-  Message message;
-  message.role = Role::kUser;
-  message.content = text;
-  return message;
-}
-
 TEST_CASE("EventsComeBackAsTheyWere") {
   const AgentEvent events[] = {
       UserTurnEvent{"hello"},
@@ -82,8 +75,7 @@ TEST_CASE("EveryPrefixOfAnEventIsRefusedOrReadWithoutCrash") {
 }
 
 TEST_CASE("EffectsHaveOneText") {
-  GenerateEffect generate;
-  generate.append = {UserSays("hello")};
+  GenerateEffect generate = UserSays("hello");
   CHECK(EffectToJson(generate) ==
         R"({"kind":"generate","append":[{"role":"user","content":"hello"}]})");
   generate.append.clear();
@@ -102,8 +94,7 @@ TEST_CASE("EffectsAreKnownFromFullerTextOfOlderJournals") {
   const std::string recorded =
       R"({"kind":"generate","append":[{"role":"user","content":"","reasoning":"","tool_calls":[],)"
       R"("tool_call_id":"","tools":[]}],"tokens_max":0,"temperature":null,"seed":null})";
-  GenerateEffect generate;
-  generate.append = {UserSays("")};
+  GenerateEffect generate = UserSays("");
   CHECK(IsRecordedEffect(generate, EffectToJson(generate)));
   CHECK(IsRecordedEffect(generate, recorded));
   generate.seed = 0;  // another wish than none

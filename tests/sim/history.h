@@ -57,9 +57,9 @@ class History {
     if (event.kind == "turn_started") {
       REQUIRE(open_turn_.empty());
       open_turn_ = turn;
-      limit_ = payload["budget"]["tokens"];
+      limit_ = payload.value("budget", Json::object()).value("tokens", int64_t{0});
       started_tokens_ = event.tokens;
-      if (payload["trigger"] == "STEER") {
+      if (payload.value("trigger", "USER") == "STEER") {
         for (const std::string& text : Split(payload["input"])) told[text] += 1;
       } else {
         REQUIRE(turn_of_text.emplace(payload["input"], turn).second);
@@ -73,7 +73,7 @@ class History {
       const Json unsent = payload.value("unsent", Json::array());
       for (const auto& text : unsent) told[text] += 1;
       // Kept to the token.
-      REQUIRE(payload["usage"]["tokens"] == event.tokens - started_tokens_);
+      REQUIRE(payload["usage"].value("tokens", int64_t{0}) == event.tokens - started_tokens_);
       if (limit_ > 0) REQUIRE(event.tokens - started_tokens_ <= limit_);
     } else if (event.kind == "cancel_requested") {
       cancelled_.insert(turn);

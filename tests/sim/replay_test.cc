@@ -256,7 +256,7 @@ class Replayer {
     for (const EventRecord& event : AllEventsOf(machine_.reader(), session)) {
       const Json payload = Json::parse(event.payload);
       CAPTURE(event.seq, event.kind, event.payload);
-      if (event.kind == "turn_started" && payload["trigger"] == "USER") {
+      if (event.kind == "turn_started" && payload.value("trigger", "USER") == "USER") {
         REQUIRE(turns.emplace(payload["input"], payload["turn"]).second);
       } else if (event.kind == "steered") {
         REQUIRE(turns.emplace(payload["input"], payload["turn"]).second);
