@@ -45,8 +45,8 @@ struct SessionSettings {
   std::string system_prompt;
   std::string thinking = "chat";  ///< "chat" or "thinking".
   std::string reasoning_effort;   ///< "", "low", "high" or "max".
-  /// Built-in tools beside read, list and grep, in a session with a workspace: glob, write, edit,
-  /// bash.
+  /// Built-in tools beside read, list and grep: glob, write, edit, bash, which need a workspace, and
+  /// todo.
   std::vector<std::string> tools;
   std::vector<ToolSpec> host_tools;  ///< Tools that a connected host will serve.
   /// Those of the plugins that were loaded when the session was made: the runtime fills them in.

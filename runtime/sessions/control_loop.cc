@@ -11,6 +11,7 @@
 #include "runtime/sessions/cursor.h"
 #include "runtime/sessions/policy.h"
 #include "runtime/workspace/workspace.h"
+#include "tools_sdk/builtin/builtin.h"
 #include "tools_sdk/utf8.h"
 
 namespace baleen {
@@ -217,7 +218,7 @@ Status ControlLoop::CheckTools(const SessionSettings& settings) const {
                                       known + "bash",
                                   "BAD_FIELD");
     }
-    if (settings.workspace.empty()) {
+    if (settings.workspace.empty() && NeedsWorkspace(name)) {
       return InvalidArgumentError("tools: '" + name + "' needs a workspace", "BAD_FIELD");
     }
   }
@@ -228,12 +229,12 @@ Result<ToolSet> ControlLoop::MakeToolSet(const SessionSettings& settings) const 
   ToolSet tools;
   if (!settings.workspace.empty()) {
     for (const Tool* tool : parts_.builtin_tools) RETURN_IF_ERROR(tools.Add(tool->spec()));
-    for (const Tool* tool : parts_.optional_tools) {
-      if (Names(settings.tools, tool->spec().name)) RETURN_IF_ERROR(tools.Add(tool->spec()));
-    }
-    if (Names(settings.tools, "bash")) {
-      for (const ToolSpec& spec : BashToolSpecs()) RETURN_IF_ERROR(tools.Add(spec));
-    }
+  }
+  for (const Tool* tool : parts_.optional_tools) {
+    if (Names(settings.tools, tool->spec().name)) RETURN_IF_ERROR(tools.Add(tool->spec()));
+  }
+  if (Names(settings.tools, "bash")) {
+    for (const ToolSpec& spec : BashToolSpecs()) RETURN_IF_ERROR(tools.Add(spec));
   }
   for (const ToolSpec& spec : settings.plugin_tools) RETURN_IF_ERROR(tools.Add(spec));
   for (const ToolSpec& spec : settings.host_tools) RETURN_IF_ERROR(tools.Add(spec));

@@ -17,9 +17,9 @@ constexpr int64_t kAbandonMs = 5000;
 }  // namespace
 
 const Tool* ControlLoop::FindBuiltin(const SessionRun& session, const std::string& name) const {
-  if (session.settings.workspace.empty()) return nullptr;  // a host may use the names
   for (const Tool* tool : parts_.builtin_tools) {
-    if (tool->spec().name == name) return tool;
+    // A host may use the names where there is no workspace.
+    if (tool->spec().name == name && !session.settings.workspace.empty()) return tool;
   }
   for (const auto& tool : session.bash_tools) {
     if (tool->spec().name == name) return tool.get();

@@ -107,6 +107,10 @@ TEST_CASE("ToolsThatAreNoneOrHaveNoWorkspaceAreRefused") {
   REQUIRE(none.message().find("'fly'") != std::string::npos);
   REQUIRE(none.message().find("bash") != std::string::npos);
   REQUIRE(runtime->CreateSession(Session("", {"write"})).status().reason() == "BAD_FIELD");
+  // A plan needs none.
+  REQUIRE_OK(runtime->CreateSession(Session("", {"todo"})));
+  REQUIRE(Run(*runtime, R"(["todo",{"items":[{"text":"look","state":"doing"}]}])") ==
+          "OK:[>] look\n[0 of 1 done]");
 }
 
 TEST_CASE("ACommandsJobsEndWithItsSession") {

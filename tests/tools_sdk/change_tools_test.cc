@@ -14,6 +14,7 @@
 #include "tools_sdk/builtin/edit.h"
 #include "tools_sdk/builtin/glob.h"
 #include "tools_sdk/builtin/read.h"
+#include "tools_sdk/builtin/todo.h"
 #include "tools_sdk/builtin/write.h"
 #include "tools_sdk/schema.h"
 #include "tools_sdk/utf8.h"
@@ -162,6 +163,26 @@ TEST_CASE("GlobShowsTheNewestFirst") {
   CHECK(f.Run(NewGlobTool(), {{"pattern", "f7.cc"}, {"path", "./src/"}}) == "src/f7.cc");
   CHECK(f.Run(NewGlobTool(), {{"pattern", "src/f7.cc"}, {"path", "src"}}) == "[no file fits]");
   CHECK(Has(f.Run(NewGlobTool(), {{"pattern", "*"}, {"path", "../"}}), "outside the workspace"));
+}
+
+TEST_CASE_METHOD(Fixture, "APlanIsShownAsItStandsAndOneThingIsDoneAtATime") {
+  const auto plan = [&](const std::vector<std::pair<std::string, std::string>>& items) {
+    Json arguments{{"items", Json::array()}};
+    for (const auto& [text, state] : items) {
+      arguments["items"].push_back({{"text", text}, {"state", state}});
+    }
+    return Run(NewTodoTool(), arguments);
+  };
+  CHECK(plan({{"look", "done"}, {"change\nit", "doing"}, {"test", "open"}}) ==
+        "[x] look\n[>] change it\n[ ] test\n[1 of 3 done]");
+  CHECK_FALSE(failed);
+  CHECK(plan({}) == "[0 of 0 done]");
+  CHECK(Has(plan({{"a", "doing"}, {"b", "doing"}}), "one at a time"));
+  CHECK(failed);
+  plan({{"a", "finished"}});
+  CHECK(failed);
+  plan({{std::string(301, 'a'), "open"}});
+  CHECK(failed);
 }
 
 }  // namespace

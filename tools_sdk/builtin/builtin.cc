@@ -5,6 +5,7 @@
 #include "tools_sdk/builtin/grep.h"
 #include "tools_sdk/builtin/list.h"
 #include "tools_sdk/builtin/read.h"
+#include "tools_sdk/builtin/todo.h"
 #include "tools_sdk/builtin/write.h"
 
 namespace baleen {
@@ -22,7 +23,10 @@ std::vector<std::unique_ptr<Tool>> MakeOptionalTools() {
   tools.push_back(NewGlobTool());
   tools.push_back(NewWriteTool());
   tools.push_back(NewEditTool());
+  tools.push_back(NewTodoTool());
   return tools;
 }
+
+bool NeedsWorkspace(std::string_view tool) { return tool != "todo"; }
 
 }  // namespace baleen

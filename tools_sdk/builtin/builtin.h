@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <string_view>
 #include <vector>
 
 #include "tools_sdk/tool.h"
@@ -12,7 +13,10 @@ namespace baleen {
 /// has them without asking.
 std::vector<std::unique_ptr<Tool>> MakeBuiltinTools();
 
-/// What a session has beside them if its settings name it: glob, write, edit.
+/// What a session has beside them if its settings name it: glob, write, edit, todo.
 std::vector<std::unique_ptr<Tool>> MakeOptionalTools();
+
+/// Whether the optional tool of that name works on files.
+bool NeedsWorkspace(std::string_view tool);
 
 }  // namespace baleen
