@@ -40,6 +40,7 @@ class Agent::Impl {
   static Result<std::unique_ptr<Impl>> Create(const AgentOptions& options) {
     std::unique_ptr<Impl> impl(new Impl);
     impl->binding_.tools = options.tools;
+    impl->binding_.errand = options.errand;
     ASSIGN_OR_RETURN(impl->sandbox_, Sandbox::Create(SandboxOptionsFrom(options, &impl->binding_)));
     const bool own = options.script.empty();
     RETURN_IF_ERROR(impl->sandbox_->Compile(own ? DefaultLoopSource() : options.script,
@@ -73,21 +74,23 @@ class Agent::Impl {
  private:
   enum class Stage { kNew, kWaiting, kDone };
 
+  /// Index in AgentEvent of what answers the effect that was returned last.
+  size_t Expected() const {
+    if (stage_ == Stage::kNew) return 0;
+    constexpr size_t kAnswers[] = {1, 2, 3, 4, 5, 6, 7};  // of the effects that have one
+    return kAnswers[binding_.effect.index()];
+  }
+
   Status CheckAnswers(const AgentEvent& event) const {
-    const bool answers = stage_ == Stage::kNew ? std::holds_alternative<UserTurnEvent>(event)
-                         : std::holds_alternative<GenerateEffect>(binding_.effect)
-                             ? std::holds_alternative<GeneratedEvent>(event)
-                             : std::holds_alternative<ToolResultsEvent>(event);
     if (stage_ == Stage::kDone) {
       return FailedPreconditionError("agent: this turn is over; make a new agent for the next one");
     }
-    if (!answers) {
-      constexpr const char* kEvents[] = {"user_turn", "generated", "tool_results"};
-      const char* expected = stage_ == Stage::kNew                                     ? kEvents[0]
-                             : std::holds_alternative<GenerateEffect>(binding_.effect) ? kEvents[1]
-                                                                                       : kEvents[2];
-      return FailedPreconditionError(std::string("agent: expected a ") + expected + " event, got " +
-                                     kEvents[event.index()]);
+    const size_t expected = Expected();
+    if (event.index() != expected) {
+      constexpr const char* kEvents[] = {"user_turn", "generated", "tool_results", "clock",
+                                         "approval",  "account",   "forked",       "child_turn"};
+      return FailedPreconditionError(std::string("agent: expected a ") + kEvents[expected] +
+                                     " event, got " + kEvents[event.index()]);
     }
     if (stage_ == Stage::kNew || event.index() != 2) return OkStatus();
     return CheckResults(std::get<CallToolsEffect>(binding_.effect),
@@ -108,6 +111,16 @@ Result<std::unique_ptr<Agent>> Agent::Create(const AgentOptions& options) {
 }
 
 Result<Effect> Agent::Resume(const AgentEvent& event) { return impl_->Resume(event); }
+
+Result<std::vector<ToolSpec>> ScriptTools(const AgentOptions& options) {
+  TurnBinding binding;
+  binding.tools = options.tools;
+  ASSIGN_OR_RETURN(const std::unique_ptr<Sandbox> sandbox,
+                   Sandbox::Create(SandboxOptionsFrom(options, &binding)));
+  RETURN_IF_ERROR(sandbox->Compile(options.script, options.script_name));
+  RETURN_IF_ERROR(sandbox->RunChunk());
+  return std::move(binding.declared);
+}
 
 Status CheckScript(std::string_view script, std::string_view name) {
   AgentOptions options;

@@ -25,7 +25,10 @@ struct AgentOptions {
   /// new memory count as instructions too.
   int64_t instructions_max = 2'000'000;
   std::vector<ToolSpec> tools;  ///< What `baleen.tools` lists.
-  uint64_t seed = 0;            ///< Of the script's own random numbers.
+  /// JSON of what the turn of a fork does (flow.lua) in place of the script's own function, with
+  /// the policy, hooks and tools that the script declares; empty: a turn like any other.
+  std::string errand;
+  uint64_t seed = 0;  ///< Of the script's own random numbers.
   /// Borrows: may be set by any thread while a step runs, which then ends with CANCELLED. For hosts
   /// that watch the clock: instructions don't all cost the same. Null: never.
   const std::atomic<bool>* interrupt = nullptr;
@@ -57,6 +60,13 @@ class Agent {
 
 /// The Lua source of the default tool loop.
 std::string_view DefaultLoopSource();
+
+/// Of api.lua and flow.lua, in which what scripts declare is told to the bindings.
+std::string_view DeclarationsSource();
+std::string_view FlowSource();
+
+/// Runs a script's chunk as Create does: the tools that it declares. Errors: as Create.
+Result<std::vector<ToolSpec>> ScriptTools(const AgentOptions& options);
 
 /// Compiles a script without running it. Errors: INVALID_ARGUMENT with file and line.
 Status CheckScript(std::string_view script, std::string_view name);

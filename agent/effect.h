@@ -31,9 +31,40 @@ struct GenerateEffect {
 /// What the default loop asks first: the user says `text`.
 GenerateEffect UserSays(std::string_view text);
 
-/// Run these calls; results come back in the same order.
+/// What the script says of one call. It can only tighten what the session's policy says.
+struct CallVerdict {
+  std::string call_id;
+  bool deny = false;  ///< false: somebody must be asked.
+  std::string why;
+};
+
+/// Run these calls; results come back in the same order. Of a tool that the script declares, the
+/// result says whether its body may run: the script runs it.
 struct CallToolsEffect {
   std::vector<ToolCall> calls;
+  std::vector<CallVerdict> verdicts = {};  ///< Of some of the calls, in their order.
+};
+
+/// Wait so long, across restarts; 0: only tell the time. Answered by a ClockEvent.
+struct SleepEffect {
+  int64_t ms = 0;
+};
+
+/// Wait until somebody grants or denies this. Answered by an ApprovalEvent.
+struct ApproveEffect {
+  std::string title;
+  std::string description;
+};
+
+/// From here to its end, what is spent is also charged to an account of this turn; 0: no limit.
+/// Accounts nest. Answered by an AccountEvent.
+struct AccountEffect {
+  bool opens = true;  ///< false: the innermost one ends, and the other members say nothing.
+  std::string name;
+  int64_t tokens = 0;
+  int64_t wall_ms = 0;
+  int64_t tool_calls = 0;
+  int64_t micro_usd = 0;
 };
 
 /// The turn is over.
@@ -41,7 +72,25 @@ struct FinishEffect {
   std::string text;
 };
 
-using Effect = std::variant<GenerateEffect, CallToolsEffect, FinishEffect>;
+/// Make a session that goes on from the turn's context as it is now. Answered by a ForkedEvent.
+struct ForkEffect {
+  std::string label;
+};
+
+/// Let one of these run a turn, which counts as spent by this one. Answered by a ChildTurnEvent.
+struct ChildTurnEffect {
+  std::string session;
+  std::string text;
+  std::string errand;  ///< AgentOptions::errand.
+  // What it may spend; 0: as much as this turn has left.
+  int64_t tokens = 0;
+  int64_t wall_ms = 0;
+  int64_t tool_calls = 0;
+  int64_t micro_usd = 0;
+};
+
+using Effect = std::variant<GenerateEffect, CallToolsEffect, SleepEffect, ApproveEffect,
+                            AccountEffect, ForkEffect, ChildTurnEffect, FinishEffect>;
 
 /// A turn begins with what the user said.
 struct UserTurnEvent {
@@ -61,7 +110,40 @@ struct ToolResultsEvent {
   std::vector<ToolResult> results;
 };
 
-using AgentEvent = std::variant<UserTurnEvent, GeneratedEvent, ToolResultsEvent>;
+struct ClockEvent {
+  int64_t unix_ms = 0;
+};
+
+struct ApprovalEvent {
+  bool granted = false;
+  std::string by;
+  std::string reason;
+};
+
+/// What had been spent of the turn when the account was opened; when it ends, within it.
+struct AccountEvent {
+  int64_t tokens = 0;
+  int64_t wall_ms = 0;
+  int64_t tool_calls = 0;
+  int64_t micro_usd = 0;
+};
+
+struct ForkedEvent {
+  std::string session;
+};
+
+struct ChildTurnEvent {
+  bool succeeded = false;
+  std::string text;
+  std::string error;  ///< Why it did not succeed.
+  int64_t tokens = 0;
+  int64_t wall_ms = 0;
+  int64_t tool_calls = 0;
+  int64_t micro_usd = 0;
+};
+
+using AgentEvent = std::variant<UserTurnEvent, GeneratedEvent, ToolResultsEvent, ClockEvent,
+                                ApprovalEvent, AccountEvent, ForkedEvent, ChildTurnEvent>;
 
 /// Messages as a JSON array, all members of each. Errors: as AgentEventFromJson.
 std::string MessagesToJson(const std::vector<Message>& messages);

@@ -61,6 +61,10 @@ class MemberReader {
   void OptionalText(const char* name, std::string* out) {
     if (json_.contains(name)) Text(name, out);
   }
+  void Bool(const char* name, bool* out) {
+    const Json* member = Find(name, &Json::is_boolean, "a boolean");
+    if (member != nullptr) *out = member->get<bool>();
+  }
   void Integer(const char* name, int64_t* out) {
     const Json* member = Find(name, &Json::is_number_integer, "an integer");
     if (member == nullptr) return;
@@ -206,6 +210,35 @@ Status ReadToolResults(MemberReader* reader, AgentEvent* out) {
   return reader->Finish();
 }
 
+Status ReadApproval(MemberReader* reader, AgentEvent* out) {
+  ApprovalEvent& event = out->emplace<ApprovalEvent>();
+  reader->Bool("granted", &event.granted);
+  reader->Text("by", &event.by);
+  reader->Text("reason", &event.reason);
+  return reader->Finish();
+}
+
+Status ReadAccount(MemberReader* reader, AgentEvent* out) {
+  AccountEvent& event = out->emplace<AccountEvent>();
+  reader->Integer("tokens", &event.tokens);
+  reader->Integer("wall_ms", &event.wall_ms);
+  reader->Integer("tool_calls", &event.tool_calls);
+  reader->Integer("micro_usd", &event.micro_usd);
+  return reader->Finish();
+}
+
+Status ReadChildTurn(MemberReader* reader, AgentEvent* out) {
+  ChildTurnEvent& event = out->emplace<ChildTurnEvent>();
+  reader->Bool("succeeded", &event.succeeded);
+  reader->Text("text", &event.text);
+  reader->Text("error", &event.error);
+  reader->Integer("tokens", &event.tokens);
+  reader->Integer("wall_ms", &event.wall_ms);
+  reader->Integer("tool_calls", &event.tool_calls);
+  reader->Integer("micro_usd", &event.micro_usd);
+  return reader->Finish();
+}
+
 struct EffectWriter {
   Json operator()(const GenerateEffect& effect) const {
     Json append = Json::array();
@@ -220,7 +253,38 @@ struct EffectWriter {
     return out;
   }
   Json operator()(const CallToolsEffect& effect) const {
-    return Json{{"kind", "call_tools"}, {"calls", CallsJson(effect.calls)}};
+    Json out{{"kind", "call_tools"}, {"calls", CallsJson(effect.calls)}};
+    for (const CallVerdict& verdict : effect.verdicts) {
+      out["verdicts"].push_back(Json{{"call", verdict.call_id},
+                                     {"decision", verdict.deny ? "deny" : "ask"},
+                                     {"why", verdict.why}});
+    }
+    return out;
+  }
+  Json operator()(const SleepEffect& effect) const {
+    return Json{{"kind", "sleep"}, {"ms", effect.ms}};
+  }
+  Json operator()(const ApproveEffect& effect) const {
+    return Json{{"kind", "approve"}, {"title", effect.title}, {"description", effect.description}};
+  }
+  Json operator()(const AccountEffect& effect) const {
+    if (!effect.opens) return Json{{"kind", "close_account"}};
+    return Json{{"kind", "open_account"},          {"name", effect.name},
+                {"tokens", effect.tokens},         {"wall_ms", effect.wall_ms},
+                {"tool_calls", effect.tool_calls}, {"micro_usd", effect.micro_usd}};
+  }
+  Json operator()(const ForkEffect& effect) const {
+    return Json{{"kind", "fork"}, {"label", effect.label}};
+  }
+  Json operator()(const ChildTurnEffect& effect) const {
+    return Json{{"kind", "child_turn"},
+                {"session", effect.session},
+                {"text", effect.text},
+                {"errand", effect.errand},
+                {"tokens", effect.tokens},
+                {"wall_ms", effect.wall_ms},
+                {"tool_calls", effect.tool_calls},
+                {"micro_usd", effect.micro_usd}};
   }
   Json operator()(const FinishEffect& effect) const {
     return Json{{"kind", "finish"}, {"text", effect.text}};
@@ -248,6 +312,35 @@ struct EventWriter {
                              {"content_bytes", result.content_bytes}});
     }
     return Json{{"kind", "tool_results"}, {"results", std::move(results)}};
+  }
+  Json operator()(const ClockEvent& event) const {
+    return Json{{"kind", "clock"}, {"unix_ms", event.unix_ms}};
+  }
+  Json operator()(const ApprovalEvent& event) const {
+    return Json{{"kind", "approval"},
+                {"granted", event.granted},
+                {"by", event.by},
+                {"reason", event.reason}};
+  }
+  Json operator()(const AccountEvent& event) const {
+    return Json{{"kind", "account"},
+                {"tokens", event.tokens},
+                {"wall_ms", event.wall_ms},
+                {"tool_calls", event.tool_calls},
+                {"micro_usd", event.micro_usd}};
+  }
+  Json operator()(const ForkedEvent& event) const {
+    return Json{{"kind", "forked"}, {"session", event.session}};
+  }
+  Json operator()(const ChildTurnEvent& event) const {
+    return Json{{"kind", "child_turn"},
+                {"succeeded", event.succeeded},
+                {"text", event.text},
+                {"error", event.error},
+                {"tokens", event.tokens},
+                {"wall_ms", event.wall_ms},
+                {"tool_calls", event.tool_calls},
+                {"micro_usd", event.micro_usd}};
   }
 };
 
@@ -310,6 +403,18 @@ Result<AgentEvent> AgentEventFromJson(std::string_view json) {
     status = ReadGenerated(&reader, &event);
   } else if (kind == "tool_results") {
     status = ReadToolResults(&reader, &event);
+  } else if (kind == "clock") {
+    reader.Integer("unix_ms", &event.emplace<ClockEvent>().unix_ms);
+    status = reader.Finish();
+  } else if (kind == "approval") {
+    status = ReadApproval(&reader, &event);
+  } else if (kind == "account") {
+    status = ReadAccount(&reader, &event);
+  } else if (kind == "forked") {
+    reader.Text("session", &event.emplace<ForkedEvent>().session);
+    status = reader.Finish();
+  } else if (kind == "child_turn") {
+    status = ReadChildTurn(&reader, &event);
   } else {
     reader.Fail("unknown kind '" + kind.substr(0, 64) + "'");
     status = reader.Finish();

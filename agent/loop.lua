@@ -16,20 +16,25 @@ local function tool_messages(results)
   return messages
 end
 
-return function(message)
-  local reply = baleen.generate { user = message }
+-- `options`: what every generation gets besides, as in `s:ask`.
+return function(message, options)
+  local function generate(request)
+    for name, value in pairs(options or {}) do request[name] = value end
+    return baleen.generate(request)
+  end
+  local reply = generate { user = message }
   local told_about_syntax = false
   for _ = 1, ROUNDS_MAX do
     if reply.parse_error then
       if told_about_syntax then return reply.content end
       told_about_syntax = true
-      reply = baleen.generate {
+      reply = generate {
         user = "Your last message could not be read: " .. reply.parse_error
           .. ". Write the tool call again in the required format, or answer in plain text.",
       }
     elseif #reply.tool_calls > 0 then
       local results = baleen.call_tools(reply.tool_calls)
-      reply = baleen.generate { messages = tool_messages(results) }
+      reply = generate { messages = tool_messages(results) }
     else
       return reply.content
     end

@@ -1,5 +1,8 @@
 #include "agent/lua_api.h"
 
+#include <array>
+#include <iterator>
+
 namespace baleen {
 namespace {
 
@@ -42,9 +45,151 @@ constexpr LuaField kToolFields[] = {
     {"description", "string", "What the model is told of it."},
 };
 
+constexpr LuaField kRuleFields[] = {
+    {"tool?", "string", "Names of tools, with '*' and '|'; default: any."},
+    {"args?", "table<string, string>", "Patterns with '*' that named arguments must all match."},
+    {"path?", "string", "Pattern for the argument `path`: \"**/.env*\"."},
+    {"why?", "string", "Told to whoever is asked, and to the model on a denial."},
+    {"match?", "baleen.Example[]", "Calls that the rule must match, or the script doesn't load."},
+    {"not_match?", "baleen.Example[]", "Calls that it must not match."},
+};
+constexpr LuaField kExampleFields[] = {{"tool", "string", "Its name."},
+                                       {"args?", "table", "Its arguments; default: none."}};
+constexpr LuaField kPolicyFields[] = {
+    {"default?", "\"allow\"|\"ask\"|\"deny\"", "For calls that no rule matches."},
+    {"[integer]", "baleen.Rule", "Made by allow, ask and deny; the strictest that matches counts."},
+};
+constexpr LuaField kCallEventFields[] = {
+    {"id?", "string", "Of the call."},
+    {"name", "string", "Of the tool."},
+    {"arguments", "table", "What it is called with; before_tool may change it."},
+    {"args_digest?", "string", "Equal for equal arguments; before_tool only."},
+    {"outcome?", "baleen.Outcome", "How it ended; not in before_tool."},
+    {"content?", "string", "What the tool said; tool_result may change it."},
+};
+constexpr LuaField kHookOptionsFields[] = {
+    {"on_error?", "\"deny\"|\"ignore\"", "What a failing hook does; \"ignore\" only tells of it."}};
+constexpr LuaField kToolSpecFields[] = {
+    {"about", "string", "What it does, for the model."},
+    {"args?", "table<string, baleen.Kind>", "Its arguments: str, int, bool, list, one_of, opt."},
+    {"traits?", "baleen.ToolTraits", "What calling it twice would do."},
+    {"limits?", "baleen.ToolLimits", "How much it may say."},
+    {"run", "fun(args: table, ctx: table): any, string?", "Gives the result, or nil and why not."},
+};
+constexpr LuaField kTraitFields[] = {{"read_only?", "boolean", "It changes nothing."},
+                                     {"idempotent?", "boolean", "Once or twice is the same."}};
+constexpr LuaField kLimitFields[] = {{"output?", "integer|string", "Bytes: 8192, \"8KiB\"."}};
+constexpr LuaField kKindFields[] = {{"match",
+                                     "fun(self: baleen.Kind, pattern: string): baleen.Kind",
+                                     "Of str: a Lua pattern that values must match."}};
+constexpr LuaField kMemoFields[] = {
+    {"bump", "fun(self: baleen.Memo, ...: any): integer", "How often it has seen this now."}};
+constexpr LuaField kOnFields[] = {
+    {"before_tool", "fun(pattern_or_fn: any, fn_or_options?: any, options?: baleen.HookOptions)",
+     "Before a call: may change its arguments, deny it, or note something."},
+    {"tool_result", "fun(pattern_or_fn: any, fn_or_options?: any, options?: baleen.HookOptions)",
+     "After a call: may change what the model reads of it."},
+    {"after_tool", "fun(pattern_or_fn: any, fn_or_options?: any, options?: baleen.HookOptions)",
+     "Then: may note something."},
+    {"before_model", "fun(fn: fun(request: table): any, options?: baleen.HookOptions)",
+     "Before a generation: may change the request, deny it, or note something."},
+    {"turn_end", "fun(fn: fun(event: table))", "When the turn's text is there."},
+};
+constexpr LuaField kBudgetFields[] = {
+    {"tokens?", "integer", "Prompt and sampled tokens."},
+    {"wall?", "string|number", "Time at work: \"30m\", or seconds."},
+    {"tool_calls?", "integer", "Calls."},
+    {"usd?", "number", "Dollars, by the session's prices."},
+};
+constexpr LuaField kAskFields[] = {
+    {"returns?", "baleen.Kind|table", "What the answer is kept to."},
+    {"tools?", "string", "Those that it may use: \"read|grep\", or \"none\"."},
+    {"budget?", "baleen.Budget", "What it may spend."},
+    {"max_tokens?", "integer", "Of each message."},
+    {"temperature?", "number", "0 to 100."},
+};
+constexpr LuaField kSessionFields[] = {
+    {"ask", "fun(self: baleen.Session, text: string, options?: baleen.AskOptions): any, string?",
+     "The model's answer once it only talks; nil and why if it isn't what `returns` says."},
+    {"call", "fun(self: baleen.Session, name: string, arguments?: table): string, baleen.Outcome",
+     "As baleen.call."},
+    {"note", "fun(self: baleen.Session, text: string)", "Tells the model with its next prompt."},
+    {"fork", "fun(self: baleen.Session, options?: table): baleen.Fork",
+     "A session that goes on from here; label, and budget: what it may spend."},
+};
+constexpr LuaField kForkFields[] = {
+    {"id", "string", "The session's."},
+    {"label", "string", "As it was given."},
+    {"usage", "table", "tokens, wall_ms, tool_calls and micro_usd that it has spent."},
+    {"ask", "fun(self: baleen.Fork, text: string, options?: baleen.AskOptions): any, string?",
+     "As s:ask, in a turn of the fork; nil and why if that failed."},
+    {"call", "fun(self: baleen.Fork, name: string, arguments?: table): string?, string",
+     "As s:call, in a turn of the fork."},
+    {"close", "fun(self: baleen.Fork)", "Nothing more is asked of it; the session stays."},
+};
+constexpr LuaField kFlowFields[] = {
+    {"now", "fun(self: baleen.Flow): integer", "Unix time in seconds, as it was the first time."},
+    {"random", "fun(self: baleen.Flow, low?: integer, high?: integer): number",
+     "As baleen.random."},
+    {"sleep", "fun(self: baleen.Flow, duration: string|number): integer",
+     "Waits, across restarts; the time then."},
+    {"approve", "fun(self: baleen.Flow, request: table): boolean",
+     "Waits for somebody's leave to do what `title` says; an error if it is denied."},
+    {"each", "fun(self: baleen.Flow, items: table, fn: fun(item: any, index: integer): any): table",
+     "What `fn` gives for each, one after the other."},
+    {"race",
+     "fun(self: baleen.Flow, items: table, fn: fun(item: any, index: integer): any): any, integer?",
+     "The first that is neither nil nor false."},
+    {"min", "fun(self: baleen.Flow, items: table, key: fun(item: any): number): any, number?",
+     "The item with the least key."},
+};
+
 constexpr LuaClass kReplyTable = {"baleen.Reply", "One message of the model.", kReplyFields};
 constexpr LuaClass kResultTable = {"baleen.Result", "What came of one call.", kResultFields};
 constexpr LuaClass kToolTable = {"baleen.Tool", "A tool of the session.", kToolFields};
+
+constexpr LuaClass kDeclared[] = {
+    {"baleen.Example", "A call, for a rule's tests.", kExampleFields},
+    {"baleen.Rule", "What is to happen to some calls.", kRuleFields},
+    {"baleen.Policy", "Rules. They tighten what the session says, and can loosen nothing.",
+     kPolicyFields},
+    {"baleen.CallEvent", "What a hook on tools is told.", kCallEventFields},
+    {"baleen.HookOptions", "", kHookOptionsFields},
+    {"baleen.Kind", "What an argument or an answer is.", kKindFields},
+    {"baleen.ToolTraits", "", kTraitFields},
+    {"baleen.ToolLimits", "", kLimitFields},
+    {"baleen.ToolSpec", "A tool that the script declares; its body may use baleen.call.",
+     kToolSpecFields},
+    {"baleen.Memo", "Counts what it has seen in this turn.", kMemoFields},
+    {"baleen.On", "Hooks, in the order in which they were declared.", kOnFields},
+    {"baleen.Budget", "Limits; what reaches one pauses and asks.", kBudgetFields},
+    {"baleen.AskOptions", "", kAskFields},
+    {"baleen.Session", "The turn's session.", kSessionFields},
+    {"baleen.Fork", "A session that was forked off the turn.", kForkFields},
+    {"baleen.Flow", "A workflow's run.", kFlowFields},
+};
+
+constexpr LuaField kRuleParameter[] = {{"rule", "baleen.Rule", ""}};
+constexpr LuaField kDenyParameter[] = {{"rule_or_reason", "baleen.Rule|string", ""}};
+constexpr LuaField kAnyResult[] = {{"made", "any", ""}};
+constexpr LuaField kPolicyParameter[] = {{"rules", "baleen.Policy", ""}};
+constexpr LuaField kAboutParameter[] = {{"about?", "string", "what it is, for the model"}};
+constexpr LuaField kKindResult[] = {{"kind", "baleen.Kind", ""}};
+constexpr LuaField kListParameters[] = {{"items", "baleen.Kind|table", "of what"},
+                                        {"about?", "string", ""}};
+constexpr LuaField kOneOfParameters[] = {{"values", "string[]", ""}, {"about?", "string", ""}};
+constexpr LuaField kOptParameters[] = {{"kind", "baleen.Kind", "of an argument that may lack"}};
+constexpr LuaField kMemoParameters[] = {{"options", "table", "size: how much it remembers (64)"}};
+constexpr LuaField kMemoResults[] = {{"memo", "baleen.Memo", ""}};
+constexpr LuaField kToolParameters[] = {{"name", "string", ""}};
+constexpr LuaField kToolResults[] = {{"declare", "fun(spec: baleen.ToolSpec)", ""}};
+constexpr LuaField kFlowParameters[] = {
+    {"name", "string", ""},
+    {"options", "table", "budget: what it may spend"},
+    {"fn", "fun(f: baleen.Flow, input: string): any", "what it gives is the turn's text"}};
+constexpr LuaField kFlowResults[] = {{"run", "fun(input: string): string", ""}};
+constexpr LuaField kWhyParameter[] = {{"why", "string", ""}};
+constexpr LuaField kSessionResults[] = {{"session", "baleen.Session", ""}};
 
 constexpr LuaField kGenerateParameters[] = {{"request", "baleen.GenerateRequest", ""}};
 constexpr LuaField kGenerateResults[] = {{"reply", "baleen.Reply", ""}};
@@ -73,10 +218,33 @@ constexpr LuaSignature kSignatures[] = {
      kArrayField},
     {"baleen.json.decode", "Reads JSON text.", kTextField, kDecodeResults},
     {"baleen.json.encode", "Writes JSON text; members sorted.", kValueField, kTextField},
+    {"allow", "A rule: nothing is said against these calls.", kRuleParameter, kAnyResult},
+    {"ask", "A rule: somebody must grant these calls.", kRuleParameter, kAnyResult},
+    {"deny", "A rule that refuses calls; or, of a hook, the verdict that refuses one.",
+     kDenyParameter, kAnyResult},
+    {"note", "The verdict of a hook: the model is told this besides.", kTextField, kAnyResult},
+    {"policy",
+     "Adds rules; a script without a turn's function runs the default loop by them.",
+     kPolicyParameter,
+     {}},
+    {"memo", "For hooks: counts what it has seen.", kMemoParameters, kMemoResults},
+    {"str", "A text.", kAboutParameter, kKindResult},
+    {"int", "An integer.", kAboutParameter, kKindResult},
+    {"bool", "true or false.", kAboutParameter, kKindResult},
+    {"list", "A list.", kListParameters, kKindResult},
+    {"one_of", "One of these texts.", kOneOfParameters, kKindResult},
+    {"opt", "An argument that may be left out.", kOptParameters, kKindResult},
+    {"tool", "Declares a tool: tool \"name\" { about = ..., args = ..., run = ... }",
+     kToolParameters, kToolResults},
+    {"flow", "Declares a workflow; the turn runs it if the script returns no function.",
+     kFlowParameters, kFlowResults},
+    {"fail", "Ends the turn as failed.", kWhyParameter, {}},
+    {"session.current", "The session that the turn is of.", {}, kSessionResults},
 };
 constexpr LuaField kValues[] = {
     {"baleen.tools", "baleen.Tool[]", "The session's tools."},
     {"baleen.json.null", "lightuserdata", "JSON's null; nil would drop the member."},
+    {"on", "baleen.On", "Hooks."},
 };
 
 }  // namespace
@@ -93,8 +261,12 @@ std::string_view NameOf(const LuaField& field) {
 }
 
 std::span<const LuaClass* const> LuaClasses() {
-  static constexpr const LuaClass* kClasses[] = {&kGenerateRequest, &kMessageTable, &kCallTable,
-                                                 &kReplyTable,      &kResultTable,  &kToolTable};
+  static constexpr auto kClasses = [] {
+    std::array<const LuaClass*, 6 + std::size(kDeclared)> all = {
+        &kGenerateRequest, &kMessageTable, &kCallTable, &kReplyTable, &kResultTable, &kToolTable};
+    for (size_t i = 0; i < std::size(kDeclared); ++i) all[6 + i] = &kDeclared[i];
+    return all;
+  }();
   return kClasses;
 }
 std::span<const LuaSignature> LuaSignatures() { return kSignatures; }

@@ -17,15 +17,19 @@ constexpr lua_Integer kMessagesMax = 1024;
 constexpr lua_Integer kCallsMax = 128;
 constexpr size_t kNameBytesMax = 64;
 
+}  // namespace
+
 TurnBinding& BindingOf(lua_State* L) { return *StateOf(L).binding; }
 
 void CheckYieldable(lua_State* L, const char* name) {
   if (lua_isyieldable(L) != 0) return;
-  luaL_error(L,
-             "%s cannot wait here: call it from the turn's function, not while the script loads "
-             "and not inside a sort, gsub or __tostring function",
-             name);
+  Raise(L,
+        "%s cannot wait here: call it from the turn's function, not while the script loads "
+        "and not inside a sort, gsub or __tostring function",
+        name);
 }
+
+namespace {
 
 // Raises for members that nobody reads: a misspelt option must not be ignored.
 void CheckMembers(lua_State* L, int index, const char* what, const LuaClass& table) {
@@ -39,27 +43,30 @@ void CheckMembers(lua_State* L, int index, const char* what, const LuaClass& tab
     }
     if (!known) {
       PushText(L, -1);
-      luaL_error(L, "%s: unknown member '%s'", what, lua_tostring(L, -1));
+      Raise(L, "%s: unknown member '%s'", what, lua_tostring(L, -1));
     }
   }
 }
 
-// Assigns the string on top to `out` and pops it. Strings leave the sandbox as UTF-8 only.
+}  // namespace
+
 void TakeText(lua_State* L, const char* what, const char* member, std::string* out) {
   if (lua_type(L, -1) != LUA_TSTRING) {
-    luaL_error(L, "%s: '%s' must be a string, got %s", what, member, luaL_typename(L, -1));
+    Raise(L, "%s: '%s' must be a string, got %s", what, member, luaL_typename(L, -1));
   }
   size_t size = 0;
   const char* text = lua_tolstring(L, -1, &size);
   Charge(L, static_cast<int64_t>(size / 8));
   const size_t valid = Utf8ValidPrefix(std::string_view(text, size));
   if (valid != size) {
-    luaL_error(L, "%s: '%s' is not UTF-8 at byte %I of %I", what, member,
-               static_cast<LUAI_UACINT>(valid), static_cast<LUAI_UACINT>(size));
+    Raise(L, "%s: '%s' is not UTF-8 at byte %I of %I", what, member,
+          static_cast<LUAI_UACINT>(valid), static_cast<LUAI_UACINT>(size));
   }
   out->assign(text, size);
   lua_pop(L, 1);
 }
+
+namespace {
 
 void TakeMessage(lua_State* L, int index, Message* out) {
   constexpr const char* kWhat = "baleen.generate: message";
@@ -67,7 +74,7 @@ void TakeMessage(lua_State* L, int index, Message* out) {
   lua_getfield(L, index, "role");
   const std::string_view role = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "";
   if (role != "user" && role != "tool") {
-    luaL_error(L, "%s: 'role' must be \"user\" or \"tool\"", kWhat);
+    Raise(L, "%s: 'role' must be \"user\" or \"tool\"", kWhat);
   }
   out->role = role == "user" ? Role::kUser : Role::kTool;
   lua_pop(L, 1);
@@ -77,7 +84,7 @@ void TakeMessage(lua_State* L, int index, Message* out) {
   if (out->role == Role::kTool) {
     TakeText(L, kWhat, "tool_call_id", &out->tool_call_id);
   } else if (!lua_isnil(L, -1)) {
-    luaL_error(L, "%s: 'tool_call_id' belongs to tool messages only", kWhat);
+    Raise(L, "%s: 'tool_call_id' belongs to tool messages only", kWhat);
   } else {
     lua_pop(L, 1);
   }
@@ -87,7 +94,7 @@ void TakeMessages(lua_State* L, GenerateEffect* effect) {
   const int user_type = lua_getfield(L, 1, "user");
   const int messages_type = lua_getfield(L, 1, "messages");
   if ((user_type == LUA_TNIL) == (messages_type == LUA_TNIL)) {
-    luaL_error(L, "baleen.generate: give either 'user' or 'messages'");
+    Raise(L, "baleen.generate: give either 'user' or 'messages'");
   }
   if (messages_type == LUA_TNIL) {
     lua_pop(L, 1);
@@ -96,17 +103,17 @@ void TakeMessages(lua_State* L, GenerateEffect* effect) {
     return;
   }
   if (messages_type != LUA_TTABLE) {
-    luaL_error(L, "baleen.generate: 'messages' must be a table, got %s", luaL_typename(L, -1));
+    Raise(L, "baleen.generate: 'messages' must be a table, got %s", luaL_typename(L, -1));
   }
   const lua_Integer count = static_cast<lua_Integer>(lua_rawlen(L, -1));
   if (count < 1 || count > kMessagesMax) {
-    luaL_error(L, "baleen.generate: 'messages' must hold 1 to %I messages, got %I",
-               static_cast<LUAI_UACINT>(kMessagesMax), static_cast<LUAI_UACINT>(count));
+    Raise(L, "baleen.generate: 'messages' must hold 1 to %I messages, got %I",
+          static_cast<LUAI_UACINT>(kMessagesMax), static_cast<LUAI_UACINT>(count));
   }
   for (lua_Integer i = 1; i <= count; ++i) {
     if (lua_rawgeti(L, 3, i) != LUA_TTABLE) {
-      luaL_error(L, "baleen.generate: message %I must be a table, got %s",
-                 static_cast<LUAI_UACINT>(i), luaL_typename(L, -1));
+      Raise(L, "baleen.generate: message %I must be a table, got %s", static_cast<LUAI_UACINT>(i),
+            luaL_typename(L, -1));
     }
     effect->append.emplace_back();
     TakeMessage(L, lua_gettop(L), &effect->append.back());
@@ -122,8 +129,8 @@ bool TakeInteger(lua_State* L, const char* member, lua_Integer least, lua_Intege
   if (present) {
     *out = lua_tointegerx(L, -1, &is_integer);
     if (is_integer == 0 || lua_type(L, -1) != LUA_TNUMBER || *out < least) {
-      luaL_error(L, "baleen.generate: '%s' must be an integer of at least %I", member,
-                 static_cast<LUAI_UACINT>(least));
+      Raise(L, "baleen.generate: '%s' must be an integer of at least %I", member,
+            static_cast<LUAI_UACINT>(least));
     }
   }
   lua_pop(L, 1);
@@ -176,8 +183,12 @@ int GenerateDone(lua_State* L, int, lua_KContext) {
   return 1;
 }
 
+}  // namespace
+
 int Generate(lua_State* L) {
-  luaL_checktype(L, 1, LUA_TTABLE);
+  if (lua_type(L, 1) != LUA_TTABLE) {
+    return Raise(L, "baleen.generate: expected a table, got %s", luaL_typename(L, 1));
+  }
   lua_settop(L, 1);
   CheckYieldable(L, "baleen.generate");
   CheckMembers(L, 1, "baleen.generate", kGenerateRequest);
@@ -190,7 +201,7 @@ int Generate(lua_State* L) {
   if (lua_getfield(L, 1, "temperature") != LUA_TNIL) {
     const double value = lua_type(L, -1) == LUA_TNUMBER ? lua_tonumber(L, -1) : -1;
     if (!(value >= 0 && value <= 100)) {
-      return luaL_error(L, "baleen.generate: 'temperature' must be a number from 0 to 100");
+      return Raise(L, "baleen.generate: 'temperature' must be a number from 0 to 100");
     }
     effect->temperature = static_cast<float>(value);
   }
@@ -204,6 +215,8 @@ int Generate(lua_State* L) {
   return lua_yieldk(L, 0, 0, GenerateDone);
 }
 
+namespace {
+
 // Leaves the JSON text of the call's arguments on top. The model's own text is kept unless the
 // script changed the table: it holds the members in the order in which the model wrote them.
 void PushArguments(lua_State* L, int call) {
@@ -211,10 +224,10 @@ void PushArguments(lua_State* L, int call) {
   const int text_type = lua_getfield(L, call, "arguments_json");
   const int table_type = lua_getfield(L, call, "arguments");
   if (text_type != LUA_TNIL && text_type != LUA_TSTRING) {
-    luaL_error(L, "%s: 'arguments_json' must be a string", kWhat);
+    Raise(L, "%s: 'arguments_json' must be a string", kWhat);
   }
   if (table_type != LUA_TNIL && table_type != LUA_TTABLE) {
-    luaL_error(L, "%s: 'arguments' must be a table, got %s", kWhat, luaL_typename(L, -1));
+    Raise(L, "%s: 'arguments' must be a table, got %s", kWhat, luaL_typename(L, -1));
   }
   if (table_type == LUA_TNIL) {
     lua_pop(L, 1);
@@ -226,7 +239,7 @@ void PushArguments(lua_State* L, int call) {
   }
   PushJson(L, -1);
   const std::string_view encoded = lua_tostring(L, -1);
-  if (encoded.front() != '{') luaL_error(L, "%s: 'arguments' must have named members", kWhat);
+  if (encoded.front() != '{') Raise(L, "%s: 'arguments' must have named members", kWhat);
   lua_replace(L, -2);
   if (text_type == LUA_TSTRING) {
     size_t size = 0, offset = 0;
@@ -251,7 +264,7 @@ void TakeCall(lua_State* L, int index, TurnBinding* binding, ToolCall* out) {
   lua_getfield(L, index, "name");
   TakeText(L, kWhat, "name", &out->name);
   if (out->name.empty() || out->name.size() > kNameBytesMax) {
-    luaL_error(L, "%s: 'name' must have 1 to %d bytes", kWhat, static_cast<int>(kNameBytesMax));
+    Raise(L, "%s: 'name' must have 1 to %d bytes", kWhat, static_cast<int>(kNameBytesMax));
   }
   if (lua_getfield(L, index, "id") == LUA_TNIL) {
     lua_pop(L, 1);
@@ -283,34 +296,55 @@ int CallToolsDone(lua_State* L, int, lua_KContext) {
   return 1;
 }
 
+// Adds what tables 2 and 3 say of call `i`: "ask" or "deny" (or nothing), and why.
+void TakeVerdict(lua_State* L, lua_Integer i, CallToolsEffect* effect) {
+  if (!lua_istable(L, 2) || !lua_istable(L, 3)) return;
+  lua_rawgeti(L, 2, i);
+  const std::string_view decision = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "";
+  lua_pop(L, 1);
+  if (decision != "ask" && decision != "deny") return;
+  CallVerdict& verdict = effect->verdicts.emplace_back();
+  verdict.call_id = effect->calls.back().id;
+  verdict.deny = decision == "deny";
+  lua_rawgeti(L, 3, i);
+  TakeText(L, "baleen.call_tools", "why", &verdict.why);
+}
+
+}  // namespace
+
 int CallTools(lua_State* L) {
-  luaL_checktype(L, 1, LUA_TTABLE);
-  lua_settop(L, 1);
+  if (lua_type(L, 1) != LUA_TTABLE) {
+    return Raise(L, "baleen.call_tools: expected a table, got %s", luaL_typename(L, 1));
+  }
+  lua_settop(L, 3);
   CheckYieldable(L, "baleen.call_tools");
   const lua_Integer count = static_cast<lua_Integer>(lua_rawlen(L, 1));
   if (count < 1 || count > kCallsMax) {
-    return luaL_error(L, "baleen.call_tools: 1 to %I calls at once, got %I",
-                      static_cast<LUAI_UACINT>(kCallsMax), static_cast<LUAI_UACINT>(count));
+    return Raise(L, "baleen.call_tools: 1 to %I calls at once, got %I",
+                 static_cast<LUAI_UACINT>(kCallsMax), static_cast<LUAI_UACINT>(count));
   }
   TurnBinding& binding = BindingOf(L);
   CallToolsEffect* effect = &binding.effect.emplace<CallToolsEffect>();
   for (lua_Integer i = 1; i <= count; ++i) {
     if (lua_rawgeti(L, 1, i) != LUA_TTABLE) {
-      return luaL_error(L, "baleen.call_tools: call %I must be a table, got %s",
-                        static_cast<LUAI_UACINT>(i), luaL_typename(L, -1));
+      return Raise(L, "baleen.call_tools: call %I must be a table, got %s",
+                   static_cast<LUAI_UACINT>(i), luaL_typename(L, -1));
     }
     effect->calls.emplace_back();
     TakeCall(L, lua_gettop(L), &binding, &effect->calls.back());
     lua_pop(L, 1);
+    TakeVerdict(L, i, effect);
     for (size_t earlier = 0; earlier + 1 < effect->calls.size(); ++earlier) {
       if (effect->calls[earlier].id != effect->calls.back().id) continue;
-      return luaL_error(L, "baleen.call_tools: two calls have the id '%s'",
-                        effect->calls[earlier].id.c_str());
+      return Raise(L, "baleen.call_tools: two calls have the id '%s'",
+                   effect->calls[earlier].id.c_str());
     }
   }
   binding.effect_ready = true;
   return lua_yieldk(L, 0, 0, CallToolsDone);
 }
+
+namespace {
 
 int CallDone(lua_State* L, int, lua_KContext) {
   PushOutcome(L, std::get_if<ToolResultsEvent>(BindingOf(L).event)->results[0]);
@@ -318,8 +352,12 @@ int CallDone(lua_State* L, int, lua_KContext) {
 }
 
 int Call(lua_State* L) {
-  luaL_checktype(L, 1, LUA_TSTRING);
-  luaL_argexpected(L, lua_isnoneornil(L, 2) || lua_istable(L, 2), 2, "nil or table");
+  if (lua_type(L, 1) != LUA_TSTRING) {
+    return Raise(L, "baleen.call: expected the name of a tool, got %s", luaL_typename(L, 1));
+  }
+  if (!lua_isnoneornil(L, 2) && !lua_istable(L, 2)) {
+    return Raise(L, "baleen.call: expected arguments as a table, got %s", luaL_typename(L, 2));
+  }
   lua_settop(L, 2);
   CheckYieldable(L, "baleen.call");
   lua_createtable(L, 0, 2);
@@ -334,6 +372,13 @@ int Call(lua_State* L) {
   return lua_yieldk(L, 0, 0, CallDone);
 }
 
+int PublicCall(lua_State* L) { return CallThrough(L, "call", Call); }
+int PublicCallTools(lua_State* L) {
+  lua_settop(L, 1);  // the rest is api.lua's
+  return CallThrough(L, "call_tools", CallTools);
+}
+int PublicGenerate(lua_State* L) { return CallThrough(L, "generate", Generate); }
+
 }  // namespace
 
 void PushUserMessage(lua_State* L) {
@@ -344,17 +389,17 @@ void PushUserMessage(lua_State* L) {
 void SetFinishEffect(lua_State* L) {
   TurnBinding& binding = BindingOf(L);
   if (lua_type(L, -1) != LUA_TSTRING) {
-    luaL_error(L, "the turn's function must return the final text (a string), got %s",
-               luaL_typename(L, -1));
+    Raise(L, "the turn's function must return the final text (a string), got %s",
+          luaL_typename(L, -1));
   }
   TakeText(L, "the turn's result", "text", &binding.effect.emplace<FinishEffect>().text);
   binding.effect_ready = true;
 }
 
 void OpenBaleen(lua_State* L) {
-  constexpr LibraryFunction kFunctions[] = {{"call", Call},
-                                            {"call_tools", CallTools},
-                                            {"generate", Generate},
+  constexpr LibraryFunction kFunctions[] = {{"call", PublicCall},
+                                            {"call_tools", PublicCallTools},
+                                            {"generate", PublicGenerate},
                                             {"random", Random},
                                             {nullptr, nullptr}};
   lua_newtable(L);

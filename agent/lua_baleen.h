@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "agent/effect.h"
@@ -22,7 +23,18 @@ struct TurnBinding {
   bool effect_ready = false;          ///< Set last, just before the yield or return.
   const AgentEvent* event = nullptr;  ///< Borrows; set during one resume.
   int64_t calls_made = 0;             ///< Numbers the calls that come without an id.
+  std::string errand;                 ///< As AgentOptions::errand.
+  std::vector<ToolSpec> declared;     ///< By the script, in this order.
+  std::string problem;                ///< Scratch: why a binding is about to raise.
 };
+
+// The effects as they are, without what a script has declared: what lua_script.cc gives to api.lua.
+int Generate(lua_State* L);
+int CallTools(lua_State* L);
+void CheckYieldable(lua_State* L, const char* name);
+/// Assigns the string on top to `out` and pops it. Strings leave the sandbox as UTF-8 only.
+void TakeText(lua_State* L, const char* what, const char* member, std::string* out);
+TurnBinding& BindingOf(lua_State* L);
 
 /// Pushes the text of the UserTurnEvent.
 void PushUserMessage(lua_State* L);

@@ -19,6 +19,25 @@ void OpenUtf8(lua_State* L);
 void OpenJson(lua_State* L);
 void OpenBaleen(lua_State* L);
 
+/// Raises an error that names file and line of the innermost frame that is a script's.
+int Raise(lua_State* L, const char* format, ...);
+/// Pushes that place as "file:line: ", or nothing's text where there is none.
+void PushPlace(lua_State* L);
+/// Chunks of ours are named so; no error points into them.
+inline constexpr char kOwnChunk[] = "=baleen";
+
+// What scripts declare (lua_script.cc).
+/// Pushes the table of all built-in globals.
+void PushBuiltins(lua_State* L);
+/// Pushes the global of that name, whose libraries are then loaded; false: there is none.
+bool PushDeclaration(lua_State* L, const char* name);
+/// Loads them, if nothing has yet.
+void LoadDeclarations(lua_State* L);
+/// The turn's function in place of what the chunk returned, on top.
+void PushTurnFunction(lua_State* L);
+/// Runs api.lua's function of that name in place of `plain`, once it is loaded.
+int CallThrough(lua_State* L, const char* name, int (*plain)(lua_State*));
+
 /// One entry of a library. `stock` entries come from Lua's own table of that name; those marked
 /// `charged` cost budget by the length of their string arguments.
 struct LibraryFunction {

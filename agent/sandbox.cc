@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <cstring>
 #include <iterator>
 #include <lua5.4/lua.hpp>
 
@@ -16,6 +17,7 @@ constexpr size_t kSourceBytesMax = 256 << 10;
 
 const char kTurnFunction = 0;  // Its address is a registry key.
 const char kTurnThread = 0;
+const char kBuiltins = 0;
 
 static_assert(LUA_VERSION_NUM == 504, "another Lua may allocate its stacks in another order");
 
@@ -69,15 +71,9 @@ void* Allocate(void* user, void* block, size_t old_size, size_t new_size) {
   return moved;
 }
 
-void RaiseExhausted(lua_State* L, lua_Debug* where) {
+void RaiseExhausted(lua_State* L) {
   const SandboxState& state = StateOf(L);
-  lua_Debug caller;
-  if (where == nullptr && lua_getstack(L, 1, &caller) != 0) where = &caller;
-  if (where != nullptr && lua_getinfo(L, "Sl", where) != 0 && where->currentline > 0) {
-    lua_pushfstring(L, "%s:%d: ", where->short_src, where->currentline);
-  } else {
-    lua_pushliteral(L, "");
-  }
+  PushPlace(L);
   if (state.interrupted) {
     lua_pushliteral(L, "the step was interrupted");
   } else {
@@ -88,7 +84,7 @@ void RaiseExhausted(lua_State* L, lua_Debug* where) {
   lua_error(L);
 }
 
-void CountHook(lua_State* L, lua_Debug* where) {
+void CountHook(lua_State* L, lua_Debug*) {
   SandboxState& state = StateOf(L);
   if (!state.exhausted) {
     state.instructions_left -= kHookInterval * (1 + state.stack_bytes / kStackBytesPerCost);
@@ -99,7 +95,7 @@ void CountHook(lua_State* L, lua_Debug* where) {
     }
     Exhaust(state);
   }
-  RaiseExhausted(L, where);
+  RaiseExhausted(L);
 }
 
 // The coroutine's body: calls the script's function and hands its text to the binding.
@@ -125,6 +121,13 @@ int WriteGlobal(lua_State* L) {  // (environment, name, value); upvalue: the bui
   return 0;
 }
 
+// What isn't among the built-in globals may be one that is loaded when it is asked for.
+int FindGlobal(lua_State* L) {  // (built-in globals, name)
+  if (lua_type(L, 2) == LUA_TSTRING && PushDeclaration(L, lua_tostring(L, 2))) return 1;
+  lua_pushnil(L);
+  return 1;
+}
+
 void AddLibrary(lua_State* L, const char* name, void (*open)(lua_State*)) {
   open(L);
   Freeze(L);
@@ -140,7 +143,15 @@ int Build(lua_State* L) {
   AddLibrary(L, "table", OpenTable);
   AddLibrary(L, "math", OpenMath);
   AddLibrary(L, "utf8", OpenUtf8);
-  if (StateOf(L).binding != nullptr) AddLibrary(L, "baleen", OpenBaleen);
+  if (StateOf(L).binding != nullptr) {
+    AddLibrary(L, "baleen", OpenBaleen);
+    lua_createtable(L, 0, 1);
+    lua_pushcfunction(L, FindGlobal);
+    lua_setfield(L, -2, "__index");
+    lua_setmetatable(L, -2);
+  }
+  lua_pushvalue(L, -1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &kBuiltins);
   Freeze(L);
   // A frozen view whose writes go through when the name is free.
   lua_getmetatable(L, -1);
@@ -204,6 +215,7 @@ void AddMembers(lua_State* L, int path, std::set<std::string>* members) {
 }
 
 int ReadGlobals(lua_State* L) {  // a pointer to the names, which nothing below outlives
+  if (StateOf(L).binding != nullptr) LoadDeclarations(L);
   auto* names = static_cast<GlobalNames*>(lua_touserdata(L, 1));
   lua_pushliteral(L, "");
   lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_GLOBALS);
@@ -220,14 +232,20 @@ int ReadGlobals(lua_State* L) {  // a pointer to the names, which nothing below 
 int CallChunk(lua_State* L) {
   lua_rawgetp(L, LUA_REGISTRYINDEX, &kTurnFunction);
   lua_call(L, 0, 1);
+  PushTurnFunction(L);
   if (lua_type(L, -1) != LUA_TFUNCTION) {
-    return luaL_error(L, "the script must return function(message), got %s", luaL_typename(L, -1));
+    return luaL_error(L,
+                      "the script must return function(message), or declare tools, a policy, hooks "
+                      "or a flow; got %s",
+                      luaL_typename(L, -1));
   }
   lua_rawsetp(L, LUA_REGISTRYINDEX, &kTurnFunction);
   return 0;
 }
 
 }  // namespace
+
+void PushBuiltins(lua_State* L) { lua_rawgetp(L, LUA_REGISTRYINDEX, &kBuiltins); }
 
 SandboxState& StateOf(lua_State* L) { return **static_cast<SandboxState**>(lua_getextraspace(L)); }
 
@@ -242,7 +260,7 @@ void Charge(lua_State* L, int64_t units) {
   state.instructions_left -= units;
   if (state.instructions_left >= 0 && !state.exhausted) return;
   Exhaust(state);
-  RaiseExhausted(L, nullptr);
+  RaiseExhausted(L);
 }
 
 Sandbox::Sandbox(const SandboxOptions& options) {
@@ -359,10 +377,11 @@ Status Sandbox::ErrorFrom(lua_State* thread, int lua_status) {
     // A coroutine that failed keeps its frames until it is closed.
     for (int level = 0; lua_getstack(thread, level, &frame) != 0; ++level) {
       if (lua_getinfo(thread, "Sl", &frame) == 0 || frame.currentline <= 0) continue;
-      place += ":" + std::to_string(frame.currentline);
+      if (std::strcmp(frame.source, kOwnChunk) == 0) continue;
+      place = frame.short_src + (":" + std::to_string(frame.currentline));
       break;
     }
-    text = place.empty() ? text : place + ": " + text;
+    if (text.rfind(place + ":", 0) != 0) text = place.empty() ? text : place + ": " + text;
   }
   lua_pop(thread, 1);
   if (state_.interrupted) return CancelledError(text);

@@ -35,7 +35,7 @@ size_t Distance(std::string_view one, std::string_view other) {
 template <typename Names>
 std::string Nearest(const std::string& name, const Names& names) {
   std::string nearest;
-  size_t least = 1 + name.size() / 3;
+  size_t least = name.size() / 3;
   for (const std::string& candidate : names) {
     const size_t distance = Distance(name, candidate);
     if (distance > least || (distance == least && !nearest.empty())) continue;

@@ -44,12 +44,13 @@ std::string ScriptTypes() {
   }
   out += "\n";
   for (const LuaClass* table : LuaClasses()) {
-    out += std::string("\n---") + table->about + "\n---@class " + table->name + "\n";
+    out += *table->about == 0 ? "\n" : std::string("\n---") + table->about + "\n";
+    out += std::string("---@class ") + table->name + "\n";
     for (const LuaField& field : table->fields) {
       out += std::string("---@field ") + field.name + " " + field.type + " " + field.about + "\n";
     }
   }
-  out += "\nbaleen = {}\nbaleen.json = {}\n";
+  out += "\nbaleen = {}\nbaleen.json = {}\nsession = {}\n";
   for (const LuaField& value : LuaValues()) {
     out += std::string("\n---") + value.about + "\n---@type " + value.type + "\n" + value.name +
            " = nil\n";

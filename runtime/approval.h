@@ -31,7 +31,7 @@ struct PolicySettings {
 
 /// A limit that a turn has reached.
 struct BudgetAsk {
-  std::string owner;     ///< "turn" or "session".
+  std::string owner;     ///< "turn", "session", or an account of the turn's script: "NAME@STEP".
   std::string resource;  ///< "tokens", "wall_ms", "tool_calls" or "micro_usd".
   int64_t limit = 0;
   int64_t spent = 0;
@@ -53,7 +53,7 @@ struct ApprovalView {
   std::string approval;  ///< Id, unique within the session.
   std::string turn;
   std::string requester;        ///< Who asks: "SESSION/TURN", from the root to the subagent.
-  std::string subject;          ///< "tool_calls" or "budget".
+  std::string subject;          ///< "tool_calls", "budget" or "flow": a step of the script.
   std::string title;            ///< One line.
   std::string description;      ///< Why it is asked: the rules' words.
   std::vector<ToolCall> calls;  ///< What is asked for; any part of them may be granted.

@@ -45,12 +45,14 @@ struct SessionSettings {
   std::string system_prompt;
   std::string thinking = "chat";  ///< "chat" or "thinking".
   std::string reasoning_effort;   ///< "", "low", "high" or "max".
-  /// Built-in tools beside read, list and grep: glob, write, edit, bash, which need a workspace, and
-  /// todo.
+  /// Built-in tools beside read, list and grep: glob, write, edit, bash, which need a workspace,
+  /// and todo.
   std::vector<std::string> tools;
   std::vector<ToolSpec> host_tools;  ///< Tools that a connected host will serve.
   /// Those of the plugins that were loaded when the session was made: the runtime fills them in.
   std::vector<ToolSpec> plugin_tools;
+  /// Those that the script declares: read from it when the session is made.
+  std::vector<ToolSpec> script_tools;
   SamplingSettings sampling;
   int64_t tokens_max = 1024;  ///< Default bound of one generation.
   ConstraintSettings constraint;
@@ -194,8 +196,8 @@ struct TurnView {
   int64_t tokens_generated = 0;
   /// Messages that the token limit cut inside a block of calls. None of those calls ran.
   int64_t calls_cut = 0;
-  /// While it runs, what it waits for: MODEL, PREFILL, DISK, PROMPT, TOOL, TOOL_HOST, APPROVAL or
-  /// JOURNAL; which; and since when (Unix milliseconds).
+  /// While it runs, what it waits for: MODEL, PREFILL, DISK, PROMPT, TOOL, TOOL_HOST, APPROVAL,
+  /// SLEEP, SUBAGENT or JOURNAL; which; and since when (Unix milliseconds).
   std::string waiting_on;
   std::string waiting_detail;
   int64_t waiting_since_ms = 0;
@@ -208,12 +210,13 @@ struct TurnView {
 /// One event of a session. Durable events have seq > 0 and a payload as journalled.
 /// Kinds, durable: session_created, session_forked, session_rewound, turn_started, generate,
 /// generated, tool_calls, approval_requested, approval_resolved, tool_dispatched, tool_result,
-/// tool_results, steered, compaction_started, compacted, generation_dropped (the answer is asked
-/// for anew), cancel_requested, turn_finished. Live: progress, delta, snapshot, waiting, heartbeat
-/// (every few seconds while a turn runs, with what it waits for). One more tells of the stream
-/// itself: `timeline` (payload {"timeline", "kept_seq"}, seq = kept_seq). The session moved to
-/// another timeline: what was sent with a higher seq is no longer part of it; the events after
-/// kept_seq follow.
+/// tool_results, step_started and step_ended (of a script's other effects: a sleep, an approval, a
+/// budget of its own, a fork, a turn of a fork), steered, compaction_started, compacted,
+/// generation_dropped (the answer is asked for anew), cancel_requested, turn_finished. Live:
+/// progress, delta, snapshot, waiting, heartbeat (every few seconds while a turn runs, with what it
+/// waits for). One more tells of the stream itself: `timeline` (payload {"timeline", "kept_seq"},
+/// seq = kept_seq). The session moved to another timeline: what was sent with a higher seq is no
+/// longer part of it; the events after kept_seq follow.
 struct Event {
   std::string session;
   std::string turn;

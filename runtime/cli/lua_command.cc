@@ -70,7 +70,7 @@ void AddLua(CLI::App& app, int* exit_code) {
   CLI::App* check = lua->add_subcommand(
       "check",
       "Compile scripts, name globals and members that aren't there, and run each up to its turn's "
-      "function");
+      "function: what it declares, and the tests of its policy");
   check->add_option("files", flags->files, "Scripts, as `baleen run` takes them")->required();
   check->add_flag("--json", flags->json, "JSON on stdout");
   check->callback([flags, exit_code] { *exit_code = CheckFiles(*flags); });

@@ -217,9 +217,9 @@ void AddCommon(CLI::App& command, const std::shared_ptr<TurnFlags>& flags) {
   command.add_option("--session", flags->session, "Session to use; made if it doesn't exist");
   command.add_option("--workspace", flags->workspace, "Folder that the file tools may read");
   command
-      .add_option(
-          "--tools", flags->tools,
-          "Built-in tools of a new session beside read, list and grep: glob, write, edit, todo, bash")
+      .add_option("--tools", flags->tools,
+                  "Built-in tools of a new session beside read, list and grep: glob, write, edit, "
+                  "todo, bash")
       ->delimiter(',');
   command.add_option("--system", flags->system, "System prompt of a new session");
   command.add_option("--thinking", flags->thinking, "chat or thinking, for a new session")

@@ -145,7 +145,7 @@ void ControlLoop::AddApproval(SessionRun& session, ApprovalView approval, Journa
   approval.session = session.record.id;
   approval.turn = turn.view.turn;
   approval.approval = turn.view.turn + "-a" + std::to_string(turn.approvals.size() + 1);
-  approval.requester = approval.session + "/" + approval.turn;
+  approval.requester = PathOf(session);
   approval.requested_ms = parts_.clock->WallMs();
   const int64_t limit_ms = session.settings.policy.approval_ms_max;
   if (limit_ms > 0) approval.expires_ms = approval.requested_ms + limit_ms;
@@ -238,6 +238,9 @@ void ControlLoop::EndApproval(SessionRun& session, ApprovalView& approval, Appro
   }
   if (approval.subject == "budget") {
     return EndBudgetApproval(session, approval, std::move(batch), answer);
+  }
+  if (approval.subject == "flow") {
+    return EndFlowApproval(session, approval, std::move(batch), answer);
   }
   ResumeClock(*session.turn);
   CallOrders orders;
@@ -354,7 +357,8 @@ void ControlLoop::ListApprovals(const ListApprovalsRequest& request,
   auto loaded = Load(request.session);
   if (!loaded.ok()) return answer(loaded.status());
   if (request.resolved) return answer(ReadApprovals(**loaded));
-  add_pending(**loaded);
+  // Those that its forks wait for are in its way too.
+  for (const SessionRun* run = *loaded; run != nullptr; run = ChildOf(*run)) add_pending(*run);
   answer(std::move(views));
 }
 

@@ -81,6 +81,11 @@ void AddSpend(const Spend& spend, Spend* sum) {
   sum->micro_usd += spend.micro_usd;
 }
 
+Spend Since(const Spend& before, const Spend& now) {
+  return {now.tokens - before.tokens, now.wall_ms - before.wall_ms,
+          now.tool_calls - before.tool_calls, now.micro_usd - before.micro_usd};
+}
+
 int64_t* LimitOf(BudgetSettings* budget, std::string_view resource) {
   if (resource == "tokens") return &budget->tokens;
   if (resource == "wall_ms") return &budget->wall_ms;

@@ -1,7 +1,7 @@
 // Budget accounts: limits beside what was spent, and which of them is short. Pure arithmetic.
 //
-// A turn is charged to a chain of accounts, its own and its session's; all of them must have
-// enough.
+// A turn is charged to a chain of accounts, its own, its session's and those that its script has
+// opened; all of them must have enough.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +16,7 @@
 namespace baleen {
 
 struct BudgetAccount {
-  std::string owner;  ///< "turn" or "session".
+  std::string owner;  ///< As BudgetAsk::owner.
   BudgetSettings limit;
   Spend spent;
 };
@@ -48,6 +48,8 @@ int64_t WallMsLeft(const std::vector<BudgetAccount>& accounts);
 
 int64_t CostMicroUsd(const PriceSettings& prices, int64_t prompt_tokens, int64_t generated_tokens);
 void AddSpend(const Spend& spend, Spend* sum);
+/// What `now` has more than `before`.
+Spend Since(const Spend& before, const Spend& now);
 /// The limit of `resource`; null: there is no such resource.
 int64_t* LimitOf(BudgetSettings* budget, std::string_view resource);
 

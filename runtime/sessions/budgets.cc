@@ -29,6 +29,7 @@ Spend ControlLoop::SpendOf(const SessionRun& session) const {
   if (turn.working_since_ms >= 0) {
     spend.wall_ms += parts_.clock->SteadyMs() - turn.working_since_ms;
   }
+  AddSpend(turn.forks_spent, &spend);
   return spend;
 }
 
@@ -59,6 +60,9 @@ std::vector<BudgetAccount> ControlLoop::Accounts(SessionRun& session) {
     BudgetAccount account = {"session", session.budget, spend};
     if (session.spent.has_value()) AddSpend(*session.spent, &account.spent);
     accounts.push_back(std::move(account));
+  }
+  for (const ScriptAccount& account : session.turn->accounts) {
+    accounts.push_back({account.owner, account.limit, Since(account.before, spend)});
   }
   return accounts;
 }
@@ -102,12 +106,15 @@ void ControlLoop::AskBudget(SessionRun& session, const BudgetShortage& shortage,
 
 void ControlLoop::ApplyExtension(SessionRun& session, const ApprovalView& approval) {
   if (approval.state != ApprovalState::kGranted) return;
-  BudgetSettings* budget =
-      approval.budget.owner == "session"
-          ? &session.budget
-          : (session.turn != nullptr && session.turn->view.turn == approval.turn
-                 ? &session.turn->budget
-                 : nullptr);
+  BudgetSettings* budget = nullptr;
+  if (approval.budget.owner == "session") {
+    budget = &session.budget;
+  } else if (session.turn != nullptr && session.turn->view.turn == approval.turn) {
+    if (approval.budget.owner == "turn") budget = &session.turn->budget;
+    for (ScriptAccount& account : session.turn->accounts) {
+      if (account.owner == approval.budget.owner) budget = &account.limit;
+    }
+  }
   int64_t* limit = budget == nullptr ? nullptr : LimitOf(budget, approval.budget.resource);
   constexpr int64_t kMost = std::numeric_limits<int64_t>::max() / 4;
   if (limit != nullptr && *limit > 0) {

@@ -238,6 +238,7 @@ Result<ToolSet> ControlLoop::MakeToolSet(const SessionSettings& settings) const 
   }
   for (const ToolSpec& spec : settings.plugin_tools) RETURN_IF_ERROR(tools.Add(spec));
   for (const ToolSpec& spec : settings.host_tools) RETURN_IF_ERROR(tools.Add(spec));
+  for (const ToolSpec& spec : settings.script_tools) RETURN_IF_ERROR(tools.Add(spec));
   return tools;
 }
 
@@ -273,6 +274,22 @@ Status ControlLoop::CheckSettings(const SessionSettings& settings) const {
   ASSIGN_OR_RETURN(const ToolSet tools, MakeToolSet(settings));
   RETURN_IF_ERROR(CheckConstraint(settings.constraint, settings, tools));
   return CheckContext(settings, tools);
+}
+
+Status ControlLoop::ReadScriptTools(SessionSettings* settings) const {
+  if (settings->script.empty()) return OkStatus();
+  ASSIGN_OR_RETURN(const ToolSet others, MakeToolSet(*settings));
+  AgentOptions options;
+  options.script = settings->script;
+  if (!settings->script_name.empty()) options.script_name = settings->script_name;
+  options.tools = others.specs();
+  options.seed = settings->sampling.seed;
+  auto declared = ScriptTools(options);
+  if (!declared.ok()) return declared.status().WithContext("script");
+  if (declared->empty()) return OkStatus();
+  settings->script_tools = std::move(declared).value();
+  ASSIGN_OR_RETURN(const ToolSet all, MakeToolSet(*settings));
+  return CheckContext(*settings, all);
 }
 
 Result<SessionRun*> ControlLoop::Load(const std::string& id) {
@@ -446,16 +463,17 @@ void ControlLoop::CreateSession(const CreateSessionRequest& request,
   auto wanted = NewSessionId(request.session);
   if (!wanted.ok()) return answer(wanted.status());
   const std::string id = *wanted;
-  if (!request.settings.plugin_tools.empty()) {
+  if (!request.settings.plugin_tools.empty() || !request.settings.script_tools.empty()) {
     return answer(
         InvalidArgumentError("plugin_tools are those of the plugins that the runtime has loaded, "
-                             "and not a host's to set",
+                             "script_tools those that the script declares, and not a host's to set",
                              "BAD_FIELD"));
   }
   auto run = std::make_unique<SessionRun>();
   run->settings = request.settings;
   for (const Tool* tool : parts_.plugin_tools) run->settings.plugin_tools.push_back(tool->spec());
   if (Status status = CheckSettings(run->settings); !status.ok()) return answer(status);
+  if (Status status = ReadScriptTools(&run->settings); !status.ok()) return answer(status);
   run->record.id = id;
   run->record.title = request.settings.title;
   run->record.settings = SettingsToJson(run->settings);

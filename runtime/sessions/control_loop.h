@@ -5,7 +5,7 @@
 // agent decides, the loop performs. Split by verb: control_loop.cc (mailbox, commits, sessions),
 // history.cc (fork, rewind, delete, pin), residence.cc (prefetch, release), turns.cc,
 // steering.cc, budgets.cc, generation.cc, elsewhere.cc,
-// compaction.cc, tool_calls.cc, tool_hosts.cc, approvals.cc,
+// compaction.cc, tool_calls.cc, tool_hosts.cc, flow_steps.cc, child_turns.cc, approvals.cc,
 // waits.cc, watching.cc, recovery.cc.
 #pragma once
 
@@ -175,6 +175,9 @@ class ControlLoop final : public EngineListener, public RemoteListener {
   /// Errors: INVALID_ARGUMENT/BAD_FIELD naming the tool.
   Status CheckTools(const SessionSettings& settings) const;
   Status CheckSettings(const SessionSettings& settings) const;
+  /// Runs the script's chunk, and keeps the tools that it declares. Errors: the chunk's, and tools
+  /// that can't stand beside the others.
+  Status ReadScriptTools(SessionSettings* settings) const;
   /// The session if it is loaded and `epoch` is still its running turn; else null (a late answer).
   SessionRun* FindTurn(const std::string& id, uint64_t epoch);
   EventRecord NewEvent(SessionRun& session, const char* kind, std::string payload);
@@ -236,6 +239,9 @@ class ControlLoop final : public EngineListener, public RemoteListener {
   bool EndPrefetch(uint64_t job, const Status& status);
 
   // turns.cc
+  /// As StartTurn, which is without an errand.
+  void StartErrand(const StartTurnRequest& request, const Errand& errand,
+                   const Answer<TurnView>& reply);
   void Advance(SessionRun& session, const AgentEvent& event);
   void Perform(SessionRun& session, const Effect& effect);
   void FinishTurn(SessionRun& session, TurnState state, std::string text, const Status& error);
@@ -359,6 +365,37 @@ class ControlLoop final : public EngineListener, public RemoteListener {
   /// As it was when the session was made. Null: not loaded now, or another one.
   const Tool* FindPlugin(const SessionRun& session, const std::string& name) const;
   ToolOrigin OriginOf(const SessionRun& session, const std::string& name) const;
+
+  // flow_steps.cc
+  /// A step of the script that asks neither the model nor tools: journalled, and ended at once or
+  /// later.
+  void BeginFlowStep(SessionRun& session, const Effect& effect);
+  /// What a step does once its begin is journalled.
+  void PerformFlowStep(SessionRun& session, const Effect& effect, int64_t until_ms);
+  /// After a restart.
+  void ResumeFlowStep(SessionRun& session, const Effect& effect, int64_t until_ms);
+  /// Journals `batch` and the step's end, calls `stored` (or nothing), and goes on.
+  void EndFlowStep(SessionRun& session, const AgentEvent& event, JournalBatch batch,
+                   std::function<void(const Status&)> stored = {});
+  void ArmSleep(SessionRun& session, int64_t until_ms);
+  /// Opens or ends an account; what its step is answered with.
+  AccountEvent ApplyAccount(SessionRun& session, const AccountEffect& effect);
+  void RestoreAccount(SessionRun& session, const AccountEffect& effect, const AccountEvent& event);
+  void EndFlowApproval(SessionRun& session, const ApprovalView& approval, JournalBatch batch,
+                       const Answer<ApprovalView>& answer);
+
+  // child_turns.cc
+  void RunFork(SessionRun& session, const ForkEffect& effect);
+  /// Begins the fork's turn, or finds the one that was begun before a restart; then waits for it.
+  void RunChildTurn(SessionRun& session, const ChildTurnEffect& effect);
+  void EndChildTurn(SessionRun& session, const ChildTurnEvent& event);
+  void CancelChild(const TurnRun& turn);
+  /// What a fork's turn may spend: no more than all that it is charged to have left.
+  BudgetSettings ChildBudget(SessionRun& session, const ChildTurnEffect& effect);
+  /// "SESSION/TURN", from the root to this one.
+  static std::string PathOf(const SessionRun& session);
+  /// The fork whose turn the session's turn waits for; null: none runs.
+  const SessionRun* ChildOf(const SessionRun& session) const;
 
   // tool_hosts.cc
   void OfferToHost(SessionRun& session, size_t index);

@@ -239,6 +239,9 @@ std::string SettingsToJson(const SessionSettings& settings) {
   for (const ToolSpec& spec : settings.plugin_tools) {
     json["plugin_tools"].push_back(ToolSpecToJson(spec));
   }
+  for (const ToolSpec& spec : settings.script_tools) {
+    json["script_tools"].push_back(ToolSpecToJson(spec));
+  }
   return Text(json);
 }
 
@@ -283,6 +286,12 @@ Result<SessionSettings> SettingsFromJson(std::string_view json) {
       settings.plugin_tools.push_back(std::move(spec));
     }
   }
+  if (const Json* tools = reader.Array("script_tools")) {
+    for (const Json& tool : *tools) {
+      ASSIGN_OR_RETURN(ToolSpec spec, ToolSpecFromJson(tool));
+      settings.script_tools.push_back(std::move(spec));
+    }
+  }
   RETURN_IF_ERROR(reader.status());
   return settings;
 }
@@ -300,6 +309,8 @@ std::string TurnStartToJson(const TurnStart& start) {
   if (start.constraint.has_value()) {  // there, even if usual: the session's may be another
     json["constraint"] = Unusual(ConstraintToJson(*start.constraint), ConstraintToJson({}));
   }
+  if (!start.errand.empty()) json["errand"] = start.errand;
+  if (!start.parent.empty()) json["parent"] = start.parent;
   return Text(json);
 }
 
@@ -307,6 +318,8 @@ Result<TurnStart> TurnStartFromJson(std::string_view json) {
   TurnStart start;
   Reader reader(json, "turn_started");
   reader.Get("turn", &start.turn);
+  reader.Get("errand", &start.errand);
+  reader.Get("parent", &start.parent);
   reader.Get("input", &start.input);
   reader.Get("tokens_max", &start.tokens_max);
   reader.Get("trace_logits", &start.trace_logits);
@@ -388,6 +401,23 @@ Result<GenerationDrop> GenerationDropFromJson(std::string_view json) {
   reader.Get("tokens_end", &drop.tokens_end);
   RETURN_IF_ERROR(reader.status());
   return drop;
+}
+
+std::string StepStartToJson(const StepStart& start) {
+  Json json = {{"turn", start.turn}, {"step", start.step}, {"effect", start.effect}};
+  if (start.until_ms > 0) json["until_ms"] = start.until_ms;
+  return Text(json);
+}
+
+Result<StepStart> StepStartFromJson(std::string_view json) {
+  StepStart start;
+  Reader reader(json, "step_started");
+  reader.Get("turn", &start.turn);
+  reader.Get("step", &start.step);
+  reader.Get("effect", &start.effect);
+  reader.Get("until_ms", &start.until_ms);
+  RETURN_IF_ERROR(reader.status());
+  return start;
 }
 
 std::string StepAnswerToJson(const StepAnswer& answer) {

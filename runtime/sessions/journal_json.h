@@ -35,6 +35,8 @@ inline constexpr char kToolResult[] = "tool_result";
 inline constexpr char kToolResults[] = "tool_results";
 inline constexpr char kApprovalRequested[] = "approval_requested";
 inline constexpr char kApprovalResolved[] = "approval_resolved";
+inline constexpr char kStepStarted[] = "step_started";
+inline constexpr char kStepEnded[] = "step_ended";
 inline constexpr char kSteered[] = "steered";
 inline constexpr char kCancelRequested[] = "cancel_requested";
 inline constexpr char kTurnFinished[] = "turn_finished";
@@ -69,6 +71,8 @@ struct TurnStart {
   BudgetSettings budget;
   /// "COMPACT": only that; the input is a note to pin.
   std::string trigger = "USER";  ///< "STEER": what was said while the turn before ran.
+  std::string errand;            ///< Of a fork's turn: AgentOptions::errand; else empty.
+  std::string parent;            ///< Of a fork's turn: whose step it is, "SESSION/TURN/...".
 };
 std::string TurnStartToJson(const TurnStart& start);
 Result<TurnStart> TurnStartFromJson(std::string_view json);
@@ -114,8 +118,19 @@ struct CompactionEnd {
 std::string CompactionEndToJson(const CompactionEnd& end);
 Result<CompactionEnd> CompactionEndFromJson(std::string_view json);
 
-/// A step's answer (kinds generated and tool_results): the event that the agent was given. Kind
-/// tool_result has the same shape: one result, while others of the step are still awaited.
+/// A step of a script that is neither a generation nor calls (kind step_started).
+struct StepStart {
+  std::string turn;
+  int64_t step = 0;
+  std::string effect;    ///< EffectToJson.
+  int64_t until_ms = 0;  ///< Of a sleep: its end, Unix.
+};
+std::string StepStartToJson(const StepStart& start);
+Result<StepStart> StepStartFromJson(std::string_view json);
+
+/// A step's answer (kinds generated, tool_results and step_ended): the event that the agent was
+/// given. Kind tool_result has the same shape: one result, while others of the step are still
+/// awaited.
 struct StepAnswer {
   std::string turn;
   int64_t step = 0;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "runtime/sessions/journal_json.h"
+#include "tools_sdk/wildcard.h"
 
 namespace baleen {
 namespace {
@@ -18,39 +19,17 @@ PolicyDecision DecisionOf(const std::string& name) {
 
 }  // namespace
 
-bool MatchesGlob(std::string_view pattern, std::string_view text) {
-  size_t p = 0;
-  size_t t = 0;
-  size_t star = std::string_view::npos;
-  size_t retry = 0;
-  while (t < text.size()) {
-    if (p < pattern.size() && pattern[p] == '*') {
-      star = p++;
-      retry = t;
-    } else if (p < pattern.size() && pattern[p] == text[t]) {
-      ++p;
-      ++t;
-    } else if (star != std::string_view::npos) {
-      p = star + 1;
-      t = ++retry;
-    } else {
-      return false;
-    }
-  }
-  return pattern.find_first_not_of('*', p) == std::string_view::npos;
-}
-
 PolicyVerdict JudgeCall(const PolicySettings& policy, const ToolSpec& tool, ToolOrigin origin) {
   PolicyVerdict verdict;
   bool matched = false;
   for (const PolicyRule& rule : policy.rules) {
     if (!rule.effect.empty() && rule.effect != EffectClassName(tool.effect)) continue;
-    if (!MatchesGlob(rule.tool, tool.name)) continue;
+    if (!MatchesWildcard(rule.tool, tool.name)) continue;
     const PolicyDecision decision = DecisionOf(rule.decision);
     if (!matched || decision > verdict.decision) verdict = {decision, rule.why};
     matched = true;
   }
-  if (matched || origin == ToolOrigin::kHost) return verdict;
+  if (matched || origin == ToolOrigin::kHost || origin == ToolOrigin::kScript) return verdict;
   // What a plugin says of its effects is its own word.
   if (origin == ToolOrigin::kPlugin) {
     return {PolicyDecision::kAsk, "the tool is a plugin's, and no rule of the policy names it"};

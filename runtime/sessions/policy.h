@@ -2,7 +2,6 @@
 #pragma once
 
 #include <string>
-#include <string_view>
 
 #include "runtime/approval.h"
 #include "tools_sdk/status.h"
@@ -18,14 +17,13 @@ struct PolicyVerdict {
 };
 
 /// Who runs a tool's body.
-enum class ToolOrigin { kBuiltin, kHost, kPlugin };
+enum class ToolOrigin { kBuiltin, kHost, kPlugin, kScript };
 
+/// What no rule matches is allowed of hosts and scripts: a script's body does nothing but make
+/// calls, which are judged themselves.
 PolicyVerdict JudgeCall(const PolicySettings& policy, const ToolSpec& tool, ToolOrigin origin);
 
 /// Errors: INVALID_ARGUMENT/BAD_FIELD naming the rule.
 Status CheckPolicy(const PolicySettings& policy);
-
-/// '*' stands for any run of characters. Cost: O(pattern x text).
-bool MatchesGlob(std::string_view pattern, std::string_view text);
 
 }  // namespace baleen

@@ -22,6 +22,7 @@ struct JournalledStep {
   std::string effect;        ///< As GenerateStart and ToolProposal have it.
   int64_t prompt_begin = 0;  ///< Generations.
   int64_t prompt_end = 0;
+  int64_t until_ms = 0;  ///< Sleeps.
   const EventRecord* answer = nullptr;
 };
 
@@ -31,11 +32,15 @@ Result<std::vector<JournalledStep>> CollectSteps(const std::vector<EventRecord>&
   for (const EventRecord& event : events) {
     if (event.kind == event_kind::kGenerate) {
       ASSIGN_OR_RETURN(const GenerateStart start, GenerateStartFromJson(event.payload));
-      steps.push_back({start.effect, start.prompt_begin, start.prompt_end, nullptr});
+      steps.push_back({start.effect, start.prompt_begin, start.prompt_end, 0, nullptr});
     } else if (event.kind == event_kind::kToolCalls) {
       ASSIGN_OR_RETURN(const ToolProposal proposal, ToolProposalFromJson(event.payload));
-      steps.push_back({proposal.effect, 0, 0, nullptr});
-    } else if (event.kind == event_kind::kGenerated || event.kind == event_kind::kToolResults) {
+      steps.push_back({proposal.effect, 0, 0, 0, nullptr});
+    } else if (event.kind == event_kind::kStepStarted) {
+      ASSIGN_OR_RETURN(const StepStart start, StepStartFromJson(event.payload));
+      steps.push_back({start.effect, 0, 0, start.until_ms, nullptr});
+    } else if (event.kind == event_kind::kGenerated || event.kind == event_kind::kToolResults ||
+               event.kind == event_kind::kStepEnded) {
       if (steps.empty() || steps.back().answer != nullptr) {
         return DataLossError("event " + std::to_string(event.seq) + " answers no effect");
       }
@@ -43,6 +48,11 @@ Result<std::vector<JournalledStep>> CollectSteps(const std::vector<EventRecord>&
     }
   }
   return steps;
+}
+
+bool IsChildTurn(const EventRecord& step_started) {
+  const auto start = StepStartFromJson(step_started.payload);
+  return start.ok() && start->effect.starts_with(R"({"kind":"child_turn",)");
 }
 
 }  // namespace
@@ -95,6 +105,17 @@ void ControlLoop::RestoreClock(TurnRun& turn, const std::vector<EventRecord>& ev
     const bool waits = approval.state == ApprovalState::kPending;
     turn.worked_ms -= (waits ? last_ms : approval.resolved_ms) - approval.requested_ms;
   }
+  // A fork's turn works by its own clock.
+  int64_t child_since_ms = -1;
+  for (const EventRecord& event : events) {
+    if (event.kind == event_kind::kStepStarted && IsChildTurn(event)) {
+      child_since_ms = event.time_ms;
+    } else if (event.kind == event_kind::kStepEnded && child_since_ms >= 0) {
+      turn.worked_ms -= event.time_ms - child_since_ms;
+      child_since_ms = -1;
+    }
+  }
+  if (child_since_ms >= 0) turn.worked_ms -= last_ms - child_since_ms;
   turn.worked_ms = std::max<int64_t>(0, turn.worked_ms);
   ResumeClock(turn);
   for (const ApprovalView& approval : turn.approvals) {
@@ -105,7 +126,7 @@ void ControlLoop::RestoreClock(TurnRun& turn, const std::vector<EventRecord>& ev
 void ControlLoop::RestoreCalls(SessionRun& session, const CallToolsEffect& calls,
                                const std::vector<EventRecord>& events) {
   TurnRun& turn = *session.turn;
-  turn.tools = std::make_unique<ToolRunState>(turn.step, calls.calls);
+  turn.tools = std::make_unique<ToolRunState>(turn.step, calls);
   ToolRunState& tools = *turn.tools;
   const auto each = [&](const std::vector<std::string>& ids, const auto& apply) {
     for (size_t i = 0; i < tools.calls.size(); ++i) {
@@ -261,8 +282,14 @@ void ControlLoop::Replay(SessionRun& session, const std::vector<EventRecord>& ev
         return SubmitJob(session, *generate, step.prompt_end,
                          static_cast<int64_t>(session.tokens.size()));
       }
+      if (std::holds_alternative<FinishEffect>(*effect)) {
+        return fail(Diverged(turn.step, "it finished earlier than before"));
+      }
       const auto* calls = std::get_if<CallToolsEffect>(&*effect);
-      if (calls == nullptr) return fail(Diverged(turn.step, "it finished earlier than before"));
+      if (calls == nullptr) {
+        if (turn.cancelled->load()) return end_cancelled();
+        return ResumeFlowStep(session, *effect, step.until_ms);
+      }
       RestoreCalls(session, *calls, events);
       return turn.cancelled->load() ? end_cancelled() : ResumeCalls(session);
     }
@@ -272,6 +299,18 @@ void ControlLoop::Replay(SessionRun& session, const std::vector<EventRecord>& ev
       turn.view.tokens_generated += generated->tokens;
       AddReuse(answer->reuse, &turn.view);
       turn.view.calls_cut += answer->calls_cut ? 1 : 0;
+    }
+    const auto* account = std::get_if<AccountEffect>(&*effect);
+    if (const auto* applied = std::get_if<AccountEvent>(&answer->event);
+        account != nullptr && applied != nullptr) {
+      RestoreAccount(session, *account, *applied);
+    }
+    if (const auto* forked = std::get_if<ForkedEvent>(&answer->event)) {
+      turn.forks.insert(forked->session);
+    }
+    if (const auto* child = std::get_if<ChildTurnEvent>(&answer->event)) {
+      AddSpend({child->tokens, child->wall_ms, child->tool_calls, child->micro_usd},
+               &turn.forks_spent);
     }
     event = std::move(answer->event);
   }

@@ -17,7 +17,8 @@ constexpr std::array kKinds = {
     event_kind::kGenerationDropped, event_kind::kCompactionStarted, event_kind::kCompacted,
     event_kind::kSteered,           event_kind::kToolCalls,         event_kind::kToolDispatched,
     event_kind::kToolResult,        event_kind::kToolResults,       event_kind::kApprovalRequested,
-    event_kind::kApprovalResolved,  event_kind::kCancelRequested,   event_kind::kTurnFinished};
+    event_kind::kApprovalResolved,  event_kind::kStepStarted,       event_kind::kStepEnded,
+    event_kind::kCancelRequested,   event_kind::kTurnFinished};
 
 class Importer {
  public:
@@ -176,8 +177,9 @@ class Importer {
       return ApprovalEndFromJson(event.payload).status();
     }
     if (event.kind == event_kind::kTurnFinished) return TurnEndFromJson("", event.payload).status();
+    if (event.kind == event_kind::kStepStarted) return StepStartFromJson(event.payload).status();
     if (event.kind == event_kind::kGenerated || event.kind == event_kind::kToolResult ||
-        event.kind == event_kind::kToolResults) {
+        event.kind == event_kind::kToolResults || event.kind == event_kind::kStepEnded) {
       return StepAnswerFromJson(event.payload).status();
     }
     return OkStatus();

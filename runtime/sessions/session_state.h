@@ -83,12 +83,13 @@ struct ToolRunState {
     std::optional<ToolResult> result;
   };
 
-  ToolRunState(int64_t step_number, std::vector<ToolCall> wanted)
-      : step(step_number), calls(std::move(wanted)), state(calls.size()) {}
+  ToolRunState(int64_t step_number, const CallToolsEffect& effect)
+      : step(step_number), calls(effect.calls), verdicts(effect.verdicts), state(calls.size()) {}
 
   int64_t step = 0;
   std::vector<ToolCall> calls;
-  std::vector<Call> state;  ///< Of each call.
+  std::vector<CallVerdict> verdicts;  ///< What the script says of them.
+  std::vector<Call> state;            ///< Of each call.
   /// Calls that wait for a host, or that a host is working on, by index. `offer` tells the timers
   /// of one offer from those of the next.
   struct HostWait {
@@ -140,6 +141,19 @@ inline void AddReuse(const ReuseReport& reuse, TurnView* view) {
   view->tokens_prefilled += reuse.prefilled;
 }
 
+/// What a turn of a fork does, and for whom.
+struct Errand {
+  std::string text;    ///< AgentOptions::errand; empty: a turn like any other.
+  std::string parent;  ///< "SESSION/TURN", from the root to the turn that wants it.
+};
+
+/// A budget that the turn's script has opened.
+struct ScriptAccount {
+  std::string owner;
+  BudgetSettings limit;
+  Spend before;  ///< Of the turn, when it was opened.
+};
+
 struct TurnRun {
   uint64_t epoch = 0;  ///< Distinguishes this run from late answers to an earlier one.
   TurnStart start;
@@ -161,6 +175,12 @@ struct TurnRun {
   int64_t steered = 0;        ///< How many there have been.
   int64_t tool_calls = 0;
   BudgetSettings budget;                  ///< In force, grants included.
+  std::vector<ScriptAccount> accounts;    ///< The outermost first.
+  int64_t sleep_until_ms = 0;             ///< Unix; 0: it doesn't sleep.
+  std::set<std::string> forks;            ///< Sessions that its script has forked off it.
+  Spend forks_spent;                      ///< By their turns that have ended.
+  std::string child;                      ///< The one whose turn it waits for; empty: none.
+  std::string child_turn;                 ///< Once that has begun.
   int64_t worked_ms = 0;                  ///< Before `working_since_ms`.
   int64_t working_since_ms = -1;          ///< Steady; -1: it waits for somebody.
   std::function<void()> continue_paused;  ///< Once a budget is granted; else null.

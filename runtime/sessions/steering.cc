@@ -106,7 +106,9 @@ std::unique_ptr<TurnRun> ControlLoop::FollowingTurn(const SessionRun& session) {
   TurnStart start = turn.start;
   start.turn = "t" + std::to_string(session.last_turn + 1);
   start.input = JoinInput(said);
-  start.trigger = "STEER";  // whatever the one before was
+  start.trigger = "STEER";                                        // whatever the one before was
+  if (!start.errand.empty()) start.errand = R"({"request":{}})";  // a fork's: just talk, once
+  start.parent.clear();
   auto following = MakeTurn(session, start);
   // Then it comes back with the end of this one; the next turn will say what is wrong.
   if (!following.ok()) return nullptr;

@@ -11,6 +11,16 @@
 namespace baleen {
 namespace {
 
+constexpr char kBegun[] = "Begun: the script runs this tool itself.";
+
+/// What the script says of a call; null: nothing.
+const CallVerdict* ScriptSays(const ToolRunState& tools, const std::string& call_id) {
+  for (const CallVerdict& verdict : tools.verdicts) {
+    if (verdict.call_id == call_id) return &verdict;
+  }
+  return nullptr;
+}
+
 /// After its time limit: longer than a plugin's process takes to be ended.
 constexpr int64_t kAbandonMs = 5000;
 
@@ -48,11 +58,15 @@ ToolOrigin ControlLoop::OriginOf(const SessionRun& session, const std::string& n
   const bool of_plugin = std::any_of(plugins.begin(), plugins.end(),
                                      [&](const ToolSpec& spec) { return spec.name == name; });
   if (of_plugin) return ToolOrigin::kPlugin;
+  const auto& declared = session.settings.script_tools;
+  const bool of_script = std::any_of(declared.begin(), declared.end(),
+                                     [&](const ToolSpec& spec) { return spec.name == name; });
+  if (of_script) return ToolOrigin::kScript;
   return FindBuiltin(session, name) != nullptr ? ToolOrigin::kBuiltin : ToolOrigin::kHost;
 }
 
 void ControlLoop::BeginToolCalls(SessionRun& session, const CallToolsEffect& effect) {
-  session.turn->tools = std::make_unique<ToolRunState>(session.turn->step, effect.calls);
+  session.turn->tools = std::make_unique<ToolRunState>(session.turn->step, effect);
   session.turn->tool_calls += static_cast<int64_t>(effect.calls.size());
   ToolProposal proposal;
   proposal.turn = session.turn->view.turn;
@@ -70,7 +84,9 @@ void ControlLoop::ResumeCalls(SessionRun& session) {
     ToolRunState::Call& state = tools.state[i];
     if (state.result.has_value() || !state.dispatched) continue;
     const ToolSpec* spec = session.tools.Find(tools.calls[i].name);
-    if (spec == nullptr || spec->effect == EffectClass::kEffect) {
+    const bool of_script = spec != nullptr && OriginOf(session, spec->name) == ToolOrigin::kScript;
+    // A script's tool has done nothing that the replay doesn't do again.
+    if (spec == nullptr || (spec->effect == EffectClass::kEffect && !of_script)) {
       state.started = true;  // as far as anybody knows
       orders.refuse.emplace_back(i,
                                  UnknownOutcome("the runtime stopped while the call was running"));
@@ -95,11 +111,20 @@ void ControlLoop::JudgeCalls(SessionRun& session, JournalBatch batch, CallOrders
       orders.refuse.emplace_back(i, FailedCall(valid.message()));
       continue;
     }
-    const PolicyVerdict verdict = JudgeCall(session.settings.policy, *session.tools.Find(call.name),
-                                            OriginOf(session, call.name));
+    PolicyVerdict verdict = JudgeCall(session.settings.policy, *session.tools.Find(call.name),
+                                      OriginOf(session, call.name));
+    const char* who = "the session's policy";
+    // The strictest decides, whoever says it.
+    if (const CallVerdict* script = ScriptSays(tools, call.id)) {
+      const auto wish = script->deny ? PolicyDecision::kDeny : PolicyDecision::kAsk;
+      if (wish > verdict.decision) {
+        verdict = {wish, script->why};
+        who = "the script";
+      }
+    }
     if (verdict.decision == PolicyDecision::kDeny) {
       orders.refuse.emplace_back(
-          i, DeniedCall("the session's policy denies it" +
+          i, DeniedCall(who + std::string(" denies it") +
                         (verdict.why.empty() ? std::string() : " (" + verdict.why + ")") + "."));
     } else if (verdict.decision == PolicyDecision::kAsk && !IsGranted(session, call.name)) {
       state.awaiting = true;
@@ -154,6 +179,11 @@ void ControlLoop::RunCall(SessionRun& session, size_t index) {
   switch (OriginOf(session, name)) {
     case ToolOrigin::kBuiltin: return RunLocally(session, index, *FindBuiltin(session, name));
     case ToolOrigin::kPlugin: return RunPlugin(session, index, name);
+    case ToolOrigin::kScript: {
+      ToolResult begun;
+      begun.content = kBegun;
+      return SetResult(session, index, std::move(begun));
+    }
     case ToolOrigin::kHost: break;
   }
   session.turn->tools->at_host[index] = {};

@@ -68,14 +68,21 @@ Result<std::unique_ptr<TurnRun>> ControlLoop::MakeTurn(const SessionRun& session
   options.script = session.settings.script;
   if (!session.settings.script_name.empty()) options.script_name = session.settings.script_name;
   options.tools = session.tools.specs();
+  options.errand = start.errand;
   options.seed = start.sampling.seed;
   ASSIGN_OR_RETURN(turn->agent, Agent::Create(options));
   return turn;
 }
 
 void ControlLoop::StartTurn(const StartTurnRequest& request, const Answer<TurnView>& reply) {
-  const auto answer = FirstOnly(kStartMethod, request.request_id, reply,
-                                [this, request, reply] { StartTurn(request, reply); });
+  StartErrand(request, {}, reply);
+}
+
+void ControlLoop::StartErrand(const StartTurnRequest& request, const Errand& errand,
+                              const Answer<TurnView>& reply) {
+  const auto answer =
+      FirstOnly(kStartMethod, request.request_id, reply,
+                [this, request, errand, reply] { StartErrand(request, errand, reply); });
   if (!answer) return;
   if (auto earlier = EarlierAnswer(request.request_id, kStartMethod); earlier.ok()) {
     return GetTurn(request.session, IdFromAnswer(*earlier), answer);
@@ -96,6 +103,8 @@ void ControlLoop::StartTurn(const StartTurnRequest& request, const Answer<TurnVi
         "QUOTA"));
   }
   TurnStart start;
+  start.errand = errand.text;
+  start.parent = errand.parent;
   start.input = JoinInput(request.input);
   if (Status status = ValidateTurn(request, start.input, parts_.options.input_bytes_max);
       !status.ok()) {
@@ -160,7 +169,8 @@ void ControlLoop::Advance(SessionRun& session, const AgentEvent& event) {
 
 void ControlLoop::Perform(SessionRun& session, const Effect& effect) {
   const auto* wanted = std::get_if<CallToolsEffect>(&effect);
-  if (!std::holds_alternative<FinishEffect>(effect)) {
+  const bool child = std::holds_alternative<ChildTurnEffect>(effect);
+  if (wanted != nullptr || child || std::holds_alternative<GenerateEffect>(effect)) {
     BudgetNeed need;
     need.tokens = wanted == nullptr ? 1 : 0;
     need.tool_calls = wanted == nullptr ? 0 : static_cast<int64_t>(wanted->calls.size());
@@ -177,7 +187,10 @@ void ControlLoop::Perform(SessionRun& session, const Effect& effect) {
   if (const auto* calls = std::get_if<CallToolsEffect>(&effect)) {
     return BeginToolCalls(session, *calls);
   }
-  FinishTurn(session, TurnState::kSucceeded, std::get<FinishEffect>(effect).text, OkStatus());
+  if (const auto* finish = std::get_if<FinishEffect>(&effect)) {
+    return FinishTurn(session, TurnState::kSucceeded, finish->text, OkStatus());
+  }
+  BeginFlowStep(session, effect);
 }
 
 void ControlLoop::FinishTurn(SessionRun& session, TurnState state, std::string text,
@@ -189,6 +202,7 @@ void ControlLoop::FinishTurn(SessionRun& session, TurnState state, std::string t
   view.error = error;
   session.turn->cancelled->store(true);  // whatever still runs for this turn may stop
   StopGeneration(*session.turn);
+  CancelChild(*session.turn);
   PauseClock(*session.turn);
   view.spend = SpendOf(session);
   view.budget = session.turn->budget;

@@ -53,6 +53,15 @@ TurnWait ControlLoop::WaitOf(const SessionRun& session) const {
       return {"APPROVAL", approval.approval + ": " + approval.title, approval.requested_ms};
     }
   }
+  if (turn.sleep_until_ms > 0) {
+    return {"SLEEP", "until Unix time " + std::to_string(turn.sleep_until_ms / 1000) + " s", 0};
+  }
+  if (const SessionRun* child = ChildOf(session)) {
+    const TurnWait wait = WaitOf(*child);
+    return {"SUBAGENT",
+            child->record.id + ": " + wait.what + (wait.detail.empty() ? "" : " " + wait.detail),
+            0};
+  }
   if (turn.tools != nullptr) return CallsWait(*turn.tools);
   if (turn.compaction != nullptr) return {"COMPACTION", "", 0};
   if (turn.generation != nullptr) return GenerationWait(*turn.generation);

@@ -6,6 +6,11 @@
 int main() {
   // Everything whose order or text could depend on addresses, hash seeds or time.
   baleen::ScriptRun run(R"(
+    policy { deny { tool = "x*", args = { b = "*", a = "1*", c = "z" }, why = "no" }, default = "ask" }
+    local seen = memo { size = 4 }
+    on.before_tool(function(call) return note(call.args_digest .. seen:bump(call.arguments)) end)
+    tool "t" { about = "T", args = { z = str(), a = opt(int()), m = list(one_of { "q", "p" }) },
+      run = function(args) return args end }
     return function(message)
       local t, out = {}, {}
       for i = 1, 200 do t["key" .. math.random(1000)] = i; t[math.random(-50, 50)] = i end
@@ -16,6 +21,7 @@ int main() {
       for i = 1, 300 do ties[i] = { key = i % 3, at = i } end
       table.sort(ties, function(a, b) return a.key < b.key end)
       for _, tie in ipairs(ties) do out[#out + 1] = tie.at end
+      out[#out + 1] = baleen.call_tools { { name = "x1", arguments = { c = "z", b = 2, a = 1 } } }[1].content
       local reply = baleen.generate { user = table.concat(out, " "), seed = baleen.random(0, 1 << 50) }
       local spent, ok = 0, nil
       ok = pcall(function() while true do spent = spent + 1; t[spent] = {} end end)
@@ -23,7 +29,10 @@ int main() {
     end)");
   run.options.seed = 42;
   run.options.instructions_max = 200'000;
-  if (!run.Step(baleen::UserTurnEvent{"go"})) return 1;
+  const auto tools = baleen::ScriptTools(run.options);
+  if (!tools.ok() || !run.Step(baleen::UserTurnEvent{"go"})) return 1;
+  std::cout << tools->at(0).parameters << EffectToJson(run.effect) << "\n";
+  if (!run.Step(baleen::ToolResultsEvent{{{"c1", baleen::ToolOutcome::kDenied, "", 0}}})) return 1;
   std::cout << EffectToJson(run.effect) << "\n";
   // The budget must run out at the same place too.
   run.Step(baleen::GeneratedEvent{});

@@ -106,7 +106,21 @@ TEST_CASE("TypesListWhatAScriptSeesAndNothingElse") {
     CAPTURE(member);
     CHECK(listed.erase("baleen." + member) == 1);
   }
+  CHECK(listed.erase("session.current") == names->at("session").size());
+  const std::set<std::string> of_lua = {
+      "_VERSION", "assert", "error",        "getmetatable", "ipairs", "math",
+      "next",     "pairs",  "pcall",        "rawequal",     "rawget", "rawlen",
+      "rawset",   "select", "setmetatable", "string",       "table",  "tonumber",
+      "tostring", "type",   "utf8",         "xpcall",       "baleen", "session"};
+  for (const auto& [name, members] : *names) {
+    CAPTURE(name);
+    CHECK(listed.erase(name) + of_lua.count(name) == 1);
+  }
   CHECK(listed.empty());
+  for (const std::string& hook : names->at("on")) {
+    CAPTURE(hook);
+    CHECK(types.find("---@field " + hook + " fun(") != std::string::npos);
+  }
   for (const LuaClass* table : LuaClasses()) {
     CHECK(types.find("---@class " + std::string(table->name) + "\n") != std::string::npos);
     for (const LuaField& field : table->fields) {

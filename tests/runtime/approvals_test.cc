@@ -3,6 +3,7 @@
 #include "runtime/sessions/call_results.h"
 #include "runtime/sessions/policy.h"
 #include "tests/runtime/fixture.h"
+#include "tools_sdk/wildcard.h"
 
 namespace baleen {
 namespace {
@@ -412,7 +413,7 @@ TEST_CASE("APolicyDeniesAsksAndAllowsByTheStrictestRule") {
                                                {"*a*a*", "a", false},
                                                {"**", "x", true}}) {
     CAPTURE(pattern, text);
-    REQUIRE(MatchesGlob(pattern, text) == matches);
+    REQUIRE(MatchesWildcard(pattern, text) == matches);
   }
 }
 

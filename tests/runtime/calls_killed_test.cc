@@ -107,9 +107,84 @@ void KillEverywhere(int64_t times) {
   for (const auto& [what, number] : outcomes) std::cout << "  " << what << ": " << number << "\n";
 }
 
+/// Kills a flow right before or after the `nth` line `point`, and lets the next process end it.
+void KillFlowAt(const std::string& point, int64_t nth, std::mt19937_64& random,
+                std::map<std::string, int64_t>& outcomes) {
+  const MemoryDirectory temp;
+  const std::string ledger = temp.File("ledger");
+  const std::vector<std::string> command = {CALL_WORKER, temp.File("data"), TinyModel(), ledger,
+                                            "FLOW"};
+  const auto late_us = static_cast<int64_t>(random() % kLatenessUs) * (random() % 4 == 0 ? 0 : 1);
+  CAPTURE(point, nth, late_us);
+  {
+    Child worker(command);
+    REQUIRE(worker.started());
+    for (int64_t seen = 0; seen < nth;) {
+      const std::string line = worker.ReadLine();
+      REQUIRE(!line.empty());
+      REQUIRE(!line.starts_with("error"));
+      seen += line == point ? 1 : 0;
+    }
+    WaitMicroseconds(late_us);
+    worker.Kill();
+  }
+  Child worker(command);
+  const std::vector<std::string> lines = worker.ReadAll();
+  REQUIRE(worker.Wait() == 0);
+  CAPTURE(lines);
+  const auto count = [&](const std::string& line) {
+    return std::count(lines.begin(), lines.end(), line);
+  };
+  const std::string result = *std::find_if(
+      lines.begin(), lines.end(), [](const auto& line) { return line.starts_with("result "); });
+  const auto paid = std::ssize(Lines(ledger));
+  CAPTURE(result, paid);
+  // Nobody knew whether it had paid: the flow asked, and went on when it was told to.
+  const bool unknown = result == "result UNKNOWN turns 1";
+  REQUIRE((unknown || result == "result OK turns 1"));
+  REQUIRE(paid <= 1);
+  if (!unknown) REQUIRE(paid == 1);
+  // now, sleep, approve, now, two accounts opened and closed, a fork and its turns; the question.
+  const int64_t steps = unknown ? 12 : 11;
+  REQUIRE(count("turn_started") == 1);
+  REQUIRE(count("step_started") == steps);
+  REQUIRE(count("step_ended") == steps);
+  REQUIRE(count("approval_requested") == (unknown ? 3 : 2));
+  REQUIRE(count("tool_calls") == 2);
+  REQUIRE(count("tool_results") == 2);
+  // A model that babbles may be asked to write its answer anew; each is asked for once.
+  REQUIRE(count("generate") >= 1);
+  REQUIRE(count("generate") == count("generated"));
+  REQUIRE(count("turn_finished") == 1);
+  outcomes["flow " + point + " " + std::to_string(nth) + (unknown ? " UNKNOWN " : " OK ") +
+           std::to_string(paid)] += 1;
+}
+
+/// Every step's begin and end, and what lies within steps.
+void KillFlowEverywhere(int64_t times) {
+  const uint64_t seed = Seeds(1).front();
+  std::mt19937_64 random(seed);
+  std::map<std::string, int64_t> outcomes;
+  for (int64_t i = 0; i < times; ++i) {
+    for (int64_t nth = 1; nth <= 11; ++nth) {
+      if (nth % 2 == i % 2) KillFlowAt("step_started", nth, random, outcomes);
+      if (nth % 2 != i % 2) KillFlowAt("step_ended", nth, random, outcomes);
+    }
+    for (const char* point : {"tool_calls", "tool_dispatched", "tool_results", "approved"}) {
+      for (const int64_t nth : {1, 2}) KillFlowAt(point, nth, random, outcomes);
+    }
+    KillFlowAt("body", 1, random, outcomes);
+    KillFlowAt("generate", 1, random, outcomes);
+  }
+  std::cout << "flows killed, seed " << seed << ":\n";
+  for (const auto& [what, number] : outcomes) std::cout << "  " << what << ": " << number << "\n";
+}
+
 }  // namespace
 
 TEST_CASE("ACallThatIsKilledAtAnyWriteHasOneResultAndAtMostOneEffect") { KillEverywhere(4); }
 TEST_CASE("ACallThatIsKilledAHundredTimesAtEachWrite", "[.long]") { KillEverywhere(100); }
+TEST_CASE("AFlowThatIsKilledAtAnyStepEndsAsOneThatWasNot") { KillFlowEverywhere(1); }
+TEST_CASE("AFlowThatIsKilledTwentyTimesAtEachStep", "[.long]") { KillFlowEverywhere(20); }
 
 }  // namespace baleen

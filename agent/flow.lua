@@ -1,0 +1,273 @@
+-- Sessions and flows: what a script asks of the model and of the people behind it, step by step.
+--
+-- A flow is the turn's function with names for what workflows need. Each of its steps is an effect,
+-- journalled like any other: after a restart the turn is replayed up to the step that it had reached.
+
+local core, parts, api = ...
+local raise, json = core.raise, baleen.json
+local check_members = parts.check_members
+
+local Session, Flow = {}, {}
+Session.__index, Flow.__index = Session, Flow
+
+local BUDGET = { tokens = true, wall = true, tool_calls = true, usd = true }
+
+-- Tokens, milliseconds, calls and millionths of a dollar; 0: no limit.
+local function limits_of(what, budget)
+  what = what .. ": budget"
+  check_members(what, budget, BUDGET)
+  local usd = budget.usd == nil and 0 or budget.usd
+  if type(usd) ~= "number" or usd < 0 or usd > 1e6 then raise(what .. ": 'usd' must be a number of dollars") end
+  return { parts.count_option(what, budget, "tokens"),
+    budget.wall == nil and 0 or parts.milliseconds(what .. ".wall", budget.wall),
+    parts.count_option(what, budget, "tool_calls"), math.floor(usd * 1e6) }
+end
+
+-- Runs `body` within limits of its own; what it spends is also spent of every budget around it.
+local function in_budget(what, name, budget, body)
+  if budget == nil then return body() end
+  core.open_account(name, table.unpack(limits_of(what, budget)))
+  local ended = table.pack(pcall(body))
+  core.close_account()
+  if not ended[1] then error(ended[2], 0) end
+  return table.unpack(ended, 2, ended.n)
+end
+
+-- Asking -----------------------------------------------------------------------------------------
+
+local ASK = { returns = true, tools = true, budget = true, max_tokens = true, temperature = true }
+local KID_ASK = { returns = true, tools = true, max_tokens = true, temperature = true }
+local loop
+
+-- What a question is, as plain values, so that a fork can be asked it too.
+local function question(what, text, options, known)
+  if type(text) ~= "string" then raise(what .. ": expected a text, got " .. type(text)) end
+  check_members(what, options, known)
+  local request = { max_tokens = options.max_tokens, temperature = options.temperature }
+  if options.returns ~= nil then
+    request.answer_schema = json.encode(parts.schema_of(what .. ": returns", options.returns))
+  end
+  if options.tools == "none" then request.tool_choice = "none" end
+  if options.tools ~= nil then parts.alternatives(what .. ": tools", options.tools) end
+  return { request = request, tools = options.tools }
+end
+
+-- Says `text` to the model and lets it work until it only talks.
+local function work(text, asked)
+  loop = loop or core.default_loop()
+  local allowed = asked.tools == "none" and {} or asked.tools and parts.alternatives("tools", asked.tools)
+  local before = allowed and parts.confine(allowed)
+  local ok, answer = pcall(loop, text, asked.request)
+  if allowed then parts.confine(before) end
+  if not ok then error(answer, 0) end
+  return answer
+end
+
+-- The answer, or what `returns` describes; nil and why if it isn't that.
+local function read_answer(answer, asked, returns)
+  local schema = asked.request.answer_schema
+  if not schema then return answer end
+  local problem = core.check_answer(schema, answer)
+  if problem then return nil, problem end
+  local value = json.decode(answer)
+  problem = parts.misfit("", returns, value)
+  if problem then return nil, problem end
+  return value
+end
+
+function Session:ask(text, options)
+  options = options or {}
+  local asked = question("s:ask", text, options, ASK)
+  return in_budget("s:ask", "ask", options.budget, function()
+    return read_answer(work(text, asked), asked, options.returns)
+  end)
+end
+
+-- Runs one tool: its text and how it ended.
+function Session:call(name, arguments) return api.call(name, arguments) end
+
+-- Tells the model with its next prompt.
+function Session:note(text)
+  if type(text) ~= "string" then raise("s:note: expected a text, got " .. type(text)) end
+  parts.tell(text)
+end
+
+local current = setmetatable({}, Session)
+local session = { current = function() return current end }
+
+-- Forks -----------------------------------------------------------------------------------------
+
+local running -- The name of the flow that runs.
+local RESOURCES = { "tokens", "wall_ms", "tool_calls", "micro_usd" }
+
+local Kid = {}
+Kid.__index = Kid
+
+-- A session of its own that goes on from here: it knows what this one knows, and what it does stays
+-- with it. `usage` is what it has spent, which counts as this turn's.
+function Session:fork(options)
+  options = options or {}
+  check_members("s:fork", options, { label = true, budget = true })
+  local label = parts.text_option("s:fork", options, "label", "")
+  local limits = options.budget == nil and { 0, 0, 0, 0 } or limits_of("s:fork", options.budget)
+  local usage = { tokens = 0, wall_ms = 0, tool_calls = 0, micro_usd = 0 }
+  return setmetatable({ id = core.fork(label), label = label, limits = limits, usage = usage }, Kid)
+end
+
+-- Lets the fork run a turn that does `errand`: its text, or nil and why it failed.
+local function run_errand(kid, what, text, errand)
+  if kid.closed then raise(what .. ": the fork is closed") end
+  local left = {}
+  for i, resource in ipairs(RESOURCES) do
+    left[i] = kid.limits[i] == 0 and 0 or kid.limits[i] - kid.usage[resource]
+    if left[i] < 0 or (left[i] == 0 and kid.limits[i] > 0) then
+      return nil, ("the fork's budget of %s is spent (%d of %d)"):format(resource, kid.usage[resource],
+        kid.limits[i])
+    end
+  end
+  local ended = table.pack(core.child_turn(kid.id, text, json.encode(errand), table.unpack(left)))
+  for i, resource in ipairs(RESOURCES) do kid.usage[resource] = kid.usage[resource] + ended[2 + i] end
+  if not ended[1] then return nil, ended[2] end
+  return ended[2]
+end
+
+function Kid:ask(text, options)
+  options = options or {}
+  local asked = question("kid:ask", text, options, KID_ASK)
+  local answer, why = run_errand(self, "kid:ask", text, asked)
+  if not answer then return nil, why end
+  return read_answer(answer, asked, options.returns)
+end
+
+function Kid:call(name, arguments)
+  if type(name) ~= "string" then raise("kid:call: expected the name of a tool, got " .. type(name)) end
+  if arguments ~= nil and type(arguments) ~= "table" then
+    raise("kid:call: expected arguments as a table, got " .. type(arguments))
+  end
+  local answer, why = run_errand(self, "kid:call", "Call " .. name, { call = name, arguments = arguments or {} })
+  if not answer then return nil, why end
+  local result = json.decode(answer)
+  return result.content, result.outcome
+end
+
+function Kid:close() self.closed = true end
+
+-- In the fork: what its turn does.
+function parts.errand(text)
+  local errand = json.decode(text)
+  return function(message)
+    running = "of a fork"
+    if not errand.call then return work(message, errand) end
+    local content, outcome = api.call(errand.call, errand.arguments)
+    return json.encode { content = content, outcome = outcome }
+  end
+end
+
+-- Flows -----------------------------------------------------------------------------------------
+
+local function fail(why)
+  raise(type(why) == "string" and why or "fail: expected a reason as a string, got " .. type(why))
+end
+
+-- Nobody knows whether the effect happened: somebody has to look before the flow goes on.
+function parts.on_result(called, result)
+  if not running or result.outcome ~= "UNKNOWN" then return end
+  local granted, by, reason = core.approve(
+    ("Go on: nobody knows whether %s (call %s) happened"):format(called.name, result.call_id),
+    "Flow '" .. running .. "' has called " .. called.name .. " " .. json.encode(called.arguments or {})
+      .. ". " .. result.content .. " Granted: the flow goes on, and is told that the outcome is "
+      .. "UNKNOWN. Denied: it ends.")
+  if granted then return end
+  raise(("the outcome of %s (call %s) is UNKNOWN, and %s ended the flow%s"):format(called.name,
+    result.call_id, by, reason == "" and "" or ": " .. reason))
+end
+
+local function text_of_result(value)
+  if value == nil then return "" end
+  if type(value) == "table" then return json.encode(value) end
+  return type(value) == "string" and value or tostring(value)
+end
+
+local function flow(name, options, fn)
+  if type(options) == "function" then options, fn = {}, options end
+  if type(name) ~= "string" or #name < 1 or #name > 64 then
+    raise("flow: expected a name of 1 to 64 bytes")
+  end
+  local what = "flow '" .. name .. "'"
+  check_members(what, options, { budget = true })
+  if type(fn) ~= "function" then raise(what .. ": expected a function, got " .. type(fn)) end
+  local function run(input)
+    local outer = running
+    running = name
+    local value = in_budget(what, name, options.budget, function()
+      return fn(setmetatable({}, Flow), input)
+    end)
+    running = outer
+    return text_of_result(value)
+  end
+  parts.flow = not parts.flow_names and run or nil
+  parts.flow_names = parts.flow_names and parts.flow_names .. ", " .. name or name
+  return run
+end
+
+-- Unix time in seconds, the same in every replay.
+function Flow:now() return core.sleep(0) // 1000 end
+
+function Flow:sleep(duration) return core.sleep(parts.milliseconds("f:sleep", duration)) // 1000 end
+
+function Flow:random(...) return baleen.random(...) end
+
+-- Waits until somebody answers. A denial is an error, so that nothing goes on that was denied.
+function Flow:approve(options)
+  if type(options) ~= "table" then raise("f:approve: expected a table, got " .. type(options)) end
+  local title = parts.text_option("f:approve", options, "title")
+  if not title then raise("f:approve: 'title' must say what is asked for") end
+  local lines = {}
+  for name, value in pairs(options) do
+    if name ~= "title" then lines[#lines + 1] = tostring(name) .. ": " .. text_of_result(value) end
+  end
+  local granted, by, reason = core.approve(title, table.concat(lines, "\n"))
+  if granted then return true end
+  raise(("'%s' was denied by %s%s"):format(title, by, reason == "" and "" or ": " .. reason))
+end
+
+local function over(what, items, options, fn)
+  if type(options) == "function" then options, fn = {}, options end
+  if type(items) ~= "table" then raise(what .. ": expected a list, got " .. type(items)) end
+  if type(fn) ~= "function" then raise(what .. ": expected a function, got " .. type(fn)) end
+  check_members(what, options, { at_once = true })
+  if options.at_once ~= nil and options.at_once ~= 1 then
+    raise(what .. ": 'at_once' must be 1: items run one after the other")
+  end
+  return fn
+end
+
+-- What `fn(item, index)` gives for each item, in order.
+function Flow:each(items, options, fn)
+  fn = over("f:each", items, options, fn)
+  local results = {}
+  for i, item in ipairs(items) do results[i] = fn(item, i) end
+  return results
+end
+
+-- The first thing that `fn(item, index)` gives which is neither nil nor false, and its index.
+function Flow:race(items, options, fn)
+  fn = over("f:race", items, options, fn)
+  for i, item in ipairs(items) do
+    local value = fn(item, i)
+    if value then return value, i end
+  end
+end
+
+-- The item whose key is least; the first of equals.
+function Flow:min(items, key)
+  if type(items) ~= "table" or type(key) ~= "function" then raise("f:min: expected a list and a function") end
+  local best, least
+  for _, item in ipairs(items) do
+    local value = key(item)
+    if least == nil or value < least then best, least = item, value end
+  end
+  return best, least
+end
+
+return { session = session, flow = flow, fail = fail }

@@ -1,0 +1,368 @@
+// What scripts declare: loads api.lua and flow.lua when a script first names one of their globals,
+// and gives them the effects, tools and checks that they are made of.
+#include <cstdarg>
+#include <cstdint>
+#include <cstring>
+#include <lua5.4/lua.hpp>
+#include <string>
+#include <string_view>
+
+#include "agent/agent.h"
+#include "agent/lua_baleen.h"
+#include "agent/lua_libraries.h"
+#include "agent/sandbox_state.h"
+#include "tools_sdk/schema.h"
+#include "tools_sdk/tool_set.h"
+#include "tools_sdk/wildcard.h"
+
+namespace baleen {
+namespace {
+
+const char kApi = 0;  // Its address is a registry key.
+
+constexpr const char* kGlobals[] = {"allow", "ask",    "bool",    "deny", "fail", "flow",
+                                    "int",   "list",   "memo",    "note", "on",   "one_of",
+                                    "opt",   "policy", "session", "str",  "tool"};
+
+std::string_view TextAt(lua_State* L, int index) {
+  size_t size = 0;
+  const char* text = luaL_checklstring(L, index, &size);
+  return {text, size};
+}
+
+int RaiseText(lua_State* L) { return Raise(L, "%s", luaL_checkstring(L, 1)); }
+
+int Wildcard(lua_State* L) {  // (pattern, text)
+  const std::string_view pattern = TextAt(L, 1);
+  const std::string_view text = TextAt(L, 2);
+  Charge(L, static_cast<int64_t>((pattern.size() + 1) * (text.size() + 16) / 16));
+  lua_pushboolean(L, MatchesWildcard(pattern, text));
+  return 1;
+}
+
+// FNV-1a: tells calls apart; nothing rests on it that an opponent could gain by.
+int Digest(lua_State* L) {
+  const std::string_view text = TextAt(L, 1);
+  Charge(L, static_cast<int64_t>(text.size()));
+  uint64_t hash = 0xcbf29ce484222325;
+  for (const char byte : text) hash = (hash ^ static_cast<uint8_t>(byte)) * 0x100000001b3;
+  char digits[16];
+  for (int i = 0; i < 16; ++i) digits[i] = "0123456789abcdef"[hash >> (60 - 4 * i) & 15];
+  lua_pushlstring(L, digits, sizeof(digits));
+  return 1;
+}
+
+// False: `binding->problem` says why not. No Lua in here, so that nothing jumps over its objects.
+bool Declare(ToolSpec spec, TurnBinding* binding) {
+  ToolSet tools;
+  for (const ToolSpec& earlier : binding->declared)
+    tools.Add(earlier).IgnoreError("checked before");
+  const Status status = tools.Add(spec);
+  if (!status.ok()) {
+    binding->problem = status.message();
+    return false;
+  }
+  binding->declared.push_back(std::move(spec));
+  return true;
+}
+
+bool DeclareFrom(std::string_view name, std::string_view about, std::string_view parameters,
+                 int64_t effect, int64_t output_bytes_max, TurnBinding* binding) {
+  ToolSpec spec;
+  spec.name = name;
+  spec.description = about;
+  spec.parameters = parameters;
+  spec.effect = static_cast<EffectClass>(effect);
+  spec.output_bytes_max = output_bytes_max;
+  return Declare(std::move(spec), binding);
+}
+
+int DeclareTool(lua_State* L) {  // (name, about, parameters, effect, output)
+  const std::string_view name = TextAt(L, 1), about = TextAt(L, 2), parameters = TextAt(L, 3);
+  Charge(L, static_cast<int64_t>(parameters.size()));
+  const int64_t effect = luaL_checkinteger(L, 4), output = luaL_checkinteger(L, 5);
+  TurnBinding& binding = BindingOf(L);
+  if (DeclareFrom(name, about, parameters, effect, output, &binding)) return 0;
+  return Raise(L, "%s", binding.problem.c_str());
+}
+
+bool FitsAnswer(std::string_view schema, std::string_view text, TurnBinding* binding) {
+  const auto parsed = Schema::ParseValue(schema, "answer");
+  const Status status = parsed.ok() ? parsed->Validate(text) : parsed.status();
+  if (!status.ok()) binding->problem = status.message();
+  return status.ok();
+}
+
+int CheckAnswer(lua_State* L) {  // (schema, text): nothing, or what is wrong
+  const std::string_view schema = TextAt(L, 1), text = TextAt(L, 2);
+  Charge(L, static_cast<int64_t>(schema.size() + text.size()));
+  TurnBinding& binding = BindingOf(L);
+  if (FitsAnswer(schema, text, &binding)) return 0;
+  lua_pushlstring(L, binding.problem.data(), binding.problem.size());
+  return 1;
+}
+
+int SleepDone(lua_State* L, int, lua_KContext) {
+  lua_pushinteger(L, std::get_if<ClockEvent>(BindingOf(L).event)->unix_ms);
+  return 1;
+}
+
+int Sleep(lua_State* L) {  // (milliseconds)
+  CheckYieldable(L, "f:sleep and f:now");
+  TurnBinding& binding = BindingOf(L);
+  binding.effect.emplace<SleepEffect>().ms = luaL_checkinteger(L, 1);
+  binding.effect_ready = true;
+  return lua_yieldk(L, 0, 0, SleepDone);
+}
+
+int ApproveDone(lua_State* L, int, lua_KContext) {
+  const ApprovalEvent& event = *std::get_if<ApprovalEvent>(BindingOf(L).event);
+  lua_pushboolean(L, event.granted);
+  lua_pushlstring(L, event.by.data(), event.by.size());
+  lua_pushlstring(L, event.reason.data(), event.reason.size());
+  return 3;
+}
+
+int Approve(lua_State* L) {  // (title, description)
+  CheckYieldable(L, "f:approve");
+  lua_settop(L, 2);
+  TurnBinding& binding = BindingOf(L);
+  ApproveEffect* effect = &binding.effect.emplace<ApproveEffect>();
+  TakeText(L, "f:approve", "description", &effect->description);
+  TakeText(L, "f:approve", "title", &effect->title);
+  binding.effect_ready = true;
+  return lua_yieldk(L, 0, 0, ApproveDone);
+}
+
+int AccountDone(lua_State*, int, lua_KContext) { return 0; }
+
+int OpenAccount(lua_State* L) {  // (name, tokens, wall_ms, tool_calls, micro_usd)
+  CheckYieldable(L, "a budget");
+  TurnBinding& binding = BindingOf(L);
+  AccountEffect* effect = &binding.effect.emplace<AccountEffect>();
+  effect->tokens = luaL_checkinteger(L, 2);
+  effect->wall_ms = luaL_checkinteger(L, 3);
+  effect->tool_calls = luaL_checkinteger(L, 4);
+  effect->micro_usd = luaL_checkinteger(L, 5);
+  lua_settop(L, 1);
+  TakeText(L, "a budget", "name", &effect->name);
+  binding.effect_ready = true;
+  return lua_yieldk(L, 0, 0, AccountDone);
+}
+
+int CloseAccount(lua_State* L) {
+  CheckYieldable(L, "a budget");
+  TurnBinding& binding = BindingOf(L);
+  binding.effect.emplace<AccountEffect>().opens = false;
+  binding.effect_ready = true;
+  return lua_yieldk(L, 0, 0, AccountDone);
+}
+
+int ForkDone(lua_State* L, int, lua_KContext) {
+  const std::string& session = std::get_if<ForkedEvent>(BindingOf(L).event)->session;
+  lua_pushlstring(L, session.data(), session.size());
+  return 1;
+}
+
+int Fork(lua_State* L) {  // (label)
+  CheckYieldable(L, "s:fork");
+  lua_settop(L, 1);
+  TurnBinding& binding = BindingOf(L);
+  TakeText(L, "s:fork", "label", &binding.effect.emplace<ForkEffect>().label);
+  binding.effect_ready = true;
+  return lua_yieldk(L, 0, 0, ForkDone);
+}
+
+int ChildTurnDone(lua_State* L, int, lua_KContext) {
+  const ChildTurnEvent& event = *std::get_if<ChildTurnEvent>(BindingOf(L).event);
+  lua_pushboolean(L, event.succeeded);
+  const std::string& told = event.succeeded ? event.text : event.error;
+  lua_pushlstring(L, told.data(), told.size());
+  for (const int64_t spent : {event.tokens, event.wall_ms, event.tool_calls, event.micro_usd}) {
+    lua_pushinteger(L, spent);
+  }
+  return 6;
+}
+
+int ChildTurn(lua_State* L) {  // (session, text, errand, tokens, wall_ms, tool_calls, micro_usd)
+  CheckYieldable(L, "a fork's turn");
+  TurnBinding& binding = BindingOf(L);
+  ChildTurnEffect* effect = &binding.effect.emplace<ChildTurnEffect>();
+  effect->tokens = luaL_checkinteger(L, 4);
+  effect->wall_ms = luaL_checkinteger(L, 5);
+  effect->tool_calls = luaL_checkinteger(L, 6);
+  effect->micro_usd = luaL_checkinteger(L, 7);
+  lua_settop(L, 3);
+  TakeText(L, "a fork's turn", "errand", &effect->errand);
+  TakeText(L, "a fork's turn", "text", &effect->text);
+  TakeText(L, "a fork's turn", "session", &effect->session);
+  binding.effect_ready = true;
+  return lua_yieldk(L, 0, 0, ChildTurnDone);
+}
+
+std::string Compile(std::string_view source, const char* name) {
+  std::string bytes;
+  lua_State* L = luaL_newstate();
+  if (L == nullptr) return bytes;  // then whoever loads it is told so
+  const lua_Writer append = [](lua_State*, const void* part, size_t size, void* out) {
+    static_cast<std::string*>(out)->append(static_cast<const char*>(part), size);
+    return 0;
+  };
+  if (luaL_loadbufferx(L, source.data(), source.size(), name, "t") == LUA_OK) {
+    lua_dump(L, append, &bytes, 0);
+  }
+  lua_close(L);
+  return bytes;
+}
+
+// Ours, compiled once per process: parsing them for each turn would take longer than the turn's
+// Lua.
+struct OwnChunks {
+  std::string declarations = Compile(DeclarationsSource(), kOwnChunk);
+  std::string flow = Compile(FlowSource(), kOwnChunk);
+  std::string loop = Compile(DefaultLoopSource(), "@loop.lua");
+};
+
+const OwnChunks& Own() {
+  static const OwnChunks chunks;
+  return chunks;
+}
+
+void LoadOwn(lua_State* L, const std::string& chunk) {
+  if (luaL_loadbufferx(L, chunk.data(), chunk.size(), kOwnChunk, "b") != LUA_OK) lua_error(L);
+}
+
+int DefaultLoop(lua_State* L) {
+  LoadOwn(L, Own().loop);
+  lua_call(L, 0, 1);
+  return 1;
+}
+
+// Moves the members of the table on top into the one at `globals`, tables as read-only views.
+void AddGlobals(lua_State* L, int globals) {
+  lua_pushnil(L);
+  while (lua_next(L, -2) != 0) {
+    if (lua_istable(L, -1)) Freeze(L);
+    lua_pushvalue(L, -2);
+    lua_insert(L, -2);
+    lua_rawset(L, globals);
+  }
+  lua_pop(L, 1);
+}
+
+int PassOn(lua_State* L, int, lua_KContext) { return lua_gettop(L); }
+
+}  // namespace
+
+void PushPlace(lua_State* L) {
+  lua_Debug frame;
+  for (int level = 0; lua_getstack(L, level, &frame) != 0; ++level) {
+    if (lua_getinfo(L, "Sl", &frame) == 0 || frame.currentline <= 0) continue;
+    if (std::strcmp(frame.source, kOwnChunk) == 0) continue;
+    lua_pushfstring(L, "%s:%d: ", frame.short_src, frame.currentline);
+    return;
+  }
+  lua_pushliteral(L, "");
+}
+
+int Raise(lua_State* L, const char* format, ...) {
+  PushPlace(L);
+  va_list arguments;
+  va_start(arguments, format);
+  lua_pushvfstring(L, format, arguments);
+  va_end(arguments);
+  lua_concat(L, 2);
+  return lua_error(L);
+}
+
+void LoadDeclarations(lua_State* L) {
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &kApi) != LUA_TNIL) {
+    lua_pop(L, 1);
+    return;
+  }
+  lua_pop(L, 1);
+  luaL_checkstack(L, 16, "declarations");
+  constexpr LibraryFunction kCore[] = {{"approve", Approve},
+                                       {"call_tools", CallTools},
+                                       {"check_answer", CheckAnswer},
+                                       {"child_turn", ChildTurn},
+                                       {"close_account", CloseAccount},
+                                       {"declare_tool", DeclareTool},
+                                       {"default_loop", DefaultLoop},
+                                       {"digest", Digest},
+                                       {"fork", Fork},
+                                       {"generate", Generate},
+                                       {"open_account", OpenAccount},
+                                       {"raise", RaiseText},
+                                       {"sleep", Sleep},
+                                       {"wildcard", Wildcard},
+                                       {nullptr, nullptr}};
+  lua_newtable(L);
+  SetFunctions(L, kCore);
+  lua_newtable(L);
+  const int core = lua_gettop(L) - 1, parts = core + 1;
+  PushBuiltins(L);
+  const int globals = lua_gettop(L);
+  LoadOwn(L, Own().declarations);
+  lua_pushvalue(L, globals);
+  lua_setupvalue(L, -2, 1);
+  lua_pushvalue(L, core);
+  lua_pushvalue(L, parts);
+  lua_call(L, 2, 1);
+  const int api = lua_gettop(L);
+  LoadOwn(L, Own().flow);
+  lua_pushvalue(L, globals);
+  lua_setupvalue(L, -2, 1);
+  lua_pushvalue(L, core);
+  lua_pushvalue(L, parts);
+  lua_pushvalue(L, api);
+  lua_call(L, 3, 1);
+  AddGlobals(L, globals);
+  lua_getfield(L, api, "globals");
+  AddGlobals(L, globals);
+  lua_pushvalue(L, api);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &kApi);
+  lua_settop(L, core - 1);
+}
+
+bool PushDeclaration(lua_State* L, const char* name) {
+  for (const char* global : kGlobals) {
+    if (std::strcmp(global, name) != 0) continue;
+    LoadDeclarations(L);
+    PushBuiltins(L);
+    lua_pushstring(L, name);
+    lua_rawget(L, -2);
+    lua_remove(L, -2);
+    return true;
+  }
+  return false;
+}
+
+void PushTurnFunction(lua_State* L) {
+  const TurnBinding* binding = StateOf(L).binding;
+  const bool errand = binding != nullptr && !binding->errand.empty();
+  if (errand) LoadDeclarations(L);
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &kApi) == LUA_TNIL) {
+    lua_pop(L, 1);
+    return;
+  }
+  lua_getfield(L, -1, "turn_function");
+  lua_replace(L, -2);
+  lua_insert(L, -2);
+  if (errand) lua_pushlstring(L, binding->errand.data(), binding->errand.size());
+  lua_call(L, errand ? 2 : 1, 1);
+}
+
+int CallThrough(lua_State* L, const char* name, int (*plain)(lua_State*)) {
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &kApi) == LUA_TNIL) {
+    lua_pop(L, 1);
+    return plain(L);
+  }
+  lua_getfield(L, -1, name);
+  lua_replace(L, -2);
+  lua_insert(L, 1);
+  lua_callk(L, lua_gettop(L) - 1, LUA_MULTRET, 0, PassOn);
+  return lua_gettop(L);
+}
+
+}  // namespace baleen

@@ -1,0 +1,520 @@
+// Scripts in sessions: their policy beside the session's, their tools, and flows whose steps
+// outlive the process.
+#include "runtime/sessions/journal_json.h"
+#include "runtime/store/journal.h"
+#include "tests/runtime/fixture.h"
+
+namespace baleen {
+namespace {
+
+RuntimeOptions Options(const TempDirectory& temp) {
+  return WorkerOptions(temp.File("data"), TinyModel());
+}
+
+ToolSpec Spec(const std::string& name) {
+  ToolSpec spec;
+  spec.name = name;
+  spec.description = "Does " + name + ".";
+  spec.parameters = R"({"type":"object","properties":{"x":{"type":"integer"}}})";
+  spec.timeout_ms = kPatienceMs;
+  return spec;
+}
+
+CreateSessionRequest Scripted(const std::string& id, const std::string& script) {
+  CreateSessionRequest request;
+  request.session = id;
+  request.settings.script = script;
+  request.settings.script_name = "script.lua";
+  request.settings.host_tools = {Spec("pay"), Spec("look")};
+  return request;
+}
+
+/// Answers every call with its arguments, and keeps their names.
+class Host final : public ToolHostSink {
+ public:
+  Host(Runtime& runtime, const std::string& session) {
+    connection_ = Must(runtime.ConnectToolHost(session, {"pay", "look"}, this));
+    thread_ = std::thread([this, session] {
+      std::unique_lock<std::mutex> lock(mutex_);
+      while (true) {
+        changed_.wait(lock, [this] { return stop_ || !calls_.empty(); });
+        if (calls_.empty()) return;
+        const ToolCall call = calls_.front();
+        calls_.erase(calls_.begin());
+        ran_ += call.name + " ";
+        lock.unlock();
+        ToolResult result;
+        result.call_id = call.id;
+        result.content = call.arguments;
+        static_cast<void>(connection_->SubmitResult(session, result).ok());  // or it has ended
+        lock.lock();
+      }
+    });
+  }
+  ~Host() override {
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      stop_ = true;
+      changed_.notify_all();
+    }
+    thread_.join();
+  }
+  bool OnCall(const std::string&, const ToolCall& call, int64_t) override {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    calls_.push_back(call);
+    changed_.notify_all();
+    return true;
+  }
+  void OnCancel(const std::string&, const std::string&) override {}
+  std::string ran() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return ran_;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::vector<ToolCall> calls_;
+  std::string ran_;
+  bool stop_ = false;
+  std::unique_ptr<ToolHostConnection> connection_;
+  std::thread thread_;
+};
+
+std::string Start(Runtime& runtime, const std::string& session, const std::string& text = "1") {
+  StartTurnRequest request;
+  request.session = session;
+  request.input = {text};
+  return Must(runtime.StartTurn(request)).turn;
+}
+
+TurnView End(Runtime& runtime, const std::string& session, const std::string& turn) {
+  return Must(runtime.WaitTurn(session, turn, kPatienceMs));
+}
+
+/// The approval that the session's turn waits for, its `number`-th.
+ApprovalView Pending(Runtime& runtime, const std::string& session, int64_t number = 1) {
+  Recorder recorder;
+  const auto watching = Must(runtime.Watch({session, "", false}, &recorder));
+  REQUIRE(recorder.WaitFor("approval_requested", number));
+  const auto waiting = Must(runtime.ListApprovals({session, false}));
+  REQUIRE(waiting.size() == 1);
+  return waiting[0];
+}
+
+void Answer(Runtime& runtime, const ApprovalView& approval, bool grant,
+            const std::string& reason = "") {
+  ResolveApprovalRequest request;
+  request.session = approval.session;
+  request.approval = approval.approval;
+  request.grant = grant;
+  request.reason = reason;
+  request.resolved_by = "ann";
+  REQUIRE_OK(runtime.ResolveApproval(request));
+}
+
+int64_t Count(Runtime& runtime, const std::string& session, const std::string& kind) {
+  const auto events = AllEvents(runtime, session);
+  return std::count_if(events.begin(), events.end(),
+                       [&](const Event& event) { return event.kind == kind; });
+}
+
+constexpr char kPayAndLook[] = R"(
+return function(message)
+  local text = ""
+  for _, name in ipairs { "pay", "look" } do
+    local content, outcome = baleen.call(name, { x = tonumber(message) })
+    text = text .. outcome .. ":" .. content .. "|"
+  end
+  return text
+end)";
+
+}  // namespace
+
+TEST_CASE("AScriptsPolicyTightensTheSessionsAndLoosensNothing") {
+  const TempDirectory temp;
+  const auto runtime = OpenRuntime(Options(temp));
+  // The session allows everything: what the script says counts.
+  auto strict = Scripted("strict", std::string(R"(policy {
+    deny { tool = "pay", args = { x = "1*" }, why = "too dear" },
+    ask { tool = "look", why = "it is private" } })") +
+                                       kPayAndLook);
+  strict.settings.policy.rules = {{"*", "", "allow", ""}};
+  REQUIRE_OK(runtime->CreateSession(strict));
+  Host host(*runtime, "strict");
+  std::string turn = Start(*runtime, "strict", "12");
+  const ApprovalView asked = Pending(*runtime, "strict");
+  CHECK(asked.description == "it is private");
+  CHECK(asked.calls.at(0).name == "look");
+  Answer(*runtime, asked, true);
+  TurnView view = End(*runtime, "strict", turn);
+  CHECK(view.text ==
+        R"(DENIED:This call was not run: the script denies it (too dear).|OK:{"x":12}|)");
+  CHECK(host.ran() == "look ");
+
+  // The session denies and asks: the script can't say otherwise.
+  auto loose = Scripted("loose", std::string(R"(policy { allow { tool = "*" } })") + kPayAndLook);
+  loose.settings.policy.rules = {{"pay", "", "deny", "never"}, {"look", "", "ask", "mine"}};
+  REQUIRE_OK(runtime->CreateSession(loose));
+  Host other(*runtime, "loose");
+  turn = Start(*runtime, "loose");
+  const ApprovalView mine = Pending(*runtime, "loose");
+  CHECK(mine.description == "mine");
+  Answer(*runtime, mine, false);
+  view = End(*runtime, "loose", turn);
+  CHECK(view.text.starts_with(
+      "DENIED:This call was not run: the session's policy denies it (never).|DENIED:"));
+  CHECK(other.ran().empty());
+}
+
+constexpr char kDouble[] = R"(
+tool "double" {
+  about = "Doubles, with a look first.",
+  args = { x = int "How many" },
+  run = function(args)
+    local content = baleen.call("look", { x = args.x })
+    return 2 * args.x .. " after " .. content
+  end,
+}
+return function(message)
+  local content, outcome = baleen.call("double", { x = tonumber(message) })
+  return outcome .. ":" .. content
+end)";
+
+TEST_CASE("ToolsOfAScriptGoThroughTheSessionsPolicyAndItsJournal") {
+  const TempDirectory temp;
+  const auto runtime = OpenRuntime(Options(temp));
+  REQUIRE_OK(runtime->CreateSession(Scripted("free", kDouble)));
+  const SessionView view = Must(runtime->GetSession("free"));
+  REQUIRE(view.settings.script_tools.size() == 1);
+  CHECK(view.settings.script_tools[0].name == "double");
+  Host host(*runtime, "free");
+  CHECK(End(*runtime, "free", Start(*runtime, "free", "21")).text == R"(OK:42 after {"x":21})");
+  CHECK(Count(*runtime, "free", "tool_calls") == 2);
+  // The schema is the one that the model is told, and is checked like any other.
+  const TurnView wrong = End(*runtime, "free", Start(*runtime, "free", "1.5"));
+  CHECK(wrong.text.starts_with("ERROR:"));
+  CHECK(Count(*runtime, "free", "tool_calls") == 3);
+
+  auto denied = Scripted("denied", kDouble);
+  denied.settings.policy.rules = {{"double", "", "deny", "no doubling"}};
+  REQUIRE_OK(runtime->CreateSession(denied));
+  CHECK(End(*runtime, "denied", Start(*runtime, "denied")).text ==
+        "DENIED:This call was not run: the session's policy denies it (no doubling).");
+}
+
+TEST_CASE("AToolOfAScriptThatWaitsForLeaveRunsAfterARestart") {
+  const TempDirectory temp;
+  std::string turn;
+  auto request = Scripted("s", kDouble);
+  request.settings.policy.rules = {{"double", "", "ask", "it doubles"}};
+  {
+    const auto runtime = OpenRuntime(Options(temp));
+    REQUIRE_OK(runtime->CreateSession(request));
+    turn = Start(*runtime, "s", "4");
+    Pending(*runtime, "s");
+  }
+  const auto runtime = OpenRuntime(Options(temp));
+  Host host(*runtime, "s");
+  Answer(*runtime, Pending(*runtime, "s"), true);
+  CHECK(End(*runtime, "s", turn).text == R"(OK:8 after {"x":4})");
+}
+
+TEST_CASE("AScriptThatDoesNotLoadMakesNoSession") {
+  const TempDirectory temp;
+  const auto runtime = OpenRuntime(Options(temp));
+  const std::pair<const char*, const char*> cases[] = {
+      {"\nerror 'not today'", "script.lua:2: not today"},
+      {"policy { deny { tool = 'a', match = { { tool = 'b' } } } }", "doesn't match b {}"},
+      {"tool 'pay' { about = 'P', run = function() end }", "'pay'"},
+      {"local x = 1", "must return function(message), or declare"},
+  };
+  for (const auto& [script, expected] : cases) {
+    CAPTURE(script);
+    const auto made = runtime->CreateSession(Scripted("s", script));
+    CAPTURE(made.status().ToString());
+    CHECK(!made.ok());
+    CHECK(made.status().message().find(expected) != std::string::npos);
+  }
+  auto claims = Scripted("s", "");
+  claims.settings.script_tools = {Spec("mine")};
+  CHECK(runtime->CreateSession(claims).status().reason() == "BAD_FIELD");
+}
+
+constexpr char kFlow[] = R"(
+local s = session.current()
+flow("pay", { budget = { tool_calls = 1 } }, function(f, input)
+  local begun = f:now()
+  s:call("look", { x = 1 })
+  f:sleep("100ms")
+  f:approve { title = "Pay " .. input, euros = 5 }
+  local paid, outcome = s:call("pay", { x = 5 })
+  return begun .. " " .. outcome
+end))";
+
+TEST_CASE("AFlowGoesOnOverRestartsAtTheStepThatItHadReached") {
+  const TempDirectory temp;
+  std::string turn, begun;
+  {
+    const auto runtime = OpenRuntime(Options(temp));
+    REQUIRE_OK(runtime->CreateSession(Scripted("s", kFlow)));
+    Host host(*runtime, "s");
+    turn = Start(*runtime, "s", "ben");
+    const ApprovalView approval = Pending(*runtime, "s");
+    CHECK(approval.subject == "flow");
+    CHECK(approval.title == "Pay ben");
+    CHECK(approval.description == "euros: 5");
+    CHECK(approval.allowed_decisions == std::vector<std::string>{"grant:once", "deny"});
+    CHECK(Must(runtime->GetTurn("s", turn)).waiting_on == "APPROVAL");
+    for (const Event& event : AllEvents(*runtime, "s")) {
+      if (event.kind != "step_ended" || !begun.empty()) continue;
+      const auto payload = Parse(event.payload);
+      if (payload["event"]["kind"] != "clock") continue;
+      begun = std::to_string(payload["event"]["unix_ms"].get<int64_t>() / 1000);
+    }
+  }
+  {
+    const auto runtime = OpenRuntime(Options(temp));
+    Host host(*runtime, "s");
+    Answer(*runtime, Pending(*runtime, "s"), true);
+    // Its second call is one more than the flow may make: it asks, and waits over a restart too.
+    const ApprovalView budget = Pending(*runtime, "s", 2);
+    CHECK(budget.subject == "budget");
+    CHECK(budget.budget.owner == "pay@1");
+    CHECK(budget.budget.resource == "tool_calls");
+    CHECK(budget.budget.spent == 1);
+    CHECK(host.ran().empty());
+  }
+  const auto runtime = OpenRuntime(Options(temp));
+  Host host(*runtime, "s");
+  Answer(*runtime, Pending(*runtime, "s", 2), true);
+  const TurnView view = End(*runtime, "s", turn);
+  CHECK(view.error.ToString() == "OK");
+  CHECK(view.text == begun + " OK");
+  CHECK(host.ran() == "pay ");
+  CHECK(Count(*runtime, "s", "approval_requested") == 2);
+  CHECK(Count(*runtime, "s", "step_started") == Count(*runtime, "s", "step_ended"));
+}
+
+TEST_CASE("ADeniedStepEndsTheFlowWithItsReason") {
+  const TempDirectory temp;
+  const auto runtime = OpenRuntime(Options(temp));
+  REQUIRE_OK(runtime->CreateSession(Scripted("s", kFlow)));
+  Host host(*runtime, "s");
+  const std::string turn = Start(*runtime, "s", "ben");
+  Answer(*runtime, Pending(*runtime, "s"), false, "not him");
+  const TurnView view = End(*runtime, "s", turn);
+  CHECK(view.state == TurnState::kFailed);
+  CHECK(view.error.message().find("script.lua:7: 'Pay ben' was denied by ann: not him") !=
+        std::string::npos);
+  CHECK(host.ran() == "look ");
+}
+
+TEST_CASE("ASleepIsSeenCancelledAndSleptToItsEndOverARestart") {
+  const TempDirectory temp;
+  std::string turn;
+  const std::string sleeps =
+      R"(flow("nap", function(f, input) f:sleep(input) return "rested" end))";
+  {
+    const auto runtime = OpenRuntime(Options(temp));
+    REQUIRE_OK(runtime->CreateSession(Scripted("long", sleeps)));
+    REQUIRE_OK(runtime->CreateSession(Scripted("short", sleeps)));
+    turn = Start(*runtime, "long", "300d");
+    Recorder recorder;
+    const auto watching = Must(runtime->Watch({"long", "", true}, &recorder));
+    REQUIRE(recorder.WaitFor("waiting"));
+    CHECK(Must(runtime->GetTurn("long", turn)).waiting_on == "SLEEP");
+    Start(*runtime, "short", "1s");
+    Recorder second;
+    const auto also = Must(runtime->Watch({"short", "", true}, &second));
+    REQUIRE(second.WaitFor("step_started"));
+  }
+  const auto runtime = OpenRuntime(Options(temp));
+  CHECK(End(*runtime, "short", "t1").text == "rested");
+  CHECK(Must(runtime->GetTurn("long", turn)).waiting_on == "SLEEP");
+  REQUIRE_OK(runtime->CancelTurn("long", turn));
+  CHECK(End(*runtime, "long", turn).state == TurnState::kCancelled);
+}
+
+constexpr char kForks[] = R"(
+local s = session.current()
+flow("tries", { budget = { tokens = 20000 } }, function(f, input)
+  s:ask(input, { max_tokens = 8, tools = "none" })
+  local spent, said = 0, {}
+  for i = 1, 2 do
+    local kid = s:fork { label = "try " .. i }
+    local answer, why = kid:ask("Try " .. i, { max_tokens = 8, tools = "none" })
+    said[#said + 1] = (answer or "nil") .. "|" .. tostring(why)
+    spent = spent + kid.usage.tokens
+    local content, outcome = kid:call("missing", {})
+    said[#said + 1] = outcome
+    kid:close()
+    f:approve { title = "Go on after " .. i }
+  end
+  return { spent = spent, said = said }
+end))";
+
+TEST_CASE("ForksShareTheContextAndTheirSpendIsTheTurns") {
+  const TempDirectory temp;
+  std::string turn;
+  auto request = Scripted("s", kForks);
+  request.settings.sampling.seed = 3;
+  const std::string words(600, 'w');
+  nlohmann::json whole;
+  for (const bool restarts : {false, true}) {
+    CAPTURE(restarts);
+    const std::string id = restarts ? "again" : "s";
+    request.session = id;
+    auto runtime = OpenRuntime(Options(temp));
+    REQUIRE_OK(runtime->CreateSession(request));
+    turn = Start(*runtime, id, words);
+    for (int64_t number = 1; number <= 2; ++number) {
+      Pending(*runtime, id, number);
+      if (restarts) {
+        runtime.reset();
+        runtime = OpenRuntime(Options(temp));
+      }
+      Answer(*runtime, Pending(*runtime, id, number), true);
+    }
+    const TurnView view = End(*runtime, id, turn);
+    CAPTURE(view.error.ToString());
+    REQUIRE(view.state == TurnState::kSucceeded);
+    const auto result = Parse(view.text);
+    if (!restarts) whole = result;
+    CHECK(result == whole);
+    CHECK(result["said"][1] == "ERROR");
+    const SessionView parent = Must(runtime->GetSession(id));
+    std::vector<SessionView> forks;
+    std::string more;
+    for (SessionView& session : Must(runtime->ListSessions(100, "", &more))) {
+      if (session.parent == id) forks.push_back(std::move(session));
+    }
+    REQUIRE(forks.size() == 2);  // whatever was done anew
+    int64_t spent = 0;
+    for (const SessionView& fork : forks) {
+      CAPTURE(fork.session);
+      CHECK(fork.settings.title.starts_with("try "));
+      CHECK(fork.turns == 3);  // what it was cut from, the question, the call
+      // All of what its parent knew, and its own.
+      const TokenTrace own = ReadAll(*runtime, fork.session);
+      const TokenTrace all = ReadAll(*runtime, id);
+      REQUIRE(own.ids.size() > all.ids.size());
+      CHECK(std::equal(all.ids.begin(), all.ids.end(), own.ids.begin()));
+      spent += static_cast<int64_t>(own.ids.size() - all.ids.size());
+      if (!restarts) {
+        // The parent's KV was there: nothing of it was computed for the fork.
+        const auto reuse = LastReuse(*runtime, fork.session);
+        CAPTURE(reuse.dump());
+        CHECK(reuse["recomputed"].get<int64_t>() <= 1);
+      }
+    }
+    CHECK(result["spent"] == spent);
+    // The parent's own, and its forks'.
+    CHECK(view.spend.tokens == parent.tokens + spent);
+    CHECK(view.spend.tool_calls == 2);
+  }
+}
+
+TEST_CASE("AForksTurnAsksUnderItsParentAndEndsWithIt") {
+  const TempDirectory temp;
+  auto runtime = OpenRuntime(Options(temp));
+  auto request = Scripted("s", R"(
+    tool "risky" { about = "Risky.", run = function() return "done" end }
+    flow("x", function(f)
+      local kid = session.current():fork {}
+      return (kid:call("risky"))
+    end))");
+  request.settings.policy.rules = {{"risky", "", "ask", "it is risky"}};
+  REQUIRE_OK(runtime->CreateSession(request));
+  const auto asked = [&] {
+    while (true) {
+      auto waiting = Must(runtime->ListApprovals({"s", false}));
+      if (!waiting.empty()) return waiting.at(0);
+      std::this_thread::yield();
+    }
+  };
+  std::string turn = Start(*runtime, "s");
+  ApprovalView approval = asked();
+  CHECK(approval.session != "s");
+  CHECK(approval.requester == "s/t1/" + approval.session + "/t2");
+  CHECK(Must(runtime->GetTurn("s", turn)).waiting_on == "SUBAGENT");
+  runtime.reset();
+  runtime = OpenRuntime(Options(temp));
+  approval = asked();
+  Answer(*runtime, approval, true);
+  CHECK(End(*runtime, "s", turn).text == "done");
+
+  turn = Start(*runtime, "s");
+  approval = asked();
+  REQUIRE_OK(runtime->CancelTurn("s", turn));
+  CHECK(End(*runtime, "s", turn).state == TurnState::kCancelled);
+  CHECK(End(*runtime, approval.session, approval.turn).state == TurnState::kCancelled);
+}
+
+TEST_CASE("AForkSpendsNoMoreThanItsParentHasLeft") {
+  const TempDirectory temp;
+  const auto runtime = OpenRuntime(Options(temp));
+  auto request = Scripted("s", R"(flow("x", { budget = { tokens = 200 } }, function(f)
+    local kid = session.current():fork {}
+    local answer, why = kid:ask("Say something long", { max_tokens = 1000, tools = "none" })
+    return tostring(why)
+  end))");
+  request.settings.sampling.seed = 3;
+  REQUIRE_OK(runtime->CreateSession(request));
+  const std::string turn = Start(*runtime, "s");
+  ApprovalView asked;
+  while (asked.approval.empty()) {
+    for (ApprovalView& waiting : Must(runtime->ListApprovals({"s", false}))) asked = waiting;
+    const TurnView view = Must(runtime->GetTurn("s", turn));
+    if (view.state != TurnState::kRunning) break;  // it stopped by itself before
+    std::this_thread::yield();
+  }
+  if (asked.approval.empty()) return;
+  CHECK(asked.subject == "budget");
+  CHECK(asked.session != "s");
+  CHECK(asked.budget.limit == 200);
+  Answer(*runtime, asked, false);
+  CHECK(End(*runtime, "s", turn).text.find("budget of tokens is spent") != std::string::npos);
+}
+
+TEST_CASE("AStepThatDiffersFromItsJournalIsRefusedAndNothingRuns") {
+  const TempDirectory temp;
+  {
+    REQUIRE_OK(OpenRuntime(Options(temp))->CreateSession(Scripted("s", kPayAndLook)));
+  }
+  // What another script would have left: it looked first.
+  {
+    JournalOptions options;
+    options.path = temp.File("data") + "/journal.db";
+    const auto journal = Must(Journal::Open(options));
+    SessionRecord record = Must(journal->GetSession("s"));
+    TurnStart start;
+    start.turn = "t1";
+    start.input = "1";
+    start.tokens_max = 10;
+    ToolProposal proposal;
+    proposal.turn = "t1";
+    proposal.step = 1;
+    proposal.effect = EffectToJson(CallToolsEffect{{{"c1", "look", R"({"x":1})"}}});
+    JournalBatch batch;
+    for (const auto& [kind, payload] :
+         {std::pair<const char*, std::string>{event_kind::kTurnStarted, TurnStartToJson(start)},
+          {event_kind::kToolCalls, ToolProposalToJson(proposal)}}) {
+      EventRecord event;
+      event.session = "s";
+      event.kind = kind;
+      event.payload = payload;
+      event.seq = ++record.last_seq;
+      batch.events.push_back(event);
+    }
+    REQUIRE_OK(journal->Commit(batch, Durability::kSynced));
+  }
+  const auto runtime = OpenRuntime(Options(temp));
+  Host host(*runtime, "s");
+  const TurnView view = End(*runtime, "s", "t1");
+  CHECK(view.state == TurnState::kFailed);
+  CHECK(view.error.reason() == "SCRIPT_CHANGED");
+  CHECK(host.ran().empty());
+}
+
+}  // namespace baleen
