@@ -53,7 +53,8 @@ struct ApprovalView {
   std::string approval;  ///< Id, unique within the session.
   std::string turn;
   std::string requester;        ///< Who asks: "SESSION/TURN", from the root to the subagent.
-  std::string subject;          ///< "tool_calls", "budget" or "flow": a step of the script.
+  std::string subject;          ///< "tool_calls", "budget", "flow" (a step of the script) or
+                                ///< "question" (of ask_user; a grant's reason is the answer).
   std::string title;            ///< One line.
   std::string description;      ///< Why it is asked: the rules' words.
   std::vector<ToolCall> calls;  ///< What is asked for; any part of them may be granted.

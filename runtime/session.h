@@ -46,7 +46,7 @@ struct SessionSettings {
   std::string thinking = "chat";  ///< "chat" or "thinking".
   std::string reasoning_effort;   ///< "", "low", "high" or "max".
   /// Built-in tools beside read, list and grep: glob, write, edit, bash, which need a workspace,
-  /// and todo.
+  /// todo and ask_user.
   std::vector<std::string> tools;
   std::vector<ToolSpec> host_tools;  ///< Tools that a connected host will serve.
   /// Those of the plugins that were loaded when the session was made: the runtime fills them in.

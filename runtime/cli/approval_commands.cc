@@ -110,6 +110,19 @@ bool Takes(const ApprovalView& approval, const char* decision) {
   return false;
 }
 
+/// The end of input is no answer: the question stays for somebody else.
+Status AnswerOnTerminal(Runtime& runtime, ResolveApprovalRequest request) {
+  request.grant = true;
+  while (request.reason.empty()) {
+    std::cerr << "  your answer: ";
+    if (!std::getline(std::cin, request.reason)) return OkStatus();
+  }
+  const Status status = runtime.ResolveApproval(request).status();
+  if (status.reason() != "NOT_AWAITING") return status;
+  std::cerr << "  (answered elsewhere)\n";
+  return OkStatus();
+}
+
 }  // namespace
 
 Status AskOnTerminal(Runtime& runtime, const std::string& session, const std::string& name) {
@@ -118,6 +131,7 @@ Status AskOnTerminal(Runtime& runtime, const std::string& session, const std::st
   std::cerr << "? " << Plain(approval.title) << "\n";
   if (!approval.description.empty()) std::cerr << "  " << Plain(approval.description) << "\n";
   for (const ToolCall& call : approval.calls) {
+    if (approval.subject == "question") break;  // the title asks it
     std::cerr << "  " << call.name << " " << Plain(call.arguments) << "\n";
   }
   if (!approval.budget.owner.empty()) {
@@ -128,6 +142,7 @@ Status AskOnTerminal(Runtime& runtime, const std::string& session, const std::st
   request.session = session;
   request.approval = name;
   request.resolved_by = "terminal";
+  if (approval.subject == "question") return AnswerOnTerminal(runtime, std::move(request));
   while (true) {
     std::cerr << "  [y]es";
     if (Takes(approval, "grant:turn")) std::cerr << ", for this [t]urn";
@@ -177,11 +192,14 @@ void AddApprovals(CLI::App& app, int* exit_code) {
     command->add_option("approval", flags->resolve.approval, "Id, as listed")->required();
   };
   about_one(add("show", "One approval", &Show));
-  CLI::App* grant = add("grant", "Allow what is asked, all of it or some calls", &Grant);
+  CLI::App* grant = add(
+      "grant", "Allow what is asked, all of it or some calls; or answer a question with --reason",
+      &Grant);
   CLI::App* deny = add("deny", "Refuse; the model is told", &Deny);
   for (CLI::App* command : {grant, deny}) {
     about_one(command);
-    command->add_option("--reason", flags->resolve.reason, "For the record, and the model");
+    command->add_option("--reason", flags->resolve.reason,
+                        "For the record, and the model; of a question, the answer");
     command->add_option("--request-id", flags->resolve.request_id,
                         "A repeat with the same id gets the first answer");
   }

@@ -91,6 +91,20 @@ Result<ToolDispatch> ToolDispatchFromJson(std::string_view json) {
   return dispatch;
 }
 
+ApprovalView QuestionOf(const ToolCall& call) {
+  ApprovalView approval;
+  approval.subject = "question";
+  approval.calls = {call};
+  std::vector<std::string> options;
+  JsonMembers members(std::string_view(call.arguments), "ask_user");
+  members.Get("question", &approval.title);
+  members.Get("options", &options);
+  for (const std::string& option : options) {
+    approval.description += (approval.description.empty() ? "answers: " : " | ") + option;
+  }
+  return approval;
+}
+
 std::string ApprovalToJson(const ApprovalView& approval) {
   Json calls = Json::array();
   for (const ToolCall& call : approval.calls) {

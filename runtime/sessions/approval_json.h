@@ -22,6 +22,8 @@ struct ToolDispatch {
 std::string ToolDispatchToJson(const ToolDispatch& dispatch);
 Result<ToolDispatch> ToolDispatchFromJson(std::string_view json);
 
+/// The approval that a call of ask_user makes: its words, and the call.
+ApprovalView QuestionOf(const ToolCall& call);
 std::string ApprovalToJson(const ApprovalView& approval);
 Result<ApprovalView> ApprovalFromJson(std::string_view session, std::string_view json);
 

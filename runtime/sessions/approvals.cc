@@ -5,6 +5,7 @@
 
 #include "runtime/sessions/call_results.h"
 #include "runtime/sessions/control_loop.h"
+#include "tools_sdk/builtin/ask_user.h"
 #include "tools_sdk/utf8.h"
 
 namespace baleen {
@@ -53,6 +54,11 @@ Status CheckResolve(const ResolveApprovalRequest& request, const ApprovalView& a
   if (request.extend < 0 || request.extend > kExtendMax) {
     return InvalidArgumentError(
         "extend is " + std::to_string(request.extend) + ": expected 0 (as was asked) to 2^60",
+        "BAD_FIELD");
+  }
+  if (approval.subject == "question" && request.grant && request.reason.empty()) {
+    return InvalidArgumentError(
+        "approval '" + approval.approval + "' is a question: expected its answer as the reason",
         "BAD_FIELD");
   }
   if (!request.grant && !request.calls.empty()) {
@@ -138,6 +144,27 @@ void ControlLoop::RequestApproval(SessionRun& session, const std::vector<size_t>
   if (!session.settings.workspace.empty()) approval.allowed_decisions.push_back("grant:workspace");
   approval.allowed_decisions.push_back("deny");
   AddApproval(session, std::move(approval), batch);
+}
+
+bool ControlLoop::IsQuestion(const SessionRun& session, const ToolCall& call) const {
+  return call.name == kAskUser && OriginOf(session, call.name) == ToolOrigin::kBuiltin;
+}
+
+void ControlLoop::AskUser(SessionRun& session, const ToolCall& call, JournalBatch& batch) {
+  ApprovalView approval = QuestionOf(call);
+  approval.allowed_decisions = {"grant:once", "deny"};
+  AddApproval(session, std::move(approval), batch);
+}
+
+void ControlLoop::GiveAnswer(SessionRun& session, size_t index) {
+  const std::string& id = session.turn->tools->calls[index].id;
+  for (const ApprovalView& approval : session.turn->approvals) {
+    if (approval.state != ApprovalState::kGranted || !Has(approval.granted_calls, id)) continue;
+    ToolResult answer;
+    answer.content = approval.reason;
+    return SetResult(session, index, std::move(answer));
+  }
+  SetResult(session, index, FailedCall("The answer to this question is lost; ask again."));
 }
 
 void ControlLoop::AddApproval(SessionRun& session, ApprovalView approval, JournalBatch& batch) {
@@ -242,12 +269,17 @@ void ControlLoop::EndApproval(SessionRun& session, ApprovalView& approval, Appro
   if (approval.subject == "flow") {
     return EndFlowApproval(session, approval, std::move(batch), answer);
   }
-  ResumeClock(*session.turn);
+  const auto pends = [](const ApprovalView& one) { return one.state == ApprovalState::kPending; };
+  // Questions of one step are asked apart, and wait together.
+  const auto& all = session.turn->approvals;
+  if (std::none_of(all.begin(), all.end(), pends)) ResumeClock(*session.turn);
   CallOrders orders;
   ToolRunState& tools = *session.turn->tools;
   for (size_t i = 0; i < tools.calls.size(); ++i) {
     ToolRunState::Call& state = tools.state[i];
-    if (!state.awaiting) continue;
+    const auto is_it = [&](const ToolCall& call) { return call.id == tools.calls[i].id; };
+    const auto& asked = approval.calls;
+    if (!state.awaiting || std::none_of(asked.begin(), asked.end(), is_it)) continue;
     state.awaiting = false;
     if (Has(end.calls, tools.calls[i].id)) {
       state.dispatched = true;

@@ -409,6 +409,11 @@ class ControlLoop final : public EngineListener, public RemoteListener {
   void AddGrant(SessionRun& session, const ApprovalEnd& end);
   void DropGrants(const SessionRun& session);
   void AddApproval(SessionRun& session, ApprovalView approval, JournalBatch& batch);
+  /// Whether the call is one of ask_user: each is an approval of its own, whose reason is the
+  /// answer.
+  bool IsQuestion(const SessionRun& session, const ToolCall& call) const;
+  void AskUser(SessionRun& session, const ToolCall& call, JournalBatch& batch);
+  void GiveAnswer(SessionRun& session, size_t index);
   void RequestApproval(SessionRun& session, const std::vector<size_t>& calls,
                        const std::vector<std::string>& reasons, JournalBatch& batch);
   void ArmExpiry(SessionRun& session, const ApprovalView& approval);

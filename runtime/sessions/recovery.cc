@@ -101,9 +101,13 @@ void ControlLoop::RestoreClock(TurnRun& turn, const std::vector<EventRecord>& ev
   // The time in which no process ran isn't the turn's: it worked until its last event.
   const int64_t last_ms = events.empty() ? turn.started_ms : events.back().time_ms;
   turn.worked_ms = last_ms - turn.started_ms;
+  int64_t waited_until_ms = turn.started_ms;  // approvals lie in the order in which they were asked
   for (const ApprovalView& approval : turn.approvals) {
     const bool waits = approval.state == ApprovalState::kPending;
-    turn.worked_ms -= (waits ? last_ms : approval.resolved_ms) - approval.requested_ms;
+    const int64_t until_ms = waits ? last_ms : approval.resolved_ms;
+    const int64_t from_ms = std::max(approval.requested_ms, waited_until_ms);
+    turn.worked_ms -= std::max<int64_t>(0, until_ms - from_ms);
+    waited_until_ms = std::max(waited_until_ms, until_ms);
   }
   // A fork's turn works by its own clock.
   int64_t child_since_ms = -1;

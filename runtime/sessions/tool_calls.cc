@@ -126,6 +126,9 @@ void ControlLoop::JudgeCalls(SessionRun& session, JournalBatch batch, CallOrders
       orders.refuse.emplace_back(
           i, DeniedCall(who + std::string(" denies it") +
                         (verdict.why.empty() ? std::string() : " (" + verdict.why + ")") + "."));
+    } else if (IsQuestion(session, call)) {
+      state.awaiting = true;
+      AskUser(session, call, batch);
     } else if (verdict.decision == PolicyDecision::kAsk && !IsGranted(session, call.name)) {
       state.awaiting = true;
       asked.push_back(i);
@@ -176,6 +179,7 @@ void ControlLoop::PerformOrders(SessionRun& session, JournalBatch batch, CallOrd
 void ControlLoop::RunCall(SessionRun& session, size_t index) {
   session.turn->tools->state[index].started = true;
   const std::string name = session.turn->tools->calls[index].name;
+  if (IsQuestion(session, session.turn->tools->calls[index])) return GiveAnswer(session, index);
   switch (OriginOf(session, name)) {
     case ToolOrigin::kBuiltin: return RunLocally(session, index, *FindBuiltin(session, name));
     case ToolOrigin::kPlugin: return RunPlugin(session, index, name);

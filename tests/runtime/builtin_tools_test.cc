@@ -135,4 +135,70 @@ TEST_CASE("ACommandsJobsEndWithItsSession") {
   REQUIRE(Run(*runtime, R"(["bash_output",{"job":"job-1"}])").starts_with("ERROR:"));
 }
 
+TEST_CASE("AQuestionWaitsForItsAnswerOverARestart") {
+  const TempDirectory temp;
+  const auto options = WorkerOptions(temp.File("data"), TinyModel());
+  constexpr char kAsk[] = R"(["ask_user",{"question":"Which one?","options":["red","blue"]}])";
+  std::string turn;
+  {
+    const auto runtime = OpenRuntime(options);
+    REQUIRE_OK(runtime->CreateSession(Session("", {"ask_user"})));  // an allow doesn't answer it
+    Recorder recorder;
+    const auto watching = Must(runtime->Watch({"s", "", true}, &recorder));
+    StartTurnRequest start;
+    start.session = "s";
+    start.input = {kAsk};
+    turn = Must(runtime->StartTurn(start)).turn;
+    REQUIRE(recorder.WaitFor("approval_requested"));
+  }
+  const auto runtime = OpenRuntime(options);
+  const ApprovalView question = Must(runtime->ListApprovals({"s", false})).at(0);
+  REQUIRE(question.subject == "question");
+  REQUIRE(question.title == "Which one?");
+  REQUIRE(question.description == "answers: red | blue");
+  ResolveApprovalRequest answer;
+  answer.session = "s";
+  answer.approval = question.approval;
+  answer.grant = true;
+  REQUIRE(runtime->ResolveApproval(answer).status().reason() == "BAD_FIELD");  // says nothing
+  answer.reason = "green";
+  REQUIRE_OK(runtime->ResolveApproval(answer));
+  REQUIRE(Must(runtime->WaitTurn("s", turn, kPatienceMs)).text == "OK:green");
+}
+
+TEST_CASE("QuestionsOfOneStepAreAnsweredApart") {
+  const TempDirectory temp;
+  const auto runtime = OpenRuntime(WorkerOptions(temp.File("data"), TinyModel()));
+  CreateSessionRequest request = Session("", {"ask_user"});
+  request.settings.script = R"(
+return function()
+  local answers = baleen.call_tools {
+    { name = "ask_user", arguments = { question = "first?" } },
+    { name = "ask_user", arguments = { question = "second?" } },
+  }
+  return answers[1].outcome .. answers[1].content .. "|" .. answers[2].outcome
+end
+)";
+  REQUIRE_OK(runtime->CreateSession(request));
+  Recorder recorder;
+  const auto watching = Must(runtime->Watch({"s", "", true}, &recorder));
+  StartTurnRequest start;
+  start.session = "s";
+  start.input = {"go"};
+  const TurnView turn = Must(runtime->StartTurn(start));
+  REQUIRE(recorder.WaitFor("approval_requested", 2));
+  const auto asked = Must(runtime->ListApprovals({"s", false}));
+  REQUIRE(asked.size() == 2);
+  ResolveApprovalRequest answer;
+  answer.session = "s";
+  answer.approval = asked[1].approval;  // out of order
+  REQUIRE_OK(runtime->ResolveApproval(answer));
+  REQUIRE(Must(runtime->ListApprovals({"s", false})).size() == 1);
+  answer.approval = asked[0].approval;
+  answer.grant = true;
+  answer.reason = "yes";
+  REQUIRE_OK(runtime->ResolveApproval(answer));
+  REQUIRE(Must(runtime->WaitTurn("s", turn.turn, kPatienceMs)).text == "OKyes|DENIED");
+}
+
 }  // namespace baleen

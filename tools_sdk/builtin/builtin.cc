@@ -1,5 +1,6 @@
 #include "tools_sdk/builtin/builtin.h"
 
+#include "tools_sdk/builtin/ask_user.h"
 #include "tools_sdk/builtin/edit.h"
 #include "tools_sdk/builtin/glob.h"
 #include "tools_sdk/builtin/grep.h"
@@ -24,9 +25,10 @@ std::vector<std::unique_ptr<Tool>> MakeOptionalTools() {
   tools.push_back(NewWriteTool());
   tools.push_back(NewEditTool());
   tools.push_back(NewTodoTool());
+  tools.push_back(NewAskUserTool());
   return tools;
 }
 
-bool NeedsWorkspace(std::string_view tool) { return tool != "todo"; }
+bool NeedsWorkspace(std::string_view tool) { return tool != "todo" && tool != kAskUser; }
 
 }  // namespace baleen

@@ -13,7 +13,8 @@ namespace baleen {
 /// has them without asking.
 std::vector<std::unique_ptr<Tool>> MakeBuiltinTools();
 
-/// What a session has beside them if its settings name it: glob, write, edit, todo.
+/// What a session has beside them if its settings name it: glob, write, edit, todo,
+/// ask_user.
 std::vector<std::unique_ptr<Tool>> MakeOptionalTools();
 
 /// Whether the optional tool of that name works on files.
