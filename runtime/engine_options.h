@@ -18,6 +18,8 @@ struct RemoteEngineOptions {
   std::string model;  ///< As the endpoint names it.
   /// What is sent as a bearer token. Never logged, shown or journalled. Empty: `key_file`'s.
   std::string key;
+  /// The environment variable that `key` is from. While that is empty, requests say so and fail.
+  std::string key_variable;
   /// Read before each request, so that a key can be changed; its owner's alone (0600). Empty: none.
   std::string key_file;
   /// Send the key although the URL is http and not of this machine.

@@ -142,9 +142,11 @@ struct ConfigReading {
           static_cast<int32_t>(std::clamp<int64_t>(value.as_integer()->get(), -1, 1000));
     } else if (key == "key_env") {
       if (!value.is_string()) return unfit("the name of a variable");
-      const char* secret = std::getenv(value.as_string()->get().c_str());
-      if (secret == nullptr || *secret == '\0') return unfit("a variable that is set");
-      engine->key = secret;
+      // One that isn't set fails where the engine is used: other commands don't need it.
+      engine->key_variable = value.as_string()->get();
+      if (engine->key_variable.empty()) return unfit("the name of a variable");
+      const char* secret = std::getenv(engine->key_variable.c_str());
+      if (secret != nullptr) engine->key = secret;
     } else {
       return Bad(file->path_, LineOf(value),
                  "unknown key '" + section + "." + key + "'; README.md lists those of an engine");

@@ -312,12 +312,28 @@ Finding Credentials(const DoctorFlags& flags) {
 }
 #endif
 
+Finding Engines(const DoctorFlags& flags) {
+  std::string without_key;
+  std::string variables;
+  for (const RemoteEngineOptions& engine : flags.config.engines) {
+    if (!engine.key.empty() || engine.key_variable.empty()) continue;
+    without_key += (without_key.empty() ? "" : ", ") + engine.name;
+    variables += (variables.empty() ? "" : ", ") + engine.key_variable;
+  }
+  if (!without_key.empty()) {
+    return Warn("engines", "no key for " + without_key + ": their turns will fail",
+                "set " + variables + " where `baleen serve` runs, or use key_file");
+  }
+  return Ok("engines",
+            "the embedded one, and " + std::to_string(flags.config.engines.size()) + " elsewhere");
+}
+
 using Check = Finding (*)(const DoctorFlags& flags);
 
 int Examine(const DoctorFlags& flags) {
   std::vector<Check> checks = {
-      &Versions, &Processor, &Memory,       &ModelFound, &DataFolder,
-      &Space,    &Syncs,     &JournalFound, &Files,      &SandboxOfCommands};
+      &Versions, &Processor,    &Memory, &ModelFound,        &DataFolder, &Space,
+      &Syncs,    &JournalFound, &Files,  &SandboxOfCommands, &Engines};
 #ifdef BALEEN_WITH_GRPC
   setenv("GRPC_VERBOSITY", "NONE", /*overwrite=*/0);  // a socket where nobody answers is no news
   checks.push_back(&Listening);

@@ -91,9 +91,10 @@ Status RemoteEngineOptions::Validate() const {
     return Bad(*this, "url: expected http:// or https://");
   }
   if (model.empty()) return Bad(*this, "model: expected the name that the endpoint has for it");
-  if (!key.empty() && !key_file.empty()) return Bad(*this, "expected one key, got two");
+  const bool named = !key.empty() || !key_variable.empty();
+  if (named && !key_file.empty()) return Bad(*this, "expected one key, got two");
   if (!key.empty() && !CheckKey(key).ok()) return Bad(*this, CheckKey(key).message());
-  const bool has_key = !key.empty() || !key_file.empty();
+  const bool has_key = named || !key_file.empty();
   if (has_key && url.starts_with("http://") && !IsThisMachine(HostOf(url)) && !key_in_clear) {
     return Bad(*this, "a key would go over the network in clear; use https, or key_in_clear");
   }
@@ -212,6 +213,12 @@ Status RemoteEngine::Submit(RemoteJob job) {
   running->id = job.id;
   running->engine = engine;
   running->key = engine->key;
+  if (engine->key.empty() && !engine->key_variable.empty()) {
+    return UnavailableError("engine '" + engine->name + "': its key is that of the environment " +
+                                "variable " + engine->key_variable +
+                                ", which isn't set where the runtime runs; set it and start anew",
+                            "ENGINE_KEY");
+  }
   if (!engine->key_file.empty()) {
     ASSIGN_OR_RETURN(running->key, ReadKey(engine->key_file));
     RETURN_IF_ERROR(CheckKey(running->key));

@@ -54,13 +54,34 @@ class Config(unittest.TestCase):
                          [{"name": "there", "url": "https://example.org/v1", "model": "m"}])
         self.assertIn("[engines.there]", text.stdout)
         self.assertNotIn("secret", shown.stdout + shown.stderr + text.stdout + text.stderr)
-        self.assertIn("a variable that is set", self.refused(good + 'key_env = "NOT_SET_ANYWHERE"\n'))
+        self.assertIn("the name of a variable", self.refused(good + 'key_env = ""\n'))
+        self.assertIn("expected one key", self.refused(good + 'key_env = "NOT_SET"\nkey_file = "k"\n'))
         self.assertIn("unknown key 'engines.there.urls'", self.refused(good + 'urls = "x"\n'))
         self.assertIn("expected a whole number", self.refused(good + 'idle_ms = "x"\n'))
         self.assertIn("http://", self.refused('[engines.there]\nurl = "x"\nmodel = "m"\n'))
         self.assertIn("[engines.NAME]", self.refused("engines = 3\n"))
         self.assertIn("in clear", self.refused(
             '[engines.x]\nurl = "http://example.org/v1"\nmodel = "m"\nkey_file = "k"\n'))
+
+    def test_a_key_that_is_not_set_fails_where_it_is_used_and_nowhere_else(self):
+        self.path.write_text('[engines.there]\nurl = "https://example.org/v1"\nmodel = "m"\n'
+                             'key_env = "NOT_SET_ANYWHERE"\n')
+        self.assertEqual(self.settings("--config", self.path)[0], str(self.path))
+        engines = self.doctor("--config", self.path)["engines"]
+        self.assertEqual(engines["verdict"], "warn")
+        self.assertIn("there", engines["found"])
+        self.assertIn("NOT_SET_ANYWHERE", engines["fix"])
+        self.assertEqual(self.doctor()["engines"]["verdict"], "ok")
+        script = self.folder / "ask.lua"
+        script.write_text("return function(message)\n"
+                          "  if message == 'think' then return baleen.generate { user = message }.content end\n"
+                          "  return message\nend\n")
+        run = ("run", script, "--config", self.path, "--data-dir", self.folder / "data", "--engine", "remote:there")
+        here = self.run_baleen(*run, "--session", "a", "--input", "fine")
+        self.assertEqual(here.returncode, 0, here.stderr)
+        there = self.run_baleen(*run, "--session", "b", "--input", "think")
+        self.assertEqual(there.returncode, 1)
+        self.assertIn("NOT_SET_ANYWHERE", there.stderr)
 
     def test_flags_win_over_the_file_and_the_file_over_defaults(self):
         self.path.write_text('[runtime]\nthreads = 3\nkv_ram_bytes = "1GiB"\nlazy = false\n'
