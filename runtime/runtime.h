@@ -19,6 +19,8 @@
 
 namespace baleen {
 
+class RuntimeObserver;
+
 struct RuntimeOptions {
   std::string data_dir;
   std::string model_path;       ///< Checkpoint folder; empty: DefaultModelPath().
@@ -61,6 +63,8 @@ struct RuntimeOptions {
   RetentionLimits retention;
   /// Told what retention has deleted, and why; on the upkeep's thread. May be empty.
   std::function<void(const PruneView& pruned)> on_pruned;
+  /// Hears figures of the work as it ends; null: nobody. Borrowed until the runtime is gone.
+  RuntimeObserver* observer = nullptr;
 
   Status Validate() const;
 };

@@ -370,6 +370,8 @@ struct RuntimeStats {
   double kv_write_amplification = 0;  ///< File bytes written over bytes put, since the start.
   int64_t kv_blocks_found = 0;        ///< Of those that resumes asked for, since the start.
   int64_t kv_blocks_missed = 0;
+  int64_t kv_bytes_in_ram = 0;    ///< Sealed blocks.
+  int64_t kv_blocks_evicted = 0;  ///< Because of the quota on disk, since the start.
 
   /// 1: nothing is shared.
   double SharingFactor() const {

@@ -86,6 +86,7 @@ void AddBench(CLI::App& app, int* exit_code) {
   bench->require_subcommand(1);
   AddEngineBenches(*bench, exit_code);
   AddStoreBenches(*bench, exit_code);
+  AddBenchSessions(*bench, exit_code);
 #ifdef BALEEN_WITH_GRPC
   AddBenchEvents(*bench, exit_code);
 #endif

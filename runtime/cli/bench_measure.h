@@ -39,5 +39,9 @@ Result<double> SyncedAppendMs(const std::string& folder, int64_t bytes);
 
 /// Adds `resume`, `fork` and `writes`: what needs an engine and a model.
 void AddEngineBenches(CLI::App& bench, int* exit_code);
+/// Adds `sessions`: thousands that are stored, listed, searched and opened.
+void AddBenchSessions(CLI::App& bench, int* exit_code);
+/// Adds `events`, in builds with gRPC: an event's way to a watcher.
+void AddBenchEvents(CLI::App& bench, int* exit_code);
 
 }  // namespace baleen::cli

@@ -14,6 +14,8 @@
 #ifdef BALEEN_WITH_GRPC
 #include "runtime/cli/clients_file.h"
 #include "runtime/cli/daemon_log.h"
+#include "runtime/cli/daemon_metrics.h"
+#include "runtime/cli/daemon_observer.h"
 #include "runtime/grpc/server.h"
 #endif
 
@@ -101,9 +103,13 @@ int Serve(const ServeFlags& flags) {
   MakeParents(options.data_dir);
   if (!flags.config.path.empty()) log.Info("settings of " + flags.config.path);
   log.Info("opening " + options.data_dir + " with model " + options.model_path);
+  DaemonMetrics metrics;
+  DaemonObserver observer(&log, &metrics, options.model_path);
+  options.observer = &observer;
   auto runtime = Runtime::Open(options);
   if (!runtime.ok()) return Fail(runtime.status(), flags.json);
   ServerOptions server_options;
+  server_options.observer = &metrics;
   server_options.listen = settings.listen;
   server_options.tls_certificate_file = settings.tls_certificate_file;
   server_options.tls_key_file = settings.tls_key_file;
@@ -111,6 +117,11 @@ int Serve(const ServeFlags& flags) {
   server_options.clients = std::move(clients).value();
   auto server = Server::Start(server_options, runtime->get());
   if (!server.ok()) return Fail(server.status(), flags.json);
+  if (!settings.metrics_address.empty()) {
+    const auto address = metrics.Serve(settings.metrics_address, runtime->get());
+    if (!address.ok()) return Fail(address.status(), flags.json);
+    log.Info("metrics at http://" + *address + "/metrics");
+  }
   for (const std::string& address : (*server)->addresses()) log.Info("listening on " + address);
   int signal_number = 0;
   sigwait(&signals, &signal_number);
@@ -120,6 +131,7 @@ int Serve(const ServeFlags& flags) {
       .IgnoreError("turns that can't be listed aren't waited for");
   (*server)->Shutdown();
   server->reset();
+  metrics.Close();
   runtime->reset();
   log.Info("stopped");
   return kExitOk;

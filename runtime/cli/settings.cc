@@ -116,6 +116,8 @@ void AddDaemonSettings(CLI::App& app, DaemonSettings& settings) {
         "--clients", settings.clients_file,
         "TOML file of clients with tokens or certificates, and what each may do; `baleen "
         "token` adds to it");
+    app.add_option("--metrics", settings.metrics_address,
+                   "Prometheus metrics at http://ADDRESS/metrics, loopback only: 127.0.0.1:9464");
     app.add_option(
            "--drain-ms", settings.drain_ms_max,
            "How long running turns may go on after SIGTERM; what is cut continues at the next "

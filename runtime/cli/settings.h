@@ -31,6 +31,7 @@ struct DaemonSettings {
   std::string tls_key_file;
   std::string client_ca_file;
   std::string clients_file;
+  std::string metrics_address;  ///< Empty: no metrics.
   int64_t drain_ms_max = 5000;  ///< How long turns may go on after SIGTERM.
   double retention_days = 0;    ///< 0: sessions stay, however long unused.
   LogSettings log;

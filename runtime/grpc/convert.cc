@@ -416,6 +416,8 @@ void ToWire(const RuntimeStats& stats, v1::Stats* out) {
   out->set_kv_write_amplification(stats.kv_write_amplification);
   out->set_kv_blocks_found(stats.kv_blocks_found);
   out->set_kv_blocks_missed(stats.kv_blocks_missed);
+  out->set_kv_bytes_in_ram(stats.kv_bytes_in_ram);
+  out->set_kv_blocks_evicted(stats.kv_blocks_evicted);
 }
 
 RuntimeStats FromWire(const v1::Stats& stats) {
@@ -440,6 +442,8 @@ RuntimeStats FromWire(const v1::Stats& stats) {
   out.kv_write_amplification = stats.kv_write_amplification();
   out.kv_blocks_found = stats.kv_blocks_found();
   out.kv_blocks_missed = stats.kv_blocks_missed();
+  out.kv_bytes_in_ram = stats.kv_bytes_in_ram();
+  out.kv_blocks_evicted = stats.kv_blocks_evicted();
   return out;
 }
 

@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "runtime/grpc/executor.h"
+#include "runtime/grpc/server.h"
 #include "runtime/grpc/wire_status.h"
 #include "tools_sdk/status.h"
 
@@ -72,6 +73,7 @@ struct StreamThreads {
   Executor* calls;   ///< May block in the runtime.
   Executor* writes;  ///< Never blocks: starts writes.
   StreamSet* open;
+  RequestObserver* observer = nullptr;
 };
 
 /// Reactor: grpc::ServerWriteReactor<Message> or grpc::ServerBidiReactor<..., Message>.
@@ -129,6 +131,13 @@ class OutboundStream : public Reactor, public OpenStream {
   void Close(const Status& status, bool flush) {
     const std::lock_guard<std::mutex> lock(mutex_);
     CloseLocked(status, flush);
+  }
+
+  /// Ends a stream that wasn't let in.
+  void Refuse(const Status& status, wire::Details details) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    details_ = std::move(details);
+    CloseLocked(status, false);
   }
 
   void CloseLocked(const Status& status, bool flush) {
@@ -208,7 +217,9 @@ class OutboundStream : public Reactor, public OpenStream {
       const bool flushed = queue_.empty() || !flush_ || !started_;
       if (!closing_ || !released_ || finished_ || writing_ || jobs_ > 0 || !flushed) return;
       finished_ = true;
-      status = wire::ToGrpc(status_, {ClosingMetadata(), 0});
+      details_.metadata.merge(ClosingMetadata());
+      status = wire::ToGrpc(status_, details_);
+      if (threads_.observer != nullptr) threads_.observer->OnAnswer(status_);
     }
     this->Finish(std::move(status));
   }
@@ -216,6 +227,7 @@ class OutboundStream : public Reactor, public OpenStream {
   // Guarded by mutex_:
   Message current_;  ///< In flight; touched only while writing_ changes.
   Status status_;
+  wire::Details details_;  ///< What the status carries beside its reason.
   bool flush_ = true;
   bool writing_ = false;
   bool kicked_ = false;

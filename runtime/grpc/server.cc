@@ -35,7 +35,8 @@ class ServerImpl final : public Server {
         calls_(options.call_threads, options.calls_queued_max),
         writes_(1, 0),
         options_(options) {
-    const ServiceContext context = {&access_, options, {&calls_, &writes_, &streams_}};
+    const ServiceContext context = {
+        &access_, options, {&calls_, &writes_, &streams_, options.observer}};
     services_.push_back(NewSessionsService(context));
     services_.push_back(NewTurnsService(context));
     services_.push_back(NewApprovalsService(context));

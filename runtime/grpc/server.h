@@ -39,6 +39,14 @@ struct ClientGrant {
 /// INVALID_ARGUMENT: a grant that can't be one, or two of one name.
 Status CheckGrants(const std::vector<ClientGrant>& grants);
 
+/// Hears how calls and streams end.
+class RequestObserver {
+ public:
+  virtual ~RequestObserver() = default;
+  /// From any thread; must not block.
+  virtual void OnAnswer(const Status& status) = 0;
+};
+
 struct ServerOptions {
   /// Each "unix:PATH", or "HOST:PORT" with a numeric host (port 0: any free one). Unix: PATH's
   /// folder is made with mode 0700 if it is missing, and must not be writable by others; the socket
@@ -67,6 +75,7 @@ struct ServerOptions {
   int64_t calls_queued_max = 1024;
   /// How long Shutdown lets running calls end before it cuts them off.
   int64_t shutdown_ms_max = 5000;
+  RequestObserver* observer = nullptr;  ///< Null: nobody. Borrowed until the server is gone.
 
   Status Validate() const;
 };

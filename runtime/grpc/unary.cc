@@ -21,7 +21,9 @@ Reactor* Answer(const ServiceContext& service, Context* context, Scope scope,
 Reactor* AnswerCaller(const ServiceContext& service, Context* context, Scope scope,
                       std::function<Status(const Caller& caller, wire::Details* details)> body) {
   Reactor* reactor = context->DefaultReactor();
-  const auto finish = [reactor](const Status& status, const wire::Details& details) {
+  const auto finish = [reactor, observer = service.options.observer](const Status& status,
+                                                                     const wire::Details& details) {
+    if (observer != nullptr) observer->OnAnswer(status);
     reactor->Finish(wire::ToGrpc(status, details));
   };
   wire::Details details;

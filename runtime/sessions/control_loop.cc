@@ -1,10 +1,12 @@
 #include "runtime/sessions/control_loop.h"
 
 #include <algorithm>
+#include <chrono>
 #include <filesystem>
 #include <random>
 #include <utility>
 
+#include "runtime/observer.h"
 #include "runtime/sandbox/bash_tools.h"
 #include "runtime/sessions/compaction.h"
 #include "runtime/sessions/constraint.h"
@@ -335,7 +337,12 @@ void ControlLoop::Write(std::shared_ptr<JournalBatch> batch, Durability durabili
                         std::function<void(const Status&)> then) {
   parts_.journal_worker->queue().Push(
       [this, batch = std::move(batch), durability, then = std::move(then)] {
+        const auto start = std::chrono::steady_clock::now();
         const Status status = parts_.journal_writer->Commit(*batch, durability);
+        if (parts_.options.observer != nullptr) {
+          const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
+          parts_.options.observer->OnCommit(took.count(), durability == Durability::kSynced);
+        }
         Post([status, then] { then(status); });
       });
 }

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "runtime/observer.h"
 #include "runtime/sessions/call_results.h"
 #include "runtime/sessions/compaction.h"
 #include "runtime/sessions/constraint.h"
@@ -23,6 +24,18 @@ ContextStart ContextStartFor(const SessionSettings& settings, const ToolSet& too
   start.reasoning_effort = settings.reasoning_effort;
   for (const ToolSpec& spec : tools.specs()) start.tools.push_back(FunctionObjectJson(spec));
   return start;
+}
+
+/// `tokens`: of the whole context.
+GenerationFigures FiguresOf(const GenerationState& generation, int64_t tokens, int64_t now_ms) {
+  GenerationFigures figures;
+  figures.restore_seconds = generation.reuse.restore_ms / 1e3;
+  figures.prefill_seconds = generation.reuse.prefill_ms / 1e3;
+  if (generation.synced) {
+    figures.decode_seconds = static_cast<double>(now_ms - generation.synced_ms) / 1e3;
+  }
+  figures.tokens = tokens - generation.prompt_end;
+  return figures;
 }
 
 struct PromptRequest {
@@ -293,9 +306,11 @@ void ControlLoop::OnSynced(uint64_t job, const ReuseReport& report) {
   Post([this, job, report] {
     if (NotePrefetch(job, report)) return;
     if (SessionRun* session = FindJob(job)) {
-      session->turn->generation->reuse = report;
-      session->turn->generation->synced = true;
-      session->turn->generation->disk_wait.clear();
+      GenerationState& generation = *session->turn->generation;
+      generation.reuse = report;
+      if (!generation.synced) generation.synced_ms = parts_.clock->SteadyMs();
+      generation.synced = true;
+      generation.disk_wait.clear();
     }
   });
 }
@@ -400,6 +415,10 @@ void ControlLoop::EndGeneration(SessionRun& session) {
   if (turn.view.state != TurnState::kRunning) return;
   GenerationState& generation = *turn.generation;
   AddReuse(generation.reuse, &turn.view);
+  if (parts_.options.observer != nullptr) {
+    parts_.options.observer->OnGeneration(
+        FiguresOf(generation, std::ssize(session.tokens), parts_.clock->SteadyMs()));
+  }
   if (PauseGeneration(session)) return;
   if (generation.end == JobEnd::kFailed) {
     return FinishTurn(session, TurnState::kFailed, "", generation.status.WithContext("engine"));

@@ -7,7 +7,6 @@
 #include "model/text/tokenizer.h"
 #include "runtime/default_model.h"
 #include "runtime/sandbox/bash_tools.h"
-#include "runtime/sessions/search.h"
 #include "runtime/sessions/session_import.h"
 #include "tools_sdk/builtin/builtin.h"
 
@@ -298,11 +297,14 @@ Result<std::vector<SearchHit>> LocalRuntime::Search(const SearchRequest& request
   const std::lock_guard<std::mutex> lock(search_mutex_);
   for (int attempt = 0;; ++attempt) {
     if (search_ == nullptr) {
-      ASSIGN_OR_RETURN(search_, SearchIndex::Open(directory_->search_path()));
+      ASSIGN_OR_RETURN(auto journal, OpenReader());
+      ASSIGN_OR_RETURN(search_index_, SearchIndex::Open(directory_->search_path()));
+      search_ = std::make_unique<SessionSearch>(std::move(journal));
     }
-    auto hits = SearchSessions(*journal, *search_, request);
+    auto hits = search_->Find(*search_index_, request);
     if (hits.status().code() != StatusCode::kDataLoss || attempt > 0) return hits;
     search_.reset();  // a damaged index is made anew; damage in the journal comes back
+    search_index_.reset();
     RETURN_IF_ERROR(SearchIndex::Remove(directory_->search_path()));
   }
 }

@@ -22,6 +22,7 @@
 #include "runtime/runtime.h"
 #include "runtime/sessions/control_loop.h"
 #include "runtime/sessions/retention.h"
+#include "runtime/sessions/search.h"
 #include "runtime/sessions/session_export.h"
 #include "runtime/store/data_directory.h"
 #include "runtime/store/journal.h"
@@ -176,8 +177,10 @@ class LocalRuntime final : public Runtime {
   std::unique_ptr<Journal> reader_;
   std::unique_ptr<KvStore> kv_;
   std::mutex search_mutex_;
-  std::unique_ptr<SearchIndex> search_;  // guarded by search_mutex_; opened by the first search
-  std::vector<std::string> notes_;       // what Open found and mended
+  // Guarded by search_mutex_; opened by the first search.
+  std::unique_ptr<SearchIndex> search_index_;
+  std::unique_ptr<SessionSearch> search_;
+  std::vector<std::string> notes_;  // what Open found and mended
   std::unique_ptr<Model> model_;
   std::vector<std::unique_ptr<Tool>> builtins_, optional_tools_;
   std::unique_ptr<PluginSet> plugins_;

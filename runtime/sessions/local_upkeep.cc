@@ -179,6 +179,8 @@ Result<RuntimeStats> LocalRuntime::Stats() {
   OnControl([&] { stats.turns_running = control_->RunningTurns(); });
   stats.sequences_resident = engine_->resident();
   stats.engine_wakeups = engine_->wakeups();
+  stats.kv_bytes_in_ram = engine_->kv_ram_bytes();
+  stats.kv_blocks_evicted = upkeep_->blocks_evicted();
   ASSIGN_OR_RETURN(stats.kv_bytes_on_disk, kv_->BytesOnDisk());
   const KvLayout layout = KvLayout::Make(model_->config(), model_->row_format());
   stats.block_tokens = kBlockTokens;

@@ -97,8 +97,8 @@ Status IndexTimeline(Journal& journal, SearchIndex& index, const TimelineRecord&
   return OkStatus();
 }
 
-Status BringUpToDate(Journal& journal, SearchIndex& index,
-                     const std::map<int64_t, TimelineRecord>& timelines) {
+Status IndexAll(Journal& journal, SearchIndex& index,
+                const std::map<int64_t, TimelineRecord>& timelines) {
   ASSIGN_OR_RETURN(auto indexed, index.Timelines());
   for (const auto& [key, known] : indexed) {
     const auto timeline = timelines.find(key);
@@ -166,24 +166,54 @@ Status CheckRequest(const SearchRequest& request) {
 
 }  // namespace
 
-Result<std::vector<SearchHit>> SearchSessions(Journal& journal, SearchIndex& index,
-                                              const SearchRequest& request) {
+struct SessionSearch::Known {
+  int64_t change_number = 0;
+  std::vector<SessionRecord> sessions;
+  std::vector<std::string> folded_titles;  ///< Beside `sessions`.
+  Readers readers;
+};
+
+SessionSearch::SessionSearch(std::unique_ptr<Journal> journal) : journal_(std::move(journal)) {}
+
+SessionSearch::~SessionSearch() = default;
+
+Status SessionSearch::BringUpToDate(SearchIndex& index) {
+  // Asked first: what is committed while the rows are read is read again next time.
+  ASSIGN_OR_RETURN(const int64_t change_number, journal_->ChangeNumber());
+  if (known_ != nullptr && known_->change_number == change_number) return OkStatus();
+  known_ = nullptr;
+  auto known = std::make_unique<Known>();
+  known->change_number = change_number;
+  ASSIGN_OR_RETURN(const auto timelines, AllTimelines(*journal_));
+  ASSIGN_OR_RETURN(known->sessions, AllSessions(*journal_));
+  RETURN_IF_ERROR(IndexAll(*journal_, index, timelines));
+  known->readers = ReadersOf(known->sessions, timelines);
+  for (SessionRecord& session : known->sessions) {
+    known->folded_titles.push_back(Folded(session.title));
+    session.settings.clear();  // may be long, and isn't searched
+  }
+  known_ = std::move(known);
+  return OkStatus();
+}
+
+Result<std::vector<SearchHit>> SessionSearch::Find(SearchIndex& index,
+                                                   const SearchRequest& request) {
   RETURN_IF_ERROR(CheckRequest(request));
-  ASSIGN_OR_RETURN(const auto timelines, AllTimelines(journal));
-  ASSIGN_OR_RETURN(const auto sessions, AllSessions(journal));
-  RETURN_IF_ERROR(BringUpToDate(journal, index, timelines));
-  const Readers readers = ReadersOf(sessions, timelines);
+  RETURN_IF_ERROR(BringUpToDate(index));
+  const Readers& readers = known_->readers;
   std::vector<SearchHit> hits;
   const auto full = [&] { return static_cast<int64_t>(hits.size()) >= request.hits_max; };
   const std::string folded = Folded(request.words);
-  for (const SessionRecord& session : sessions) {
+  for (size_t i = 0; i < known_->sessions.size(); ++i) {
     if (full()) return hits;
-    if (Folded(session.title).find(folded) == std::string::npos) continue;
+    if (known_->folded_titles[i].find(folded) == std::string::npos) continue;
+    const SessionRecord& session = known_->sessions[i];
     hits.push_back({session.id, "", "title", 0, session.updated_ms, session.title, 1});
   }
   int64_t before = INT64_MAX;
   while (!full()) {
-    ASSIGN_OR_RETURN(const auto found, index.Find(request.words, before, kPage));
+    const int64_t page = std::min(kPage, request.hits_max - std::ssize(hits));
+    ASSIGN_OR_RETURN(const auto found, index.Find(request.words, before, page));
     if (found.empty()) break;
     for (const IndexedText& place : found) {
       before = place.key;
@@ -192,7 +222,7 @@ Result<std::vector<SearchHit>> SearchSessions(Journal& journal, SearchIndex& ind
       std::vector<Reader> seen;
       std::copy_if(all->second.begin(), all->second.end(), std::back_inserter(seen),
                    [&](const Reader& reader) { return place.seq <= reader.last_seq; });
-      const auto events = journal.ReadTimelineEvents(place.timeline, place.seq - 1, 1);
+      const auto events = journal_->ReadTimelineEvents(place.timeline, place.seq - 1, 1);
       if (seen.empty() || !events.ok() || events->empty()) continue;  // deleted meanwhile
       const EventRecord& event = events->front();
       hits.push_back({seen.front().session, TurnOf(event), event.kind, event.seq, event.time_ms,

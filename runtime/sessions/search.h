@@ -3,6 +3,7 @@
 // Reads the journal by a connection of its own, beside live sessions; called on hosts' threads.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -14,11 +15,28 @@
 
 namespace baleen {
 
-/// Brings `index` up to date, then looks for `request.words` in what users and models wrote on
-/// the current timelines, and in titles.
-/// Errors: INVALID_ARGUMENT; DATA_LOSS (of the index: remove it and begin anew).
-Result<std::vector<SearchHit>> SearchSessions(Journal& journal, SearchIndex& index,
-                                              const SearchRequest& request);
+/// Searches a journal, and remembers what sessions and timelines it has until it changes.
+/// Threads: one at a time.
+class SessionSearch {
+ public:
+  /// `journal`: a reading connection of its own.
+  explicit SessionSearch(std::unique_ptr<Journal> journal);
+  ~SessionSearch();
+
+  /// Brings `index` up to date, then looks for `request.words` in what users and models wrote on
+  /// the current timelines, and in titles.
+  /// Errors: INVALID_ARGUMENT; DATA_LOSS (of the index: remove it, and begin anew with both).
+  /// Cost: as the hits, while nobody writes; else all sessions' rows are read again.
+  Result<std::vector<SearchHit>> Find(SearchIndex& index, const SearchRequest& request);
+
+ private:
+  struct Known;
+
+  Status BringUpToDate(SearchIndex& index);
+
+  const std::unique_ptr<Journal> journal_;
+  std::unique_ptr<Known> known_;  ///< Null: nothing yet.
+};
 
 /// Every generation of the session's current timeline (of one turn, if `turn` isn't empty).
 /// Errors: NOT_FOUND/SESSION_UNKNOWN, NOT_FOUND/ITEM_UNKNOWN (turn).

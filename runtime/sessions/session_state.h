@@ -65,6 +65,7 @@ struct GenerationState {
   int64_t prefill_done = 0;
   int64_t prefill_total = 0;
   bool synced = false;    ///< The context is in place, or an engine elsewhere has begun to answer.
+  int64_t synced_ms = 0;  ///< Since when.
   std::string disk_wait;  ///< Not empty: it makes room for others until rows come.
   int64_t prefill_begin_ms = 0;
   // Of engines elsewhere.
@@ -155,7 +156,8 @@ struct ScriptAccount {
 };
 
 struct TurnRun {
-  uint64_t epoch = 0;  ///< Distinguishes this run from late answers to an earlier one.
+  uint64_t epoch = 0;    ///< Distinguishes this run from late answers to an earlier one.
+  int64_t begun_ms = 0;  ///< Steady; in this process.
   TurnStart start;
   int64_t started_seq = 0;     ///< Of its turn_started.
   int64_t started_tokens = 0;  ///< Length of the context before it.

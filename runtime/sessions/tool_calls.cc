@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "runtime/observer.h"
+#include "runtime/sandbox/bash_tools.h"
 #include "runtime/sessions/call_results.h"
 #include "runtime/sessions/control_loop.h"
 #include "runtime/sessions/policy.h"
@@ -312,6 +314,9 @@ ToolResultsEvent ControlLoop::EndStep(SessionRun& session, JournalBatch& batch) 
     state.result->content_bytes =
         std::max(state.result->content_bytes, static_cast<int64_t>(state.result->content.size()));
     event.results.push_back(*state.result);
+    if (parts_.options.observer != nullptr) {
+      parts_.options.observer->OnToolCall(state.result->outcome);
+    }
   }
   StepAnswer answer;
   answer.turn = session.turn->view.turn;

@@ -1,6 +1,7 @@
 // Turns: begin, advance by the agent's effects, finish, cancel.
 #include <utility>
 
+#include "runtime/observer.h"
 #include "runtime/sessions/constraint.h"
 #include "runtime/sessions/control_loop.h"
 #include "runtime/sessions/cursor.h"
@@ -60,6 +61,7 @@ Result<std::unique_ptr<TurnRun>> ControlLoop::MakeTurn(const SessionRun& session
                                                        const TurnStart& start) {
   auto turn = std::make_unique<TurnRun>();
   turn->epoch = next_id_++;
+  turn->begun_ms = parts_.clock->SteadyMs();
   turn->start = start;
   turn->view.session = session.record.id;
   turn->view.turn = start.turn;
@@ -242,6 +244,10 @@ void ControlLoop::FinishTurn(SessionRun& session, TurnState state, std::string t
 
 void ControlLoop::EndTurnInMemory(SessionRun& session, std::unique_ptr<TurnRun> following) {
   const TurnView view = session.turn->view;
+  if (parts_.options.observer != nullptr) {
+    const int64_t ms = parts_.clock->SteadyMs() - session.turn->begun_ms;
+    parts_.options.observer->OnTurnEnded(view, static_cast<double>(ms) / 1e3);
+  }
   session.turn = std::move(following);
   auto waiters = std::move(session.turn_waiters);
   session.turn_waiters.clear();

@@ -231,6 +231,8 @@ Json ViewJson(const RuntimeStats& stats) {
           {"kv_write_amplification", stats.kv_write_amplification},
           {"kv_blocks_found", stats.kv_blocks_found},
           {"kv_blocks_missed", stats.kv_blocks_missed},
+          {"kv_bytes_in_ram", stats.kv_bytes_in_ram},
+          {"kv_blocks_evicted", stats.kv_blocks_evicted},
           {"sharing_factor", stats.SharingFactor()},
           {"kv_bytes_per_token", stats.KvBytesPerToken()}};
 }

@@ -95,6 +95,8 @@ class Journal {
   Status Compact();
   /// Size of the file and its log.
   Result<int64_t> BytesOnDisk();
+  /// Another one once another connection has committed something.
+  Result<int64_t> ChangeNumber();
 
   class Impl;  ///< Internal to runtime/store.
 

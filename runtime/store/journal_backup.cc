@@ -26,6 +26,8 @@ Status Journal::Compact() {
   return impl_->EmptyLog();
 }
 
+Result<int64_t> Journal::ChangeNumber() { return impl_->database->IntOf("PRAGMA data_version"); }
+
 Result<int64_t> Journal::BytesOnDisk() {
   return SizeOf(impl_->database->path()) + SizeOf(impl_->database->path() + "-wal");
 }

@@ -215,6 +215,7 @@ Result<KvUpkeepReport> KvUpkeep::Run() {
   const std::lock_guard notes_lock(mutex_);
   if (report.ok()) {
     notes_ = report->notes;
+    blocks_evicted_ += report->blocks_evicted;
   } else if (!stop_) {
     notes_ = {"the KV store's space could not be given back; the next run tries again: " +
               report.status().ToString()};

@@ -61,6 +61,8 @@ class KvUpkeep {
   Result<KvUpkeepReport> Run();
   /// What the last run could not do, and what to do about it. Threads: any.
   std::vector<std::string> Notes();
+  /// Because of the quota, since the start. Threads: any.
+  int64_t blocks_evicted() const { return blocks_evicted_.load(std::memory_order_relaxed); }
 
  private:
   class Pass;
@@ -81,6 +83,7 @@ class KvUpkeep {
   std::vector<Done> waiting_;       // guarded by mutex_
   std::vector<std::string> notes_;  // guarded by mutex_; few
   std::atomic<bool> stop_{false};
+  std::atomic<int64_t> blocks_evicted_{0};
   std::atomic<int64_t> checkpoints_seen_{0};  ///< Of the store's count, when a run last began.
   Worker worker_;                             ///< Last: its thread uses the rest.
 };

@@ -478,8 +478,8 @@ TEST_CASE("ReadTokens reads beyond one page and stops at the end") {
 TEST_CASE("Verify and Stats") {
   Fixture f;
   f.runtime.report = {1, 2, 3, 4, 5, 6, 7, {"block x", "y"}};
-  f.runtime.stats = {1,        2,  3,  4,  5,  6,  7,  "fp", "ar", "/m",
-                     {"note"}, 12, 13, 14, 15, 16, 17, 1.5,  19,   20};
+  f.runtime.stats = {1,  2,  3,  4,  5,  6,  7,   "fp", "ar", "/m", {"note"},
+                     12, 13, 14, 15, 16, 17, 1.5, 19,   20,   21,   22};
   const auto report = f.remote->Verify("");
   REQUIRE(report.ok());
   CHECK(f.runtime.verified.empty());
@@ -514,6 +514,8 @@ TEST_CASE("Verify and Stats") {
   CHECK(stats->kv_write_amplification == 1.5);
   CHECK(stats->kv_blocks_found == 19);
   CHECK(stats->kv_blocks_missed == 20);
+  CHECK(stats->kv_bytes_in_ram == 21);
+  CHECK(stats->kv_blocks_evicted == 22);
 }
 
 TEST_CASE("Every code comes back with message and reason") {

@@ -63,6 +63,7 @@ const std::vector<ForeignRule>& ForeignRules() {
       {"^absl/", "runtime/grpc/"},      {"^(lua5\\.4/)?(lua|lauxlib|lualib)\\.h", "agent/"},
       {"^curl/", "runtime/http/"},      {"^CLI/", "runtime/cli/"},
       {"^spdlog/", "runtime/cli/"},     {R"(^toml\+\+/)", "runtime/cli/"},
+      {"^prometheus/", "runtime/cli/"},
   };
   return kRules;
 }
@@ -76,8 +77,9 @@ bool IsLibrary(std::string_view path) {
 
 const std::vector<std::string>& PublicHeaders() {
   static const std::vector<std::string> kHeaders = {
-      "tools_sdk/status.h", "tools_sdk/message.h",      "tools_sdk/tool.h",  "runtime/approval.h",
-      "runtime/budget.h",   "runtime/engine_options.h", "runtime/session.h", "runtime/runtime.h"};
+      "tools_sdk/status.h", "tools_sdk/message.h", "tools_sdk/tool.h",
+      "runtime/approval.h", "runtime/budget.h",    "runtime/engine_options.h",
+      "runtime/observer.h", "runtime/session.h",   "runtime/runtime.h"};
   return kHeaders;
 }
 
