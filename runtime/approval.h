@@ -38,7 +38,8 @@ struct BudgetAsk {
   int64_t extend = 0;  ///< What a grant that says nothing else adds; once granted: what it added.
 };
 
-enum class ApprovalState { kPending, kGranted, kDenied, kExpired, kCancelled };
+/// kRevoked: it was granted for a scope, and that was taken back later.
+enum class ApprovalState { kPending, kGranted, kDenied, kExpired, kCancelled, kRevoked };
 
 /// What a grant covers beyond the calls that were asked about: nothing, or later calls of the same
 /// tools in this turn, in this session, or in every session with the same workspace.
@@ -71,11 +72,16 @@ struct ApprovalView {
   std::string resolved_by;                 ///< As who answered said; "expiry", "cancel".
   std::string reason;
   int64_t resolved_ms = 0;
+  // kRevoked: by whom, as he said, and when.
+  std::string revoked_by;
+  int64_t revoked_ms = 0;
 };
 
 struct ListApprovalsRequest {
-  std::string session;    ///< Empty: of all sessions, pending ones only.
-  bool resolved = false;  ///< Also those that have been answered; newest last.
+  std::string session;        ///< Empty: of all sessions, pending ones only.
+  bool resolved = false;      ///< Also those that have been answered; newest last.
+  int64_t approvals_max = 0;  ///< 0: all.
+  std::string after{};        ///< "SESSION/APPROVAL" of the last one that was listed; empty: none.
 };
 
 struct ResolveApprovalRequest {
@@ -89,6 +95,32 @@ struct ResolveApprovalRequest {
   std::string reason;       ///< For the record, and for the model on a denial.
   std::string resolved_by;  ///< Who answers; empty: "host".
   std::string request_id;   ///< Optional; a repeat gets the first answer.
+};
+
+/// An answer that goes on holding: later calls of these tools run without a question.
+struct GrantView {
+  std::string session;   ///< In which it was given, or which was forked from that one behind it.
+  std::string approval;  ///< Whose answer it is; with the session, the grant's name.
+  GrantScope scope = GrantScope::kSession;  ///< Or kWorkspace.
+  std::string workspace;                    ///< kWorkspace: the folder.
+  std::vector<std::string> tools;
+  std::string granted_by;
+  std::string reason;
+  int64_t granted_ms = 0;  ///< Unix milliseconds.
+};
+
+struct ListGrantsRequest {
+  std::string session;     ///< All that hold for its calls; empty: those of all sessions.
+  int64_t grants_max = 0;  ///< 0: all.
+  std::string after;       ///< "SESSION/APPROVAL" of the last one that was listed; empty: none.
+};
+
+struct RevokeGrantRequest {
+  std::string session;
+  std::string approval;
+  std::string reason;      ///< For the record.
+  std::string revoked_by;  ///< Who takes it back; empty: "host".
+  std::string request_id;  ///< Optional; a repeat gets the first answer.
 };
 
 }  // namespace baleen

@@ -172,6 +172,20 @@ class Runtime {
   /// FAILED_PRECONDITION/NOT_AWAITING (it was answered, expired, or its turn ended),
   /// INVALID_ARGUMENT/BAD_FIELD.
   virtual Result<ApprovalView> ResolveApproval(const ResolveApprovalRequest& request) = 0;
+  /// What was granted beyond a turn and holds, by session and age. Errors:
+  /// NOT_FOUND/SESSION_UNKNOWN.
+  virtual Result<std::vector<GrantView>> ListGrants(const ListGrantsRequest& request) = 0;
+  /// Answers, once that is on the disk, with what was taken back; calls that run already go on. A
+  /// grant for a workspace goes from the session and its forks alike. No rewind or fork brings it
+  /// back. Errors: NOT_FOUND/SESSION_UNKNOWN, NOT_FOUND/ITEM_UNKNOWN,
+  /// FAILED_PRECONDITION/SESSION_BUSY (it is being rewound, pinned or deleted),
+  /// INVALID_ARGUMENT/BAD_FIELD.
+  virtual Result<GrantView> RevokeGrant(const RevokeGrantRequest& request) = 0;
+  /// Of a session, in the order in which its model is told of them; "": what new ones may have, but
+  /// for the tools of hosts. Errors: NOT_FOUND/SESSION_UNKNOWN.
+  virtual Result<std::vector<ToolView>> ListTools(const std::string& session) = 0;
+  /// The embedded one first.
+  virtual Result<std::vector<ModelView>> ListModels() = 0;
 
   /// Borrows: subscriber, until the subscription is gone.
   /// A cursor of a timeline that the session has left is good: the first event is then a `timeline`

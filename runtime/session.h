@@ -259,6 +259,26 @@ struct StepReuse {
   std::vector<std::string> reasons;  ///< Why not more was reused, miss by miss.
 };
 
+/// A tool that a session's model is told of.
+struct ToolView {
+  ToolSpec spec;
+  std::string origin;     ///< "builtin", "plugin", "host" or "script".
+  bool available = true;  ///< Its plugin is loaded as it was, or a host is connected for it.
+};
+
+/// What sessions may think with.
+struct ModelView {
+  std::string engine;  ///< As SessionSettings::engine names it; "": the embedded one.
+  std::string model;   ///< Folder of the checkpoint, or what the endpoint calls it.
+  std::string url;     ///< Of an engine elsewhere.
+  /// Of config, weights and tokenizer, and of the arithmetic; "" elsewhere, where nobody can know.
+  std::string fingerprint;
+  std::string arithmetic_id;
+  int64_t context_tokens_max = 0;  ///< Prompt and answer together.
+  int64_t vocabulary = 0;          ///< Of the tokenizer that counts.
+  int64_t layers = 0;              ///< 0: elsewhere.
+};
+
 struct BackupReport {
   std::string path;
   int64_t journal_bytes = 0;

@@ -241,6 +241,8 @@ Result<Json> ListApprovals(Runtime& runtime, JsonRequest& fields) {
   ListApprovalsRequest request;
   fields.Get("session", &request.session);
   fields.Get("resolved", &request.resolved);
+  fields.Get("approvals_max", &request.approvals_max);
+  fields.Get("after", &request.after);
   RETURN_IF_ERROR(fields.Finish());
   ASSIGN_OR_RETURN(const auto approvals, runtime.ListApprovals(request));
   return Json{{"approvals", Views(approvals)}};
@@ -282,6 +284,41 @@ Result<Json> ResolveApproval(Runtime& runtime, JsonRequest& fields) {
   }
   RETURN_IF_ERROR(fields.Finish());
   return Viewed(runtime.ResolveApproval(request));
+}
+
+Result<Json> ListGrants(Runtime& runtime, JsonRequest& fields) {
+  ListGrantsRequest request;
+  fields.Get("session", &request.session);
+  fields.Get("grants_max", &request.grants_max);
+  fields.Get("after", &request.after);
+  RETURN_IF_ERROR(fields.Finish());
+  ASSIGN_OR_RETURN(const auto grants, runtime.ListGrants(request));
+  return Json{{"grants", Views(grants)}};
+}
+
+Result<Json> RevokeGrant(Runtime& runtime, JsonRequest& fields) {
+  RevokeGrantRequest request;
+  fields.Need("session", &request.session);
+  fields.Need("approval", &request.approval);
+  fields.Get("reason", &request.reason);
+  fields.Get("revoked_by", &request.revoked_by);
+  fields.Get("request_id", &request.request_id);
+  RETURN_IF_ERROR(fields.Finish());
+  return Viewed(runtime.RevokeGrant(request));
+}
+
+Result<Json> ListTools(Runtime& runtime, JsonRequest& fields) {
+  std::string session;
+  fields.Get("session", &session);
+  RETURN_IF_ERROR(fields.Finish());
+  ASSIGN_OR_RETURN(const auto tools, runtime.ListTools(session));
+  return Json{{"tools", Views(tools)}};
+}
+
+Result<Json> ListModels(Runtime& runtime, JsonRequest& fields) {
+  RETURN_IF_ERROR(fields.Finish());
+  ASSIGN_OR_RETURN(const auto models, runtime.ListModels());
+  return Json{{"models", Views(models)}};
 }
 
 Result<Json> Search(Runtime& runtime, JsonRequest& fields) {
@@ -393,6 +430,10 @@ BALEEN_VERB(cancel_turn, OfTurn<&baleen::Runtime::CancelTurn>)
 BALEEN_VERB(list_approvals, ListApprovals)
 BALEEN_VERB(get_approval, GetApproval)
 BALEEN_VERB(resolve_approval, ResolveApproval)
+BALEEN_VERB(list_grants, ListGrants)
+BALEEN_VERB(revoke_grant, RevokeGrant)
+BALEEN_VERB(list_tools, ListTools)
+BALEEN_VERB(list_models, ListModels)
 BALEEN_VERB(search, Search)
 BALEEN_VERB(explain, Explain)
 BALEEN_VERB(read_tokens, ReadTokens)

@@ -21,6 +21,8 @@ struct ApprovalFlags {
   RuntimeFlags runtime;
   ListApprovalsRequest list;
   ResolveApprovalRequest resolve;
+  ListGrantsRequest grants;
+  RevokeGrantRequest revoke;
   std::string scope = "once";
   bool json = false;
 };
@@ -52,6 +54,9 @@ void Print(const ApprovalView& view) {
     std::printf("  by %s%s%s\n", Plain(view.resolved_by).c_str(), view.reason.empty() ? "" : ": ",
                 Plain(view.reason).c_str());
   }
+  if (view.state == ApprovalState::kRevoked) {
+    std::printf("  revoked by %s\n", Plain(view.revoked_by).c_str());
+  }
 }
 
 int List(const ApprovalFlags& flags) {
@@ -68,6 +73,51 @@ int List(const ApprovalFlags& flags) {
     }
   }
   if (flags.json) std::cout << all.dump(2) << "\n";
+  return kExitOk;
+}
+
+void PrintGrant(const GrantView& view) {
+  std::string tools;
+  for (const std::string& tool : view.tools) tools += " " + tool;
+  std::printf("%s %s  %s%s%s %s\n", view.session.c_str(), view.approval.c_str(),
+              GrantScopeName(view.scope), view.workspace.empty() ? "" : " ",
+              Plain(view.workspace).c_str(), Plain(tools).c_str());
+  std::printf("  by %s%s%s\n", Plain(view.granted_by).c_str(), view.reason.empty() ? "" : ": ",
+              Plain(view.reason).c_str());
+}
+
+int Grants(const ApprovalFlags& flags) {
+  auto runtime = OpenRuntime(flags.runtime);
+  if (!runtime.ok()) return Fail(runtime.status(), flags.json);
+  const auto views = (*runtime)->ListGrants(flags.grants);
+  if (!views.ok()) return Fail(views.status(), flags.json);
+  Json all = Json::array();
+  for (const GrantView& view : *views) {
+    if (flags.json) {
+      all.push_back(ViewJson(view));
+    } else {
+      PrintGrant(view);
+    }
+  }
+  if (flags.json) std::cout << all.dump(2) << "\n";
+  return kExitOk;
+}
+
+int Revoke(const ApprovalFlags& flags) {
+  auto runtime = OpenRuntime(flags.runtime);
+  if (!runtime.ok()) return Fail(runtime.status(), flags.json);
+  RevokeGrantRequest request = flags.revoke;
+  request.session = flags.resolve.session;
+  request.approval = flags.resolve.approval;
+  request.revoked_by = "cli";
+  const auto view = (*runtime)->RevokeGrant(request);
+  if (!view.ok()) return Fail(view.status(), flags.json);
+  if (flags.json) {
+    std::cout << ViewJson(*view).dump(2) << "\n";
+  } else {
+    std::printf("revoked: ");
+    PrintGrant(*view);
+  }
   return kExitOk;
 }
 
@@ -203,6 +253,15 @@ void AddApprovals(CLI::App& app, int* exit_code) {
     command->add_option("--request-id", flags->resolve.request_id,
                         "A repeat with the same id gets the first answer");
   }
+  CLI::App* grants =
+      add("grants", "What was granted and still holds: of one session or of all", &Grants);
+  grants->add_option("session", flags->grants.session);
+  CLI::App* revoke =
+      add("revoke", "Take a grant back; calls of its tools are asked about again", &Revoke);
+  about_one(revoke);
+  revoke->add_option("--reason", flags->revoke.reason, "For the record");
+  revoke->add_option("--request-id", flags->revoke.request_id,
+                     "A repeat with the same id gets the first answer");
   grant->add_option("--scope", flags->scope, "once, turn, session or workspace")
       ->check(CLI::IsMember({"once", "turn", "session", "workspace"}))
       ->capture_default_str();

@@ -151,11 +151,12 @@ Result<Json> BenchSessions(const SessionsFlags& flags, const std::string& folder
   const auto bare_list = [&]() -> Status {
     ASSIGN_OR_RETURN(
         Query rows,
-        journal->Prepare("SELECT s.id, s.title, x.text, s.created_ms, t.updated_ms, t.tokens, "
-                         "t.last_seq, s.pinned, (SELECT count(*) FROM events e WHERE e.timeline = "
-                         "t.key AND e.kind = 'turn_started') FROM sessions s JOIN settings x ON "
-                         "x.key = s.settings JOIN timelines t ON t.key = s.current WHERE "
-                         "s.created_ms > ?1 ORDER BY s.created_ms LIMIT ?2"));
+        journal->Prepare(
+            "SELECT s.id, s.title, x.text, s.created_ms, t.updated_ms, t.tokens, "
+            "t.last_seq, s.pinned, (SELECT count(*) FROM events e WHERE e.key >= t.key << 32 "
+            "AND e.key < (t.key + 1) << 32 AND e.kind = 'turn_started') FROM sessions s "
+            "JOIN settings x ON x.key = s.settings JOIN timelines t ON t.key = "
+            "s.current WHERE s.created_ms > ?1 ORDER BY s.created_ms LIMIT ?2"));
     rows.Bind(1'700'000'000'000 + at).Bind(kPageSize);
     return ReadRows(rows, 9, &bytes);
   };
@@ -186,9 +187,9 @@ Result<Json> BenchSessions(const SessionsFlags& flags, const std::string& folder
       RETURN_IF_ERROR(ReadRows(row, 8, &bytes));
     }
     ASSIGN_OR_RETURN(Query turns,
-                     journal->Prepare("SELECT e.payload FROM events e WHERE e.kind = "
-                                      "'turn_started' AND e.timeline = (SELECT current FROM "
-                                      "sessions WHERE id = ?1)"));
+                     journal->Prepare("SELECT e.payload FROM sessions s JOIN events e ON e.key >= "
+                                      "s.current << 32 AND e.key < (s.current + 1) << 32 WHERE "
+                                      "s.id = ?1 AND e.kind = 'turn_started'"));
     turns.Bind(NameOf(at));
     return ReadRows(turns, 1, &bytes);
   };

@@ -2,7 +2,9 @@
 
 #include <baleen/v1/admin.grpc.pb.h>
 #include <baleen/v1/approvals.grpc.pb.h>
+#include <baleen/v1/models.grpc.pb.h>
 #include <baleen/v1/sessions.grpc.pb.h>
+#include <baleen/v1/tools.grpc.pb.h>
 #include <baleen/v1/turns.grpc.pb.h>
 #include <grpcpp/grpcpp.h>
 
@@ -77,6 +79,8 @@ class RemoteRuntime final : public Runtime {
         sessions_(v1::Sessions::NewStub(channel_)),
         turns_(v1::Turns::NewStub(channel_)),
         approvals_(v1::Approvals::NewStub(channel_)),
+        tools_(v1::Tools::NewStub(channel_)),
+        models_(v1::Models::NewStub(channel_)),
         admin_(v1::Admin::NewStub(channel_)) {}
 
   Result<SessionView> CreateSession(const CreateSessionRequest& request) override {
@@ -214,11 +218,9 @@ class RemoteRuntime final : public Runtime {
   }
 
   Result<std::vector<ApprovalView>> ListApprovals(const ListApprovalsRequest& request) override {
-    v1::ListApprovalsRequest wire;
-    wire::ToWire(request, &wire);
-    v1::ListApprovalsResponse response;
-    RETURN_IF_ERROR(Call(approvals_.get(), &v1::Approvals::Stub::ListApprovals, wire, &response));
-    return wire::FromWire(response);
+    return ListPages<ApprovalView, v1::ListApprovalsRequest, v1::ListApprovalsResponse>(
+        request, request.approvals_max, &v1::Approvals::Stub::ListApprovals,
+        [](const auto& response) -> const auto& { return response.approvals(); });
   }
 
   Result<ApprovalView> GetApproval(const std::string& session,
@@ -236,6 +238,42 @@ class RemoteRuntime final : public Runtime {
     v1::Approval response;
     RETURN_IF_ERROR(Call(approvals_.get(), &v1::Approvals::Stub::ResolveApproval, wire, &response));
     return wire::FromWire(response);
+  }
+
+  Result<std::vector<GrantView>> ListGrants(const ListGrantsRequest& request) override {
+    return ListPages<GrantView, v1::ListGrantsRequest, v1::ListGrantsResponse>(
+        request, request.grants_max, &v1::Approvals::Stub::ListGrants,
+        [](const auto& response) -> const auto& { return response.grants(); });
+  }
+
+  Result<GrantView> RevokeGrant(const RevokeGrantRequest& request) override {
+    v1::RevokeGrantRequest wire;
+    wire::ToWire(request, &wire);
+    v1::Grant response;
+    RETURN_IF_ERROR(Call(approvals_.get(), &v1::Approvals::Stub::RevokeGrant, wire, &response));
+    return wire::FromWire(response);
+  }
+
+  Result<std::vector<ToolView>> ListTools(const std::string& session) override {
+    v1::ListToolsRequest wire;
+    wire.set_parent(session.empty() ? "sessions/-" : wire::SessionName(session));
+    v1::ListToolsResponse response;
+    RETURN_IF_ERROR(Call(tools_.get(), &v1::Tools::Stub::ListTools, wire, &response));
+    std::vector<ToolView> out;
+    for (const v1::Tool& tool : response.tools()) {
+      ASSIGN_OR_RETURN(ToolView view, wire::FromWire(tool));
+      out.push_back(std::move(view));
+    }
+    return out;
+  }
+
+  Result<std::vector<ModelView>> ListModels() override {
+    v1::ListModelsResponse response;
+    RETURN_IF_ERROR(
+        Call(models_.get(), &v1::Models::Stub::ListModels, v1::ListModelsRequest(), &response));
+    std::vector<ModelView> out;
+    for (const v1::Model& model : response.models()) out.push_back(wire::FromWire(model));
+    return out;
   }
 
   Result<std::unique_ptr<Subscription>> Watch(const WatchOptions& options,
@@ -361,6 +399,27 @@ class RemoteRuntime final : public Runtime {
   }
 
  private:
+  /// Page after page, up to `max` (0: all). `entries` are those of a response.
+  template <typename View, typename Message, typename Response, typename Request, typename Method,
+            typename Entries>
+  Result<std::vector<View>> ListPages(const Request& request, int64_t max, Method method,
+                                      Entries entries) const {
+    Message wire;
+    wire::ToWire(request, &wire);
+    std::vector<View> out;
+    while (true) {
+      Response response;
+      RETURN_IF_ERROR(Call(approvals_.get(), method, wire, &response));
+      for (const auto& entry : entries(response)) {
+        if (max > 0 && std::ssize(out) == max) return out;
+        ASSIGN_OR_RETURN(View view, wire::FromWire(entry));
+        out.push_back(std::move(view));
+      }
+      if (response.next_page_token().empty() || (max > 0 && std::ssize(out) == max)) return out;
+      wire.set_page_token(response.next_page_token());
+    }
+  }
+
   template <typename Message, typename Response, typename Request, typename Method>
   auto Change(const Request& request, Method method)
       -> decltype(wire::FromWire(std::declval<const Response&>())) {
@@ -387,6 +446,8 @@ class RemoteRuntime final : public Runtime {
   const std::unique_ptr<v1::Sessions::Stub> sessions_;
   const std::unique_ptr<v1::Turns::Stub> turns_;
   const std::unique_ptr<v1::Approvals::Stub> approvals_;
+  const std::unique_ptr<v1::Tools::Stub> tools_;
+  const std::unique_ptr<v1::Models::Stub> models_;
   const std::unique_ptr<v1::Admin::Stub> admin_;
 };
 

@@ -29,7 +29,9 @@ v1::EffectClass ToWireEffect(EffectClass effect) {
   return v1::EFFECT_CLASS_EFFECT;
 }
 
-void ToWireSpec(const ToolSpec& spec, v1::ToolSpec* out) {
+}  // namespace
+
+void ToWire(const ToolSpec& spec, v1::ToolSpec* out) {
   out->set_name(ReplaceInvalidUtf8(spec.name));
   out->set_description(ReplaceInvalidUtf8(spec.description));
   out->set_parameters(ReplaceInvalidUtf8(spec.parameters));
@@ -38,7 +40,7 @@ void ToWireSpec(const ToolSpec& spec, v1::ToolSpec* out) {
   out->set_output_bytes_max(spec.output_bytes_max);
 }
 
-Result<ToolSpec> FromWireSpec(const v1::ToolSpec& spec) {
+Result<ToolSpec> FromWire(const v1::ToolSpec& spec) {
   RETURN_IF_ERROR(CheckNotNegative(spec.timeout_ms(), "settings.host_tools.timeout_ms"));
   RETURN_IF_ERROR(
       CheckNotNegative(spec.output_bytes_max(), "settings.host_tools.output_bytes_max"));
@@ -52,8 +54,6 @@ Result<ToolSpec> FromWireSpec(const v1::ToolSpec& spec) {
   if (spec.output_bytes_max() > 0) out.output_bytes_max = spec.output_bytes_max();
   return out;
 }
-
-}  // namespace
 
 void SetTime(int64_t time_ms, google::protobuf::Timestamp* out) {
   int64_t seconds = time_ms / 1000;
@@ -119,7 +119,7 @@ void ToWire(const SessionSettings& settings, v1::SessionSettings* out) {
                                                     : v1::SessionSettings::CHAT);
   out->set_reasoning_effort(ReplaceInvalidUtf8(settings.reasoning_effort));
   for (const std::string& tool : settings.tools) out->add_tools(ReplaceInvalidUtf8(tool));
-  for (const ToolSpec& spec : settings.host_tools) ToWireSpec(spec, out->add_host_tools());
+  for (const ToolSpec& spec : settings.host_tools) ToWire(spec, out->add_host_tools());
   ToWire(settings.sampling, out->mutable_sampling());
   out->set_tokens_max(settings.tokens_max);
   ToWire(settings.constraint, out->mutable_constraint());
@@ -150,7 +150,7 @@ Result<SessionSettings> FromWire(const v1::SessionSettings& settings) {
   out.reasoning_effort = settings.reasoning_effort();
   out.tools.assign(settings.tools().begin(), settings.tools().end());
   for (const v1::ToolSpec& spec : settings.host_tools()) {
-    ASSIGN_OR_RETURN(ToolSpec tool, FromWireSpec(spec));
+    ASSIGN_OR_RETURN(ToolSpec tool, FromWire(spec));
     out.host_tools.push_back(std::move(tool));
   }
   ASSIGN_OR_RETURN(out.sampling, FromWire(settings.sampling()));
@@ -481,6 +481,55 @@ ToolResult FromWire(const v1::Result& result) {
   }
   out.content = result.content();
   out.content_bytes = result.content_bytes();
+  return out;
+}
+
+void ToWire(const std::string& session, const ToolView& view, v1::Tool* out) {
+  out->set_name(ReplaceInvalidUtf8(ToolNameOf(session, view.spec.name)));
+  ToWire(view.spec, out->mutable_spec());
+  out->set_origin(view.origin == "plugin"   ? v1::Tool::PLUGIN
+                  : view.origin == "host"   ? v1::Tool::HOST
+                  : view.origin == "script" ? v1::Tool::SCRIPT
+                                            : v1::Tool::BUILTIN);
+  out->set_available(view.available);
+}
+
+Result<ToolView> FromWire(const v1::Tool& tool) {
+  ToolView out;
+  ASSIGN_OR_RETURN(out.spec, FromWire(tool.spec()));
+  switch (tool.origin()) {
+    case v1::Tool::BUILTIN: out.origin = "builtin"; break;
+    case v1::Tool::PLUGIN: out.origin = "plugin"; break;
+    case v1::Tool::HOST: out.origin = "host"; break;
+    case v1::Tool::SCRIPT: out.origin = "script"; break;
+    default: break;  // of a newer server
+  }
+  out.available = tool.available();
+  return out;
+}
+
+void ToWire(const ModelView& view, v1::Model* out) {
+  out->set_name(ReplaceInvalidUtf8(ModelNameOf(view.engine)));
+  out->set_engine(ReplaceInvalidUtf8(view.engine));
+  out->set_model(ReplaceInvalidUtf8(view.model));
+  out->set_url(ReplaceInvalidUtf8(view.url));
+  out->set_fingerprint(ReplaceInvalidUtf8(view.fingerprint));
+  out->set_arithmetic_id(ReplaceInvalidUtf8(view.arithmetic_id));
+  out->set_context_tokens_max(view.context_tokens_max);
+  out->set_vocabulary(view.vocabulary);
+  out->set_layers(view.layers);
+}
+
+ModelView FromWire(const v1::Model& model) {
+  ModelView out;
+  out.engine = model.engine();
+  out.model = model.model();
+  out.url = model.url();
+  out.fingerprint = model.fingerprint();
+  out.arithmetic_id = model.arithmetic_id();
+  out.context_tokens_max = model.context_tokens_max();
+  out.vocabulary = model.vocabulary();
+  out.layers = model.layers();
   return out;
 }
 

@@ -7,8 +7,10 @@
 #include <baleen/v1/admin.pb.h>
 #include <baleen/v1/approvals.pb.h>
 #include <baleen/v1/events.pb.h>
+#include <baleen/v1/models.pb.h>
 #include <baleen/v1/sessions.pb.h>
 #include <baleen/v1/tool_host.pb.h>
+#include <baleen/v1/tools.pb.h>
 #include <baleen/v1/turns.pb.h>
 
 #include <string>
@@ -83,12 +85,25 @@ void ToWire(const SteerTurnRequest& request, v1::SteerTurnRequest* out);
 Result<SteerTurnRequest> FromWire(const v1::SteerTurnRequest& request);
 void ToWire(const ApprovalView& view, v1::Approval* out);
 Result<ApprovalView> FromWire(const v1::Approval& approval);
-void ToWire(const std::vector<ApprovalView>& views, v1::ListApprovalsResponse* out);
-Result<std::vector<ApprovalView>> FromWire(const v1::ListApprovalsResponse& response);
 void ToWire(const ListApprovalsRequest& request, v1::ListApprovalsRequest* out);
 Result<ListApprovalsRequest> FromWire(const v1::ListApprovalsRequest& request);
 void ToWire(const ResolveApprovalRequest& request, v1::ResolveApprovalRequest* out);
 Result<ResolveApprovalRequest> FromWire(const v1::ResolveApprovalRequest& request);
+
+void ToWire(const GrantView& view, v1::Grant* out);
+Result<GrantView> FromWire(const v1::Grant& grant);
+void ToWire(const ListGrantsRequest& request, v1::ListGrantsRequest* out);
+Result<ListGrantsRequest> FromWire(const v1::ListGrantsRequest& request);
+void ToWire(const RevokeGrantRequest& request, v1::RevokeGrantRequest* out);
+Result<RevokeGrantRequest> FromWire(const v1::RevokeGrantRequest& request);
+
+void ToWire(const ToolSpec& spec, v1::ToolSpec* out);
+Result<ToolSpec> FromWire(const v1::ToolSpec& spec);
+/// The view doesn't name its session; empty: of those to come.
+void ToWire(const std::string& session, const ToolView& view, v1::Tool* out);
+Result<ToolView> FromWire(const v1::Tool& tool);
+void ToWire(const ModelView& view, v1::Model* out);
+ModelView FromWire(const v1::Model& model);
 
 void SetTime(int64_t time_ms, google::protobuf::Timestamp* out);
 int64_t TimeMs(const google::protobuf::Timestamp& time);

@@ -1,4 +1,6 @@
 // Policies, approvals, budgets and steering <-> wire messages.
+#include <algorithm>
+#include <string>
 #include <utility>
 
 #include "runtime/grpc/convert.h"
@@ -14,6 +16,7 @@ v1::Approval::State ToWireState(ApprovalState state) {
     case ApprovalState::kDenied: return v1::Approval::DENIED;
     case ApprovalState::kExpired: return v1::Approval::EXPIRED;
     case ApprovalState::kCancelled: return v1::Approval::CANCELLED;
+    case ApprovalState::kRevoked: return v1::Approval::REVOKED;
   }
   return v1::Approval::DENIED;
 }
@@ -37,6 +40,18 @@ Result<GrantScope> FromWireScope(v1::GrantScope scope) {
     case v1::GRANT_SCOPE_WORKSPACE: return GrantScope::kWorkspace;
     default: return BadField("grant.scope", "a GrantScope", std::to_string(scope));
   }
+}
+
+// An approval may hold 128 calls with their arguments; answers stay below 64 MiB.
+constexpr int32_t kPageMax = 1000;
+
+int32_t PageSize(int64_t wanted) {
+  return static_cast<int32_t>(std::clamp<int64_t>(wanted, -1, kPageMax));
+}
+
+Result<int64_t> PageLimit(int32_t page_size) {
+  if (page_size < 0) return BadField("page_size", "0 or more", std::to_string(page_size));
+  return page_size == 0 ? kPageMax : std::min(page_size, kPageMax);
 }
 
 }  // namespace
@@ -173,6 +188,9 @@ void ToWire(const ApprovalView& view, v1::Approval* out) {
   out->set_resolved_by(ReplaceInvalidUtf8(view.resolved_by));
   out->set_reason(ReplaceInvalidUtf8(view.reason));
   SetTime(view.resolved_ms, out->mutable_resolve_time());
+  if (view.state != ApprovalState::kRevoked) return;
+  out->set_revoked_by(ReplaceInvalidUtf8(view.revoked_by));
+  SetTime(view.revoked_ms, out->mutable_revoke_time());
 }
 
 Result<ApprovalView> FromWire(const v1::Approval& approval) {
@@ -200,6 +218,7 @@ Result<ApprovalView> FromWire(const v1::Approval& approval) {
     case v1::Approval::GRANTED: out.state = ApprovalState::kGranted; break;
     case v1::Approval::EXPIRED: out.state = ApprovalState::kExpired; break;
     case v1::Approval::CANCELLED: out.state = ApprovalState::kCancelled; break;
+    case v1::Approval::REVOKED: out.state = ApprovalState::kRevoked; break;
     default: out.state = ApprovalState::kDenied; break;  // of a newer server: no grant
   }
   ASSIGN_OR_RETURN(out.scope, FromWireScope(approval.scope()));
@@ -207,32 +226,23 @@ Result<ApprovalView> FromWire(const v1::Approval& approval) {
   out.resolved_by = approval.resolved_by();
   out.reason = approval.reason();
   if (approval.has_resolve_time()) out.resolved_ms = TimeMs(approval.resolve_time());
-  return out;
-}
-
-void ToWire(const std::vector<ApprovalView>& views, v1::ListApprovalsResponse* out) {
-  for (const ApprovalView& view : views) ToWire(view, out->add_approvals());
-}
-
-Result<std::vector<ApprovalView>> FromWire(const v1::ListApprovalsResponse& response) {
-  std::vector<ApprovalView> out;
-  for (const v1::Approval& approval : response.approvals()) {
-    ASSIGN_OR_RETURN(ApprovalView view, FromWire(approval));
-    out.push_back(std::move(view));
-  }
+  out.revoked_by = approval.revoked_by();
+  if (approval.has_revoke_time()) out.revoked_ms = TimeMs(approval.revoke_time());
   return out;
 }
 
 void ToWire(const ListApprovalsRequest& request, v1::ListApprovalsRequest* out) {
   out->set_parent(request.session.empty() ? "sessions/-" : SessionName(request.session));
   out->set_resolved(request.resolved);
+  out->set_page_size(PageSize(request.approvals_max));
+  out->set_page_token(ReplaceInvalidUtf8(request.after));
 }
 
 Result<ListApprovalsRequest> FromWire(const v1::ListApprovalsRequest& request) {
   ListApprovalsRequest out;
-  if (request.parent() != "sessions/-") {
-    ASSIGN_OR_RETURN(out.session, ParseSessionName(request.parent(), "parent"));
-  }
+  ASSIGN_OR_RETURN(out.session, ParseParent(request.parent(), "parent"));
+  ASSIGN_OR_RETURN(out.approvals_max, PageLimit(request.page_size()));
+  out.after = request.page_token();
   out.resolved = request.resolved();
   return out;
 }
@@ -271,6 +281,62 @@ Result<ResolveApprovalRequest> FromWire(const v1::ResolveApprovalRequest& reques
   }
   out.reason = request.reason();
   out.resolved_by = request.resolved_by();
+  out.request_id = request.request_id();
+  return out;
+}
+
+void ToWire(const GrantView& view, v1::Grant* out) {
+  out->set_name(GrantNameOf(view.session, view.approval));
+  out->set_scope(ToWireScope(view.scope));
+  out->set_workspace(ReplaceInvalidUtf8(view.workspace));
+  for (const std::string& tool : view.tools) out->add_tools(ReplaceInvalidUtf8(tool));
+  out->set_granted_by(ReplaceInvalidUtf8(view.granted_by));
+  out->set_reason(ReplaceInvalidUtf8(view.reason));
+  SetTime(view.granted_ms, out->mutable_grant_time());
+}
+
+Result<GrantView> FromWire(const v1::Grant& grant) {
+  GrantView out;
+  ASSIGN_OR_RETURN(ApprovalName name, ParseGrantName(grant.name(), "grant.name"));
+  out.session = std::move(name.session);
+  out.approval = std::move(name.approval);
+  ASSIGN_OR_RETURN(out.scope, FromWireScope(grant.scope()));
+  out.workspace = grant.workspace();
+  out.tools.assign(grant.tools().begin(), grant.tools().end());
+  out.granted_by = grant.granted_by();
+  out.reason = grant.reason();
+  out.granted_ms = TimeMs(grant.grant_time());
+  return out;
+}
+
+void ToWire(const ListGrantsRequest& request, v1::ListGrantsRequest* out) {
+  out->set_parent(request.session.empty() ? "sessions/-" : SessionName(request.session));
+  out->set_page_size(PageSize(request.grants_max));
+  out->set_page_token(ReplaceInvalidUtf8(request.after));
+}
+
+Result<ListGrantsRequest> FromWire(const v1::ListGrantsRequest& request) {
+  ListGrantsRequest out;
+  ASSIGN_OR_RETURN(out.session, ParseParent(request.parent(), "parent"));
+  ASSIGN_OR_RETURN(out.grants_max, PageLimit(request.page_size()));
+  out.after = request.page_token();
+  return out;
+}
+
+void ToWire(const RevokeGrantRequest& request, v1::RevokeGrantRequest* out) {
+  out->set_name(GrantNameOf(request.session, request.approval));
+  out->set_reason(ReplaceInvalidUtf8(request.reason));
+  out->set_revoked_by(ReplaceInvalidUtf8(request.revoked_by));
+  out->set_request_id(ReplaceInvalidUtf8(request.request_id));
+}
+
+Result<RevokeGrantRequest> FromWire(const v1::RevokeGrantRequest& request) {
+  RevokeGrantRequest out;
+  ASSIGN_OR_RETURN(ApprovalName name, ParseGrantName(request.name(), "name"));
+  out.session = std::move(name.session);
+  out.approval = std::move(name.approval);
+  out.reason = request.reason();
+  out.revoked_by = request.revoked_by();
   out.request_id = request.request_id();
   return out;
 }

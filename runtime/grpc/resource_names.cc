@@ -1,5 +1,8 @@
 #include "runtime/grpc/resource_names.h"
 
+#include <optional>
+#include <utility>
+
 #include "tools_sdk/utf8.h"
 
 namespace baleen::wire {
@@ -8,7 +11,11 @@ namespace {
 constexpr char kSessions[] = "sessions/";
 constexpr char kTurns[] = "/turns/";
 constexpr char kApprovals[] = "/approvals/";
+constexpr char kGrants[] = "/grants/";
+constexpr char kTools[] = "/tools/";
+constexpr char kAllSessions[] = "sessions/-";
 constexpr size_t kIdBytesMax = 63;
+constexpr size_t kToolNameBytesMax = 64;
 
 bool IsId(std::string_view id) {
   if (id.empty() || id.size() > kIdBytesMax || id.front() == '-') return false;
@@ -16,6 +23,20 @@ bool IsId(std::string_view id) {
     if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-')) return false;
   }
   return true;
+}
+
+/// "sessions/{id}" + middle + "{id}" -> both ids.
+std::optional<std::pair<std::string, std::string>> SplitName(std::string_view name,
+                                                             std::string_view middle) {
+  const std::string_view prefix = kSessions;
+  const size_t at = name.find(middle);
+  if (at == std::string_view::npos || !name.starts_with(prefix) || at < prefix.size()) {
+    return std::nullopt;
+  }
+  const std::string_view session = name.substr(prefix.size(), at - prefix.size());
+  const std::string_view item = name.substr(at + middle.size());
+  if (!IsId(session) || !IsId(item)) return std::nullopt;
+  return std::pair{std::string(session), std::string(item)};
 }
 
 }  // namespace
@@ -42,29 +63,50 @@ Result<std::string> ParseSessionName(std::string_view name, std::string_view fie
 }
 
 Result<TurnName> ParseTurnName(std::string_view name, std::string_view field) {
-  const std::string_view middle = kTurns;
-  const size_t at = name.find(middle);
-  const std::string_view session = name.substr(0, at);
-  const std::string_view prefix = kSessions;
-  if (at != std::string_view::npos && session.starts_with(prefix) &&
-      IsId(session.substr(prefix.size())) && IsId(name.substr(at + middle.size()))) {
-    return TurnName{std::string(session.substr(prefix.size())),
-                    std::string(name.substr(at + middle.size()))};
-  }
-  return BadField(field, "'sessions/{id}/turns/{id}'", name);
+  const auto parts = SplitName(name, kTurns);
+  if (!parts.has_value()) return BadField(field, "'sessions/{id}/turns/{id}'", name);
+  return TurnName{parts->first, parts->second};
 }
 
 Result<ApprovalName> ParseApprovalName(std::string_view name, std::string_view field) {
-  const std::string_view middle = kApprovals;
-  const size_t at = name.find(middle);
-  const std::string_view session = name.substr(0, at);
-  const std::string_view prefix = kSessions;
-  if (at != std::string_view::npos && session.starts_with(prefix) &&
-      IsId(session.substr(prefix.size())) && IsId(name.substr(at + middle.size()))) {
-    return ApprovalName{std::string(session.substr(prefix.size())),
-                        std::string(name.substr(at + middle.size()))};
+  const auto parts = SplitName(name, kApprovals);
+  if (!parts.has_value()) return BadField(field, "'sessions/{id}/approvals/{id}'", name);
+  return ApprovalName{parts->first, parts->second};
+}
+
+Result<ApprovalName> ParseGrantName(std::string_view name, std::string_view field) {
+  const auto parts = SplitName(name, kGrants);
+  if (!parts.has_value()) return BadField(field, "'sessions/{id}/grants/{id}'", name);
+  return ApprovalName{parts->first, parts->second};
+}
+
+Result<std::string> ParseParent(std::string_view name, std::string_view field) {
+  if (name == kAllSessions) return std::string();
+  return ParseSessionName(name, field);
+}
+
+Result<ToolName> ParseToolName(std::string_view name, std::string_view field) {
+  const size_t at = name.find(kTools);
+  const std::string_view tool =
+      at == std::string_view::npos ? "" : name.substr(at + std::string_view(kTools).size());
+  auto session = ParseParent(name.substr(0, at), field);
+  if (!session.ok() || tool.empty() || tool.size() > kToolNameBytesMax) {
+    return BadField(field, "'sessions/{id}/tools/{name}'", name);
   }
-  return BadField(field, "'sessions/{id}/approvals/{id}'", name);
+  return ToolName{std::move(session).value(), std::string(tool)};
+}
+
+std::string GrantNameOf(std::string_view session, std::string_view approval) {
+  return SessionName(session) + kGrants + std::string(approval);
+}
+
+std::string ToolNameOf(std::string_view session, std::string_view tool) {
+  return (session.empty() ? std::string(kAllSessions) : SessionName(session)) + kTools +
+         std::string(tool);
+}
+
+std::string ModelNameOf(std::string_view engine) {
+  return "models/" + std::string(engine.empty() ? "embedded" : engine);
 }
 
 std::string ApprovalNameOf(std::string_view session, std::string_view approval) {

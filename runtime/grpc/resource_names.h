@@ -24,12 +24,23 @@ struct ApprovalName {
   std::string approval;
 };
 
+struct ToolName {
+  std::string session;  ///< Empty: "sessions/-".
+  std::string tool;
+};
+
 /// "sessions/{id}" -> id, [a-z0-9][a-z0-9-]{0,62}. `field` is for the message.
 Result<std::string> ParseSessionName(std::string_view name, std::string_view field);
 /// "sessions/{id}/turns/{id}"; turn ids as session ids.
 Result<TurnName> ParseTurnName(std::string_view name, std::string_view field);
 /// "sessions/{id}/approvals/{id}"; approval ids as session ids.
 Result<ApprovalName> ParseApprovalName(std::string_view name, std::string_view field);
+/// "sessions/{id}/grants/{id}": a grant goes by the id of its approval.
+Result<ApprovalName> ParseGrantName(std::string_view name, std::string_view field);
+/// "sessions/{id}/tools/{name}", or of "sessions/-".
+Result<ToolName> ParseToolName(std::string_view name, std::string_view field);
+/// "sessions/{id}", or "sessions/-", which is empty then.
+Result<std::string> ParseParent(std::string_view name, std::string_view field);
 /// Errors: INVALID_ARGUMENT/BAD_FIELD, as ParseSessionName but without "sessions/".
 Status CheckSessionId(std::string_view id, std::string_view field);
 
@@ -38,5 +49,9 @@ std::string SessionName(std::string_view session);
 std::string TurnNameOf(std::string_view session, std::string_view turn);
 
 std::string ApprovalNameOf(std::string_view session, std::string_view approval);
+std::string GrantNameOf(std::string_view session, std::string_view approval);
+std::string ToolNameOf(std::string_view session, std::string_view tool);
+/// "models/embedded" for an empty one.
+std::string ModelNameOf(std::string_view engine);
 
 }  // namespace baleen::wire

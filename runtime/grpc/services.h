@@ -24,6 +24,8 @@ struct ServiceContext {
 std::unique_ptr<grpc::Service> NewSessionsService(const ServiceContext& context);
 std::unique_ptr<grpc::Service> NewTurnsService(const ServiceContext& context);
 std::unique_ptr<grpc::Service> NewApprovalsService(const ServiceContext& context);
+std::unique_ptr<grpc::Service> NewToolsService(const ServiceContext& context);
+std::unique_ptr<grpc::Service> NewModelsService(const ServiceContext& context);
 std::unique_ptr<grpc::Service> NewAdminService(const ServiceContext& context);
 std::unique_ptr<grpc::Service> NewEventsService(const ServiceContext& context);
 std::unique_ptr<grpc::Service> NewToolHostService(const ServiceContext& context);

@@ -31,13 +31,13 @@ class HostStream final : public Base {
   explicit HostStream(const ServiceContext& service)
       : Base(service.threads), service_(service), sink_(this) {}
 
-  void Begin(const Result<Caller>& admitted) {
+  void Begin(const Result<Caller>& admitted, const wire::Details& details) {
     if (!service_.threads.open->Add(this)) {
       Drain();
       return;
     }
     if (!admitted.ok()) {
-      Close(admitted.status(), false);
+      Refuse(admitted.status(), details);
       return;
     }
     runtime_ = admitted->runtime;
@@ -185,7 +185,8 @@ class ToolHostService final : public v1::ToolHost::CallbackService {
   grpc::ServerBidiReactor<Request, Response>* Serve(grpc::CallbackServerContext* context) override {
     auto* stream = new HostStream(service_);  // deleted by its OnDone
     wire::Details details;
-    stream->Begin(service_.access->Admit(*context, Scope::kToolsHost, &details));
+    const auto admitted = service_.access->Admit(*context, Scope::kToolsHost, &details);
+    stream->Begin(admitted, details);
     return stream;
   }
 

@@ -24,6 +24,13 @@ constexpr int64_t kTokensDefault = 65'536;
 constexpr int64_t kTokensMax = 1 << 20;
 constexpr int kPrefetchesMax = 2;
 
+/// Of a page of approvals or grants; empty: it isn't full, so it is the last one.
+template <typename View>
+std::string NextToken(const std::vector<View>& views, int64_t page_size) {
+  if (std::ssize(views) < page_size) return "";
+  return ReplaceInvalidUtf8(views.back().session + "/" + views.back().approval);
+}
+
 class SessionsService final : public v1::Sessions::CallbackService {
  public:
   explicit SessionsService(const ServiceContext& context) : service_(context) {}
@@ -278,8 +285,38 @@ class ApprovalsService final : public v1::Approvals::CallbackService {
                          v1::ListApprovalsResponse* response) override {
     return Answer(service_, context, Scope::kSessionsRead,
                   [request, response](Runtime& runtime) -> Status {
+                    RETURN_IF_ERROR(CheckKey(request->page_token(), "page_token"));
                     ASSIGN_OR_RETURN(const ListApprovalsRequest wanted, wire::FromWire(*request));
-                    return Reply(runtime.ListApprovals(wanted), response);
+                    ASSIGN_OR_RETURN(const auto views, runtime.ListApprovals(wanted));
+                    for (const ApprovalView& view : views) {
+                      wire::ToWire(view, response->add_approvals());
+                    }
+                    response->set_next_page_token(NextToken(views, wanted.approvals_max));
+                    return OkStatus();
+                  });
+  }
+
+  Reactor* ListGrants(Context* context, const v1::ListGrantsRequest* request,
+                      v1::ListGrantsResponse* response) override {
+    return Answer(service_, context, Scope::kSessionsRead,
+                  [request, response](Runtime& runtime) -> Status {
+                    RETURN_IF_ERROR(CheckKey(request->page_token(), "page_token"));
+                    ASSIGN_OR_RETURN(const ListGrantsRequest wanted, wire::FromWire(*request));
+                    ASSIGN_OR_RETURN(const auto views, runtime.ListGrants(wanted));
+                    for (const GrantView& view : views) wire::ToWire(view, response->add_grants());
+                    response->set_next_page_token(NextToken(views, wanted.grants_max));
+                    return OkStatus();
+                  });
+  }
+
+  Reactor* RevokeGrant(Context* context, const v1::RevokeGrantRequest* request,
+                       v1::Grant* response) override {
+    return Answer(service_, context, Scope::kApprovalsResolve,
+                  [this, request, response](Runtime& runtime) -> Status {
+                    RETURN_IF_ERROR(CheckAccepting(service_));
+                    RETURN_IF_ERROR(CheckKey(request->request_id(), "request_id"));
+                    ASSIGN_OR_RETURN(const RevokeGrantRequest wanted, wire::FromWire(*request));
+                    return Reply(runtime.RevokeGrant(wanted), response);
                   });
   }
 

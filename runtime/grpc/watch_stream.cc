@@ -46,13 +46,13 @@ class WatchStream final : public Base {
     }
   }
 
-  void Begin(const Result<Caller>& admitted) {
+  void Begin(const Result<Caller>& admitted, const wire::Details& details) {
     if (!service_.threads.open->Add(this)) {
       Drain();
       return;
     }
     if (!admitted.ok()) {
-      Close(admitted.status(), false);
+      Refuse(admitted.status(), details);
       return;
     }
     runtime_ = admitted->runtime;
@@ -242,7 +242,8 @@ class EventsService final : public v1::Events::CallbackService {
                                                   const v1::WatchEventsRequest* request) override {
     auto* stream = new WatchStream(service_, *request);  // deleted by its OnDone
     wire::Details details;
-    stream->Begin(service_.access->Admit(*context, Scope::kSessionsRead, &details));
+    const auto admitted = service_.access->Admit(*context, Scope::kSessionsRead, &details);
+    stream->Begin(admitted, details);
     return stream;
   }
 

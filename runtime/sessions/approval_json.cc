@@ -1,5 +1,6 @@
 #include "runtime/sessions/approval_json.h"
 
+#include <algorithm>
 #include <array>
 #include <nlohmann/json.hpp>
 
@@ -11,9 +12,9 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr std::array kStates = {ApprovalState::kPending, ApprovalState::kGranted,
-                                ApprovalState::kDenied, ApprovalState::kExpired,
-                                ApprovalState::kCancelled};
+constexpr std::array kStates = {ApprovalState::kPending,   ApprovalState::kGranted,
+                                ApprovalState::kDenied,    ApprovalState::kExpired,
+                                ApprovalState::kCancelled, ApprovalState::kRevoked};
 constexpr std::array kScopes = {GrantScope::kOnce, GrantScope::kTurn, GrantScope::kSession,
                                 GrantScope::kWorkspace};
 
@@ -62,6 +63,7 @@ const char* ApprovalStateName(ApprovalState state) {
     case ApprovalState::kDenied: return "DENIED";
     case ApprovalState::kExpired: return "EXPIRED";
     case ApprovalState::kCancelled: return "CANCELLED";
+    case ApprovalState::kRevoked: return "REVOKED";
   }
   return "DENIED";
 }
@@ -163,6 +165,7 @@ std::string ApprovalEndToJson(const ApprovalEnd& end) {
                {"resolved_by", end.resolved_by},
                {"reason", end.reason}};
   if (!end.budget.owner.empty()) json["budget"] = BudgetToJson(end.budget);
+  if (end.granted_ms != 0) json["granted_ms"] = end.granted_ms;
   return JsonText(json);
 }
 
@@ -179,6 +182,7 @@ Result<ApprovalEnd> ApprovalEndFromJson(std::string_view json) {
   members.Get("tools", &end.tools);
   members.Get("resolved_by", &end.resolved_by);
   members.Get("reason", &end.reason);
+  members.Get("granted_ms", &end.granted_ms);
   RETURN_IF_ERROR(ReadBudget(members, &end.budget));
   RETURN_IF_ERROR(members.status());
   end.state = StateFromName(state);
@@ -188,12 +192,59 @@ Result<ApprovalEnd> ApprovalEndFromJson(std::string_view json) {
 
 void ApplyEnd(const ApprovalEnd& end, int64_t time_ms, ApprovalView* approval) {
   approval->state = end.state;
+  if (end.state == ApprovalState::kRevoked) {
+    approval->revoked_by = end.resolved_by;
+    approval->revoked_ms = time_ms;
+    return;  // what was granted, by whom and when stays told
+  }
   approval->scope = end.scope;
   approval->granted_calls = end.calls;
   approval->resolved_by = end.resolved_by;
   approval->reason = end.reason;
   approval->resolved_ms = time_ms;
   if (!end.budget.owner.empty()) approval->budget = end.budget;
+}
+
+bool IsAskedBefore(std::string_view a, std::string_view b) {
+  const auto numbers = [](std::string_view id) {
+    constexpr int64_t kNumberMax = int64_t{1} << 50;
+    std::array<int64_t, 2> found = {};
+    size_t at = 0;
+    for (const char c : id) {
+      if (c == '-') at = 1;
+      if (c >= '0' && c <= '9') found[at] = std::min(found[at], kNumberMax) * 10 + (c - '0');
+    }
+    return found;
+  };
+  return numbers(a) < numbers(b);
+}
+
+std::string GrantToJson(const GrantView& grant) {
+  return JsonText(Json{{"session", grant.session},
+                       {"approval", grant.approval},
+                       {"scope", GrantScopeName(grant.scope)},
+                       {"workspace", grant.workspace},
+                       {"tools", grant.tools},
+                       {"granted_by", grant.granted_by},
+                       {"reason", grant.reason},
+                       {"granted_ms", grant.granted_ms}});
+}
+
+Result<GrantView> GrantFromJson(std::string_view json) {
+  GrantView grant;
+  std::string scope;
+  JsonMembers members(json, "grant");
+  members.Get("session", &grant.session);
+  members.Get("approval", &grant.approval);
+  members.Get("scope", &scope);
+  members.Get("workspace", &grant.workspace);
+  members.Get("tools", &grant.tools);
+  members.Get("granted_by", &grant.granted_by);
+  members.Get("reason", &grant.reason);
+  members.Get("granted_ms", &grant.granted_ms);
+  RETURN_IF_ERROR(members.status());
+  grant.scope = ScopeFromName(scope);
+  return grant;
 }
 
 std::string CancelRequestToJson(std::string_view turn) { return JsonText(Json{{"turn", turn}}); }

@@ -36,6 +36,7 @@ struct ApprovalEnd {
   std::vector<std::string> calls;  ///< Ids of those granted.
   std::vector<std::string> tools;  ///< Their names, for later calls within the scope.
   BudgetAsk budget;                ///< Subject "budget".
+  int64_t granted_ms = 0;          ///< kRevoked: when what is taken back was granted.
   std::string resolved_by;
   std::string reason;
 };
@@ -43,6 +44,13 @@ std::string ApprovalEndToJson(const ApprovalEnd& end);
 Result<ApprovalEnd> ApprovalEndFromJson(std::string_view json);
 /// What a view says once its end is known.
 void ApplyEnd(const ApprovalEnd& end, int64_t time_ms, ApprovalView* approval);
+
+/// The order of a session's approvals, "t1-a2" before "t1-a10".
+bool IsAskedBefore(std::string_view a, std::string_view b);
+
+/// A grant as the answer to whoever revoked it.
+std::string GrantToJson(const GrantView& grant);
+Result<GrantView> GrantFromJson(std::string_view json);
 
 /// {"turn"}: somebody wished that the turn should end.
 std::string CancelRequestToJson(std::string_view turn);

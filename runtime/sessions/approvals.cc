@@ -79,56 +79,30 @@ Status CheckResolve(const ResolveApprovalRequest& request, const ApprovalView& a
   return OkStatus();
 }
 
+/// Pages go by their sessions' ids, then by age.
+std::vector<ApprovalView> PageOf(std::vector<ApprovalView> views,
+                                 const ListApprovalsRequest& request) {
+  if (request.after.empty() && request.approvals_max == 0) return views;
+  std::sort(views.begin(), views.end(), [](const ApprovalView& a, const ApprovalView& b) {
+    return a.session != b.session ? a.session < b.session : IsAskedBefore(a.approval, b.approval);
+  });
+  const size_t slash = std::min(request.after.find('/'), request.after.size());
+  const std::string session = request.after.substr(0, slash);
+  const std::string approval = request.after.substr(std::min(slash + 1, request.after.size()));
+  std::erase_if(views, [&](const ApprovalView& view) {
+    return view.session < session ||
+           (view.session == session && !IsAskedBefore(approval, view.approval));
+  });
+  const auto limit = static_cast<size_t>(request.approvals_max);
+  if (limit != 0 && views.size() > limit) views.resize(limit);
+  return views;
+}
+
 bool Has(const std::vector<std::string>& texts, const std::string& text) {
   return std::find(texts.begin(), texts.end(), text) != texts.end();
 }
 
 }  // namespace
-
-bool ControlLoop::IsGranted(const SessionRun& session, const std::string& tool) const {
-  if (session.turn->grants.contains(tool) || session.grants.contains(tool)) return true;
-  if (session.settings.workspace.empty()) return false;
-  const auto found = workspace_grants_.find(session.settings.workspace);
-  if (found == workspace_grants_.end()) return false;
-  return std::any_of(found->second.begin(), found->second.end(),
-                     [&](const auto& entry) { return entry.second.contains(tool); });
-}
-
-Status ControlLoop::ReadGrants(SessionRun& session) {
-  session.grants.clear();
-  session.budget = session.settings.budget;
-  const std::string workspace = session.settings.workspace;
-  if (!workspace.empty()) workspace_grants_[workspace].erase(session.record.id);
-  int64_t after = 0;
-  while (true) {
-    ASSIGN_OR_RETURN(const auto page,
-                     parts_.journal_reader->ReadEventsOfKind(
-                         session.record.id, event_kind::kApprovalResolved, after, kPage));
-    if (page.empty()) return OkStatus();
-    for (const EventRecord& event : page) {
-      after = event.seq;
-      ASSIGN_OR_RETURN(const ApprovalEnd end, ApprovalEndFromJson(event.payload));
-      if (end.state != ApprovalState::kGranted) continue;
-      AddGrant(session, end);
-      ApprovalView extension;
-      ApplyEnd(end, event.time_ms, &extension);
-      ApplyExtension(session, extension);
-    }
-  }
-}
-
-void ControlLoop::AddGrant(SessionRun& session, const ApprovalEnd& end) {
-  if (end.scope == GrantScope::kSession) session.grants.insert(end.tools.begin(), end.tools.end());
-  if (end.scope == GrantScope::kWorkspace && !session.settings.workspace.empty()) {
-    workspace_grants_[session.settings.workspace][session.record.id].insert(end.tools.begin(),
-                                                                            end.tools.end());
-  }
-}
-
-void ControlLoop::DropGrants(const SessionRun& session) {
-  const auto found = workspace_grants_.find(session.settings.workspace);
-  if (found != workspace_grants_.end()) found->second.erase(session.record.id);
-}
 
 void ControlLoop::RequestApproval(SessionRun& session, const std::vector<size_t>& calls,
                                   const std::vector<std::string>& reasons, JournalBatch& batch) {
@@ -258,8 +232,9 @@ void ControlLoop::EndApproval(SessionRun& session, ApprovalView& approval, Appro
                               JournalBatch batch, const Answer<ApprovalView>& answer) {
   end.turn = approval.turn;
   end.approval = approval.approval;
-  ApplyEnd(end, parts_.clock->WallMs(), &approval);
   batch.events.push_back(NewEvent(session, event_kind::kApprovalResolved, ApprovalEndToJson(end)));
+  const int64_t ended_ms = batch.events.back().time_ms;
+  ApplyEnd(end, ended_ms, &approval);
   if (end.state == ApprovalState::kGranted && end.scope == GrantScope::kTurn) {
     session.turn->grants.insert(end.tools.begin(), end.tools.end());
   }
@@ -289,15 +264,16 @@ void ControlLoop::EndApproval(SessionRun& session, ApprovalView& approval, Appro
       orders.refuse.emplace_back(i, DeniedCall(ApprovalRefusal(approval)));
     }
   }
-  PerformOrders(session, std::move(batch), std::move(orders),
-                [this, id = session.record.id, end, view = approval, answer](const Status& status) {
-                  if (!status.ok()) return answer(status);
-                  const auto found = sessions_.find(id);
-                  if (found != sessions_.end() && end.state == ApprovalState::kGranted) {
-                    AddGrant(*found->second, end);
-                  }
-                  answer(view);
-                });
+  PerformOrders(
+      session, std::move(batch), std::move(orders),
+      [this, id = session.record.id, end, ended_ms, view = approval, answer](const Status& status) {
+        if (!status.ok()) return answer(status);
+        const auto found = sessions_.find(id);
+        if (found != sessions_.end() && end.state == ApprovalState::kGranted) {
+          AddGrant(*found->second, end, ended_ms);
+        }
+        answer(view);
+      });
 }
 
 void ControlLoop::CancelApprovals(SessionRun& session, JournalBatch& batch) {
@@ -317,7 +293,8 @@ void ControlLoop::CancelApprovals(SessionRun& session, JournalBatch& batch) {
 
 Result<std::vector<ApprovalView>> ControlLoop::ReadApprovals(const SessionRun& session) {
   const std::string& id = session.record.id;
-  std::map<std::string, std::pair<ApprovalEnd, int64_t>> ends;
+  using Ends = std::vector<std::pair<ApprovalEnd, int64_t>>;  // an answer, and what was revoked
+  std::map<std::string, Ends> ends;
   std::vector<ApprovalView> approvals;
   for (const char* kind : {event_kind::kApprovalResolved, event_kind::kApprovalRequested}) {
     int64_t after = 0;
@@ -330,7 +307,7 @@ Result<std::vector<ApprovalView>> ControlLoop::ReadApprovals(const SessionRun& s
         if (event.kind == event_kind::kApprovalResolved) {
           ASSIGN_OR_RETURN(ApprovalEnd end, ApprovalEndFromJson(event.payload));
           const std::string name = end.approval;
-          ends[name] = {std::move(end), event.time_ms};
+          ends[name].emplace_back(std::move(end), event.time_ms);
         } else {
           ASSIGN_OR_RETURN(ApprovalView approval, ApprovalFromJson(id, event.payload));
           approvals.push_back(std::move(approval));
@@ -340,7 +317,7 @@ Result<std::vector<ApprovalView>> ControlLoop::ReadApprovals(const SessionRun& s
   }
   for (ApprovalView& approval : approvals) {
     if (const auto found = ends.find(approval.approval); found != ends.end()) {
-      ApplyEnd(found->second.first, found->second.second, &approval);
+      for (const auto& [end, time_ms] : found->second) ApplyEnd(end, time_ms, &approval);
     } else if (session.turn == nullptr || session.turn->view.turn != approval.turn) {
       // The history was cut inside its turn, which has ended with it.
       approval.state = ApprovalState::kCancelled;
@@ -370,6 +347,11 @@ void ControlLoop::GetApproval(const std::string& session, const std::string& app
 
 void ControlLoop::ListApprovals(const ListApprovalsRequest& request,
                                 const Answer<std::vector<ApprovalView>>& answer) {
+  if (request.approvals_max < 0) {
+    return answer(InvalidArgumentError(
+        "approvals_max is " + std::to_string(request.approvals_max) + ": expected 0 (all) or more",
+        "BAD_FIELD"));
+  }
   std::vector<ApprovalView> views;
   const auto add_pending = [&views](const SessionRun& session) {
     if (session.turn == nullptr) return;
@@ -384,14 +366,19 @@ void ControlLoop::ListApprovals(const ListApprovalsRequest& request,
     }
     // A session that waits is running, and those are all loaded.
     for (const auto& [id, session] : sessions_) add_pending(*session);
-    return answer(std::move(views));
+    return answer(PageOf(std::move(views), request));
   }
   auto loaded = Load(request.session);
   if (!loaded.ok()) return answer(loaded.status());
-  if (request.resolved) return answer(ReadApprovals(**loaded));
-  // Those that its forks wait for are in its way too.
-  for (const SessionRun* run = *loaded; run != nullptr; run = ChildOf(*run)) add_pending(*run);
-  answer(std::move(views));
+  if (request.resolved) {
+    auto all = ReadApprovals(**loaded);
+    if (!all.ok()) return answer(all.status());
+    views = std::move(all).value();
+  } else {
+    // Those that its forks wait for are in its way too.
+    for (const SessionRun* run = *loaded; run != nullptr; run = ChildOf(*run)) add_pending(*run);
+  }
+  answer(PageOf(std::move(views), request));
 }
 
 }  // namespace baleen

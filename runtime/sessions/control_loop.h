@@ -6,7 +6,7 @@
 // history.cc (fork, rewind, delete, pin), residence.cc (prefetch, release), turns.cc,
 // steering.cc, budgets.cc, generation.cc, elsewhere.cc,
 // compaction.cc, tool_calls.cc, tool_hosts.cc, flow_steps.cc, child_turns.cc, approvals.cc,
-// waits.cc, watching.cc, recovery.cc.
+// grants.cc, waits.cc, watching.cc, recovery.cc.
 #pragma once
 
 #include <cstdint>
@@ -122,6 +122,9 @@ class ControlLoop final : public EngineListener, public RemoteListener {
   void GetApproval(const std::string& session, const std::string& approval,
                    const Answer<ApprovalView>& answer);
   void ResolveApproval(const ResolveApprovalRequest& request, const Answer<ApprovalView>& answer);
+  void ListGrants(const ListGrantsRequest& request, const Answer<std::vector<GrantView>>& answer);
+  void RevokeGrant(const RevokeGrantRequest& request, const Answer<GrantView>& answer);
+  void ListTools(const std::string& session, const Answer<std::vector<ToolView>>& answer);
   void ReadTokens(const std::string& session, int64_t begin, int64_t count,
                   const Answer<TokenTrace>& answer);
   int64_t RunningTurns() const;
@@ -226,6 +229,9 @@ class ControlLoop final : public EngineListener, public RemoteListener {
   std::vector<EventRecord> BranchEvents(const std::string& session, const Cut& cut,
                                         const char* kind) const;
   Result<DeleteView> DeleteViewOf(const SessionRun& session);
+  /// To a rewind to where the session stands: nothing changes, and a repeat gets the same.
+  void AnswerUnmoved(SessionRun& session, const RewindRequest& request, RewindView view,
+                     const Answer<RewindView>& answer);
   void SwitchTimeline(SessionRun& session, JournalBatch batch, RewindView view,
                       const Answer<RewindView>& answer);
 
@@ -403,11 +409,24 @@ class ControlLoop final : public EngineListener, public RemoteListener {
   SessionRun* FindOffer(const std::string& id, uint64_t epoch, size_t index, uint64_t offer);
   void HostGone(SessionRun& session, const std::string& tool);
 
-  // approvals.cc
+  // grants.cc
+  struct GrantList;
   bool IsGranted(const SessionRun& session, const std::string& tool) const;
   Status ReadGrants(SessionRun& session);
-  void AddGrant(SessionRun& session, const ApprovalEnd& end);
+  void AddGrant(SessionRun& session, const ApprovalEnd& end, int64_t granted_ms);
+  void RemoveGrant(SessionRun& session, const ApprovalEnd& end);
   void DropGrants(const SessionRun& session);
+  /// Adds to the `events` that follow `point` what `from` knows as revoked and `point` doesn't.
+  Status CarryRevocations(const SessionRun& from, const TimelinePoint& point,
+                          const std::string& session, std::vector<EventRecord>* events);
+  void ListAllGrants(const std::shared_ptr<GrantList>& list, const std::string& after,
+                     const Answer<std::vector<GrantView>>& answer);
+  /// The sessions that have the grant, marked as changing.
+  Result<std::vector<SessionRun*>> HoldersOf(const GrantView& grant);
+  void Revoke(const GrantView& grant, ApprovalEnd end, JournalBatch batch,
+              const Answer<GrantView>& answer);
+
+  // approvals.cc
   void AddApproval(SessionRun& session, ApprovalView approval, JournalBatch& batch);
   /// Whether the call is one of ask_user: each is an approval of its own, whose reason is the
   /// answer.
@@ -464,8 +483,8 @@ class ControlLoop final : public EngineListener, public RemoteListener {
   std::map<std::string, std::unique_ptr<SessionRun>> sessions_;
   std::map<uint64_t, std::pair<std::string, uint64_t>> jobs_;  ///< job -> session, turn epoch.
   std::map<uint64_t, Prefetch> prefetches_;                    ///< By job.
-  /// Workspace -> session that it was given in -> tools.
-  std::map<std::string, std::map<std::string, std::set<std::string>>> workspace_grants_;
+  /// Workspace -> session -> what is granted there for the workspace. Of all sessions.
+  std::map<std::string, std::map<std::string, std::vector<GrantView>>> workspace_grants_;
   /// "METHOD/request id" of what is carried out -> the repeats that came meanwhile.
   std::map<std::string, std::vector<std::function<void()>>> in_flight_;
   uint64_t next_id_ = 1;  ///< Jobs, epochs, watchers, hosts.

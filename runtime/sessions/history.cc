@@ -202,6 +202,10 @@ void ControlLoop::ForkSession(const ForkRequest& request, const Answer<SessionVi
   record.created_ms = parts_.clock->WallMs();
   batch->forks.push_back({record, cut->point});
   batch->events = BranchEvents(record.id, *cut, event_kind::kSessionForked);
+  if (Status status = CarryRevocations(origin, cut->point, record.id, &batch->events);
+      !status.ok()) {
+    return answer(status);
+  }
   if (!request.request_id.empty()) {
     batch->answers.push_back(
         {request.request_id, kForkMethod, AnswerJson(record.id), record.created_ms});
@@ -213,6 +217,8 @@ void ControlLoop::ForkSession(const ForkRequest& request, const Answer<SessionVi
   Write(batch, Durability::kSynced, [this, id = record.id, answer](const Status& status) {
     sessions_.erase(id);
     if (!status.ok()) return answer(status);
+    // What it inherits for its workspace is known from now on, or nobody could revoke it.
+    RecoverGrants(id).IgnoreError("a session that can't be loaded grants nothing");
     auto stored = ReadRecord(id);
     if (!stored.ok()) return answer(stored.status());
     answer(ViewOf(*stored));
@@ -263,14 +269,17 @@ void ControlLoop::RewindSession(const RewindRequest& request, const Answer<Rewin
   if (!shared.ok()) return answer(shared.status());
   view.kept_seq = std::min(*shared, cut->point.seq);
   if (IsHead(to) && cut->point.timeline == session.record.timeline) {
-    view.session = View(session);
-    return answer(std::move(view));  // that is where it stands
+    return AnswerUnmoved(session, request, std::move(view), answer);
   }
   if (IsHead(to)) {
     batch.selects.push_back({request.session, cut->point.timeline});
   } else {
     batch.rewinds.push_back({cut->point, parts_.clock->WallMs()});
     batch.events = BranchEvents(request.session, *cut, event_kind::kSessionRewound);
+  }
+  if (Status status = CarryRevocations(session, cut->point, request.session, &batch.events);
+      !status.ok()) {
+    return answer(status);
   }
   if (request.validate_only) {
     view.session = View(session);
@@ -283,6 +292,20 @@ void ControlLoop::RewindSession(const RewindRequest& request, const Answer<Rewin
         {request.request_id, kRewindMethod, RewindViewToJson(view), parts_.clock->WallMs()});
   }
   SwitchTimeline(session, std::move(batch), std::move(view), answer);
+}
+
+void ControlLoop::AnswerUnmoved(SessionRun& session, const RewindRequest& request, RewindView view,
+                                const Answer<RewindView>& answer) {
+  view.session = View(session);
+  if (request.request_id.empty() || request.validate_only) return answer(std::move(view));
+  // Later it may stand elsewhere, and a repeat must not move it.
+  auto batch = std::make_shared<JournalBatch>();  // owners: the journal worker, then its answer
+  batch->answers.push_back(
+      {request.request_id, kRewindMethod, RewindViewToJson(view), parts_.clock->WallMs()});
+  Write(batch, Durability::kSynced, [view = std::move(view), answer](const Status& status) {
+    if (!status.ok()) return answer(status);
+    answer(view);
+  });
 }
 
 void ControlLoop::SwitchTimeline(SessionRun& session, JournalBatch batch, RewindView view,

@@ -43,6 +43,17 @@ class LocalHostConnection final : public ToolHostConnection {
   uint64_t id_;
 };
 
+/// A URL may hold a name and a password, and a key in its query.
+std::string WithoutSecrets(const std::string& url) {
+  const size_t scheme = url.find("://");
+  if (scheme == std::string::npos) return "";
+  const size_t begin = scheme + 3;
+  const size_t path = std::min(url.find_first_of("/?#", begin), url.size());
+  const size_t user = url.rfind('@', path);
+  const size_t host = user != std::string::npos && user >= begin && user < path ? user + 1 : begin;
+  return url.substr(0, begin) + url.substr(host, url.find_first_of("?#", path) - host);
+}
+
 LocalSubscription::~LocalSubscription() {
   runtime_->OnControl([this] { runtime_->control().RemoveWatcher(session_, id_); });
 }
@@ -211,6 +222,27 @@ Result<std::vector<SessionView>> LocalRuntime::ListSessions(int64_t page_size,
   return views;
 }
 
+Result<std::vector<ModelView>> LocalRuntime::ListModels() {
+  ModelView own;
+  own.model = options_.model_path;
+  own.fingerprint = model_->fingerprint();
+  own.arithmetic_id = model_->arithmetic_id();
+  own.context_tokens_max = model_->config().positions_max;
+  own.vocabulary = model_->config().vocab;
+  own.layers = model_->config().layers;
+  std::vector<ModelView> models = {own};
+  for (const RemoteEngineOptions& engine : options_.engines) {
+    ModelView view;
+    view.engine = "remote:" + engine.name;
+    view.model = engine.model;
+    view.url = WithoutSecrets(engine.url);
+    view.context_tokens_max = engine.context_tokens;
+    view.vocabulary = own.vocabulary;
+    models.push_back(std::move(view));
+  }
+  return models;
+}
+
 Result<TurnView> LocalRuntime::WaitTurn(const std::string& session, const std::string& turn,
                                         int64_t timeout_ms) {
   auto promise = std::make_shared<std::promise<Result<TurnView>>>();  // owners: caller, waiter
@@ -293,7 +325,6 @@ Result<ImportView> LocalRuntime::ImportSession(const ImportRequest& request,
 }
 
 Result<std::vector<SearchHit>> LocalRuntime::Search(const SearchRequest& request) {
-  ASSIGN_OR_RETURN(const auto journal, OpenReader());
   const std::lock_guard<std::mutex> lock(search_mutex_);
   for (int attempt = 0;; ++attempt) {
     if (search_ == nullptr) {

@@ -94,6 +94,16 @@ class LocalRuntime final : public Runtime {
   Result<ApprovalView> ResolveApproval(const ResolveApprovalRequest& request) override {
     return Ask<ApprovalView>([&](auto done) { control_->ResolveApproval(request, done); });
   }
+  Result<std::vector<GrantView>> ListGrants(const ListGrantsRequest& request) override {
+    return Ask<std::vector<GrantView>>([&](auto done) { control_->ListGrants(request, done); });
+  }
+  Result<GrantView> RevokeGrant(const RevokeGrantRequest& request) override {
+    return Ask<GrantView>([&](auto done) { control_->RevokeGrant(request, done); });
+  }
+  Result<std::vector<ToolView>> ListTools(const std::string& session) override {
+    return Ask<std::vector<ToolView>>([&](auto done) { control_->ListTools(session, done); });
+  }
+  Result<std::vector<ModelView>> ListModels() override;
   Result<std::unique_ptr<Subscription>> Watch(const WatchOptions& options,
                                               EventSubscriber* subscriber) override;
   Result<std::unique_ptr<ToolHostConnection>> ConnectToolHost(const std::string& session,

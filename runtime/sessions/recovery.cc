@@ -74,8 +74,9 @@ Status ControlLoop::RecoverOpenTurns(std::vector<std::string>* notes) {
 }
 
 Status ControlLoop::RecoverGrants(const std::string& id) {
-  const auto last = parts_.journal_reader->LastEvent(id, event_kind::kApprovalResolved);
-  if (last.status().code() == StatusCode::kNotFound) return OkStatus();  // most were never asked
+  const auto first =
+      parts_.journal_reader->ReadEventsOfKind(id, event_kind::kApprovalResolved, 0, 1);
+  if (first.ok() && first->empty()) return OkStatus();  // most were never asked
   return Load(id).status();
 }
 

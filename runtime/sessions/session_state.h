@@ -20,6 +20,7 @@
 #include "runtime/engine/engine.h"
 #include "runtime/remote/chat_answer.h"
 #include "runtime/runtime.h"
+#include "runtime/sessions/approval_json.h"
 #include "runtime/sessions/conversation.h"
 #include "runtime/sessions/journal_json.h"
 #include "runtime/store/journal.h"
@@ -230,7 +231,8 @@ struct SessionRun {
   /// that are known of them.
   std::vector<ToolCall> open_calls;
   std::vector<ToolResult> known_results;
-  std::set<std::string> grants;        ///< Tools that may run without asking, on this timeline.
+  std::vector<GrantView> grants;       ///< Those that hold beyond their turns, on this timeline.
+  std::vector<ApprovalEnd> revoked;    ///< What was taken back; also on timelines that were left.
   BudgetSettings budget;               ///< The settings', and what was granted on this timeline.
   std::optional<Spend> spent;          ///< By turns that have ended; read when a budget needs it.
   std::unique_ptr<TurnRun> following;  ///< Begins when the running turn's end is journalled.

@@ -67,6 +67,38 @@ ToolOrigin ControlLoop::OriginOf(const SessionRun& session, const std::string& n
   return FindBuiltin(session, name) != nullptr ? ToolOrigin::kBuiltin : ToolOrigin::kHost;
 }
 
+void ControlLoop::ListTools(const std::string& session,
+                            const Answer<std::vector<ToolView>>& answer) {
+  std::vector<ToolView> views;
+  if (session.empty()) {
+    for (const Tool* tool : parts_.builtin_tools) views.push_back({tool->spec(), "builtin", true});
+    for (const Tool* tool : parts_.optional_tools) views.push_back({tool->spec(), "builtin", true});
+    for (const ToolSpec& spec : BashToolSpecs()) views.push_back({spec, "builtin", true});
+    for (const Tool* tool : parts_.plugin_tools) views.push_back({tool->spec(), "plugin", true});
+    return answer(std::move(views));
+  }
+  auto loaded = Load(session);
+  if (!loaded.ok()) return answer(loaded.status());
+  const SessionRun& run = **loaded;
+  for (const ToolSpec& spec : run.tools.specs()) {
+    ToolView view = {spec, "builtin", true};
+    if (const ToolOrigin origin = OriginOf(run, spec.name); origin == ToolOrigin::kPlugin) {
+      view.origin = "plugin";
+      view.available = FindPlugin(run, spec.name) != nullptr;
+    } else if (origin == ToolOrigin::kHost) {
+      view.origin = "host";
+      view.available = run.hosts.contains(spec.name);
+    } else if (origin == ToolOrigin::kScript) {
+      view.origin = "script";
+    } else {
+      // Without a workspace there are only those that need none.
+      view.available = run.workspace != nullptr || run.settings.workspace.empty();
+    }
+    views.push_back(std::move(view));
+  }
+  answer(std::move(views));
+}
+
 void ControlLoop::BeginToolCalls(SessionRun& session, const CallToolsEffect& effect) {
   session.turn->tools = std::make_unique<ToolRunState>(session.turn->step, effect);
   session.turn->tool_calls += static_cast<int64_t>(effect.calls.size());

@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <string>
 
+#include "runtime/sessions/approval_json.h"
 #include "runtime/sessions/journal_json.h"
 
 namespace baleen {
@@ -109,7 +110,33 @@ Json ViewJson(const ApprovalView& view) {
           {"granted_calls", view.granted_calls},
           {"resolved_by", view.resolved_by},
           {"reason", view.reason},
-          {"resolved_ms", view.resolved_ms}};
+          {"resolved_ms", view.resolved_ms},
+          {"revoked_by", view.revoked_by},
+          {"revoked_ms", view.revoked_ms}};
+}
+
+Json ViewJson(const GrantView& view) { return Parsed(GrantToJson(view)); }
+
+Json ViewJson(const ToolView& view) {
+  return {{"name", view.spec.name},
+          {"description", view.spec.description},
+          {"parameters", Parsed(view.spec.parameters)},
+          {"effect", EffectClassName(view.spec.effect)},
+          {"timeout_ms", view.spec.timeout_ms},
+          {"output_bytes_max", view.spec.output_bytes_max},
+          {"origin", view.origin},
+          {"available", view.available}};
+}
+
+Json ViewJson(const ModelView& view) {
+  return {{"engine", view.engine},
+          {"model", view.model},
+          {"url", view.url},
+          {"fingerprint", view.fingerprint},
+          {"arithmetic_id", view.arithmetic_id},
+          {"context_tokens_max", view.context_tokens_max},
+          {"vocabulary", view.vocabulary},
+          {"layers", view.layers}};
 }
 
 Json ViewJson(const RewindView& view) {

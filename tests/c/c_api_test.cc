@@ -275,6 +275,39 @@ TEST_CASE("A call waits until a host in C grants or denies it", "[c]") {
       &baleen_wait_turn, {{"session", "s"}, {"turn", turn["turn"]}, {"timeout_ms", kPatienceMs}});
   CHECK_THAT(ended["text"].get<std::string>(), Catch::Contains("DENIED:"));
   CHECK_THAT(ended["text"].get<std::string>(), Catch::Contains("not today"));
+  CHECK(host.Do(&baleen_list_grants, {{"session", "s"}})["grants"].empty());
+  const Json tools = host.Do(&baleen_list_tools, {{"session", "s"}})["tools"];
+  REQUIRE(tools.size() == 1);
+  CHECK(tools[0]["name"] == "probe");
+  CHECK(tools[0]["origin"] == "host");
+  CHECK(tools[0]["parameters"] == Json{{"type", "object"}});
+  CHECK(host.Do(&baleen_list_models, Json::object())["models"][0]["engine"] == "");
+}
+
+TEST_CASE("A host in C grants for a session, and takes it back", "[c]") {
+  const TempDirectory temp;
+  const Host host(temp.File("data"));
+  const Json tool = {{"name", "probe"},
+                     {"description", "Probes."},
+                     {"parameters", {{"type", "object"}}},
+                     {"effect", "EFFECT"}};
+  const Json policy = {{"rules", {{{"tool", "probe"}, {"decision", "ask"}}}}};
+  host.Do(&baleen_create_session,
+          {{"session", "s"},
+           {"settings", {{"script", kCaller}, {"host_tools", {tool}}, {"policy", policy}}}});
+  host.Do(&baleen_start_turn, {{"session", "s"}, {"input", {"probe"}}});
+  Json waiting = Json::array();
+  while (waiting.empty()) waiting = host.Do(&baleen_list_approvals, Json::object())["approvals"];
+  Json answer = {{"session", "s"}, {"approval", waiting[0]["approval"]}};
+  answer["decision"] = "grant";
+  answer["scope"] = "session";
+  host.Do(&baleen_resolve_approval, answer);
+  const Json grants = host.Do(&baleen_list_grants, Json::object())["grants"];
+  REQUIRE(grants.size() == 1);
+  CHECK(grants[0]["tools"] == Json{"probe"});
+  const Json named = {{"session", "s"}, {"approval", grants[0]["approval"]}, {"revoked_by", "c"}};
+  CHECK(host.Do(&baleen_revoke_grant, named)["scope"] == "SESSION");
+  CHECK(host.Do(&baleen_list_grants, Json::object())["grants"].empty());
 }
 
 TEST_CASE("What can't be is refused with a code, a reason and words", "[c]") {

@@ -80,7 +80,7 @@ class Config(unittest.TestCase):
         here = self.run_baleen(*run, "--session", "a", "--input", "fine")
         self.assertEqual(here.returncode, 0, here.stderr)
         there = self.run_baleen(*run, "--session", "b", "--input", "think")
-        self.assertEqual(there.returncode, 1)
+        self.assertEqual(there.returncode, 3, there.stderr)  # the turn failed
         self.assertIn("NOT_SET_ANYWHERE", there.stderr)
 
     def test_flags_win_over_the_file_and_the_file_over_defaults(self):

@@ -121,6 +121,30 @@ class Package(unittest.IsolatedAsyncioTestCase):
         self.assertIn("DENIED", texts[1])
         self.assertIn("once is enough", texts[1])
 
+    async def test_a_grant_holds_until_it_is_revoked(self):
+        settings = {"policy": {"rules": [{"tool": "add", "decision": "ask", "why": "sums"}]}}
+        session = await self.client.create(tools=[add], script=CALLS, **settings)
+        asked = []
+
+        async def answer(approval):
+            asked.append(approval.name)
+            return "session"
+
+        async def turn():
+            async for _ in session.run("sum", on_approval=answer):
+                pass
+
+        async with session.host(add):
+            await turn()
+            await turn()
+            self.assertEqual(len(asked), 1)
+            [grant] = await session.grants()
+            self.assertEqual(list(grant.tools), ["add"])
+            await session.revoke(grant.name, "enough")
+            self.assertEqual(await session.grants(), [])
+            await turn()
+            self.assertEqual(len(asked), 2)
+
     async def test_a_watcher_misses_and_repeats_nothing_while_the_daemon_is_killed(self):
         session = await self.client.create("s", tools=[add], script=CALLS)
         seen = []

@@ -268,12 +268,54 @@ Result<TurnView> FakeRuntime::CancelTurn(const std::string& session, const std::
 Result<std::vector<ApprovalView>> FakeRuntime::ListApprovals(const ListApprovalsRequest& request) {
   const Lock lock(mutex_);
   RETURN_IF_ERROR(TakeFailure());
+  approvals_asked.push_back(request);
   std::vector<ApprovalView> found;
+  bool behind = request.after.empty();
   for (const ApprovalView& view : approvals) {
     if (!request.session.empty() && view.session != request.session) continue;
-    if (request.resolved || view.state == ApprovalState::kPending) found.push_back(view);
+    if (!request.resolved && view.state != ApprovalState::kPending) continue;
+    const bool full = request.approvals_max > 0 && std::ssize(found) == request.approvals_max;
+    if (behind && !full) found.push_back(view);
+    behind = behind || view.session + "/" + view.approval == request.after;
   }
   return found;
+}
+
+Result<std::vector<GrantView>> FakeRuntime::ListGrants(const ListGrantsRequest& request) {
+  const Lock lock(mutex_);
+  RETURN_IF_ERROR(TakeFailure());
+  grants_asked.push_back(request);
+  std::vector<GrantView> found;
+  bool behind = request.after.empty();
+  for (const GrantView& view : grants) {
+    const bool full = request.grants_max > 0 && std::ssize(found) == request.grants_max;
+    if (behind && !full) found.push_back(view);
+    behind = behind || view.session + "/" + view.approval == request.after;
+  }
+  return found;
+}
+
+Result<GrantView> FakeRuntime::RevokeGrant(const RevokeGrantRequest& request) {
+  const Lock lock(mutex_);
+  RETURN_IF_ERROR(TakeFailure());
+  revoked.push_back(request);
+  for (const GrantView& view : grants) {
+    if (view.session == request.session && view.approval == request.approval) return view;
+  }
+  return NotFoundError("grant '" + request.approval + "'", "ITEM_UNKNOWN");
+}
+
+Result<std::vector<ToolView>> FakeRuntime::ListTools(const std::string& session) {
+  const Lock lock(mutex_);
+  RETURN_IF_ERROR(TakeFailure());
+  tools_asked = session;
+  return tools;
+}
+
+Result<std::vector<ModelView>> FakeRuntime::ListModels() {
+  const Lock lock(mutex_);
+  RETURN_IF_ERROR(TakeFailure());
+  return models;
 }
 
 Result<ApprovalView> FakeRuntime::GetApproval(const std::string& session,

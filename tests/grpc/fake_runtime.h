@@ -51,6 +51,13 @@ class FakeRuntime final : public Runtime {
   std::vector<SteerTurnRequest> steered;
   std::vector<ApprovalView> approvals;
   std::vector<ResolveApprovalRequest> resolved;
+  std::vector<ListApprovalsRequest> approvals_asked;
+  std::vector<GrantView> grants;
+  std::vector<ListGrantsRequest> grants_asked;
+  std::vector<RevokeGrantRequest> revoked;
+  std::vector<ToolView> tools;
+  std::string tools_asked = "-";
+  std::vector<ModelView> models;
   std::vector<SearchRequest> searched;
   std::vector<PruneRequest> pruned;
   std::vector<SearchHit> hits;
@@ -88,6 +95,10 @@ class FakeRuntime final : public Runtime {
   Result<ApprovalView> GetApproval(const std::string& session,
                                    const std::string& approval) override;
   Result<ApprovalView> ResolveApproval(const ResolveApprovalRequest& request) override;
+  Result<std::vector<GrantView>> ListGrants(const ListGrantsRequest& request) override;
+  Result<GrantView> RevokeGrant(const RevokeGrantRequest& request) override;
+  Result<std::vector<ToolView>> ListTools(const std::string& session) override;
+  Result<std::vector<ModelView>> ListModels() override;
   Result<std::unique_ptr<Subscription>> Watch(const WatchOptions& options,
                                               EventSubscriber* subscriber) override;
   Result<std::unique_ptr<ToolHostConnection>> ConnectToolHost(const std::string& session,

@@ -21,8 +21,8 @@ except ImportError:
 SNAKE = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 UPPER = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)*")
 PASCAL = re.compile(r"([A-Z][a-z0-9]*)+")
-# One answer holds all of one session; pages can still be added.
-PAGELESS = {"ListApprovals"}
+# Few by their nature: at most 128 tools of a session, engines of one file. Pages can still be added.
+PAGELESS = {"ListTools", "ListModels"}
 
 
 def describe(folder):

@@ -164,6 +164,132 @@ TEST_CASE("Approvals and their answers carry every field") {
   CHECK(f.remote->GetApproval("s", "no/id").status().reason() == "BAD_FIELD");
 }
 
+TEST_CASE("Grants are listed page by page, and revoked by name") {
+  Fixture f;
+  for (int i = 0; i < 5; ++i) {
+    GrantView grant;
+    grant.session = "s" + std::to_string(i);
+    grant.approval = "t1-a1";
+    grant.scope = i % 2 == 0 ? GrantScope::kSession : GrantScope::kWorkspace;
+    grant.workspace = i % 2 == 0 ? "" : "/m\u00f6bel";
+    grant.tools = {"pay", "rm"};
+    grant.granted_by = "ann";
+    grant.reason = "because";
+    grant.granted_ms = 1'600'000'000'123 + i;
+    f.runtime.grants.push_back(grant);
+  }
+  const auto all = f.remote->ListGrants({});
+  REQUIRE(all.ok());
+  REQUIRE(all->size() == 5);
+  for (size_t i = 0; i < 5; ++i) {
+    const GrantView& sent = f.runtime.grants[i];
+    const GrantView& got = all->at(i);
+    CHECK(got.session == sent.session);
+    CHECK(got.approval == sent.approval);
+    CHECK(got.scope == sent.scope);
+    CHECK(got.workspace == sent.workspace);
+    CHECK(got.tools == sent.tools);
+    CHECK(got.granted_by == "ann");
+    CHECK(got.reason == "because");
+    CHECK(got.granted_ms == sent.granted_ms);
+  }
+  ListGrantsRequest page;
+  page.session = "s1";
+  page.grants_max = 2;
+  page.after = "s1/t1-a1";
+  const auto two = f.remote->ListGrants(page);
+  REQUIRE(two.ok());
+  REQUIRE(two->size() == 2);
+  CHECK(two->at(0).session == "s2");
+  CHECK(f.runtime.grants_asked.back().session == "s1");
+  CHECK(f.runtime.grants_asked.back().grants_max == 2);
+  page.grants_max = -1;
+  CHECK(f.remote->ListGrants(page).status().reason() == "BAD_FIELD");
+  page.session = "no/id";
+  CHECK(f.remote->ListGrants(page).status().reason() == "BAD_FIELD");
+  RevokeGrantRequest revoke;
+  revoke.session = "s3";
+  revoke.approval = "t1-a1";
+  revoke.reason = "enough";
+  revoke.revoked_by = "bob";
+  revoke.request_id = "r-1";
+  const auto gone = f.remote->RevokeGrant(revoke);
+  REQUIRE(gone.ok());
+  CHECK(gone->session == "s3");
+  CHECK(f.runtime.revoked.back().reason == "enough");
+  CHECK(f.runtime.revoked.back().revoked_by == "bob");
+  CHECK(f.runtime.revoked.back().request_id == "r-1");
+  revoke.approval = "t1-a2";
+  CHECK(f.remote->RevokeGrant(revoke).status().reason() == "ITEM_UNKNOWN");
+}
+
+TEST_CASE("More approvals than a page holds come in several") {
+  Fixture f;
+  ApprovalView asked;
+  asked.session = "s";
+  asked.turn = "t1";
+  asked.state = ApprovalState::kRevoked;
+  asked.revoked_by = "bob";
+  asked.revoked_ms = 1'600'000'000'123;
+  for (int i = 1; i <= 2500; ++i) {
+    asked.approval = "t1-a" + std::to_string(i);
+    f.runtime.approvals.push_back(asked);
+  }
+  const auto all = f.remote->ListApprovals({"s", true});
+  REQUIRE(all.ok());
+  REQUIRE(all->size() == 2500);
+  CHECK(all->back().approval == "t1-a2500");
+  CHECK(all->back().state == ApprovalState::kRevoked);
+  CHECK(all->back().revoked_by == "bob");
+  CHECK(all->back().revoked_ms == asked.revoked_ms);
+  CHECK(f.runtime.approvals_asked.size() == 3);
+  ListApprovalsRequest few{"s", true};
+  few.approvals_max = 7;
+  CHECK(f.remote->ListApprovals(few)->size() == 7);
+}
+
+TEST_CASE("Tools and models carry every field") {
+  Fixture f;
+  ToolView tool;
+  tool.spec = {"pay", "Pays.", R"({"type":"object"})", EffectClass::kIdempotent, 1234, 5678};
+  tool.origin = "plugin";
+  tool.available = false;
+  f.runtime.tools = {tool, tool};
+  f.runtime.tools[1].spec.name = "look";
+  f.runtime.tools[1].origin = "host";
+  f.runtime.tools[1].available = true;
+  const auto tools = f.remote->ListTools("s");
+  REQUIRE(tools.ok());
+  REQUIRE(tools->size() == 2);
+  CHECK(f.runtime.tools_asked == "s");
+  CHECK(tools->at(0).spec.name == "pay");
+  CHECK(tools->at(0).spec.description == "Pays.");
+  CHECK(tools->at(0).spec.parameters == tool.spec.parameters);
+  CHECK(tools->at(0).spec.effect == EffectClass::kIdempotent);
+  CHECK(tools->at(0).spec.timeout_ms == 1234);
+  CHECK(tools->at(0).spec.output_bytes_max == 5678);
+  CHECK(tools->at(0).origin == "plugin");
+  CHECK_FALSE(tools->at(0).available);
+  CHECK(tools->at(1).origin == "host");
+  CHECK(tools->at(1).available);
+  CHECK(f.remote->ListTools("").ok());
+  CHECK(f.runtime.tools_asked.empty());
+  f.runtime.models = {{"", "/model", "", "fp", "ar", 1, 2, 3},
+                      {"remote:there", "m", "https://example.org/v1", "", "", 4, 5, 0}};
+  const auto models = f.remote->ListModels();
+  REQUIRE(models.ok());
+  REQUIRE(models->size() == 2);
+  CHECK(models->at(0).engine.empty());
+  CHECK(models->at(0).model == "/model");
+  CHECK(models->at(0).fingerprint == "fp");
+  CHECK(models->at(0).arithmetic_id == "ar");
+  CHECK(models->at(0).context_tokens_max == 1);
+  CHECK(models->at(0).vocabulary == 2);
+  CHECK(models->at(0).layers == 3);
+  CHECK(models->at(1).engine == "remote:there");
+  CHECK(models->at(1).url == "https://example.org/v1");
+}
+
 TEST_CASE("Steering carries its text and its delivery") {
   Fixture f;
   f.NewSession("s");

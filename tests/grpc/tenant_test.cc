@@ -84,6 +84,17 @@ TEST_CASE("A client over its rate is told when to come again, and others aren't 
   const int64_t ms = when.retry_delay().seconds() * 1000 + when.retry_delay().nanos() / 1'000'000;
   CHECK(ms >= 1);
   CHECK(ms <= 1000);
+  // A stream that is refused says so, too. Until a second has passed, the next one is.
+  status = {};
+  for (int i = 0; i < 1000 && status.error_code() != grpc::StatusCode::RESOURCE_EXHAUSTED; ++i) {
+    RawCall(channel, "/baleen.v1.Events/WatchEvents", "", &status);
+  }
+  REQUIRE(details.ParseFromString(status.error_details()));
+  REQUIRE(details.details_size() == 2);
+  REQUIRE(details.details(0).UnpackTo(&why));
+  CHECK(why.metadata().at("quota") == "requests_per_second");
+  CHECK(why.metadata().contains("cursor"));
+  CHECK(details.details(1).UnpackTo(&when));
   const auto calm = As(f, "calm");
   for (int i = 0; i < 20; ++i) CHECK(calm->ListSessions(1, "", nullptr).ok());
   for (int i = 0; i < 20; ++i) CHECK(f.remote->ListSessions(1, "", nullptr).ok());

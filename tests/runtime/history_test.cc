@@ -393,6 +393,25 @@ TEST_CASE("RepeatedRequestsAreAnsweredOnce") {
   REQUIRE(Must(runtime->ListSessions(0, "", nullptr)).size() == 1);
 }
 
+TEST_CASE("ARepeatOfARewindThatChangedNothingChangesNothing") {
+  const TempDirectory temp;
+  const auto runtime = OpenRuntime(Options(temp));
+  REQUIRE_OK(runtime->CreateSession(Session("s")));
+  Must(runtime->WaitTurn("s", Must(runtime->StartTurn(Turn("s", "hello"))).turn, kPatienceMs));
+  REQUIRE_OK(runtime->RewindSession(Rewind("s", AtTokens(0))));
+  RewindRequest here = Rewind("s", {});
+  here.to.timeline = 2;
+  here.request_id = "11111111-1111-4111-8111-111111111111";
+  const RewindView stood = Must(runtime->RewindSession(here));
+  REQUIRE(stood.left_timeline == 2);
+  REQUIRE_OK(runtime->RewindSession(Undo("s")));
+  REQUIRE(Must(runtime->GetSession("s")).timeline == 1);
+  const RewindView repeat = Must(runtime->RewindSession(here));
+  REQUIRE(repeat.left_timeline == 2);
+  REQUIRE(repeat.kept_seq == stood.kept_seq);
+  REQUIRE(Must(runtime->GetSession("s")).timeline == 1);
+}
+
 TEST_CASE("DeleteEndsWatchersAndLeavesForksWhole") {
   const TempDirectory temp;
   auto runtime = RuntimeWithThreeTurns(temp);

@@ -15,8 +15,8 @@ from baleen.v1 import (approvals_pb2, approvals_pb2_grpc, events_pb2, events_pb2
 
 from .tools import Tool, ToolHost
 
-#: Grants or denies: True, False, or (granted, reason).
-ApprovalDecision = typing.Union[bool, "tuple[bool, str]"]
+#: Grants or denies: True, False, (granted, reason), or how far a grant goes: "turn", "session", "workspace".
+ApprovalDecision = typing.Union[bool, str, "tuple[bool, str]"]
 OnApproval = typing.Callable[["approvals_pb2.Approval"], typing.Awaitable[ApprovalDecision]]
 _DEADLINE_S = 30.0
 _COME_BACK = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
@@ -154,10 +154,27 @@ class Session:
         request = approvals_pb2.ResolveApprovalRequest(name=name, reason=reason,
                                                        request_id=str(uuid.uuid4()))
         if granted:
-            request.grant.scope = approvals_pb2.GRANT_SCOPE_ONCE
+            scope = decision if isinstance(decision, str) else "once"
+            request.grant.scope = approvals_pb2.GrantScope.Value(f"GRANT_SCOPE_{scope.upper()}")
         else:
             request.deny.SetInParent()
         await self.client.approvals.ResolveApproval(request, timeout=_DEADLINE_S)
+
+    async def grants(self) -> "list[approvals_pb2.Grant]":
+        """What calls of its tools needs no leave any more."""
+        found, token = [], ""
+        while True:
+            page = await self.client.approvals.ListGrants(approvals_pb2.ListGrantsRequest(
+                parent=self.name, page_token=token), timeout=_DEADLINE_S)
+            found += page.grants
+            token = page.next_page_token
+            if not token:
+                return found
+
+    async def revoke(self, grant: str, reason: str = "") -> None:
+        """Takes a grant back, by its name: its tools are asked about again."""
+        await self.client.approvals.RevokeGrant(approvals_pb2.RevokeGrantRequest(
+            name=grant, reason=reason, request_id=str(uuid.uuid4())), timeout=_DEADLINE_S)
 
     async def fork(self, *, turn: str = "", tokens: int | None = None, session: str = "") -> "Session":
         """A new session that shares this one's history up to a point; default: all of it."""

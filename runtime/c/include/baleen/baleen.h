@@ -126,7 +126,8 @@ BALEEN_VERB(wait_turn);
 BALEEN_VERB(steer_turn);
 /* {session, turn} -> a turn */
 BALEEN_VERB(cancel_turn);
-/* {session?, resolved?} -> {approvals} that wait, or of one session all */
+/* {session?, resolved?, approvals_max?, after?: "SESSION/APPROVAL"} -> {approvals} that wait, or of
+ * one session all */
 BALEEN_VERB(list_approvals);
 /* {session, approval} -> an approval */
 BALEEN_VERB(get_approval);
@@ -134,6 +135,14 @@ BALEEN_VERB(get_approval);
  * "workspace", calls?: [ids of those granted], extend?: of a budget, reason?, resolved_by?,
  * request_id?} -> an approval, answered */
 BALEEN_VERB(resolve_approval);
+/* {session?, grants_max?, after?} -> {grants} that hold for a session's calls, or all */
+BALEEN_VERB(list_grants);
+/* {session, approval, reason?, revoked_by?, request_id?} -> the grant, which holds no more */
+BALEEN_VERB(revoke_grant);
+/* {session?} -> {tools} of a session, or those that new ones may have */
+BALEEN_VERB(list_tools);
+/* {} -> {models}: what sessions may think with */
+BALEEN_VERB(list_models);
 /* {words, hits_max?} -> {hits} */
 BALEEN_VERB(search);
 /* {session, turn?} -> {steps} */
