@@ -232,8 +232,7 @@ TEST_CASE("HooksAndToolBodiesStayWithinTheStepsLimits") {
       "on.before_tool(function() while true do end end)",
       "on.before_tool(function() while true do end end, { on_error = 'ignore' })",
       "on.before_tool(function() local s = 'x' while true do s = s .. s end end)",
-      "on.before_tool(function(c) local t = {} while true do t[#t + 1] = ('x'):rep(1000) .. #t end "
-      "end)",
+      "on.before_tool(function() local t = {} while true do t[#t + 1] = ('x'):rep(#t) end end)",
       "on.before_model(function() while true do pcall(error) end end)",
       "on.turn_end(function() while true do end end)",
       "policy { deny { args = { a = ('*x'):rep(20000) } } } policy { default = 'ask' }",
