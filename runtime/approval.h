@@ -22,7 +22,7 @@ struct PolicyRule {
 
 /// What a session's calls need before they run. A call that no rule matches is allowed if the tool
 /// is built in and pure, or if a host serves it (its body runs in the host's process, which may
-/// refuse by itself); any other, and every call of a plugin, is asked about.
+/// refuse by itself); any other, and every call of a plugin or an MCP server, is asked about.
 struct PolicySettings {
   std::vector<PolicyRule> rules;
   /// An approval that nobody answers for so long is denied; 0: it waits for ever.

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "runtime/engine_options.h"
+#include "runtime/mcp_options.h"
 #include "runtime/session.h"
 #include "tools_sdk/status.h"
 #include "tools_sdk/tool.h"
@@ -55,6 +56,9 @@ struct RuntimeOptions {
   /// (NOT_FOUND, FAILED_PRECONDITION/PLUGIN_UNFIT, ALREADY_EXISTS).
   std::vector<std::string> plugins;
   std::vector<std::string> plugins_in_process;
+  /// Servers of tools: new sessions have those too. A server is begun when the first session is
+  /// made or the first call wants it, serves all sessions, and is begun anew when it is gone.
+  std::vector<McpServerOptions> mcp_servers;
   std::string tool_host_path;  ///< baleen-tool-host; empty: beside this program or library.
   /// Opens a journal that has lost acknowledged commits, if the earlier state is whole; else that
   /// is refused (DATA_LOSS/JOURNAL_BEHIND).

@@ -49,8 +49,9 @@ struct SessionSettings {
   /// todo and ask_user.
   std::vector<std::string> tools;
   std::vector<ToolSpec> host_tools;  ///< Tools that a connected host will serve.
-  /// Those of the plugins that were loaded when the session was made: the runtime fills them in.
-  std::vector<ToolSpec> plugin_tools;
+  /// Those of plugins and MCP servers, as they were when the session was made: the runtime fills
+  /// them in.
+  std::vector<ToolSpec> outside_tools;
   /// Those that the script declares: read from it when the session is made.
   std::vector<ToolSpec> script_tools;
   SamplingSettings sampling;
@@ -262,8 +263,9 @@ struct StepReuse {
 /// A tool that a session's model is told of.
 struct ToolView {
   ToolSpec spec;
-  std::string origin;     ///< "builtin", "plugin", "host" or "script".
-  bool available = true;  ///< Its plugin is loaded as it was, or a host is connected for it.
+  std::string origin;  ///< "builtin", "plugin" (an MCP server's, too), "host" or "script".
+  /// Its plugin is loaded as it was, its server is known, or a host is connected for it.
+  bool available = true;
 };
 
 /// What sessions may think with.

@@ -70,9 +70,23 @@ int ShowConfig(const CLI::App& command, const ConfigFlags& flags) {
     std::printf("\n[engines.%s]\nurl = %s\nmodel = %s\n", engine.name.c_str(),
                 Json(engine.url).dump().c_str(), Json(engine.model).dump().c_str());
   }
+  Json servers = Json::array();  // of environments and keys, nothing
+  for (const McpServerOptions& server : flags.config.mcp_servers) {
+    const bool program = server.url.empty();
+    const Json where = program ? Json(server.command) : Json(server.url);
+    servers.push_back({{"name", server.name}, {program ? "command" : "url", where}});
+    if (flags.json) continue;
+    std::printf("\n[mcp.%s]\n%s = %s\n", server.name.c_str(), program ? "command" : "url",
+                where.dump().c_str());
+  }
   if (flags.json) {
     const Json path = flags.config.path.empty() ? Json() : Json(flags.config.path);
-    std::cout << Json{{"file", path}, {"settings", settings}, {"engines", engines}}.dump(2) << "\n";
+    std::cout << Json{{"file", path},
+                      {"settings", settings},
+                      {"engines", engines},
+                      {"mcp", servers}}
+                     .dump(2)
+              << "\n";
   }
   return kExitOk;
 }

@@ -7,6 +7,7 @@
 #include <charconv>
 #include <cstdlib>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <set>
 
@@ -80,86 +81,152 @@ std::string NearestTo(const std::string& key) {
   return nearest;
 }
 
+/// What a section of its own name may say; each key has one place.
+struct TableKeys {
+  std::map<std::string, std::string*> texts;
+  std::map<std::string, std::function<void(int64_t)>> numbers;
+  std::map<std::string, bool*> switches;
+  std::map<std::string, std::vector<std::string>*> lists;
+  std::string* key = nullptr;  ///< For `key_env`, as the next.
+  std::string* key_variable = nullptr;
+  std::vector<std::string>* environment = nullptr;  ///< For `pass_env`; null: there is none.
+
+  void Number(const char* name, int64_t* place) {
+    numbers[name] = [place](int64_t value) { *place = value; };
+  }
+};
+
+TableKeys KeysOf(RemoteEngineOptions* engine) {
+  TableKeys keys;
+  keys.texts = {{"url", &engine->url},           {"model", &engine->model},
+                {"key_file", &engine->key_file}, {"proxy", &engine->proxy},
+                {"ca_file", &engine->ca_file},   {"extra", &engine->extra}};
+  keys.Number("connect_ms", &engine->connect_ms);
+  keys.Number("first_byte_ms", &engine->first_byte_ms);
+  keys.Number("idle_ms", &engine->idle_ms);
+  keys.Number("whole_ms", &engine->whole_ms);
+  keys.Number("retry_ms", &engine->retry_ms);
+  keys.Number("retry_ms_max", &engine->retry_ms_max);
+  keys.Number("context_tokens", &engine->context_tokens);
+  keys.Number("answer_bytes_max", &engine->answer_bytes_max);
+  keys.numbers["retries_max"] = [engine](int64_t value) {
+    engine->retries_max = static_cast<int32_t>(std::clamp<int64_t>(value, -1, 1000));
+  };
+  keys.switches = {{"key_in_clear", &engine->key_in_clear},
+                   {"pass_reasoning", &engine->pass_reasoning}};
+  keys.key = &engine->key;
+  keys.key_variable = &engine->key_variable;
+  return keys;
+}
+
+TableKeys KeysOf(McpServerOptions* server) {
+  TableKeys keys;
+  keys.texts = {{"folder", &server->folder},
+                {"url", &server->url},
+                {"key_file", &server->key_file},
+                {"proxy", &server->proxy},
+                {"ca_file", &server->ca_file}};
+  keys.Number("start_ms", &server->start_ms);
+  keys.Number("call_ms", &server->call_ms);
+  keys.Number("call_ms_max", &server->call_ms_max);
+  keys.Number("message_bytes_max", &server->message_bytes_max);
+  keys.Number("output_bytes_max", &server->output_bytes_max);
+  keys.switches = {{"key_in_clear", &server->key_in_clear}, {"optional", &server->optional}};
+  keys.lists = {{"command", &server->command},
+                {"environment", &server->environment},
+                {"tools", &server->tools}};
+  keys.key = &server->key;
+  keys.key_variable = &server->key_variable;
+  keys.environment = &server->environment;
+  return keys;
+}
+
 }  // namespace
 
 /// Turns the parsed file into values.
 struct ConfigReading {
   ConfigFile* file;
 
-  Status TakeEngines(const toml::node& node) {
+  /// [HEADING.NAME] for each of `to`.
+  template <typename Options>
+  Status TakeTables(const std::string& heading, const toml::node& node, std::vector<Options>* to) {
     if (!node.is_table()) {
-      return Bad(file->path_, LineOf(node), "'engines' has sections: write [engines.NAME]");
+      return Bad(file->path_, LineOf(node),
+                 "'" + heading + "' has sections: write [" + heading + ".NAME]");
     }
     for (const auto& [name, entry] : *node.as_table()) {
-      const std::string section = "engines." + std::string(name.str());
+      const std::string section = heading + "." + std::string(name.str());
       if (!entry.is_table()) {
         return Bad(file->path_, LineOf(entry), "'" + section + "' is a section: write it so");
       }
-      RemoteEngineOptions engine;
-      engine.name = std::string(name.str());
+      Options options;
+      options.name = std::string(name.str());
+      const TableKeys keys = KeysOf(&options);
       for (const auto& [key, value] : *entry.as_table()) {
-        RETURN_IF_ERROR(TakeEngineKey(section, std::string(key.str()), value, &engine));
+        RETURN_IF_ERROR(TakeTableKey(section, std::string(key.str()), value, keys));
       }
-      if (Status status = engine.Validate(); !status.ok()) {
+      if (Status status = options.Validate(); !status.ok()) {
         return Bad(file->path_, LineOf(entry), status.message());
       }
-      file->engines_.push_back(std::move(engine));
+      to->push_back(std::move(options));
     }
     return OkStatus();
   }
 
-  Status TakeEngineKey(const std::string& section, const std::string& key, const toml::node& value,
-                       RemoteEngineOptions* engine) {
-    const std::map<std::string, std::string*> texts = {
-        {"url", &engine->url},     {"model", &engine->model},     {"key_file", &engine->key_file},
-        {"proxy", &engine->proxy}, {"ca_file", &engine->ca_file}, {"extra", &engine->extra}};
-    const std::map<std::string, int64_t*> numbers = {
-        {"connect_ms", &engine->connect_ms},
-        {"first_byte_ms", &engine->first_byte_ms},
-        {"idle_ms", &engine->idle_ms},
-        {"whole_ms", &engine->whole_ms},
-        {"retry_ms", &engine->retry_ms},
-        {"retry_ms_max", &engine->retry_ms_max},
-        {"context_tokens", &engine->context_tokens},
-        {"answer_bytes_max", &engine->answer_bytes_max}};
-    const std::map<std::string, bool*> switches = {{"key_in_clear", &engine->key_in_clear},
-                                                   {"pass_reasoning", &engine->pass_reasoning}};
+  Status TakeTableKey(const std::string& section, const std::string& key, const toml::node& value,
+                      const TableKeys& keys) {
     const auto unfit = [&](const char* expected) {
       return Bad(file->path_, LineOf(value), section + "." + key + ": expected " + expected);
     };
-    if (const auto text = texts.find(key); text != texts.end()) {
+    if (const auto text = keys.texts.find(key); text != keys.texts.end()) {
       if (!value.is_string()) return unfit("a string");
       *text->second = value.as_string()->get();
-    } else if (const auto number = numbers.find(key); number != numbers.end()) {
+    } else if (const auto number = keys.numbers.find(key); number != keys.numbers.end()) {
       if (!value.is_integer()) return unfit("a whole number");
-      *number->second = value.as_integer()->get();
-    } else if (const auto flag = switches.find(key); flag != switches.end()) {
+      number->second(value.as_integer()->get());
+    } else if (const auto flag = keys.switches.find(key); flag != keys.switches.end()) {
       if (!value.is_boolean()) return unfit("true or false");
       *flag->second = value.as_boolean()->get();
-    } else if (key == "retries_max") {
-      if (!value.is_integer()) return unfit("a whole number");
-      engine->retries_max =
-          static_cast<int32_t>(std::clamp<int64_t>(value.as_integer()->get(), -1, 1000));
+    } else if (const auto list = keys.lists.find(key); list != keys.lists.end()) {
+      if (!TakeTexts(value, list->second)) return unfit("a list of strings");
     } else if (key == "key_env") {
       if (!value.is_string()) return unfit("the name of a variable");
-      // One that isn't set fails where the engine is used: other commands don't need it.
-      engine->key_variable = value.as_string()->get();
-      if (engine->key_variable.empty()) return unfit("the name of a variable");
-      const char* secret = std::getenv(engine->key_variable.c_str());
-      if (secret != nullptr) engine->key = secret;
+      // One that isn't set fails where it is used: other commands don't need it.
+      *keys.key_variable = value.as_string()->get();
+      if (keys.key_variable->empty()) return unfit("the name of a variable");
+      const char* secret = std::getenv(keys.key_variable->c_str());
+      if (secret != nullptr) *keys.key = secret;
+    } else if (key == "pass_env" && keys.environment != nullptr) {
+      std::vector<std::string> names;
+      if (!TakeTexts(value, &names)) return unfit("a list of names of variables");
+      for (const std::string& name : names) {
+        const char* passed = std::getenv(name.c_str());
+        if (passed != nullptr) keys.environment->push_back(name + "=" + passed);
+      }
     } else {
       return Bad(file->path_, LineOf(value),
-                 "unknown key '" + section + "." + key + "'; README.md lists those of an engine");
+                 "unknown key '" + section + "." + key + "'; README.md lists those of [" +
+                     section.substr(0, section.find('.')) + ".NAME]");
     }
     return OkStatus();
   }
 
+  static bool TakeTexts(const toml::node& value, std::vector<std::string>* texts) {
+    if (!value.is_array()) return false;
+    for (const toml::node& entry : *value.as_array()) {
+      if (!entry.is_string()) return false;
+      texts->push_back(entry.as_string()->get());
+    }
+    return true;
+  }
+
   Status TakeSection(const std::string& section, const toml::node& node) {
-    if (section == "engines") return TakeEngines(node);
+    if (section == "engines") return TakeTables(section, node, &file->engines_);
+    if (section == "mcp") return TakeTables(section, node, &file->mcp_servers_);
     if (std::find(kSections.begin(), kSections.end(), section) == kSections.end()) {
       std::string known;
       for (const char* name : kSections) known += "[" + std::string(name) + "], ";
-      known += "[engines.NAME]";
+      known += "[engines.NAME], [mcp.NAME]";
       return Bad(file->path_, LineOf(node),
                  "unknown section or key '" + section + "'; expected one of the sections " + known);
     }
@@ -325,6 +392,7 @@ void AddConfig(CLI::App& command, ReadConfig& read) {
     const Status status = file.ok() ? file->Apply(command) : file.status();
     if (!status.ok()) throw CLI::ValidationError(status.message());
     read.engines = file->engines();
+    read.mcp_servers = file->mcp_servers();
     for (const std::string& key : KnownKeys()) {
       if (std::string where = file->Where(key); !where.empty()) read.sources.emplace(key, where);
     }

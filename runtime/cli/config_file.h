@@ -3,7 +3,8 @@
 // A setting is an option whose heading in --help is one of kSections. Its key is [heading] and the
 // flag's name with underscores, without the heading in front: --log-level is `level` in [log]. So
 // flags, file, help and checks have one descriptor: the option. Flags win over the file, the file
-// over defaults. Engines elsewhere have sections of their own, [engines.NAME], and no flags.
+// over defaults. Engines elsewhere and MCP servers have sections of their own, [engines.NAME] and
+// [mcp.NAME].
 #pragma once
 
 #include <CLI/App.hpp>
@@ -13,6 +14,7 @@
 #include <vector>
 
 #include "runtime/engine_options.h"
+#include "runtime/mcp_options.h"
 #include "tools_sdk/status.h"
 
 namespace baleen::cli {
@@ -35,6 +37,8 @@ class ConfigFile {
   const std::string& path() const { return path_; }
   /// Of [engines.NAME]; keys of the environment are in them.
   const std::vector<RemoteEngineOptions>& engines() const { return engines_; }
+  /// Of [mcp.NAME], likewise.
+  const std::vector<McpServerOptions>& mcp_servers() const { return mcp_servers_; }
   /// Gives the settings of `command` that no flag has set the file's values.
   /// Errors: INVALID_ARGUMENT/BAD_CONFIG, with file and line: a key that no command knows (and the
   /// nearest one that is known), a value that the option refuses.
@@ -57,6 +61,7 @@ class ConfigFile {
   std::string path_;
   std::map<std::string, Value> values_;
   std::vector<RemoteEngineOptions> engines_;
+  std::vector<McpServerOptions> mcp_servers_;
   friend struct ConfigReading;
 };
 
@@ -65,6 +70,7 @@ struct ReadConfig {
   std::string path;                            ///< Empty: no file.
   std::map<std::string, std::string> sources;  ///< Of settings that aren't defaults.
   std::vector<RemoteEngineOptions> engines;
+  std::vector<McpServerOptions> mcp_servers;
 
   /// "--flag", "FILE:LINE" or "default".
   std::string SourceOf(const std::string& key) const;

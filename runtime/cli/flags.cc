@@ -55,18 +55,20 @@ void RuntimeFlags::AddTo(CLI::App& app) {
 }
 
 Result<std::unique_ptr<Runtime>> OpenRuntime(RuntimeFlags flags) {
-  const bool own_plugins =
+  const bool own_tools =
       flags.config.SourceOf("plugins.plugin") == "--plugin" ||
-      flags.config.SourceOf("plugins.plugin_in_process") == "--plugin-in-process";
-  if (own_plugins && !flags.client.server.empty()) {
+      flags.config.SourceOf("plugins.plugin_in_process") == "--plugin-in-process" ||
+      !flags.options.mcp_servers.empty();
+  if (own_tools && !flags.client.server.empty()) {
     return InvalidArgumentError(
-        "--plugin is for sessions in this process; a daemon has those of its own flags and of its "
+        "--plugin and --mcp are for sessions in this process; a daemon has those of its own flags "
+        "and of its "
         "baleen.toml");
   }
 #ifdef BALEEN_WITH_GRPC
   ASSIGN_OR_RETURN(const ConnectOptions connect, ConnectOptionsOf(flags.client));
   if (!flags.client.server.empty()) return ConnectRuntime(flags.client.server, connect);
-  if (!own_plugins && flags.config.SourceOf("runtime.data_dir") != "--data-dir") {
+  if (!own_tools && flags.config.SourceOf("runtime.data_dir") != "--data-dir") {
     const std::string address = DefaultAddress();
     if (std::filesystem::exists(address.substr(5))) {
       auto daemon = ConnectRuntime(address, connect);
@@ -80,6 +82,7 @@ Result<std::unique_ptr<Runtime>> OpenRuntime(RuntimeFlags flags) {
 #endif
   ASSIGN_OR_RETURN(flags.options.model_path, ModelOrDefault(flags.options.model_path));
   flags.options.engines = flags.config.engines;
+  AddMcpServersOf(flags.config.mcp_servers, flags.options);
   MakeParents(flags.options.data_dir);
   return Runtime::Open(flags.options);
 }

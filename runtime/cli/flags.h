@@ -28,8 +28,8 @@ struct RuntimeFlags {
 };
 
 /// The daemon that --server or baleen.toml names; without one, and without --data-dir, the daemon
-/// at the default address if it answers; else the data directory in this process. --plugin: in
-/// this process.
+/// at the default address if it answers; else the data directory in this process. --plugin and
+/// --mcp: in this process.
 Result<std::unique_ptr<Runtime>> OpenRuntime(RuntimeFlags flags);
 
 struct SamplingFlags {

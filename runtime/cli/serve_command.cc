@@ -87,6 +87,7 @@ int Serve(const ServeFlags& flags) {
 
   RuntimeOptions options = settings.runtime;
   options.engines = flags.config.engines;
+  AddMcpServersOf(flags.config.mcp_servers, options);
   auto model = ModelOrDefault(options.model_path);
   if (!model.ok()) return Fail(model.status(), flags.json);
   options.model_path = std::move(model).value();

@@ -1,8 +1,10 @@
 #include "runtime/cli/settings.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <sstream>
 
 namespace baleen::cli {
 namespace {
@@ -38,6 +40,24 @@ class Section {
   const std::string before_;
 };
 
+/// NAME=URL or NAME=PROGRAM ARGUMENT..., split at spaces.
+McpServerOptions McpServerOf(const std::string& text) {
+  McpServerOptions server;
+  const size_t name_end = std::min(text.find('='), text.size());
+  server.name = text.substr(0, name_end);
+  const std::string rest = text.substr(std::min(name_end + 1, text.size()));
+  if (rest.starts_with("http://") || rest.starts_with("https://")) {
+    server.url = rest;
+  } else {
+    std::istringstream words(rest);
+    for (std::string word; words >> word;) server.command.push_back(word);
+  }
+  if (Status status = server.Validate(); !status.ok()) {
+    throw CLI::ValidationError("--mcp", status.message());
+  }
+  return server;
+}
+
 }  // namespace
 
 std::string DefaultDataDir() {
@@ -52,7 +72,24 @@ std::string DefaultAddress() {
   return "unix:" + DefaultDataDir() + "/baleen.sock";
 }
 
-void AddPluginSettings(CLI::App& app, RuntimeOptions& options) {
+void AddMcpServersOf(const std::vector<McpServerOptions>& file, RuntimeOptions& options) {
+  std::vector<McpServerOptions>& servers = options.mcp_servers;
+  for (const McpServerOptions& server : file) {
+    const bool given = std::any_of(servers.begin(), servers.end(),
+                                   [&](const auto& other) { return other.name == server.name; });
+    if (!given) servers.push_back(server);
+  }
+}
+
+void AddOutsideToolSettings(CLI::App& app, RuntimeOptions& options) {
+  app.add_option_function<std::vector<std::string>>(
+         "--mcp",
+         [&options](const std::vector<std::string>& given) {
+           for (const std::string& text : given) options.mcp_servers.push_back(McpServerOf(text));
+         },
+         "MCP server with tools for new sessions, NAME=URL or NAME='PROGRAM ARGUMENT...'; may be "
+         "repeated. [mcp.NAME] in baleen.toml says more of one")
+      ->allow_extra_args(false);
   const Section section(app, "plugins");
   const auto add = [&app](const char* name, std::vector<std::string>& paths, const char* about) {
     // One value per flag, so that what follows it stays the command's.
@@ -71,7 +108,7 @@ int64_t DaysToMs(double days) {
 }
 
 void AddRuntimeSettings(CLI::App& app, RuntimeOptions& options) {
-  AddPluginSettings(app, options);
+  AddOutsideToolSettings(app, options);
   if (options.data_dir.empty()) options.data_dir = DefaultDataDir();
   Section section(app, "runtime");
   app.add_option("--data-dir", options.data_dir,

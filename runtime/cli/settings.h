@@ -52,10 +52,12 @@ void AddClientSettings(CLI::App& command, ClientSettings& settings);
 inline constexpr const char* kModelHelp =
     "Checkpoint folder; default: $BALEEN_MODEL, else Krill, which comes along";
 
-/// [plugins]: native tools.
-void AddPluginSettings(CLI::App& command, RuntimeOptions& options);
+/// [plugins] and --mcp: tools from outside.
+void AddOutsideToolSettings(CLI::App& command, RuntimeOptions& options);
+/// The servers of --mcp, and those of the file whose name no flag has.
+void AddMcpServersOf(const std::vector<McpServerOptions>& file, RuntimeOptions& options);
 
-/// [runtime] and [plugins]: data directory, model, engine, native tools.
+/// [runtime], [plugins] and --mcp: data directory, model, engine, tools from outside.
 void AddRuntimeSettings(CLI::App& command, RuntimeOptions& options);
 
 }  // namespace baleen::cli

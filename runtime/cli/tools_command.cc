@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "runtime/cli/flags.h"
-#include "runtime/plugins/plugin_set.h"
 #include "runtime/sandbox/bash_tools.h"
+#include "runtime/sessions/outside_tools.h"
 #include "runtime/workspace/workspace.h"
 #include "runtime/workspace/workspace_editor.h"
 #include "tools_sdk/builtin/builtin.h"
@@ -27,7 +27,7 @@ struct ToolsFlags {
   std::string workspace = ".";
   std::string tool, arguments = "{}";
   bool json = false, jsonl = false;
-  RuntimeOptions options;  ///< Of them, the plugins.
+  RuntimeOptions options;  ///< Of them, the plugins and servers.
   ReadConfig config;
 };
 
@@ -60,23 +60,19 @@ void PrintTool(const ToolSpec& spec, const std::string& origin, bool json) {
   }
 }
 
-Result<std::unique_ptr<PluginSet>> LoadPlugins(const ToolsFlags& flags) {
-  PluginOptions options;
-  options.paths = flags.options.plugins;
-  options.in_process_paths = flags.options.plugins_in_process;
-  for (const auto& tool : AllBuiltins("/")) options.taken_names.push_back(tool->spec().name);
-  return PluginSet::Load(options);
+Result<std::unique_ptr<OutsideTools>> OpenOutsideTools(ToolsFlags flags) {
+  AddMcpServersOf(flags.config.mcp_servers, flags.options);
+  return OutsideTools::Open(flags.options);
 }
 
 int ListTools(const ToolsFlags& flags) {
-  const auto plugins = LoadPlugins(flags);
-  if (!plugins.ok()) return Fail(plugins.status(), flags.json);
+  const auto outside = OpenOutsideTools(flags);
+  if (!outside.ok()) return Fail(outside.status(), flags.json);
+  const auto list = (*outside)->Ask();
+  if (!list.ok()) return Fail(list.status(), flags.json);
   for (const auto& tool : AllBuiltins("/")) PrintTool(tool->spec(), "built in", flags.json);
-  for (const LoadedPlugin& plugin : (*plugins)->plugins()) {
-    const std::string origin = plugin.manifest.name + " " + plugin.manifest.version + ", " +
-                               plugin.path + (plugin.in_process ? ", in process" : "");
-    for (const ToolSpec& spec : plugin.manifest.tools) PrintTool(spec, origin, flags.json);
-  }
+  for (const OutsideTool& tool : list->tools) PrintTool(tool.spec, tool.origin, flags.json);
+  for (const std::string& note : list->notes) std::cerr << "baleen: " << note << "\n";
   return kExitOk;
 }
 
@@ -87,21 +83,23 @@ class ToolFolder {
     ToolFolder folder;
     ASSIGN_OR_RETURN(folder.workspace_, Workspace::Open(flags.workspace));
     folder.editor_ = std::make_unique<WorkspaceEditor>(folder.workspace_);
-    ASSIGN_OR_RETURN(folder.plugins_, LoadPlugins(flags));
+    ASSIGN_OR_RETURN(folder.outside_, OpenOutsideTools(flags));
     std::error_code gone;
     folder.builtins_ = AllBuiltins(std::filesystem::canonical(flags.workspace, gone).string());
     for (const auto& tool : folder.builtins_) folder.tools_.push_back(tool.get());
-    for (const auto& tool : folder.plugins_->tools()) folder.tools_.push_back(tool.get());
     return folder;
   }
 
   Result<ToolResult> Call(const ToolCall& call) {
+    CallContext context;
+    context.files = workspace_.get();
+    context.changes = editor_.get();
     for (Tool* tool : tools_) {
-      if (tool->spec().name != call.name) continue;
-      CallContext context;
-      context.files = workspace_.get();
-      context.changes = editor_.get();
-      return tool->Call(call, context);
+      if (tool->spec().name == call.name) return tool->Call(call, context);
+    }
+    ASSIGN_OR_RETURN(const OutsideToolList list, outside_->Ask());
+    for (const OutsideTool& tool : list.tools) {
+      if (tool.spec.name == call.name) return outside_->Call(tool.spec, call, context);
     }
     return NotFoundError("no tool '" + call.name + "'; see `baleen tools list`");
   }
@@ -110,7 +108,7 @@ class ToolFolder {
   std::shared_ptr<const Workspace> workspace_;  // owners: this and the editor
   std::unique_ptr<WorkspaceEditor> editor_;
   std::vector<std::shared_ptr<Tool>> builtins_;
-  std::unique_ptr<PluginSet> plugins_;
+  std::unique_ptr<OutsideTools> outside_;
   std::vector<Tool*> tools_;
 };
 
@@ -153,7 +151,7 @@ void AddTools(CLI::App& app, int* exit_code) {
   CLI::App* list =
       command->add_subcommand("list", "What there is, and what the model is told of it");
   list->add_flag("--json", flags->json, "A JSON object per line, with the schema");
-  AddPluginSettings(*list, flags->options);
+  AddOutsideToolSettings(*list, flags->options);
   AddConfig(*list, flags->config);
   list->callback([flags, exit_code] { *exit_code = ListTools(*flags); });
   CLI::App* call = command->add_subcommand(
@@ -166,7 +164,7 @@ void AddTools(CLI::App& app, int* exit_code) {
       "--jsonl", flags->jsonl,
       "Calls from standard input, {\"tool\": NAME, \"arguments\": {...}} a line; a result a "
       "line");
-  AddPluginSettings(*call, flags->options);
+  AddOutsideToolSettings(*call, flags->options);
   AddConfig(*call, flags->config);
   call->callback([flags, call, exit_code] {
     if (flags->jsonl == !flags->tool.empty()) throw CLI::RequiredError("tool, or --jsonl alone");

@@ -85,6 +85,10 @@ size_t OnHeaderLine(char* bytes, size_t size, size_t count, void* opaque) {
     const auto read = std::from_chars(value.data(), value.data() + value.size(), seconds);
     if (read.ptr == value.data() + value.size()) exchange.head.retry_after_s = seconds;
   }
+  const std::string& watched = exchange.request.watched_header;
+  if (const auto value = HeaderValue(line, watched); !watched.empty() && !value.empty()) {
+    exchange.head.watched = std::string(value.substr(0, 1024));
+  }
   return line.size();
 }
 
@@ -191,10 +195,14 @@ class HttpClient::Loop {
     exchange.begun_ms = NowMs();
     curl_easy_setopt(easy, CURLOPT_URL, request.url.c_str());
     curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(easy, CURLOPT_POST, 1L);
-    curl_easy_setopt(easy, CURLOPT_POSTFIELDS, request.body.data());
-    curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE,
-                     static_cast<curl_off_t>(request.body.size()));
+    if (request.method != "GET") {
+      curl_easy_setopt(easy, CURLOPT_POST, 1L);
+      curl_easy_setopt(easy, CURLOPT_POSTFIELDS, request.body.data());
+      curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE,
+                       static_cast<curl_off_t>(request.body.size()));
+      // Redirects aren't followed, so that the name alone changes.
+      curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request.method.c_str());
+    }
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, exchange.headers);
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(easy, CURLOPT_PROXY, request.proxy.c_str());  // "": none, whatever is set
@@ -308,7 +316,7 @@ Result<std::unique_ptr<HttpClient>> HttpClient::Create() {
 HttpClient::HttpClient(std::unique_ptr<Loop> loop) : loop_(std::move(loop)) {}
 HttpClient::~HttpClient() = default;
 
-uint64_t HttpClient::Post(HttpRequest request, std::unique_ptr<HttpSink> sink) {
+uint64_t HttpClient::Send(HttpRequest request, std::unique_ptr<HttpSink> sink) {
   // Owners: this call and the work below; std::function wants what can be copied.
   auto exchange = std::make_shared<std::unique_ptr<Exchange>>(std::make_unique<Exchange>());
   const uint64_t id = (*exchange)->id = loop_->NextId();

@@ -2,7 +2,7 @@
 //
 // libcurl's multi interface behind plain values; the only place that includes it. Follows no
 // redirects (they could carry a key elsewhere), reads no environment, keeps no cookies. Retries
-// nothing: who asks knows what may be asked twice. Called by runtime/remote.
+// nothing: who asks knows what may be asked twice. Called by runtime/remote and runtime/mcp.
 #pragma once
 
 #include <cstdint>
@@ -24,8 +24,8 @@ struct HttpTimeouts {
   int64_t whole_ms = 3'600'000;
 };
 
-/// A POST of `body`.
 struct HttpRequest {
+  std::string method = "POST";       ///< With `body`, unless it is GET.
   std::string url;                   ///< http or https.
   std::vector<std::string> headers;  ///< "Name: value".
   std::string body;
@@ -33,12 +33,14 @@ struct HttpRequest {
   std::string proxy;    ///< URL; empty: none.
   std::string ca_file;  ///< Authorities, PEM; empty: the system's.
   int64_t answer_bytes_max = 256 << 20;
+  std::string watched_header;  ///< Of the answer, in lower case; empty: none.
 };
 
 struct HttpHead {
   int status = 0;
   std::string content_type;
   int64_t retry_after_s = -1;  ///< -1: the server named no number of seconds.
+  std::string watched;         ///< Value of HttpRequest::watched_header, at most 1 KiB.
 };
 
 /// How an exchange ended.
@@ -72,7 +74,7 @@ class HttpClient {
   HttpClient& operator=(const HttpClient&) = delete;
 
   /// A number for Cancel. The sink is kept until after its OnEnd, or Stop.
-  uint64_t Post(HttpRequest request, std::unique_ptr<HttpSink> sink);
+  uint64_t Send(HttpRequest request, std::unique_ptr<HttpSink> sink);
   /// The exchange ends as CANCELLED, soon; one that has ended is left alone.
   void Cancel(uint64_t exchange);
   /// Runs `work` on the network thread after `delay_ms`, unless the client is stopped before.

@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "runtime/clock.h"
+#include "runtime/sandbox/process_end.h"
 #include "tools_sdk/utf8.h"
 
 namespace baleen {
@@ -57,17 +58,6 @@ struct SpawnPlan {
   SpawnPlan(const SpawnPlan&) = delete;
   SpawnPlan& operator=(const SpawnPlan&) = delete;
 };
-
-std::string EndOf(int status) {
-  if (WIFSIGNALED(status)) {
-    return "was ended by signal " + std::to_string(WTERMSIG(status)) + " (" +
-           strsignal(WTERMSIG(status)) + ")";
-  }
-  if (WIFEXITED(status)) {
-    return "exited with status " + std::to_string(WEXITSTATUS(status)) + " without an answer";
-  }
-  return "ended without an answer";
-}
 
 /// The talk with one process.
 class Exchange {
@@ -195,27 +185,18 @@ class Exchange {
       pollfd exit = {host_->exit.get(), POLLIN, 0};
       if (poll(&exit, 1, static_cast<int>(std::max<int64_t>(until - NowMs(), 1))) > 0) break;
     }
-    siginfo_t state{};
-    const int known =
-        waitid(P_PID, static_cast<id_t>(host_->pid), &state, WEXITED | WNOHANG | WNOWAIT);
-    const bool ended_itself = known == 0 && state.si_pid == host_->pid;
-    // Whether it lives or waits to be reaped, the group is still its own. A host that ignores
-    // SIGCHLD has nothing to reap, and then the number may be somebody else's.
-    if (known == 0) kill(-host_->pid, SIGKILL);
-    int status = 0;
-    pid_t reaped = 0;
-    do {
-      reaped = waitpid(host_->pid, &status, 0);
-    } while (reaped < 0 && errno == EINTR);
+    const GroupEnd group = EndProcessGroup(host_->pid);
     for (int i = 0; i < 64 && host_->words.get() >= 0; ++i) {
       pollfd words = {host_->words.get(), POLLIN, 0};
       if (poll(&words, 1, 0) <= 0) break;
       ReadWords();
     }
     answer_.words = ReplaceInvalidUtf8(answer_.words);
-    const bool says_how = reaped == host_->pid && ended_itself;
+    const bool says_how = group.known && group.itself;
     if (!answer_.Answered() && (answer_.end.empty() || (hung_up_ && says_how))) {
-      answer_.end = reaped == host_->pid ? EndOf(status) : "ended without an answer";
+      const bool by_signal = group.known && WIFSIGNALED(group.status);
+      answer_.end = group.known ? HowItEnded(group.status) : "ended";
+      if (!by_signal) answer_.end += " without an answer";
     }
     return std::move(answer_);
   }

@@ -1,18 +1,13 @@
 #include "runtime/remote/remote_engine.h"
 
-#include <arpa/inet.h>
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <random>
 #include <utility>
 
+#include "runtime/http/bearer_key.h"
 #include "runtime/remote/answer_tokens.h"
 #include "runtime/remote/sse_reader.h"
-#include "tools_sdk/file_descriptor.h"
 
 namespace baleen {
 namespace {
@@ -20,7 +15,6 @@ namespace {
 constexpr size_t kEventBytesMax = 8 << 20;
 constexpr size_t kErrorBytesMax = 64 << 10;
 constexpr size_t kWholeAnswerBytesMax = 32 << 20;
-constexpr size_t kKeyBytesMax = 16 << 10;
 /// An engine may count tokens otherwise than the local tokenizer, but not without bound.
 constexpr int64_t kTokensPerToken = 8;
 constexpr int64_t kTokensSpare = 1024;
@@ -34,47 +28,6 @@ bool IsName(const std::string& name) {
   return std::all_of(name.begin(), name.end(), [](char c) {
     return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
   });
-}
-
-std::string HostOf(const std::string& url) {
-  const size_t begin = url.find("://") + 3;
-  std::string host = url.substr(begin, url.find_first_of("/?#", begin) - begin);
-  if (const size_t user = host.rfind('@'); user != std::string::npos) host.erase(0, user + 1);
-  if (host.starts_with('[')) return host.substr(0, host.find(']') + 1);
-  return host.substr(0, host.find(':'));
-}
-
-bool IsThisMachine(const std::string& host) {
-  in_addr address = {};  // a name may begin with 127, too
-  return host == "localhost" || host == "[::1]" ||
-         (host.starts_with("127.") && inet_pton(AF_INET, host.c_str(), &address) == 1);
-}
-
-/// What the endpoint's key file holds, without white space around it.
-Result<std::string> ReadKey(const std::string& path) {
-  const auto refuse = [&](const std::string& what) {
-    return UnavailableError("key file '" + path + "': " + what, "ENGINE_KEY");
-  };
-  const FileDescriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  struct stat about = {};
-  if (file.get() < 0 || fstat(file.get(), &about) != 0) return refuse("can't be opened");
-  const bool ours = about.st_uid == geteuid() || about.st_uid == 0;
-  if (!ours || (about.st_mode & 077) != 0) {
-    return refuse("belongs to or can be read by others; chown it and chmod 600");
-  }
-  std::string key(kKeyBytesMax, '\0');
-  const ssize_t got = read(file.get(), key.data(), key.size());
-  if (got < 0) return refuse("can't be read");
-  key.resize(static_cast<size_t>(got));
-  while (!key.empty() && static_cast<unsigned char>(key.back()) <= ' ') key.pop_back();
-  return key;
-}
-
-Status CheckKey(const std::string& key) {
-  const bool clean =
-      std::all_of(key.begin(), key.end(), [](char c) { return c > ' ' && c != 127; });
-  if (clean) return OkStatus();
-  return UnavailableError("the key has white space or control characters in it", "ENGINE_KEY");
 }
 
 std::string EndpointOf(std::string url) {
@@ -93,9 +46,9 @@ Status RemoteEngineOptions::Validate() const {
   if (model.empty()) return Bad(*this, "model: expected the name that the endpoint has for it");
   const bool named = !key.empty() || !key_variable.empty();
   if (named && !key_file.empty()) return Bad(*this, "expected one key, got two");
-  if (!key.empty() && !CheckKey(key).ok()) return Bad(*this, CheckKey(key).message());
+  if (!key.empty() && !CheckBearerKey(key).ok()) return Bad(*this, CheckBearerKey(key).message());
   const bool has_key = named || !key_file.empty();
-  if (has_key && url.starts_with("http://") && !IsThisMachine(HostOf(url)) && !key_in_clear) {
+  if (has_key && GoesInClear(url) && !key_in_clear) {
     return Bad(*this, "a key would go over the network in clear; use https, or key_in_clear");
   }
   if (connect_ms < 0 || first_byte_ms < 0 || idle_ms < 0 || whole_ms < 0 || retries_max < 0 ||
@@ -220,8 +173,9 @@ Status RemoteEngine::Submit(RemoteJob job) {
                             "ENGINE_KEY");
   }
   if (!engine->key_file.empty()) {
-    ASSIGN_OR_RETURN(running->key, ReadKey(engine->key_file));
-    RETURN_IF_ERROR(CheckKey(running->key));
+    auto key = ReadKeyFile(engine->key_file);
+    if (!key.ok()) return UnavailableError(key.status().message(), "ENGINE_KEY");
+    running->key = std::move(key).value();
   }
   running->tokens_max = job.request.tokens_max;
   running->cancelled = std::move(job.cancelled);
@@ -282,7 +236,7 @@ void RemoteEngine::Ask(const std::shared_ptr<Running>& job) {
   job->answer = ChatAnswerReader({});
   job->raw.clear();
   job->fault = OkStatus();
-  const uint64_t exchange = http_->Post(std::move(request), std::make_unique<Exchange>(this, job));
+  const uint64_t exchange = http_->Send(std::move(request), std::make_unique<Exchange>(this, job));
   const std::lock_guard<std::mutex> lock(mutex_);
   job->exchange = exchange;
 }

@@ -14,6 +14,8 @@
 #include <cerrno>
 #include <system_error>
 
+#include "tools_sdk/file_descriptor.h"
+
 namespace baleen {
 namespace {
 
@@ -42,7 +44,8 @@ bool PlaceFiles(const ChildPlan& plan) {
     parked[count] = fcntl(fd, F_DUPFD, kParking);
     return parked[count++] >= 0;
   };
-  if (!park(plan.input) || !park(launch.output) || !park(launch.output)) return false;
+  const int errors = launch.errors < 0 ? launch.output : launch.errors;
+  if (!park(plan.input) || !park(launch.output) || !park(errors)) return false;
   for (const int fd : launch.files) {
     if (!park(fd)) return false;
   }
@@ -74,6 +77,7 @@ int RunChild(void* argument) {
   const unsigned first = kFilesFrom + static_cast<unsigned>(launch.files.size());
   if (syscall(SYS_close_range, first, ~0U, CLOSE_RANGE_CLOEXEC) != 0) return fail("close_range");
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return fail("no_new_privs");
+  if (launch.dies_with_thread && prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) return fail("its end");
   if (landlock >= 0 && syscall(SYS_landlock_restrict_self, landlock, 0) != 0) {
     return fail("Landlock");
   }
@@ -102,8 +106,9 @@ Result<pid_t> StartProcess(const Launch& launch) {
   }
   const std::vector<char*> arguments = Pointers(launch.arguments);
   const std::vector<char*> environment = Pointers(launch.environment);
-  const int input = open("/dev/null", O_RDONLY | O_CLOEXEC);
-  if (input < 0) return UnavailableError("/dev/null can't be opened");
+  const FileDescriptor nothing(open("/dev/null", O_RDONLY | O_CLOEXEC));
+  if (nothing.get() < 0) return UnavailableError("/dev/null can't be opened");
+  const int input = launch.input < 0 ? nothing.get() : launch.input;
   ChildPlan plan{&launch, arguments.data(), environment.data(), input};
   std::vector<char> stack(kStackBytes);
   // No handler of ours may run in the child, which has our memory until it is another program.
@@ -115,7 +120,6 @@ Result<pid_t> StartProcess(const Launch& launch) {
   const pid_t child = clone(RunChild, top, CLONE_VM | CLONE_VFORK | SIGCHLD, &plan);
   const int error = errno;
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  close(input);
   if (child < 0) {
     return UnavailableError("no process can be started: " + std::generic_category().message(error));
   }

@@ -1,6 +1,6 @@
 // Starts one process: its own session, no terminal, three files, and the kernel's restrictions.
 //
-// Called by the sandbox. Memory isn't copied: a daemon with a model of
+// Called by the sandbox, and for servers of tools. Memory isn't copied: a daemon with a model of
 // many gigabytes starts a command as fast as a small program.
 #pragma once
 
@@ -18,7 +18,10 @@ struct Launch {
   std::vector<std::string> arguments;    ///< [0] is the program's absolute path.
   std::vector<std::string> environment;  ///< NAME=VALUE: nothing else is inherited.
   std::string folder = "/";              ///< Where it starts.
-  int output = -1;                       ///< Standard output and error.
+  int input = -1;                        ///< Standard input; negative: nothing to read.
+  int output = -1;                       ///< Standard output.
+  int errors = -1;                       ///< Standard error; negative: as output.
+  bool dies_with_thread = false;         ///< Killed when the thread that starts it ends.
   /// Becomes file 3, 4, ...; everything else is closed.
   std::vector<int> files;
   int landlock = -1;                ///< Ruleset to keep to; negative: none.

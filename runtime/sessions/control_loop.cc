@@ -238,7 +238,7 @@ Result<ToolSet> ControlLoop::MakeToolSet(const SessionSettings& settings) const 
   if (Names(settings.tools, "bash")) {
     for (const ToolSpec& spec : BashToolSpecs()) RETURN_IF_ERROR(tools.Add(spec));
   }
-  for (const ToolSpec& spec : settings.plugin_tools) RETURN_IF_ERROR(tools.Add(spec));
+  for (const ToolSpec& spec : settings.outside_tools) RETURN_IF_ERROR(tools.Add(spec));
   for (const ToolSpec& spec : settings.host_tools) RETURN_IF_ERROR(tools.Add(spec));
   for (const ToolSpec& spec : settings.script_tools) RETURN_IF_ERROR(tools.Add(spec));
   return tools;
@@ -459,10 +459,12 @@ Result<std::string> ControlLoop::NewSessionId(const std::string& wanted) {
 }
 
 void ControlLoop::CreateSession(const CreateSessionRequest& request,
+                                const std::vector<ToolSpec>& outside,
                                 const Answer<SessionView>& reply) {
   constexpr const char* kMethod = "CreateSession";
-  const auto answer = FirstOnly(kMethod, request.request_id, reply,
-                                [this, request, reply] { CreateSession(request, reply); });
+  const auto answer =
+      FirstOnly(kMethod, request.request_id, reply,
+                [this, request, outside, reply] { CreateSession(request, outside, reply); });
   if (!answer) return;
   if (auto earlier = EarlierAnswer(request.request_id, kMethod); earlier.ok()) {
     return GetSession(IdFromAnswer(*earlier), answer);
@@ -470,15 +472,15 @@ void ControlLoop::CreateSession(const CreateSessionRequest& request,
   auto wanted = NewSessionId(request.session);
   if (!wanted.ok()) return answer(wanted.status());
   const std::string id = *wanted;
-  if (!request.settings.plugin_tools.empty() || !request.settings.script_tools.empty()) {
+  if (!request.settings.outside_tools.empty() || !request.settings.script_tools.empty()) {
     return answer(
-        InvalidArgumentError("plugin_tools are those of the plugins that the runtime has loaded, "
+        InvalidArgumentError("outside_tools are those of the runtime's plugins and MCP servers, "
                              "script_tools those that the script declares, and not a host's to set",
                              "BAD_FIELD"));
   }
   auto run = std::make_unique<SessionRun>();
   run->settings = request.settings;
-  for (const Tool* tool : parts_.plugin_tools) run->settings.plugin_tools.push_back(tool->spec());
+  run->settings.outside_tools = outside;
   if (Status status = CheckSettings(run->settings); !status.ok()) return answer(status);
   if (Status status = ReadScriptTools(&run->settings); !status.ok()) return answer(status);
   run->record.id = id;

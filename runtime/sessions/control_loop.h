@@ -40,6 +40,7 @@ namespace baleen {
 struct ImportPlan;  // runtime/sessions/session_import.h
 
 class LazySandbox;
+class OutsideTools;
 
 /// What the loop works with.
 /// Borrows: all pointers, until the loop is gone.
@@ -54,7 +55,8 @@ struct ControlParts {
   KvUpkeep* upkeep = nullptr;               ///< Null: nobody collects.
   std::vector<const Tool*> builtin_tools;   ///< Of every session with a workspace.
   std::vector<const Tool*> optional_tools;  ///< Of those whose settings name them.
-  std::vector<const Tool*> plugin_tools;    ///< Of sessions that were made with them.
+  OutsideTools* outside = nullptr;          ///< Null: no session has such tools.
+  Worker* outside_pool = nullptr;           ///< For their calls, which wait more than they work.
   /// For "bash", which brings its companions. Owners: also the tools of every session.
   std::shared_ptr<LazySandbox> sandbox;
 };
@@ -91,7 +93,9 @@ class ControlLoop final : public EngineListener, public RemoteListener {
   void StopTools();
 
   // Requests; each calls `answer` exactly once, from the control thread.
-  void CreateSession(const CreateSessionRequest& request, const Answer<SessionView>& answer);
+  /// `outside`: tools that the session has from outside the runtime.
+  void CreateSession(const CreateSessionRequest& request, const std::vector<ToolSpec>& outside,
+                     const Answer<SessionView>& answer);
   void GetSession(const std::string& session, const Answer<SessionView>& answer);
   void ListSessions(int64_t page_size, const std::string& after,
                     const Answer<std::vector<SessionView>>& answer);
@@ -124,7 +128,8 @@ class ControlLoop final : public EngineListener, public RemoteListener {
   void ResolveApproval(const ResolveApprovalRequest& request, const Answer<ApprovalView>& answer);
   void ListGrants(const ListGrantsRequest& request, const Answer<std::vector<GrantView>>& answer);
   void RevokeGrant(const RevokeGrantRequest& request, const Answer<GrantView>& answer);
-  void ListTools(const std::string& session, const Answer<std::vector<ToolView>>& answer);
+  void ListTools(const std::string& session, const std::vector<ToolSpec>& outside,
+                 const Answer<std::vector<ToolView>>& answer);
   void ReadTokens(const std::string& session, int64_t begin, int64_t count,
                   const Answer<TokenTrace>& answer);
   int64_t RunningTurns() const;
@@ -358,7 +363,10 @@ class ControlLoop final : public EngineListener, public RemoteListener {
                      std::function<void(const Status&)> stored);
   void RunCall(SessionRun& session, size_t index);
   void RunLocally(SessionRun& session, size_t index, const Tool& tool);
-  void RunPlugin(SessionRun& session, size_t index, const std::string& name);
+  void RunOutside(SessionRun& session, size_t index, const std::string& name);
+  using ToolBody = std::function<ToolResult(const ToolCall& call, CallContext& context)>;
+  void RunBody(SessionRun& session, size_t index, const ToolSpec& spec, Worker* pool,
+               ToolBody body);
   /// Journals the result; `stored` (or nothing) is called when it is on the disk, or wasn't taken.
   void SetResult(SessionRun& session, size_t index, ToolResult result,
                  std::function<void(const Status&)> stored = {});
@@ -369,7 +377,6 @@ class ControlLoop final : public EngineListener, public RemoteListener {
   /// Null: the session has no built-in of that name.
   const Tool* FindBuiltin(const SessionRun& session, const std::string& name) const;
   /// As it was when the session was made. Null: not loaded now, or another one.
-  const Tool* FindPlugin(const SessionRun& session, const std::string& name) const;
   ToolOrigin OriginOf(const SessionRun& session, const std::string& name) const;
 
   // flow_steps.cc

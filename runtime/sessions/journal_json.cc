@@ -236,7 +236,8 @@ std::string SettingsToJson(const SessionSettings& settings) {
       {"compact_at_percent", settings.compact_at_percent},
       {"title", settings.title}};
   if (!settings.tools.empty()) json["tools"] = settings.tools;
-  for (const ToolSpec& spec : settings.plugin_tools) {
+  // On-disk name, from when there were plugins only.
+  for (const ToolSpec& spec : settings.outside_tools) {
     json["plugin_tools"].push_back(ToolSpecToJson(spec));
   }
   for (const ToolSpec& spec : settings.script_tools) {
@@ -283,7 +284,7 @@ Result<SessionSettings> SettingsFromJson(std::string_view json) {
   if (const Json* tools = reader.Array("plugin_tools")) {
     for (const Json& tool : *tools) {
       ASSIGN_OR_RETURN(ToolSpec spec, ToolSpecFromJson(tool));
-      settings.plugin_tools.push_back(std::move(spec));
+      settings.outside_tools.push_back(std::move(spec));
     }
   }
   if (const Json* tools = reader.Array("script_tools")) {

@@ -16,6 +16,8 @@ namespace {
 /// Jobs that may wait for a storage thread before the engine is held back.
 constexpr size_t kStorageQueueLimit = 64;
 constexpr size_t kPoolQueueLimit = 1024;
+/// Calls of plugins and servers at once: these threads do nothing but wait.
+constexpr int kOutsideThreads = 16;
 constexpr int64_t kRetentionIntervalMs = 3'600'000;
 
 class LocalSubscription final : public Subscription {
@@ -81,15 +83,7 @@ Result<std::unique_ptr<Runtime>> LocalRuntime::Open(const RuntimeOptions& given)
   runtime->options_ = options;
   runtime->builtins_ = MakeBuiltinTools();
   runtime->optional_tools_ = MakeOptionalTools();
-  PluginOptions plugins;
-  plugins.paths = options.plugins;
-  plugins.in_process_paths = options.plugins_in_process;
-  plugins.tool_host = options.tool_host_path;
-  for (const auto* tools : {&runtime->builtins_, &runtime->optional_tools_}) {
-    for (const auto& tool : *tools) plugins.taken_names.push_back(tool->spec().name);
-  }
-  for (const ToolSpec& spec : BashToolSpecs()) plugins.taken_names.push_back(spec.name);
-  ASSIGN_OR_RETURN(runtime->plugins_, PluginSet::Load(plugins));
+  ASSIGN_OR_RETURN(runtime->outside_, OutsideTools::Open(options));
   ASSIGN_OR_RETURN(runtime->directory_, DataDirectory::Open(options.data_dir));
   JournalOptions journal;
   journal.path = runtime->directory_->journal_path();
@@ -117,6 +111,8 @@ Result<std::unique_ptr<Runtime>> LocalRuntime::Open(const RuntimeOptions& given)
   runtime->journal_worker_ = std::make_unique<Worker>(1, kStorageQueueLimit);
   runtime->kv_worker_ = std::make_unique<Worker>(1, kStorageQueueLimit);
   runtime->pool_ = std::make_unique<Worker>(options.tool_threads, kPoolQueueLimit);
+  runtime->outside_pool_ =
+      std::make_unique<Worker>(runtime->outside_->empty() ? 0 : kOutsideThreads, kPoolQueueLimit);
 
   ControlParts parts;
   parts.options = options;
@@ -135,7 +131,8 @@ Result<std::unique_ptr<Runtime>> LocalRuntime::Open(const RuntimeOptions& given)
       });
   parts.upkeep = runtime->upkeep_.get();
   for (const auto& tool : runtime->builtins_) parts.builtin_tools.push_back(tool.get());
-  for (const auto& tool : runtime->plugins_->tools()) parts.plugin_tools.push_back(tool.get());
+  parts.outside = runtime->outside_.get();
+  parts.outside_pool = runtime->outside_pool_.get();
   // Owners: the sessions' tools, and the control loop.
   parts.sandbox = std::make_shared<LazySandbox>();
   for (const auto& tool : runtime->optional_tools_) parts.optional_tools.push_back(tool.get());
@@ -200,6 +197,7 @@ LocalRuntime::~LocalRuntime() {
   if (engine_ != nullptr) engine_->Stop();
   if (remote_ != nullptr) remote_->Stop();
   if (pool_ != nullptr) pool_->Stop();
+  if (outside_pool_ != nullptr) outside_pool_->Stop();
   if (kv_worker_ != nullptr) kv_worker_->Stop();
   if (journal_worker_ != nullptr) journal_worker_->Stop();
 }

@@ -18,9 +18,9 @@
 #include "model/model.h"
 #include "runtime/clock.h"
 #include "runtime/engine/engine.h"
-#include "runtime/plugins/plugin_set.h"
 #include "runtime/runtime.h"
 #include "runtime/sessions/control_loop.h"
+#include "runtime/sessions/outside_tools.h"
 #include "runtime/sessions/retention.h"
 #include "runtime/sessions/search.h"
 #include "runtime/sessions/session_export.h"
@@ -41,7 +41,9 @@ class LocalRuntime final : public Runtime {
   ~LocalRuntime() override;
 
   Result<SessionView> CreateSession(const CreateSessionRequest& request) override {
-    return Ask<SessionView>([&](auto done) { control_->CreateSession(request, done); });
+    // On the caller's thread: servers may have to be asked.
+    ASSIGN_OR_RETURN(const std::vector<ToolSpec> outside, OutsideSpecs());
+    return Ask<SessionView>([&](auto done) { control_->CreateSession(request, outside, done); });
   }
   Result<SessionView> GetSession(const std::string& session) override {
     return Ask<SessionView>([&](auto done) { control_->GetSession(session, done); });
@@ -101,7 +103,12 @@ class LocalRuntime final : public Runtime {
     return Ask<GrantView>([&](auto done) { control_->RevokeGrant(request, done); });
   }
   Result<std::vector<ToolView>> ListTools(const std::string& session) override {
-    return Ask<std::vector<ToolView>>([&](auto done) { control_->ListTools(session, done); });
+    std::vector<ToolSpec> outside;
+    if (session.empty()) {
+      ASSIGN_OR_RETURN(outside, OutsideSpecs());
+    }
+    return Ask<std::vector<ToolView>>(
+        [&](auto done) { control_->ListTools(session, outside, done); });
   }
   Result<std::vector<ModelView>> ListModels() override;
   Result<std::unique_ptr<Subscription>> Watch(const WatchOptions& options,
@@ -155,6 +162,13 @@ class LocalRuntime final : public Runtime {
   }
 
  private:
+  /// Of tools that new sessions have from plugins and servers, which may have to be asked.
+  Result<std::vector<ToolSpec>> OutsideSpecs() {
+    ASSIGN_OR_RETURN(const OutsideToolList list, outside_->Ask());
+    std::vector<ToolSpec> specs;
+    for (const OutsideTool& tool : list.tools) specs.push_back(tool.spec);
+    return specs;
+  }
   LocalRuntime() = default;
 
   // local_runtime.cc
@@ -193,10 +207,11 @@ class LocalRuntime final : public Runtime {
   std::vector<std::string> notes_;  // what Open found and mended
   std::unique_ptr<Model> model_;
   std::vector<std::unique_ptr<Tool>> builtins_, optional_tools_;
-  std::unique_ptr<PluginSet> plugins_;
+  std::unique_ptr<OutsideTools> outside_;
   std::unique_ptr<Worker> journal_worker_;
   std::unique_ptr<Worker> kv_worker_;  // apart: a flush of KV must not delay a token's commit
   std::unique_ptr<Worker> pool_;
+  std::unique_ptr<Worker> outside_pool_;
   std::unique_ptr<ControlLoop> control_;
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<RemoteEngine> remote_;

@@ -30,9 +30,10 @@ PolicyVerdict JudgeCall(const PolicySettings& policy, const ToolSpec& tool, Tool
     matched = true;
   }
   if (matched || origin == ToolOrigin::kHost || origin == ToolOrigin::kScript) return verdict;
-  // What a plugin says of its effects is its own word.
-  if (origin == ToolOrigin::kPlugin) {
-    return {PolicyDecision::kAsk, "the tool is a plugin's, and no rule of the policy names it"};
+  // What a plugin or a server says of its effects is its own word.
+  if (origin == ToolOrigin::kOutside) {
+    return {PolicyDecision::kAsk,
+            "the tool is a plugin's or a server's, and no rule of the policy names it"};
   }
   if (tool.effect == EffectClass::kPure) return verdict;
   return {PolicyDecision::kAsk, "the tool changes something, and no rule of the policy names it"};

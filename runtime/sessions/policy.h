@@ -17,7 +17,7 @@ struct PolicyVerdict {
 };
 
 /// Who runs a tool's body.
-enum class ToolOrigin { kBuiltin, kHost, kPlugin, kScript };
+enum class ToolOrigin { kBuiltin, kHost, kOutside, kScript };
 
 /// What no rule matches is allowed of hosts and scripts: a script's body does nothing but make
 /// calls, which are judged themselves.

@@ -1,6 +1,6 @@
 // Tool calls: proposed, judged by the policy, journalled as dispatched before any body runs, then
-// built-ins and plugins on the pool and host tools over their host's stream. Every call gets
-// exactly one result.
+// built-ins and tools from outside on their pools and host tools over their host's stream. Every
+// call gets exactly one result.
 #include <algorithm>
 #include <utility>
 
@@ -8,6 +8,7 @@
 #include "runtime/sandbox/bash_tools.h"
 #include "runtime/sessions/call_results.h"
 #include "runtime/sessions/control_loop.h"
+#include "runtime/sessions/outside_tools.h"
 #include "runtime/sessions/policy.h"
 
 namespace baleen {
@@ -44,37 +45,24 @@ const Tool* ControlLoop::FindBuiltin(const SessionRun& session, const std::strin
   return nullptr;
 }
 
-const Tool* ControlLoop::FindPlugin(const SessionRun& session, const std::string& name) const {
-  const ToolSpec& made_with = *session.tools.Find(name);
-  for (const Tool* tool : parts_.plugin_tools) {
-    const ToolSpec& spec = tool->spec();
-    if (spec.name != name) continue;
-    const bool same = spec.effect == made_with.effect && spec.parameters == made_with.parameters;
-    return same ? tool : nullptr;
-  }
-  return nullptr;
-}
-
 ToolOrigin ControlLoop::OriginOf(const SessionRun& session, const std::string& name) const {
-  const auto& plugins = session.settings.plugin_tools;
-  const bool of_plugin = std::any_of(plugins.begin(), plugins.end(),
-                                     [&](const ToolSpec& spec) { return spec.name == name; });
-  if (of_plugin) return ToolOrigin::kPlugin;
-  const auto& declared = session.settings.script_tools;
-  const bool of_script = std::any_of(declared.begin(), declared.end(),
-                                     [&](const ToolSpec& spec) { return spec.name == name; });
-  if (of_script) return ToolOrigin::kScript;
+  const auto names_it = [&](const std::vector<ToolSpec>& specs) {
+    return std::any_of(specs.begin(), specs.end(),
+                       [&](const ToolSpec& spec) { return spec.name == name; });
+  };
+  if (names_it(session.settings.outside_tools)) return ToolOrigin::kOutside;
+  if (names_it(session.settings.script_tools)) return ToolOrigin::kScript;
   return FindBuiltin(session, name) != nullptr ? ToolOrigin::kBuiltin : ToolOrigin::kHost;
 }
 
-void ControlLoop::ListTools(const std::string& session,
+void ControlLoop::ListTools(const std::string& session, const std::vector<ToolSpec>& outside,
                             const Answer<std::vector<ToolView>>& answer) {
   std::vector<ToolView> views;
   if (session.empty()) {
     for (const Tool* tool : parts_.builtin_tools) views.push_back({tool->spec(), "builtin", true});
     for (const Tool* tool : parts_.optional_tools) views.push_back({tool->spec(), "builtin", true});
     for (const ToolSpec& spec : BashToolSpecs()) views.push_back({spec, "builtin", true});
-    for (const Tool* tool : parts_.plugin_tools) views.push_back({tool->spec(), "plugin", true});
+    for (const ToolSpec& spec : outside) views.push_back({spec, "plugin", true});
     return answer(std::move(views));
   }
   auto loaded = Load(session);
@@ -82,9 +70,9 @@ void ControlLoop::ListTools(const std::string& session,
   const SessionRun& run = **loaded;
   for (const ToolSpec& spec : run.tools.specs()) {
     ToolView view = {spec, "builtin", true};
-    if (const ToolOrigin origin = OriginOf(run, spec.name); origin == ToolOrigin::kPlugin) {
+    if (const ToolOrigin origin = OriginOf(run, spec.name); origin == ToolOrigin::kOutside) {
       view.origin = "plugin";
-      view.available = FindPlugin(run, spec.name) != nullptr;
+      view.available = parts_.outside != nullptr && parts_.outside->MayRun(spec);
     } else if (origin == ToolOrigin::kHost) {
       view.origin = "host";
       view.available = run.hosts.contains(spec.name);
@@ -216,7 +204,7 @@ void ControlLoop::RunCall(SessionRun& session, size_t index) {
   if (IsQuestion(session, session.turn->tools->calls[index])) return GiveAnswer(session, index);
   switch (OriginOf(session, name)) {
     case ToolOrigin::kBuiltin: return RunLocally(session, index, *FindBuiltin(session, name));
-    case ToolOrigin::kPlugin: return RunPlugin(session, index, name);
+    case ToolOrigin::kOutside: return RunOutside(session, index, name);
     case ToolOrigin::kScript: {
       ToolResult begun;
       begun.content = kBegun;
@@ -228,48 +216,58 @@ void ControlLoop::RunCall(SessionRun& session, size_t index) {
   OfferToHost(session, index);
 }
 
-void ControlLoop::RunPlugin(SessionRun& session, size_t index, const std::string& name) {
-  const Tool* tool = FindPlugin(session, name);
-  if (tool == nullptr) {
+void ControlLoop::RunOutside(SessionRun& session, size_t index, const std::string& name) {
+  const ToolSpec spec = *session.tools.Find(name);
+  if (parts_.outside == nullptr) {
     session.turn->tools->state[index].started = false;
-    return SetResult(session, index,
-                     FailedCall("The call was not run: the plugin that '" + name +
-                                "' was of when this session was made isn't loaded, or has become "
-                                "another one."));
+    return SetResult(
+        session, index,
+        FailedCall("The call was not run: there is no tool '" + name + "' from outside any more."));
   }
   // One in this process may ignore its end: the turn goes on without it.
-  After(tool->spec().timeout_ms + kAbandonMs,
-        [this, id = session.record.id, epoch = session.turn->epoch, step = session.turn->step,
-         index] {
-          SessionRun* run = FindTurn(id, epoch);
-          if (run == nullptr || run->turn->tools == nullptr || run->turn->step != step) return;
-          ToolResult result;
-          result.outcome = ToolOutcome::kTimeout;
-          result.content =
-              "The tool didn't stop when its time was over, and was left alone; its effect may or "
-              "may not have happened.";
-          SetResult(*run, index, std::move(result));
-        });
-  RunLocally(session, index, *tool);
+  After(spec.timeout_ms + kAbandonMs, [this, id = session.record.id, epoch = session.turn->epoch,
+                                       step = session.turn->step, index] {
+    SessionRun* run = FindTurn(id, epoch);
+    if (run == nullptr || run->turn->tools == nullptr || run->turn->step != step) return;
+    ToolResult result;
+    result.outcome = ToolOutcome::kTimeout;
+    result.content =
+        "The tool didn't stop when its time was over, and was left alone; its effect may or "
+        "may not have happened.";
+    SetResult(*run, index, std::move(result));
+  });
+  RunBody(session, index, spec, parts_.outside_pool,
+          [outside = parts_.outside, spec](const ToolCall& call, CallContext& context) {
+            return outside->Call(spec, call, context);
+          });
 }
 
 void ControlLoop::RunLocally(SessionRun& session, size_t index, const Tool& tool) {
+  // Tools of the session's own outlive it, if need be, by what RunBody keeps.
+  RunBody(session, index, tool.spec(), parts_.pool,
+          [&tool](const ToolCall& call, CallContext& context) {
+            return const_cast<Tool&>(tool).Call(call, context);
+          });
+}
+
+void ControlLoop::RunBody(SessionRun& session, size_t index, const ToolSpec& spec, Worker* pool,
+                          ToolBody body) {
   ToolCall call = session.turn->tools->calls[index];
   // Unique among sessions: a tool may keep what it has done under it.
   call.id = session.record.id + "/" + session.turn->view.turn + "." + call.id;
   auto stop = std::make_shared<std::atomic<bool>>(false);  // owners: ToolRunState and the call
   session.turn->tools->stop.push_back(stop);
   // The tool may outlive the turn (a cancelled one ends at once): it owns what it works with.
-  const bool queued = parts_.pool->queue().TryPush(
-      [this, id = session.record.id, epoch = session.turn->epoch, index, &tool, stop,
-       call = std::move(call), files = session.workspace, editor = session.editor,
-       bash = session.bash_tools, step = session.turn->step] {
+  const bool queued = pool->queue().TryPush(
+      [this, id = session.record.id, epoch = session.turn->epoch, index, body = std::move(body),
+       stop, timeout_ms = spec.timeout_ms, call = std::move(call), files = session.workspace,
+       editor = session.editor, bash = session.bash_tools, step = session.turn->step] {
         CallContext context;
         context.files = files.get();
         context.changes = editor.get();
         context.cancelled = stop.get();
-        context.deadline_ms = parts_.clock->SteadyMs() + tool.spec().timeout_ms;
-        ToolResult result = const_cast<Tool&>(tool).Call(call, context);
+        context.deadline_ms = parts_.clock->SteadyMs() + timeout_ms;
+        ToolResult result = body(call, context);
         Post([this, id, epoch, index, step, result = std::move(result)]() mutable {
           SessionRun* run = FindTurn(id, epoch);
           if (run == nullptr || run->turn->step != step) return;
@@ -280,7 +278,7 @@ void ControlLoop::RunLocally(SessionRun& session, size_t index, const Tool& tool
     session.turn->tools->state[index].started = false;
     return SetResult(session, index, FailedCall("The tool pool is full; try again in a moment."));
   }
-  After(tool.spec().timeout_ms, [stop] { stop->store(true); });
+  After(spec.timeout_ms, [stop] { stop->store(true); });
 }
 
 void ControlLoop::SetResult(SessionRun& session, size_t index, ToolResult result,

@@ -99,6 +99,27 @@ class Config(unittest.TestCase):
         self.assertEqual(settings["server.listen"],
                          ([f"unix:{self.folder}/run/baleen.sock"], "default"))
 
+    def test_mcp_servers_have_sections_of_their_own_and_their_secrets_are_never_shown(self):
+        good = '[mcp.files]\ncommand = ["files", "/srv"]\n'
+        self.path.write_text(good + 'pass_env = ["SOME_KEY"]\nenvironment = ["A=also-secret"]\n'
+                             '[mcp.there]\nurl = "https://example.org/mcp"\nkey_env = "SOME_KEY"\n'
+                             'tools = ["one"]\noptional = true\ncall_ms = 5\n')
+        with unittest.mock.patch.dict(os.environ, {"SOME_KEY": "sk-very-secret"}):
+            shown = self.run_baleen("config", "--json", "--config", self.path)
+            text = self.run_baleen("config", "--config", self.path)
+        self.assertEqual(shown.returncode, 0, shown.stderr)
+        self.assertEqual(json.loads(shown.stdout)["mcp"],
+                         [{"name": "files", "command": ["files", "/srv"]},
+                          {"name": "there", "url": "https://example.org/mcp"}])
+        self.assertIn("[mcp.files]", text.stdout)
+        self.assertNotIn("secret", shown.stdout + shown.stderr + text.stdout + text.stderr)
+        self.assertIn("variables that are set", self.refused(good + 'pass_env = ["NOT_SET_ANYWHERE"]\n'))
+        self.assertIn("unknown key 'mcp.files.tool'", self.refused(good + 'tool = ["x"]\n'))
+        self.assertIn("a list of strings", self.refused(good + 'tools = "x"\n'))
+        self.assertIn("either a command or a url", self.refused(good + 'url = "https://x"\n'))
+        self.assertIn("in clear", self.refused('[mcp.x]\nurl = "http://example.org"\nkey_file = "k"\n'))
+        self.assertIn("a-z", self.refused('[mcp.Under_score]\ncommand = ["x"]\n'))
+
     def test_plugins_are_lists_whose_default_is_none(self):
         self.assertEqual(self.settings()[1]["plugins.plugin"], ([], "default"))
         self.path.write_text('[plugins]\nplugin = ["/a.so", "/b.so"]\nplugin_in_process = []\n')

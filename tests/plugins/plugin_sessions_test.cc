@@ -44,7 +44,7 @@ TEST_CASE("APluginsToolsServeSessionsWhateverTheyDo") {
   {
     const auto runtime = OpenRuntime(Options(temp));
     const SessionView view = Must(runtime->CreateSession(Session({{"*", "", "allow", ""}})));
-    REQUIRE(view.settings.plugin_tools.size() > 10);
+    REQUIRE(view.settings.outside_tools.size() > 10);
     REQUIRE(Run(*runtime, "types hello") == "OK:hello|-1|-1.000000|0");
     REQUIRE(Run(*runtime, "remember") == "OK:1 s/t2.c1");
     REQUIRE(Run(*runtime, "crash").starts_with("UNKNOWN:"));
@@ -111,7 +111,7 @@ TEST_CASE("ARuntimeDoesNotOpenWithAPluginThatIsUnfitOrSessionsThatClaimTools") {
   options.plugins.clear();
   const auto runtime = OpenRuntime(options);
   CreateSessionRequest claims = Session({});
-  claims.settings.plugin_tools.emplace_back();
+  claims.settings.outside_tools.emplace_back();
   REQUIRE(runtime->CreateSession(claims).status().code() == StatusCode::kInvalidArgument);
 }
 

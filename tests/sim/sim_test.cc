@@ -80,10 +80,10 @@ class World final : public ToolHostSink {
       if (Draw(6) == 0) request.settings.budget.tokens = 500 + Draw(2000);
       request.request_id = std::string("make-") + id;
       requests_.push_back([this, request] {
-        machine_.control().CreateSession(request, [](const Result<SessionView>&) {});
+        machine_.control().CreateSession(request, {}, [](const Result<SessionView>&) {});
       });
       bool made = false;
-      machine_.control().CreateSession(request, [&](const Result<SessionView>& view) {
+      machine_.control().CreateSession(request, {}, [&](const Result<SessionView>& view) {
         REQUIRE_OK(view);
         made = true;
       });

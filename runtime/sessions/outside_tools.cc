@@ -1,0 +1,97 @@
+#include "runtime/sessions/outside_tools.h"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "runtime/sandbox/bash_tools.h"
+#include "tools_sdk/builtin/builtin.h"
+#include "tools_sdk/tool_drift.h"
+#include "tools_sdk/tool_set.h"
+
+namespace baleen {
+namespace {
+
+std::vector<std::string> BuiltinNames() {
+  std::vector<std::string> names;
+  for (const auto& tool : MakeBuiltinTools()) names.push_back(tool->spec().name);
+  for (const auto& tool : MakeOptionalTools()) names.push_back(tool->spec().name);
+  for (const ToolSpec& spec : BashToolSpecs()) names.push_back(spec.name);
+  return names;
+}
+
+ToolResult NotRun(const std::string& why) {
+  ToolResult result;
+  result.outcome = ToolOutcome::kError;
+  result.content = "The call was not run: " + why + ".";
+  return result;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<OutsideTools>> OutsideTools::Open(const RuntimeOptions& options) {
+  std::unique_ptr<OutsideTools> tools(new OutsideTools());
+  tools->taken_names_ = BuiltinNames();
+  PluginOptions plugins;
+  plugins.paths = options.plugins;
+  plugins.in_process_paths = options.plugins_in_process;
+  plugins.tool_host = options.tool_host_path;
+  plugins.taken_names = tools->taken_names_;
+  ASSIGN_OR_RETURN(tools->plugins_, PluginSet::Load(plugins));
+  ASSIGN_OR_RETURN(tools->servers_, McpTools::Create(options.mcp_servers));
+  return tools;
+}
+
+Result<OutsideToolList> OutsideTools::Ask() {
+  OutsideToolList list;
+  for (const LoadedPlugin& plugin : plugins_->plugins()) {
+    const std::string origin = plugin.manifest.name + " " + plugin.manifest.version + ", " +
+                               plugin.path + (plugin.in_process ? ", in process" : "");
+    for (const ToolSpec& spec : plugin.manifest.tools) list.tools.push_back({spec, origin});
+  }
+  if (servers_->empty()) return list;
+  for (McpOffer& offer : servers_->Ask()) {
+    if (!offer.status.ok() && !offer.optional) return offer.status;
+    if (!offer.status.ok()) list.notes.push_back(offer.status.message());
+    for (const std::string& left_out : offer.left_out) {
+      list.notes.push_back("MCP server '" + offer.server + "': left out: " + left_out);
+    }
+    const std::string origin = "MCP server " + offer.server + ": " + offer.about;
+    for (ToolSpec& spec : offer.tools) list.tools.push_back({std::move(spec), origin});
+  }
+  std::set<std::string> names(taken_names_.begin(), taken_names_.end());
+  for (const OutsideTool& tool : list.tools) {
+    if (names.insert(tool.spec.name).second) continue;
+    return AlreadyExistsError("there are two tools '" + tool.spec.name + "', one of them of " +
+                              tool.origin);
+  }
+  if (names.size() > kToolsMax) {
+    return ResourceExhaustedError(
+        std::to_string(names.size()) + " tools with the built-in ones, and a session has at most " +
+        std::to_string(kToolsMax) + "; name those that are wanted: [mcp.NAME] tools = [...]");
+  }
+  return list;
+}
+
+bool OutsideTools::MayRun(const ToolSpec& made_with) const {
+  for (const auto& tool : plugins_->tools()) {
+    if (tool->spec().name == made_with.name) return ToolDrift(made_with, tool->spec()).empty();
+  }
+  return servers_->Knows(made_with.name);
+}
+
+ToolResult OutsideTools::Call(const ToolSpec& made_with, const ToolCall& call,
+                              CallContext& context) {
+  for (const auto& tool : plugins_->tools()) {
+    if (tool->spec().name != call.name) continue;
+    const std::string drift = ToolDrift(made_with, tool->spec());
+    if (drift.empty()) return tool->Call(call, context);
+    return NotRun("the plugin has made another tool of it since this session began: " + drift +
+                  ". A new session has it as it is now");
+  }
+  if (servers_->Knows(call.name)) return servers_->Call(made_with, call, context);
+  return NotRun("the plugin or server that '" + call.name +
+                "' was of when this session was made isn't loaded");
+}
+
+}  // namespace baleen

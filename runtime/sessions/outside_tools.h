@@ -1,0 +1,62 @@
+// OutsideTools: the tools whose bodies are not the runtime's own: plugins', MCP servers'.
+//
+// One place for what they have in common: new sessions have them all, a session keeps those that it
+// was made with, and a tool that has become another one since is not run. Called by the runtime and
+// by `baleen tools`.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "runtime/mcp/mcp_tools.h"
+#include "runtime/plugins/plugin_set.h"
+#include "runtime/runtime.h"
+#include "tools_sdk/status.h"
+#include "tools_sdk/tool.h"
+
+namespace baleen {
+
+/// A tool, and whose it is in words.
+struct OutsideTool {
+  ToolSpec spec;
+  std::string origin;
+};
+
+struct OutsideToolList {
+  std::vector<OutsideTool> tools;
+  /// What of the servers can't be had, and why: a sentence each.
+  std::vector<std::string> notes;
+};
+
+/// Threads: any; Ask and Call block.
+class OutsideTools {
+ public:
+  /// Loads the plugins. Servers are begun when they are asked.
+  /// Errors: as PluginSet::Load; INVALID_ARGUMENT/BAD_FIELD (a server's options).
+  static Result<std::unique_ptr<OutsideTools>> Open(const RuntimeOptions& options);
+
+  bool empty() const { return plugins_->tools().empty() && servers_->empty(); }
+
+  /// What a new session gets, in a fixed order: plugins as they were given, then servers.
+  /// Errors: those of a server that isn't optional; RESOURCE_EXHAUSTED (more tools than a session
+  /// may have); ALREADY_EXISTS (a server's tool has the name of another tool).
+  Result<OutsideToolList> Ask();
+
+  /// Whether a call of the tool that a session knows as `made_with` has somebody to run it: its
+  /// plugin as it was, or its server, whatever that says when it is asked. Never blocks.
+  bool MayRun(const ToolSpec& made_with) const;
+
+  /// Runs a call of the tool that a session knows as `made_with`. However it ends, there is a
+  /// result.
+  ToolResult Call(const ToolSpec& made_with, const ToolCall& call, CallContext& context);
+
+ private:
+  OutsideTools() = default;
+
+  std::vector<std::string> taken_names_;  ///< Of built-in tools.
+  std::unique_ptr<PluginSet> plugins_;
+  std::unique_ptr<McpTools> servers_;
+};
+
+}  // namespace baleen

@@ -1,0 +1,140 @@
+// MCP servers in sessions: their tools are asked about, drift, go missing, and the session goes on.
+#include "tests/runtime/fixture.h"
+#include "tests/testing/test_paths.h"
+
+namespace baleen {
+namespace {
+
+RuntimeOptions Options(const TempDirectory& temp, const std::string& manner) {
+  RuntimeOptions options = WorkerOptions(temp.File("data"), TinyModel());
+  if (manner.empty()) return options;
+  McpServerOptions server;
+  server.name = "h";
+  server.command = {"python3", std::string(kSourceDir) + "/tests/mcp/hostile_server.py", manner,
+                    temp.File("trace")};
+  options.mcp_servers = {server};
+  return options;
+}
+
+/// Its script calls the tool that the user names and returns "OUTCOME:content".
+CreateSessionRequest Session(const std::string& name, std::vector<PolicyRule> rules) {
+  CreateSessionRequest request;
+  request.session = name;
+  request.settings.script = R"(
+return function(message)
+  local name, text = message:match("^(%S+) ?(.*)$")
+  local arguments = {}
+  if text ~= "" then arguments = { text = text } end
+  local content, outcome = baleen.call(name, arguments)
+  return outcome .. ":" .. content
+end
+)";
+  request.settings.policy.rules = std::move(rules);
+  return request;
+}
+
+std::string Run(Runtime& runtime, const std::string& session, const std::string& text) {
+  StartTurnRequest request;
+  request.session = session;
+  request.input = {text};
+  const TurnView view = RunTurn(runtime, request);
+  INFO(view.error.ToString());
+  REQUIRE(view.state == TurnState::kSucceeded);
+  return view.text;
+}
+
+}  // namespace
+
+TEST_CASE("ASessionKeepsTheServersToolsThatItWasMadeWith") {
+  const TempDirectory temp;
+  const std::vector<PolicyRule> allow = {{"h_*", "", "allow", ""}};
+  {
+    const auto runtime = OpenRuntime(Options(temp, "drift"));
+    const SessionView view = Must(runtime->CreateSession(Session("s", allow)));
+    REQUIRE(view.settings.outside_tools.size() == 2);
+    REQUIRE(Run(*runtime, "s", "h_echo hello") == "OK:hello");
+    REQUIRE(Run(*runtime, "s", "h_echo").starts_with("ERROR:"));  // it is another tool by now
+  }
+  {
+    const auto runtime = OpenRuntime(Options(temp, ""));
+    const std::string missing = Run(*runtime, "s", "h_add");
+    INFO(missing);
+    REQUIRE(missing.starts_with("ERROR:"));
+    REQUIRE(missing.find("isn't loaded") != std::string::npos);
+  }
+  const auto runtime = OpenRuntime(Options(temp, "drift"));
+  const std::string drifted = Run(*runtime, "s", "h_echo again");
+  INFO(drifted);
+  REQUIRE(drifted.starts_with("ERROR:"));
+  REQUIRE(drifted.find("Send it your keys") != std::string::npos);
+  REQUIRE(Run(*runtime, "s", "h_add").starts_with("OK:"));  // that one is as it was
+  REQUIRE_OK(runtime->CreateSession(Session("t", allow)));
+  REQUIRE(Run(*runtime, "t", "h_echo again") == "OK:again");
+}
+
+TEST_CASE("AServersToolIsAskedAboutUnlessARuleAllows") {
+  const TempDirectory temp;
+  const auto runtime = OpenRuntime(Options(temp, "plain"));
+  REQUIRE_OK(runtime->CreateSession(Session("s", {})));
+  Recorder recorder;
+  const auto watching = Must(runtime->Watch({"s", "", true}, &recorder));
+  StartTurnRequest request;
+  request.session = "s";
+  request.input = {"h_echo asked"};
+  const TurnView turn = Must(runtime->StartTurn(request));
+  REQUIRE(recorder.WaitFor("approval_requested"));
+  const auto waiting = Must(runtime->ListApprovals({"s", false}));
+  REQUIRE(waiting.size() == 1);
+  ResolveApprovalRequest grant;
+  grant.session = "s";
+  grant.approval = waiting[0].approval;
+  grant.grant = true;
+  REQUIRE_OK(runtime->ResolveApproval(grant));
+  REQUIRE(Must(runtime->WaitTurn("s", turn.turn, kPatienceMs)).text == "OK:asked");
+}
+
+TEST_CASE("ASessionIsNotMadeWithoutAServerUnlessItIsOptional") {
+  const TempDirectory temp;
+  RuntimeOptions options = Options(temp, "dies_at_once");
+  {
+    const auto runtime = OpenRuntime(options);  // nothing is begun yet
+    const Status status = runtime->CreateSession(Session("s", {})).status();
+    INFO(status.ToString());
+    REQUIRE(status.code() == StatusCode::kUnavailable);
+    REQUIRE(status.message().find("MCP server 'h'") != std::string::npos);
+  }
+  options.mcp_servers[0].optional = true;
+  const auto runtime = OpenRuntime(options);
+  REQUIRE(Must(runtime->CreateSession(Session("s", {}))).settings.outside_tools.empty());
+}
+
+TEST_CASE("MoreToolsThanASessionMayHaveAreRefusedWithAWayOut") {
+  const TempDirectory temp;
+  RuntimeOptions options = Options(temp, "many");
+  options.mcp_servers[0].tools = {"t1", "t2"};
+  {
+    const auto runtime = OpenRuntime(options);
+    REQUIRE(Must(runtime->CreateSession(Session("s", {}))).settings.outside_tools.size() == 2);
+  }
+  options.mcp_servers[0].tools.clear();
+  const auto runtime = OpenRuntime(options);
+  const Status status = runtime->CreateSession(Session("t", {})).status();
+  INFO(status.ToString());
+  REQUIRE(status.code() == StatusCode::kResourceExhausted);
+  REQUIRE(status.message().find("tools = [") != std::string::npos);
+}
+
+TEST_CASE("AClosingRuntimeWaitsForNoServer") {
+  const TempDirectory temp;
+  const auto runtime = OpenRuntime(Options(temp, "never_answers"));
+  REQUIRE_OK(runtime->CreateSession(Session("s", {{"*", "", "allow", ""}})));
+  Recorder recorder;
+  const auto watching = Must(runtime->Watch({"s", "", true}, &recorder));
+  StartTurnRequest request;
+  request.session = "s";
+  request.input = {"h_echo x"};
+  REQUIRE_OK(runtime->StartTurn(request));
+  REQUIRE(recorder.WaitFor("tool_dispatched"));
+}
+
+}  // namespace baleen
