@@ -17,8 +17,8 @@ namespace {
 
 constexpr char kRefused[] = "MCP_REFUSED";
 constexpr char kSessionHeader[] = "mcp-session-id";
-/// Of all messages of one answer together.
-constexpr int64_t kAnswerBytesMax = 64 << 20;
+/// All messages of one answer together may have so often message_bytes_max.
+constexpr int64_t kMessagesOfAnswer = 8;
 constexpr size_t kShownBytes = 200;
 /// A session's end is not waited for longer.
 constexpr int64_t kGoodbyeMs = 1000;
@@ -49,7 +49,7 @@ class HttpWire final : public RpcWire {
     if (!session_.empty()) {
       request.headers.push_back(std::string(kSessionHeader) + ": " + session_);
     }
-    auto sink = std::make_unique<Exchange>(this, message.id, !session_.empty());
+    auto sink = std::make_unique<Exchange>(this, message, !session_.empty());
     const uint64_t exchange = http_->Send(std::move(request), std::move(sink));
     if (message.id != 0) exchanges_[message.id] = exchange;
     return OkStatus();
@@ -67,9 +67,10 @@ class HttpWire final : public RpcWire {
   /// A message and what comes back. Network thread.
   class Exchange final : public HttpSink {
    public:
-    Exchange(HttpWire* wire, int64_t id, bool in_session)
+    Exchange(HttpWire* wire, const OutgoingMessage& message, bool in_session)
         : wire_(wire),
-          id_(id),
+          id_(message.id),
+          to_be_accepted_(message.to_be_accepted),
           in_session_(in_session),
           events_(static_cast<size_t>(wire->options_.message_bytes_max)) {}
 
@@ -96,7 +97,15 @@ class HttpWire final : public RpcWire {
       wire_->Remember(end.head, id_);
       if (id_ == 0) return;
       if (!answered_ && !raw_.empty() && fault_.ok() && end.status.ok()) Take(raw_);
-      if (!answered_) wire_->listener_->OnLost(id_, WhyNot(end));
+      if (to_be_accepted_ && end.status.ok() && end.head.status / 100 == 2) {
+        RpcMessage accepted;
+        accepted.kind = RpcMessage::Kind::kResult;
+        accepted.id = std::to_string(id_);
+        accepted.body = "{}";
+        wire_->listener_->OnMessage(std::move(accepted));
+      } else if (!answered_) {
+        wire_->listener_->OnLost(id_, WhyNot(end));
+      }
     }
 
    private:
@@ -141,6 +150,7 @@ class HttpWire final : public RpcWire {
 
     HttpWire* const wire_;
     const int64_t id_;
+    const bool to_be_accepted_;
     const bool in_session_;
     SseReader events_;
     std::string raw_;
@@ -153,7 +163,7 @@ class HttpWire final : public RpcWire {
     request.url = options_.url;
     request.proxy = options_.proxy;
     request.ca_file = options_.ca_file;
-    request.answer_bytes_max = std::max(kAnswerBytesMax, options_.message_bytes_max);
+    request.answer_bytes_max = kMessagesOfAnswer * options_.message_bytes_max;
     request.watched_header = kSessionHeader;
     request.timeouts = {std::min<int64_t>(options_.start_ms, 10'000), 0, 0,
                         options_.call_ms_max + kSpareMs};

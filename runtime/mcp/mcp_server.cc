@@ -196,8 +196,8 @@ McpReply McpServer::Await(int64_t id, const McpRequest& request) {
   const bool silent = waiting.heard == heard_;
   McpReply reply = std::move(waiting.reply);
   waiting_.erase(id);
-  if (wire_ != nullptr && reply.end != McpReply::End::kResult) reply.words = wire_->Words();
   if (!unanswered) return reply;
+  if (wire_ != nullptr) reply.words = wire_->Words();
   Cancel(id);
   // Time to answer, and not a sign of life: nobody else will get an answer either.
   std::unique_ptr<RpcWire> dead;
@@ -325,22 +325,46 @@ Status McpServer::Initialize(McpRequest request) {
   ASSIGN_OR_RETURN(const McpGreeting greeting, ReadMcpGreeting(reply.result));
   if (!Has(known, greeting.versions[0])) return Unspoken(greeting.versions);
   Accept(greeting, Era::kHandshake);
-  const std::lock_guard<std::mutex> lock(mutex_);
-  if (wire_ == nullptr) return lost_;
+  return TellInitialized(request);
+}
+
+Status McpServer::TellInitialized(const McpRequest& limits) {
   OutgoingMessage message;
   message.text = RpcNotification("notifications/initialized", "{}");
-  message.headers = {"MCP-Protocol-Version: " + version_};
-  return wire_->Send(std::move(message));
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (wire_ == nullptr) return lost_;
+    message.headers = {"MCP-Protocol-Version: " + version_};
+    if (options_.url.empty()) return wire_->Send(std::move(message));
+    // A server may refuse what overtakes this.
+    message.id = next_id_++;
+    message.to_be_accepted = true;
+    Waiting waiting;
+    waiting.begun_ms = waiting.last_ms = clock_.SteadyMs();
+    waiting_[message.id] = std::move(waiting);
+    if (Status sent = wire_->Send(message); !sent.ok()) {
+      waiting_.erase(message.id);
+      return sent;
+    }
+  }
+  const McpReply reply = Await(message.id, limits);
+  if (reply.end == McpReply::End::kResult) return OkStatus();
+  return reply.status.ok() ? DeadlineExceededError("it didn't take the end of the handshake")
+                           : reply.status;
 }
 
 Status McpServer::Connect(const std::atomic<bool>* cancelled) {
   {
     std::unique_lock<std::mutex> lock(mutex_);
+    bool waited = false;
     while (connecting_) {
+      waited = true;
       if (cancelled != nullptr && cancelled->load()) return CancelledError("cancelled");
       changed_.wait_for(lock, std::chrono::milliseconds(kLookMs));
     }
     if (open_ && wire_ != nullptr && lost_.ok() && !session_gone_) return OkStatus();
+    // Its failure is everybody's who waited for it, or the last of many would wait for many.
+    if (waited && !failure_.ok()) return failure_;
     connecting_ = true;
   }
   Status status = OpenWire();
@@ -348,6 +372,7 @@ Status McpServer::Connect(const std::atomic<bool>* cancelled) {
   {
     const std::lock_guard<std::mutex> lock(mutex_);
     open_ = status.ok();
+    failure_ = status.code() == StatusCode::kCancelled ? OkStatus() : status;
     connection_ += 1;
     connecting_ = false;
     changed_.notify_all();

@@ -95,6 +95,7 @@ class McpServer final : private RpcListener {
   Status Handshake(const std::atomic<bool>* cancelled);
   Status Discover(McpRequest request);
   Status Initialize(McpRequest request);
+  Status TellInitialized(const McpRequest& limits);
   void SetEra(Era era);
   void Accept(const McpGreeting& greeting, Era era);
   Result<std::vector<McpToolListing>> AskForTools(const std::atomic<bool>* cancelled);
@@ -118,6 +119,7 @@ class McpServer final : private RpcListener {
   std::unique_ptr<RpcWire> wire_;  ///< Null: none.
   Status lost_;                    ///< Why wire_ is of no use any more.
   bool open_ = false;              ///< The handshake is over.
+  Status failure_;                 ///< Of the newest try to connect.
   bool session_gone_ = false;
   Era era_ = Era::kUnknown;  ///< Kept over connections.
   std::string version_;

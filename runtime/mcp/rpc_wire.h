@@ -17,6 +17,9 @@ struct OutgoingMessage {
   int64_t id = 0;  ///< Of a request; 0: not one, and nobody waits for an answer.
   std::string text;
   std::vector<std::string> headers;  ///< Over HTTP: "Name: value", on top of its own.
+  /// No request, but `id` gets an empty result when the server has accepted it. Over HTTP only,
+  /// where messages may overtake each other.
+  bool to_be_accepted = false;
 };
 
 /// Told on the wire's thread; must not block, and must not end the wire.

@@ -31,8 +31,8 @@ namespace {
 constexpr size_t kReadBytes = 64 << 10;
 constexpr size_t kWordsBytesMax = 4096;
 constexpr size_t kQueueBytesMax = 32 << 20;
-/// A server that has said so much since its last answer is ended.
-constexpr int64_t kUnaskedBytesMax = 64 << 20;
+/// A server that has said so often message_bytes_max since its last answer is ended.
+constexpr int64_t kUnaskedMessages = 8;
 /// After its input was closed, and after it was asked to end.
 constexpr int64_t kCloseGraceMs = 1000;
 constexpr int64_t kTermGraceMs = 500;
@@ -240,9 +240,10 @@ class StdioWire final : public RpcWire {
         lines_.Push(std::string_view(bytes).substr(0, static_cast<size_t>(count)), &lines);
     for (const std::string& line : lines) Take(line);
     if (!read.ok()) lost_ = "sent rubbish, and was ended: " + read.message();
-    if (unasked_bytes_ > kUnaskedBytesMax) {
-      lost_ = "said " + std::to_string(kUnaskedBytesMax >> 20) +
-              " MiB without an answer among it, and was ended";
+    const int64_t unasked_max = kUnaskedMessages * options_.message_bytes_max;
+    if (unasked_bytes_ > unasked_max) {
+      lost_ = "said " + std::to_string(unasked_max) +
+              " bytes without an answer among them, and was ended";
     }
     return true;
   }

@@ -111,8 +111,10 @@ Result<std::unique_ptr<Runtime>> LocalRuntime::Open(const RuntimeOptions& given)
   runtime->journal_worker_ = std::make_unique<Worker>(1, kStorageQueueLimit);
   runtime->kv_worker_ = std::make_unique<Worker>(1, kStorageQueueLimit);
   runtime->pool_ = std::make_unique<Worker>(options.tool_threads, kPoolQueueLimit);
-  runtime->outside_pool_ =
-      std::make_unique<Worker>(runtime->outside_->empty() ? 0 : kOutsideThreads, kPoolQueueLimit);
+  // Sessions may have tools of a plugin or server that isn't there now: their calls are answered,
+  // too.
+  const int outside_threads = runtime->outside_->empty() ? 1 : kOutsideThreads;
+  runtime->outside_pool_ = std::make_unique<Worker>(outside_threads, kPoolQueueLimit);
 
   ControlParts parts;
   parts.options = options;

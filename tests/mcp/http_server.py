@@ -13,6 +13,7 @@ import time
 MANNER, TRACE = sys.argv[1], sys.argv[2]
 STATELESS = "2026-07-28"
 sessions = set()
+answered = threading.Event()
 
 
 class Endpoint(http.server.BaseHTTPRequestHandler):
@@ -68,6 +69,8 @@ class Endpoint(http.server.BaseHTTPRequestHandler):
             return self.reply(404, self.message(id=number, error={"code": -32001, "message": "no session"})
                               if MANNER == "says_why" else b"")
         if number is None or method == "an answer":
+            if method == "an answer":
+                answered.set()
             return self.reply(202)
         if method == "tools/list":
             schema = {"type": "object", "properties": {"a": {"type": "string", "x-mcp-header": "A"}}}
@@ -109,10 +112,19 @@ class Endpoint(http.server.BaseHTTPRequestHandler):
         events = [self.message(method="notifications/progress", params={"progressToken": token, "progress": 1}),
                   b"not json", self.message(id="p", method="ping"),
                   self.message(id=number + 1000, result=said), self.message(id=number, result=said)]
-        body = b": hello\n\n" + b"".join(b"event: message\ndata: " + event + b"\n\n" for event in events)
         if MANNER == "hangs":
             time.sleep(3600)
-        return self.reply(200, body, "text/event-stream")
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.wfile.write(b": hello\n\n")
+        for event in events:
+            self.wfile.write(b"event: message\ndata: " + event + b"\n\n")
+            if b"ping" in event and MANNER == "plain":
+                answered.wait(60)
+        self.close_connection = True
+        return None
 
 
 server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Endpoint)

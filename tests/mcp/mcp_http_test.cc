@@ -61,7 +61,8 @@ TEST_CASE("OverHttpASessionIsOpenedKeptAndEnded") {
   const std::string trace = endpoint.Trace();
   INFO(trace);
   for (const char* line :
-       {"notifications/initialized mcp-session-id=s0 mcp-protocol-version=2025-06-18\n",
+       {"notifications/initialized mcp-session-id=s0 mcp-protocol-version=2025-06-18\n"
+        "tools/list mcp-session-id=s0 mcp-protocol-version=2025-06-18\n",
         "tools/call mcp-session-id=s0 mcp-protocol-version=2025-06-18\n",
         "an answer mcp-session-id=s0", "DELETE mcp-session-id=s0\n"}) {
     INFO(line);
@@ -104,10 +105,11 @@ TEST_CASE("OverHttpEveryFailureHasItsOutcome") {
 
 TEST_CASE("OverHttpAFloodIsCutOff") {
   Endpoint endpoint("floods");
+  endpoint.options().message_bytes_max = 1 << 20;
   const ToolResult result = CallOnce(endpoint.options());
   INFO(result.content);
   REQUIRE(result.outcome == ToolOutcome::kUnknown);
-  REQUIRE(result.content.find("more than 67108864 bytes") != std::string::npos);
+  REQUIRE(result.content.find("more than 8388608 bytes") != std::string::npos);
 }
 
 TEST_CASE("OverHttpKeysAreSentAndRedirectsNotFollowed") {
