@@ -169,6 +169,12 @@ class HttpWire final : public RpcWire {
                         options_.call_ms_max + kSpareMs};
     request.headers = {"Expect:", "User-Agent: baleen"};
     std::string key = options_.key;
+    if (key.empty() && !options_.key_variable.empty()) {
+      return UnavailableError("its key is that of the environment variable " +
+                                  options_.key_variable +
+                                  ", which isn't set where the runtime runs",
+                              kRefused);
+    }
     if (!options_.key_file.empty()) {
       auto read = ReadKeyFile(options_.key_file);
       if (!read.ok()) return UnavailableError(read.status().message(), kRefused);

@@ -218,17 +218,23 @@ std::vector<McpOffer> McpTools::Ask() {
   return offers;
 }
 
+McpServer* McpTools::Find(const std::string& tool) const {
+  const size_t end = tool.find('_');
+  for (const auto& server : servers_) {
+    if (end != std::string::npos && server->options().name == tool.substr(0, end)) {
+      return server.get();
+    }
+  }
+  return nullptr;
+}
+
 ToolResult McpTools::Call(const ToolSpec& made_with, const ToolCall& call,
                           const CallContext& context) {
-  const std::string prefix = call.name.substr(0, call.name.find('_'));
-  const auto server = std::find_if(servers_.begin(), servers_.end(),
-                                   [&](const auto& one) { return one->options().name == prefix; });
-  if (server == servers_.end()) {
-    return NotRun("there is no MCP server '" + prefix + "' any more");
-  }
-  const McpServerOptions& options = (*server)->options();
+  McpServer* server = Find(call.name);
+  if (server == nullptr) return NotRun("the tool's MCP server isn't known any more");
+  const McpServerOptions& options = server->options();
   for (int attempt = 0;; ++attempt) {
-    const auto list = (*server)->ListTools(context.cancelled);
+    const auto list = server->ListTools(context.cancelled);
     if (!list.ok()) return NotRun(list.status().message());
     const std::vector<Named> names = NamesOf(options, *list);
     const auto named = std::find_if(names.begin(), names.end(),
@@ -239,8 +245,8 @@ ToolResult McpTools::Call(const ToolSpec& made_with, const ToolCall& call,
       return NotRun("the server has made another tool of it since this session began: " + drift +
                     ". A new session has it as it is now");
     }
-    McpReply reply = (*server)->CallTool(list->connection, named->listing->name,
-                                         made_with.parameters, call.arguments, context.cancelled);
+    McpReply reply = server->CallTool(list->connection, named->listing->name, made_with.parameters,
+                                      call.arguments, context.cancelled);
     if (reply.status.reason() == "MCP_RESTARTED" && attempt == 0) continue;
     if (reply.end == McpReply::End::kResult) {
       const auto answer = ReadMcpCallAnswer(reply.result);

@@ -113,7 +113,8 @@ class Config(unittest.TestCase):
                           {"name": "there", "url": "https://example.org/mcp"}])
         self.assertIn("[mcp.files]", text.stdout)
         self.assertNotIn("secret", shown.stdout + shown.stderr + text.stdout + text.stderr)
-        self.assertIn("variables that are set", self.refused(good + 'pass_env = ["NOT_SET_ANYWHERE"]\n'))
+        self.path.write_text(good + 'pass_env = ["NOT_SET_ANYWHERE"]\n')  # it isn't passed; the server may say so
+        self.assertEqual(self.run_baleen("config", "--config", self.path).returncode, 0)
         self.assertIn("unknown key 'mcp.files.tool'", self.refused(good + 'tool = ["x"]\n'))
         self.assertIn("a list of strings", self.refused(good + 'tools = "x"\n'))
         self.assertIn("either a command or a url", self.refused(good + 'url = "https://x"\n'))
