@@ -83,9 +83,8 @@ class Replayer {
 
   /// Sends `request` under an id of its own, now and whenever it is replayed. `say` tells an answer
   /// from any other.
-  template <typename View, typename Request>
-  void Send(const char* method, Request request, const std::string& text,
-            void (ControlLoop::*verb)(const Request&, const Answer<View>&),
+  template <typename View, typename Request, typename Verb>
+  void Send(const char* method, Request request, const std::string& text, Verb verb,
             std::string (*say)(const View&)) {
     const size_t index = sent_.size();
     request.request_id = method + std::to_string(index);
@@ -94,7 +93,7 @@ class Replayer {
     if constexpr (!std::is_same_v<Request, CreateSessionRequest>) sent.session = request.session;
     sent.text = text;
     sent.send = [this, index, request, verb, say] {
-      (machine_.control().*verb)(request, [this, index, say](const Result<View>& view) {
+      std::invoke(verb, machine_.control(), request, [this, index, say](const Result<View>& view) {
         Note(index, view.ok() ? Result<std::string>(say(*view)) : view.status());
       });
     };
@@ -151,7 +150,11 @@ class Replayer {
     spec.parameters = R"({"type":"object","properties":{"n":{"type":"integer"}}})";
     request.settings.host_tools = {spec};
     request.settings.policy.rules = {{"look", "", "ask", ""}};
-    Send("create", request, "", &ControlLoop::CreateSession, &SaySession);
+    const auto create = [](ControlLoop& control, const CreateSessionRequest& wanted,
+                           const Answer<SessionView>& answer) {
+      control.CreateSession(wanted, /*outside=*/{}, answer);
+    };
+    Send("create", request, "", create, &SaySession);
   }
   void Fork() {
     ForkRequest request;
