@@ -60,18 +60,22 @@ class ModelsService final : public v1::Models::CallbackService {
 
   Reactor* GetModel(Context* context, const v1::GetModelRequest* request,
                     v1::Model* response) override {
-    return Answer(
-        service_, context, Scope::kSessionsRead, [request, response](Runtime& runtime) -> Status {
-          ASSIGN_OR_RETURN(const auto views, runtime.ListModels());
-          for (const ModelView& view : views) {
-            if (wire::ModelNameOf(view.engine) != request->name()) continue;
-            wire::ToWire(view, response);
-            return OkStatus();
-          }
-          return NotFoundError("no model '" + request->name().substr(0, 80) +
-                                   "'; expected 'models/embedded' or 'models/remote:{name}'",
-                               "ENGINE_UNKNOWN");
-        });
+    return Answer(service_, context, Scope::kSessionsRead,
+                  [request, response](Runtime& runtime) -> Status {
+                    if (!request->name().starts_with("models/")) {
+                      return wire::BadField("name", "'models/embedded' or 'models/remote:{name}'",
+                                            request->name());
+                    }
+                    ASSIGN_OR_RETURN(const auto views, runtime.ListModels());
+                    for (const ModelView& view : views) {
+                      if (wire::ModelNameOf(view.engine) != request->name()) continue;
+                      wire::ToWire(view, response);
+                      return OkStatus();
+                    }
+                    return NotFoundError("no model '" + request->name().substr(0, 80) +
+                                             "'; ListModels names those that there are",
+                                         "ENGINE_UNKNOWN");
+                  });
   }
 
  private:

@@ -283,8 +283,9 @@ TEST_CASE("Every error of every RPC has an ErrorInfo") {
   const std::string bad = "\x0A" + std::string(1, static_cast<char>(name.size())) + name;
   // What a string in field 1 isn't wrong for.
   const std::set<std::string> fine = {
-      "/baleen.v1.Admin/GetStats", "/baleen.v1.Admin/Compact", "/baleen.v1.Admin/PruneSessions",
-      "/baleen.v1.Sessions/SearchSessions", "/baleen.v1.Sessions/ListSessions"};
+      "/baleen.v1.Admin/GetStats",        "/baleen.v1.Admin/Compact",
+      "/baleen.v1.Admin/PruneSessions",   "/baleen.v1.Sessions/SearchSessions",
+      "/baleen.v1.Sessions/ListSessions", "/baleen.v1.Models/ListModels"};
   int refused = 0;
   for (const std::string& method : AllMethods()) {
     CAPTURE(method);
