@@ -7,6 +7,7 @@
 #include <memory>
 #include <thread>
 
+#include "runtime/cli/bench_lua.h"
 #include "runtime/cli/bench_measure.h"
 #include "runtime/cli/bench_sandbox.h"
 #include "runtime/cli/bench_store.h"
@@ -101,6 +102,7 @@ void AddBench(CLI::App& app, int* exit_code) {
   idle->callback([idle_flags, exit_code] { *exit_code = RunIdle(*idle_flags); });
   AddBenchMask(*bench, exit_code);
   AddBenchSandbox(*bench, exit_code);
+  AddBenchLua(*bench, exit_code);
 }
 
 }  // namespace baleen::cli
