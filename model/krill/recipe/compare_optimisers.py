@@ -3,7 +3,7 @@
 
     compare_optimisers.py BALEEN TOKENIZER OUT [--seeds 3] [--threads 0]
 
-Trains a 4-layer DeepSeek-V4 from the structured start with each optimiser at each of three rates
+Trains a 4-layer DeepSeek-V4 from the structured start with each optimiser at each of five rates
 for the matrices and with each seed; the other parameters have AdamW at one rate throughout. Writes
 OUT/curves.csv (optimiser, rate, seed, step, validation loss and accuracy of every run) and prints
 how many steps each took to the loss that the best AdamW rate ends with. Runs already there are kept.
@@ -16,7 +16,7 @@ import statistics
 import subprocess
 from pathlib import Path
 
-RATES = (0.003, 0.01, 0.03)
+RATES = (0.0003, 0.001, 0.003, 0.01, 0.03)
 STEPS, EVERY = 60, 3
 
 
