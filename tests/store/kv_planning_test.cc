@@ -60,9 +60,7 @@ TEST_CASE("ClaimsNameTheBlocksAndCheckpointsOnATimeline") {
   const auto second = NextBlockKey(first, std::span(tokens).subspan(4, 4), kSampleScope);
   std::vector<CheckpointEntry> entries;
   const auto add = [&](const BlockKey& parent, std::vector<int32_t> tail) {
-    CheckpointEntry name;
-    // As the store names them.
-    const TempDirectory temp;
+    const TempDirectory temp;  // the store names them
     auto store = Must(KvStore::Open({.path = temp.File("kv")}, nullptr));
     StoredCheckpoint checkpoint;
     checkpoint.position = 100;
