@@ -271,56 +271,67 @@ class BashTool final : public Tool {
   const std::shared_ptr<SessionJobs> jobs_;  // owners: the three tools
 };
 
-class BashOutputTool final : public Tool {
+/// A tool about one background job: answers with what the job has written since it was last told.
+class JobTool : public Tool {
  public:
-  explicit BashOutputTool(std::shared_ptr<SessionJobs> jobs) : jobs_(std::move(jobs)) {}
+  JobTool(ToolSpec spec, std::shared_ptr<SessionJobs> jobs)
+      : spec_(std::move(spec)), jobs_(std::move(jobs)) {}
   const ToolSpec& spec() const override { return spec_; }
 
-  ToolResult Call(const ToolCall& call, CallContext& context) override {
+  ToolResult Call(const ToolCall& call, CallContext& context) final {
     const Result<CallArguments> arguments = CallArguments::Parse(spec_, call);
     if (!arguments.ok()) return ToolError(call, arguments.status().message());
     auto job = jobs_->Find(arguments->Text("job", ""));
     if (!job.ok()) return ToolError(call, job.status().message());
     CommandJob& running = *(*job)->command;
-    JobState state = running.Wait(0);
-    for (int64_t left = arguments->Integer("wait_s", 0) * 1000; left > 0 && !state.ended;
-         left -= kPollMs) {
-      if (context.Cancelled()) return ToolError(call, "bash_output was cancelled");
-      state = running.Wait(kPollMs);
-    }
-    if (!state.failed.ok()) return ToolError(call, state.failed.message());
+    const Result<JobState> state = Await(running, *arguments, context);
+    if (!state.ok()) return ToolError(call, state.status().message());
+    if (!state->failed.ok()) return ToolError(call, state->failed.message());
     const auto [from, to] = jobs_->TakeNew(**job);
-    return Answer(call, Shown(running, from, to, *jobs_, context), state);
+    return Answer(call, Shown(running, from, to, *jobs_, context), *state);
   }
 
  private:
-  const ToolSpec spec_ = OutputSpec();
+  /// Errors: CANCELLED.
+  virtual Result<JobState> Await(CommandJob& running, const CallArguments& arguments,
+                                 CallContext& context) = 0;
+
+  const ToolSpec spec_;
   const std::shared_ptr<SessionJobs> jobs_;  // owners: the three tools
 };
 
-class BashStopTool final : public Tool {
+class BashOutputTool final : public JobTool {
  public:
-  explicit BashStopTool(std::shared_ptr<SessionJobs> jobs) : jobs_(std::move(jobs)) {}
-  const ToolSpec& spec() const override { return spec_; }
+  explicit BashOutputTool(std::shared_ptr<SessionJobs> jobs)
+      : JobTool(OutputSpec(), std::move(jobs)) {}
 
-  ToolResult Call(const ToolCall& call, CallContext& context) override {
-    const Result<CallArguments> arguments = CallArguments::Parse(spec_, call);
-    if (!arguments.ok()) return ToolError(call, arguments.status().message());
-    auto job = jobs_->Find(arguments->Text("job", ""));
-    if (!job.ok()) return ToolError(call, job.status().message());
-    CommandJob& running = *(*job)->command;
+ private:
+  Result<JobState> Await(CommandJob& running, const CallArguments& arguments,
+                         CallContext& context) override {
+    JobState state = running.Wait(0);
+    for (int64_t left = arguments.Integer("wait_s", 0) * 1000; left > 0 && !state.ended;
+         left -= kPollMs) {
+      if (context.Cancelled()) return CancelledError("bash_output was cancelled");
+      state = running.Wait(kPollMs);
+    }
+    return state;
+  }
+};
+
+class BashStopTool final : public JobTool {
+ public:
+  explicit BashStopTool(std::shared_ptr<SessionJobs> jobs) : JobTool(StopSpec(), std::move(jobs)) {}
+
+ private:
+  Result<JobState> Await(CommandJob& running, const CallArguments& /*arguments*/,
+                         CallContext& context) override {
     running.Stop();
     JobState state;
     while (!(state = running.Wait(kPollMs)).ended) {
-      if (context.Cancelled()) return ToolError(call, "bash_stop was cancelled; the job will end");
+      if (context.Cancelled()) return CancelledError("bash_stop was cancelled; the job will end");
     }
-    const auto [from, to] = jobs_->TakeNew(**job);
-    return Answer(call, Shown(running, from, to, *jobs_, context), state);
+    return state;
   }
-
- private:
-  const ToolSpec spec_ = StopSpec();
-  const std::shared_ptr<SessionJobs> jobs_;  // owners: the three tools
 };
 
 }  // namespace

@@ -175,7 +175,9 @@ void ControlLoop::JournalPrompt(SessionRun& session, const GenerateEffect& effec
   start.turn = session.turn->view.turn;
   start.step = session.turn->step;
   start.effect = EffectToJson(effect);
-  if (start.effect == EffectToJson(UserSays(session.turn->start.input))) start.effect.clear();
+  // Only a turn's first step is likely to: later ones aren't worth a second text of a long input.
+  const std::string& input = session.turn->start.input;
+  if (start.step == 1 && start.effect == EffectToJson(UserSays(input))) start.effect.clear();
   start.prompt_begin = begin;
   start.prompt_end = end;
   start.messages = std::move(session.turn->generation->messages);

@@ -1,5 +1,5 @@
 // MCP servers in sessions: their tools are asked about, drift, go missing, and the session goes on.
-#include "tests/runtime/fixture.h"
+#include "tests/runtime/calling_session.h"
 #include "tests/testing/test_paths.h"
 
 namespace baleen {
@@ -14,23 +14,6 @@ RuntimeOptions Options(const TempDirectory& temp, const std::string& manner) {
                     temp.File("trace")};
   options.mcp_servers = {server};
   return options;
-}
-
-/// Its script calls the tool that the user names and returns "OUTCOME:content".
-CreateSessionRequest Session(const std::string& name, std::vector<PolicyRule> rules) {
-  CreateSessionRequest request;
-  request.session = name;
-  request.settings.script = R"(
-return function(message)
-  local name, text = message:match("^(%S+) ?(.*)$")
-  local arguments = {}
-  if text ~= "" then arguments = { text = text } end
-  local content, outcome = baleen.call(name, arguments)
-  return outcome .. ":" .. content
-end
-)";
-  request.settings.policy.rules = std::move(rules);
-  return request;
 }
 
 std::string Run(Runtime& runtime, const std::string& session, const std::string& text) {
@@ -50,7 +33,7 @@ TEST_CASE("ASessionKeepsTheServersToolsThatItWasMadeWith") {
   const std::vector<PolicyRule> allow = {{"h_*", "", "allow", ""}};
   {
     const auto runtime = OpenRuntime(Options(temp, "drift"));
-    const SessionView view = Must(runtime->CreateSession(Session("s", allow)));
+    const SessionView view = Must(runtime->CreateSession(CallingSession("s", allow)));
     REQUIRE(view.settings.outside_tools.size() == 2);
     REQUIRE(Run(*runtime, "s", "h_echo hello") == "OK:hello");
     REQUIRE(Run(*runtime, "s", "h_echo").starts_with("ERROR:"));  // it is another tool by now
@@ -68,14 +51,14 @@ TEST_CASE("ASessionKeepsTheServersToolsThatItWasMadeWith") {
   REQUIRE(drifted.starts_with("ERROR:"));
   REQUIRE(drifted.find("Send it your keys") != std::string::npos);
   REQUIRE(Run(*runtime, "s", "h_add").starts_with("OK:"));  // that one is as it was
-  REQUIRE_OK(runtime->CreateSession(Session("t", allow)));
+  REQUIRE_OK(runtime->CreateSession(CallingSession("t", allow)));
   REQUIRE(Run(*runtime, "t", "h_echo again") == "OK:again");
 }
 
 TEST_CASE("AServersToolIsAskedAboutUnlessARuleAllows") {
   const TempDirectory temp;
   const auto runtime = OpenRuntime(Options(temp, "plain"));
-  REQUIRE_OK(runtime->CreateSession(Session("s", {})));
+  REQUIRE_OK(runtime->CreateSession(CallingSession("s", {})));
   Recorder recorder;
   const auto watching = Must(runtime->Watch({"s", "", true}, &recorder));
   StartTurnRequest request;
@@ -98,14 +81,14 @@ TEST_CASE("ASessionIsNotMadeWithoutAServerUnlessItIsOptional") {
   RuntimeOptions options = Options(temp, "dies_at_once");
   {
     const auto runtime = OpenRuntime(options);  // nothing is begun yet
-    const Status status = runtime->CreateSession(Session("s", {})).status();
+    const Status status = runtime->CreateSession(CallingSession("s", {})).status();
     INFO(status.ToString());
     REQUIRE(status.code() == StatusCode::kUnavailable);
     REQUIRE(status.message().find("MCP server 'h'") != std::string::npos);
   }
   options.mcp_servers[0].optional = true;
   const auto runtime = OpenRuntime(options);
-  REQUIRE(Must(runtime->CreateSession(Session("s", {}))).settings.outside_tools.empty());
+  REQUIRE(Must(runtime->CreateSession(CallingSession("s", {}))).settings.outside_tools.empty());
 }
 
 TEST_CASE("MoreToolsThanASessionMayHaveAreRefusedWithAWayOut") {
@@ -114,11 +97,12 @@ TEST_CASE("MoreToolsThanASessionMayHaveAreRefusedWithAWayOut") {
   options.mcp_servers[0].tools = {"t1", "t2"};
   {
     const auto runtime = OpenRuntime(options);
-    REQUIRE(Must(runtime->CreateSession(Session("s", {}))).settings.outside_tools.size() == 2);
+    REQUIRE(Must(runtime->CreateSession(CallingSession("s", {}))).settings.outside_tools.size() ==
+            2);
   }
   options.mcp_servers[0].tools.clear();
   const auto runtime = OpenRuntime(options);
-  const Status status = runtime->CreateSession(Session("t", {})).status();
+  const Status status = runtime->CreateSession(CallingSession("t", {})).status();
   INFO(status.ToString());
   REQUIRE(status.code() == StatusCode::kResourceExhausted);
   REQUIRE(status.message().find("tools = [") != std::string::npos);
@@ -127,7 +111,7 @@ TEST_CASE("MoreToolsThanASessionMayHaveAreRefusedWithAWayOut") {
 TEST_CASE("AClosingRuntimeWaitsForNoServer") {
   const TempDirectory temp;
   const auto runtime = OpenRuntime(Options(temp, "never_answers"));
-  REQUIRE_OK(runtime->CreateSession(Session("s", {{"*", "", "allow", ""}})));
+  REQUIRE_OK(runtime->CreateSession(CallingSession("s", {{"*", "", "allow", ""}})));
   Recorder recorder;
   const auto watching = Must(runtime->Watch({"s", "", true}, &recorder));
   StartTurnRequest request;

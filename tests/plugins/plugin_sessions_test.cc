@@ -1,5 +1,5 @@
 // Plugins in sessions: their tools are asked about, misbehave, go missing, and the session goes on.
-#include "tests/runtime/fixture.h"
+#include "tests/runtime/calling_session.h"
 
 namespace baleen {
 namespace {
@@ -8,23 +8,6 @@ RuntimeOptions Options(const TempDirectory& temp, bool with_plugin = true) {
   RuntimeOptions options = WorkerOptions(temp.File("data"), TinyModel());
   if (with_plugin) options.plugins = {BAD_CALLS_PLUGIN};
   return options;
-}
-
-/// Its script calls the tool that the user names and returns "OUTCOME:content".
-CreateSessionRequest Session(std::vector<PolicyRule> rules) {
-  CreateSessionRequest request;
-  request.session = "s";
-  request.settings.script = R"(
-return function(message)
-  local name, text = message:match("^(%S+) ?(.*)$")
-  local arguments = {}
-  if text ~= "" then arguments = { text = text } end
-  local content, outcome = baleen.call(name, arguments)
-  return outcome .. ":" .. content
-end
-)";
-  request.settings.policy.rules = std::move(rules);
-  return request;
 }
 
 std::string Run(Runtime& runtime, const std::string& text) {
@@ -43,7 +26,8 @@ TEST_CASE("APluginsToolsServeSessionsWhateverTheyDo") {
   const TempDirectory temp;
   {
     const auto runtime = OpenRuntime(Options(temp));
-    const SessionView view = Must(runtime->CreateSession(Session({{"*", "", "allow", ""}})));
+    const SessionView view =
+        Must(runtime->CreateSession(CallingSession("s", {{"*", "", "allow", ""}})));
     REQUIRE(view.settings.outside_tools.size() > 10);
     REQUIRE(Run(*runtime, "types hello") == "OK:hello|-1|-1.000000|0");
     REQUIRE(Run(*runtime, "remember") == "OK:1 s/t2.c1");
@@ -66,7 +50,7 @@ TEST_CASE("APluginsToolsServeSessionsWhateverTheyDo") {
 TEST_CASE("APluginsToolIsAskedAboutUnlessARuleAllows") {
   const TempDirectory temp;
   const auto runtime = OpenRuntime(Options(temp));
-  REQUIRE_OK(runtime->CreateSession(Session({{"remember", "", "allow", ""}})));
+  REQUIRE_OK(runtime->CreateSession(CallingSession("s", {{"remember", "", "allow", ""}})));
   REQUIRE(Run(*runtime, "remember").starts_with("OK:"));
   Recorder recorder;
   const auto watching = Must(runtime->Watch({"s", "", true}, &recorder));
@@ -91,7 +75,7 @@ TEST_CASE("InProcessACallThatIgnoresItsEndIsLeftAlone") {
   RuntimeOptions options = Options(temp, /*with_plugin=*/false);
   options.plugins_in_process = {BAD_CALLS_PLUGIN};
   const auto runtime = OpenRuntime(options);
-  REQUIRE_OK(runtime->CreateSession(Session({{"*", "", "allow", ""}})));
+  REQUIRE_OK(runtime->CreateSession(CallingSession("s", {{"*", "", "allow", ""}})));
   const std::string file = temp.File("go");
   const std::string left = Run(*runtime, "stubborn " + file);
   INFO(left);
@@ -110,7 +94,7 @@ TEST_CASE("ARuntimeDoesNotOpenWithAPluginThatIsUnfitOrSessionsThatClaimTools") {
   REQUIRE(Runtime::Open(options).status().code() == StatusCode::kNotFound);
   options.plugins.clear();
   const auto runtime = OpenRuntime(options);
-  CreateSessionRequest claims = Session({});
+  CreateSessionRequest claims = CallingSession("s", {});
   claims.settings.outside_tools.emplace_back();
   REQUIRE(runtime->CreateSession(claims).status().code() == StatusCode::kInvalidArgument);
 }

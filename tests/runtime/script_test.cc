@@ -2,23 +2,10 @@
 // outlive the process.
 #include "runtime/sessions/journal_json.h"
 #include "runtime/store/journal.h"
-#include "tests/runtime/fixture.h"
+#include "tests/runtime/waiting_turns.h"
 
 namespace baleen {
 namespace {
-
-RuntimeOptions Options(const TempDirectory& temp) {
-  return WorkerOptions(temp.File("data"), TinyModel());
-}
-
-ToolSpec Spec(const std::string& name) {
-  ToolSpec spec;
-  spec.name = name;
-  spec.description = "Does " + name + ".";
-  spec.parameters = R"({"type":"object","properties":{"x":{"type":"integer"}}})";
-  spec.timeout_ms = kPatienceMs;
-  return spec;
-}
 
 CreateSessionRequest Scripted(const std::string& id, const std::string& script) {
   CreateSessionRequest request;
@@ -29,77 +16,25 @@ CreateSessionRequest Scripted(const std::string& id, const std::string& script) 
   return request;
 }
 
-/// Answers every call with its arguments, and keeps their names.
-class Host final : public ToolHostSink {
+/// Answers every call with its arguments.
+class Shop {
  public:
-  Host(Runtime& runtime, const std::string& session) {
-    connection_ = Must(runtime.ConnectToolHost(session, {"pay", "look"}, this));
-    thread_ = std::thread([this, session] {
-      std::unique_lock<std::mutex> lock(mutex_);
-      while (true) {
-        changed_.wait(lock, [this] { return stop_ || !calls_.empty(); });
-        if (calls_.empty()) return;
-        const ToolCall call = calls_.front();
-        calls_.erase(calls_.begin());
-        ran_ += call.name + " ";
-        lock.unlock();
-        ToolResult result;
-        result.call_id = call.id;
-        result.content = call.arguments;
-        static_cast<void>(connection_->SubmitResult(session, result).ok());  // or it has ended
-        lock.lock();
-      }
-    });
+  Shop(Runtime& runtime, const std::string& session) {
+    host_.Serve(runtime, session, {"pay", "look"});
   }
-  ~Host() override {
-    {
-      const std::lock_guard<std::mutex> lock(mutex_);
-      stop_ = true;
-      changed_.notify_all();
-    }
-    thread_.join();
-  }
-  bool OnCall(const std::string&, const ToolCall& call, int64_t) override {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    calls_.push_back(call);
-    changed_.notify_all();
-    return true;
-  }
-  void OnCancel(const std::string&, const std::string&) override {}
+  /// The names of the calls, each with a space behind it.
   std::string ran() {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    return ran_;
+    std::string names;
+    for (const std::string& name : host_.ran()) names += name + " ";
+    return names;
   }
 
  private:
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::vector<ToolCall> calls_;
-  std::string ran_;
-  bool stop_ = false;
-  std::unique_ptr<ToolHostConnection> connection_;
-  std::thread thread_;
+  Host host_{[](const ToolCall& call) { return call.arguments; }};
 };
-
-std::string Start(Runtime& runtime, const std::string& session, const std::string& text = "1") {
-  StartTurnRequest request;
-  request.session = session;
-  request.input = {text};
-  return Must(runtime.StartTurn(request)).turn;
-}
 
 TurnView End(Runtime& runtime, const std::string& session, const std::string& turn) {
   return Must(runtime.WaitTurn(session, turn, kPatienceMs));
-}
-
-/// The approval that the session's turn waits for, its `number`-th.
-ApprovalView Pending(Runtime& runtime, const std::string& session, int64_t number = 1) {
-  Recorder recorder;
-  const auto watching = Must(runtime.Watch({session, "", false}, &recorder));
-  REQUIRE(recorder.WaitFor("approval_requested", number));
-  const auto waiting = Must(runtime.ListApprovals({session, false}));
-  REQUIRE(waiting.size() == 1);
-  return waiting[0];
 }
 
 void Answer(Runtime& runtime, const ApprovalView& approval, bool grant,
@@ -141,7 +76,7 @@ TEST_CASE("AScriptsPolicyTightensTheSessionsAndLoosensNothing") {
                                        kPayAndLook);
   strict.settings.policy.rules = {{"*", "", "allow", ""}};
   REQUIRE_OK(runtime->CreateSession(strict));
-  Host host(*runtime, "strict");
+  Shop host(*runtime, "strict");
   std::string turn = Start(*runtime, "strict", "12");
   const ApprovalView asked = Pending(*runtime, "strict");
   CHECK(asked.description == "it is private");
@@ -156,7 +91,7 @@ TEST_CASE("AScriptsPolicyTightensTheSessionsAndLoosensNothing") {
   auto loose = Scripted("loose", std::string(R"(policy { allow { tool = "*" } })") + kPayAndLook);
   loose.settings.policy.rules = {{"pay", "", "deny", "never"}, {"look", "", "ask", "mine"}};
   REQUIRE_OK(runtime->CreateSession(loose));
-  Host other(*runtime, "loose");
+  Shop other(*runtime, "loose");
   turn = Start(*runtime, "loose");
   const ApprovalView mine = Pending(*runtime, "loose");
   CHECK(mine.description == "mine");
@@ -188,7 +123,7 @@ TEST_CASE("ToolsOfAScriptGoThroughTheSessionsPolicyAndItsJournal") {
   const SessionView view = Must(runtime->GetSession("free"));
   REQUIRE(view.settings.script_tools.size() == 1);
   CHECK(view.settings.script_tools[0].name == "double");
-  Host host(*runtime, "free");
+  Shop host(*runtime, "free");
   CHECK(End(*runtime, "free", Start(*runtime, "free", "21")).text == R"(OK:42 after {"x":21})");
   CHECK(Count(*runtime, "free", "tool_calls") == 2);
   // The schema is the one that the model is told, and is checked like any other.
@@ -215,7 +150,7 @@ TEST_CASE("AToolOfAScriptThatWaitsForLeaveRunsAfterARestart") {
     Pending(*runtime, "s");
   }
   const auto runtime = OpenRuntime(Options(temp));
-  Host host(*runtime, "s");
+  Shop host(*runtime, "s");
   Answer(*runtime, Pending(*runtime, "s"), true);
   CHECK(End(*runtime, "s", turn).text == R"(OK:8 after {"x":4})");
 }
@@ -258,7 +193,7 @@ TEST_CASE("AFlowGoesOnOverRestartsAtTheStepThatItHadReached") {
   {
     const auto runtime = OpenRuntime(Options(temp));
     REQUIRE_OK(runtime->CreateSession(Scripted("s", kFlow)));
-    Host host(*runtime, "s");
+    Shop host(*runtime, "s");
     turn = Start(*runtime, "s", "ben");
     const ApprovalView approval = Pending(*runtime, "s");
     CHECK(approval.subject == "flow");
@@ -275,7 +210,7 @@ TEST_CASE("AFlowGoesOnOverRestartsAtTheStepThatItHadReached") {
   }
   {
     const auto runtime = OpenRuntime(Options(temp));
-    Host host(*runtime, "s");
+    Shop host(*runtime, "s");
     Answer(*runtime, Pending(*runtime, "s"), true);
     // Its second call is one more than the flow may make: it asks, and waits over a restart too.
     const ApprovalView budget = Pending(*runtime, "s", 2);
@@ -286,7 +221,7 @@ TEST_CASE("AFlowGoesOnOverRestartsAtTheStepThatItHadReached") {
     CHECK(host.ran().empty());
   }
   const auto runtime = OpenRuntime(Options(temp));
-  Host host(*runtime, "s");
+  Shop host(*runtime, "s");
   Answer(*runtime, Pending(*runtime, "s", 2), true);
   const TurnView view = End(*runtime, "s", turn);
   CHECK(view.error.ToString() == "OK");
@@ -300,7 +235,7 @@ TEST_CASE("ADeniedStepEndsTheFlowWithItsReason") {
   const TempDirectory temp;
   const auto runtime = OpenRuntime(Options(temp));
   REQUIRE_OK(runtime->CreateSession(Scripted("s", kFlow)));
-  Host host(*runtime, "s");
+  Shop host(*runtime, "s");
   const std::string turn = Start(*runtime, "s", "ben");
   Answer(*runtime, Pending(*runtime, "s"), false, "not him");
   const TurnView view = End(*runtime, "s", turn);
@@ -510,7 +445,7 @@ TEST_CASE("AStepThatDiffersFromItsJournalIsRefusedAndNothingRuns") {
     REQUIRE_OK(journal->Commit(batch, Durability::kSynced));
   }
   const auto runtime = OpenRuntime(Options(temp));
-  Host host(*runtime, "s");
+  Shop host(*runtime, "s");
   const TurnView view = End(*runtime, "s", "t1");
   CHECK(view.state == TurnState::kFailed);
   CHECK(view.error.reason() == "SCRIPT_CHANGED");

@@ -132,31 +132,20 @@ void ContinueBranches(Journal& journal) {
 
 }  // namespace
 
-TEST_CASE("JournalMigratesGoldenVersion2AndKeepsABackup") {
+TEST_CASE("JournalMigratesGoldenVersions2And3AndKeepsABackup") {
+  const int version = GENERATE(2, 3);
+  CAPTURE(version);
   const TempDirectory temp;
-  const std::string path = GoldenCopy(temp, 2);
+  const std::string path = GoldenCopy(temp, version);
   REQUIRE_ERROR(OpenJournal(path, true), StatusCode::kFailedPrecondition, "older version");
   {
     const auto journal = Must(OpenJournal(path));
     CheckBranches(*journal);
     ContinueBranches(*journal);
   }
-  const auto backup = Must(Sqlite::Open({.path = path + ".v2-backup"}));
-  REQUIRE(Must(backup->IntOf("PRAGMA user_version")) == 2);
-  REQUIRE(Must(backup->IntOf("SELECT sum(tokens) FROM timelines WHERE session != 0")) == 3474);
-}
-
-TEST_CASE("JournalMigratesGoldenVersion3AndKeepsABackup") {
-  const TempDirectory temp;
-  const std::string path = GoldenCopy(temp, 3);
-  REQUIRE_ERROR(OpenJournal(path, true), StatusCode::kFailedPrecondition, "older version");
-  {
-    const auto journal = Must(OpenJournal(path));
-    CheckBranches(*journal);
-    ContinueBranches(*journal);
-  }
-  const auto backup = Must(Sqlite::Open({.path = path + ".v3-backup"}));
-  REQUIRE(Must(backup->IntOf("PRAGMA user_version")) == 3);
+  const auto backup =
+      Must(Sqlite::Open({.path = path + ".v" + std::to_string(version) + "-backup"}));
+  REQUIRE(Must(backup->IntOf("PRAGMA user_version")) == version);
   REQUIRE(Must(backup->IntOf("SELECT sum(tokens) FROM timelines WHERE session != 0")) == 3474);
 }
 
