@@ -33,6 +33,13 @@ Status CheckResults(const CallToolsEffect& effect, const ToolResultsEvent& event
   return OkStatus();
 }
 
+Status CheckEnds(const ChildTurnsEffect& effect, const ChildTurnsEvent& event) {
+  if (event.ends.size() == effect.turns.size()) return OkStatus();
+  return FailedPreconditionError("agent: " + std::to_string(event.ends.size()) +
+                                 " ends answer the turns of " +
+                                 std::to_string(effect.turns.size()) + " forks; give one for each");
+}
+
 }  // namespace
 
 class Agent::Impl {
@@ -88,9 +95,12 @@ class Agent::Impl {
     const size_t expected = Expected();
     if (event.index() != expected) {
       constexpr const char* kEvents[] = {"user_turn", "generated", "tool_results", "clock",
-                                         "approval",  "account",   "forked",       "child_turn"};
+                                         "approval",  "account",   "forked",       "child_turns"};
       return FailedPreconditionError(std::string("agent: expected a ") + kEvents[expected] +
                                      " event, got " + kEvents[event.index()]);
+    }
+    if (const auto* children = std::get_if<ChildTurnsEvent>(&event)) {
+      return CheckEnds(std::get<ChildTurnsEffect>(binding_.effect), *children);
     }
     if (stage_ == Stage::kNew || event.index() != 2) return OkStatus();
     return CheckResults(std::get<CallToolsEffect>(binding_.effect),

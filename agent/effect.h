@@ -77,8 +77,8 @@ struct ForkEffect {
   std::string label;
 };
 
-/// Let one of these run a turn, which counts as spent by this one. Answered by a ChildTurnEvent.
-struct ChildTurnEffect {
+/// What one of these is to do as a turn of its own, which counts as spent by this one.
+struct ChildTurn {
   std::string session;
   std::string text;
   std::string errand;  ///< AgentOptions::errand.
@@ -89,8 +89,14 @@ struct ChildTurnEffect {
   int64_t micro_usd = 0;
 };
 
+/// Let forks run these turns at once, a fork no more than one. Answered by a ChildTurnsEvent when
+/// the last one has ended.
+struct ChildTurnsEffect {
+  std::vector<ChildTurn> turns;
+};
+
 using Effect = std::variant<GenerateEffect, CallToolsEffect, SleepEffect, ApproveEffect,
-                            AccountEffect, ForkEffect, ChildTurnEffect, FinishEffect>;
+                            AccountEffect, ForkEffect, ChildTurnsEffect, FinishEffect>;
 
 /// A turn begins with what the user said.
 struct UserTurnEvent {
@@ -132,7 +138,8 @@ struct ForkedEvent {
   std::string session;
 };
 
-struct ChildTurnEvent {
+/// How a child's turn ended.
+struct ChildTurnEnd {
   bool succeeded = false;
   std::string text;
   std::string error;  ///< Why it did not succeed.
@@ -142,8 +149,12 @@ struct ChildTurnEvent {
   int64_t micro_usd = 0;
 };
 
+struct ChildTurnsEvent {
+  std::vector<ChildTurnEnd> ends;  ///< In the order of the effect's turns.
+};
+
 using AgentEvent = std::variant<UserTurnEvent, GeneratedEvent, ToolResultsEvent, ClockEvent,
-                                ApprovalEvent, AccountEvent, ForkedEvent, ChildTurnEvent>;
+                                ApprovalEvent, AccountEvent, ForkedEvent, ChildTurnsEvent>;
 
 /// Messages as a JSON array, all members of each. Errors: as AgentEventFromJson.
 std::string MessagesToJson(const std::vector<Message>& messages);

@@ -227,16 +227,32 @@ Status ReadAccount(MemberReader* reader, AgentEvent* out) {
   return reader->Finish();
 }
 
-Status ReadChildTurn(MemberReader* reader, AgentEvent* out) {
-  ChildTurnEvent& event = out->emplace<ChildTurnEvent>();
-  reader->Bool("succeeded", &event.succeeded);
-  reader->Text("text", &event.text);
-  reader->Text("error", &event.error);
-  reader->Integer("tokens", &event.tokens);
-  reader->Integer("wall_ms", &event.wall_ms);
-  reader->Integer("tool_calls", &event.tool_calls);
-  reader->Integer("micro_usd", &event.micro_usd);
+Status ReadChildTurn(MemberReader* reader, ChildTurnEnd* out) {
+  reader->Bool("succeeded", &out->succeeded);
+  reader->Text("text", &out->text);
+  reader->Text("error", &out->error);
+  reader->Integer("tokens", &out->tokens);
+  reader->Integer("wall_ms", &out->wall_ms);
+  reader->Integer("tool_calls", &out->tool_calls);
+  reader->Integer("micro_usd", &out->micro_usd);
   return reader->Finish();
+}
+
+Status ReadChildTurns(MemberReader* reader, AgentEvent* out) {
+  ChildTurnsEvent& event = out->emplace<ChildTurnsEvent>();
+  for (const Json& end : reader->List("ends")) {
+    MemberReader of_one(end, "event.ends[]");
+    reader->Take(ReadChildTurn(&of_one, &event.ends.emplace_back()));
+  }
+  return reader->Finish();
+}
+
+// The members of the only entry beside its kind, or the entries as a list.
+Json OneOrMany(const char* one, const char* many, const char* list, Json entries) {
+  if (entries.size() != 1) return Json{{"kind", many}, {list, std::move(entries)}};
+  Json out{{"kind", one}};
+  out.update(entries[0]);
+  return out;
 }
 
 struct EffectWriter {
@@ -276,15 +292,19 @@ struct EffectWriter {
   Json operator()(const ForkEffect& effect) const {
     return Json{{"kind", "fork"}, {"label", effect.label}};
   }
-  Json operator()(const ChildTurnEffect& effect) const {
-    return Json{{"kind", "child_turn"},
-                {"session", effect.session},
-                {"text", effect.text},
-                {"errand", effect.errand},
-                {"tokens", effect.tokens},
-                {"wall_ms", effect.wall_ms},
-                {"tool_calls", effect.tool_calls},
-                {"micro_usd", effect.micro_usd}};
+  // One alone is written as it was before there could be several.
+  Json operator()(const ChildTurnsEffect& effect) const {
+    Json turns = Json::array();
+    for (const ChildTurn& turn : effect.turns) {
+      turns.push_back(Json{{"session", turn.session},
+                           {"text", turn.text},
+                           {"errand", turn.errand},
+                           {"tokens", turn.tokens},
+                           {"wall_ms", turn.wall_ms},
+                           {"tool_calls", turn.tool_calls},
+                           {"micro_usd", turn.micro_usd}});
+    }
+    return OneOrMany("child_turn", "child_turns", "turns", std::move(turns));
   }
   Json operator()(const FinishEffect& effect) const {
     return Json{{"kind", "finish"}, {"text", effect.text}};
@@ -332,15 +352,18 @@ struct EventWriter {
   Json operator()(const ForkedEvent& event) const {
     return Json{{"kind", "forked"}, {"session", event.session}};
   }
-  Json operator()(const ChildTurnEvent& event) const {
-    return Json{{"kind", "child_turn"},
-                {"succeeded", event.succeeded},
-                {"text", event.text},
-                {"error", event.error},
-                {"tokens", event.tokens},
-                {"wall_ms", event.wall_ms},
-                {"tool_calls", event.tool_calls},
-                {"micro_usd", event.micro_usd}};
+  Json operator()(const ChildTurnsEvent& event) const {
+    Json ends = Json::array();
+    for (const ChildTurnEnd& end : event.ends) {
+      ends.push_back(Json{{"succeeded", end.succeeded},
+                          {"text", end.text},
+                          {"error", end.error},
+                          {"tokens", end.tokens},
+                          {"wall_ms", end.wall_ms},
+                          {"tool_calls", end.tool_calls},
+                          {"micro_usd", end.micro_usd}});
+    }
+    return OneOrMany("child_turn", "child_turns", "ends", std::move(ends));
   }
 };
 
@@ -414,7 +437,9 @@ Result<AgentEvent> AgentEventFromJson(std::string_view json) {
     reader.Text("session", &event.emplace<ForkedEvent>().session);
     status = reader.Finish();
   } else if (kind == "child_turn") {
-    status = ReadChildTurn(&reader, &event);
+    status = ReadChildTurn(&reader, &event.emplace<ChildTurnsEvent>().ends.emplace_back());
+  } else if (kind == "child_turns") {
+    status = ReadChildTurns(&reader, &event);
   } else {
     reader.Fail("unknown kind '" + kind.substr(0, 64) + "'");
     status = reader.Finish();

@@ -23,14 +23,27 @@ local function limits_of(what, budget)
     parts.count_option(what, budget, "tool_calls"), math.floor(usd * 1e6) }
 end
 
+-- In a branch, runs `body` without others in between: what it sets around itself is not theirs.
+local function undivided(body)
+  if not core.in_branch() then return body() end
+  core.undivided(1)
+  local ended = table.pack(pcall(body))
+  core.undivided(-1)
+  if not ended[1] then error(ended[2], 0) end
+  return table.unpack(ended, 2, ended.n)
+end
+
 -- Runs `body` within limits of its own; what it spends is also spent of every budget around it.
 local function in_budget(what, name, budget, body)
   if budget == nil then return body() end
-  core.open_account(name, table.unpack(limits_of(what, budget)))
-  local ended = table.pack(pcall(body))
-  core.close_account()
-  if not ended[1] then error(ended[2], 0) end
-  return table.unpack(ended, 2, ended.n)
+  local limits = limits_of(what, budget)
+  return undivided(function()
+    core.open_account(name, table.unpack(limits))
+    local ended = table.pack(pcall(body))
+    core.close_account()
+    if not ended[1] then error(ended[2], 0) end
+    return table.unpack(ended, 2, ended.n)
+  end)
 end
 
 -- Asking -----------------------------------------------------------------------------------------
@@ -57,7 +70,9 @@ local function work(text, asked)
   loop = loop or core.default_loop()
   local allowed = asked.tools == "none" and {} or asked.tools and parts.alternatives("tools", asked.tools)
   local before = allowed and parts.confine(allowed)
+  core.undivided(1)
   local ok, answer = pcall(loop, text, asked.request)
+  core.undivided(-1)
   if allowed then parts.confine(before) end
   if not ok then error(answer, 0) end
   return answer
@@ -197,13 +212,15 @@ local function flow(name, options, fn)
   check_members(what, options, { budget = true })
   if type(fn) ~= "function" then raise(what .. ": expected a function, got " .. type(fn)) end
   local function run(input)
-    local outer = running
-    running = name
-    local value = in_budget(what, name, options.budget, function()
-      return fn(setmetatable({}, Flow), input)
+    return undivided(function()
+      local outer = running
+      running = name
+      local value = in_budget(what, name, options.budget, function()
+        return fn(setmetatable({}, Flow), input)
+      end)
+      running = outer
+      return text_of_result(value)
     end)
-    running = outer
-    return text_of_result(value)
   end
   parts.flow = not parts.flow_names and run or nil
   parts.flow_names = parts.flow_names and parts.flow_names .. ", " .. name or name
@@ -231,32 +248,40 @@ function Flow:approve(options)
   raise(("'%s' was denied by %s%s"):format(title, by, reason == "" and "" or ": " .. reason))
 end
 
-local function over(what, items, options, fn)
+-- Runs `fn(item, index)` for each item, in a race until one gives something: the results, and which
+-- item that was. Of items that run at once the turns of forks do; the rest is still one after the
+-- other. Within such an item there is no further at once.
+local function over(what, race, items, options, fn)
   if type(options) == "function" then options, fn = {}, options end
   if type(items) ~= "table" then raise(what .. ": expected a list, got " .. type(items)) end
   if type(fn) ~= "function" then raise(what .. ": expected a function, got " .. type(fn)) end
   check_members(what, options, { at_once = true })
-  if options.at_once ~= nil and options.at_once ~= 1 then
-    raise(what .. ": 'at_once' must be 1: items run one after the other")
+  local at_once = options.at_once == nil and 1 or parts.count_option(what, options, "at_once")
+  if at_once > core.branches_max then
+    raise(("%s: 'at_once' must be at most %d"):format(what, core.branches_max))
   end
-  return fn
+  local list, results = {}, {}
+  for i, item in ipairs(items) do list[i] = item end
+  if at_once > 1 and not core.in_branch() then
+    return core.run_branches(#list, at_once, function(i) return fn(list[i], i) end, race)
+  end
+  for i, item in ipairs(list) do
+    results[i] = fn(item, i)
+    if race and results[i] then return results, i end
+  end
+  return results, 0
 end
 
 -- What `fn(item, index)` gives for each item, in order.
 function Flow:each(items, options, fn)
-  fn = over("f:each", items, options, fn)
-  local results = {}
-  for i, item in ipairs(items) do results[i] = fn(item, i) end
+  local results = over("f:each", false, items, options, fn)
   return results
 end
 
 -- The first thing that `fn(item, index)` gives which is neither nil nor false, and its index.
 function Flow:race(items, options, fn)
-  fn = over("f:race", items, options, fn)
-  for i, item in ipairs(items) do
-    local value = fn(item, i)
-    if value then return value, i end
-  end
+  local results, winner = over("f:race", true, items, options, fn)
+  if winner ~= 0 then return results[winner], winner end
 end
 
 -- The item whose key is least; the first of equals.

@@ -135,11 +135,16 @@ constexpr LuaField kFlowFields[] = {
      "Waits, across restarts; the time then."},
     {"approve", "fun(self: baleen.Flow, request: table): boolean",
      "Waits for somebody's leave to do what `title` says; an error if it is denied."},
-    {"each", "fun(self: baleen.Flow, items: table, fn: fun(item: any, index: integer): any): table",
-     "What `fn` gives for each, one after the other."},
+    {"each",
+     "fun(self: baleen.Flow, items: table, options: table, fn: fun(item: any, index: integer): "
+     "any): table",
+     "What `fn` gives for each. at_once: of how many items forks may work at the same time, 1 to "
+     "8; "
+     "without options one after the other."},
     {"race",
-     "fun(self: baleen.Flow, items: table, fn: fun(item: any, index: integer): any): any, integer?",
-     "The first that is neither nil nor false."},
+     "fun(self: baleen.Flow, items: table, options: table, fn: fun(item: any, index: integer): "
+     "any): any, integer?",
+     "The first that is neither nil nor false, and its index; options as of each."},
     {"min", "fun(self: baleen.Flow, items: table, key: fun(item: any): number): any, number?",
      "The item with the least key."},
 };

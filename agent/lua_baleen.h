@@ -14,6 +14,28 @@ struct lua_State;
 
 namespace baleen {
 
+/// One item of a list whose items run at once, on a Lua thread of its own (lua_branches.cc).
+struct Branch {
+  lua_State* thread = nullptr;  ///< Borrows: the registry keeps it.
+  int64_t item = 0;             ///< 0: it has none.
+  bool waits = false;           ///< For the turn of a fork, `turn`.
+  ChildTurn turn;
+  ChildTurnEnd end;  ///< How that ended, once it doesn't wait any more.
+  int protected_depth = 0;
+};
+
+/// The items that run at once; no more than one list of them does.
+struct BranchList {
+  std::vector<Branch> branches;
+  std::vector<size_t> asked;  ///< Those whose forks' turns are the effect that was yielded.
+  size_t stepping = 0;        ///< Else the one whose own effect it is.
+  int64_t next = 1;           ///< The item that begins next.
+  int64_t count = 0;
+  bool race = false;  ///< The first item that gives something ends it.
+  /// Over 0: what runs must not be interleaved with other branches.
+  int64_t undivided = 0;
+};
+
 /// What Agent and the Lua functions hand to each other. Owned by Agent.
 /// The Lua functions hold no C++ object of their own across a call that may raise: strings are
 /// assigned straight into `effect`, which a failed call leaves half filled and the next one clears.
@@ -26,11 +48,16 @@ struct TurnBinding {
   std::string errand;                 ///< As AgentOptions::errand.
   std::vector<ToolSpec> declared;     ///< By the script, in this order.
   std::string problem;                ///< Scratch: why a binding is about to raise.
+  BranchList branches;
+  const ChildTurnEnd* child_end = nullptr;  ///< Borrows; what the next child turn's call gives.
 };
 
 // The effects as they are, without what a script has declared: what lua_script.cc gives to api.lua.
 int Generate(lua_State* L);
 int CallTools(lua_State* L);
+int RunBranches(lua_State* L);
+int InBranch(lua_State* L);
+int Undivided(lua_State* L);
 void CheckYieldable(lua_State* L, const char* name);
 /// Assigns the string on top to `out` and pops it. Strings leave the sandbox as UTF-8 only.
 void TakeText(lua_State* L, const char* what, const char* member, std::string* out);

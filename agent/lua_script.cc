@@ -174,28 +174,31 @@ int Fork(lua_State* L) {  // (label)
 }
 
 int ChildTurnDone(lua_State* L, int, lua_KContext) {
-  const ChildTurnEvent& event = *std::get_if<ChildTurnEvent>(BindingOf(L).event);
-  lua_pushboolean(L, event.succeeded);
-  const std::string& told = event.succeeded ? event.text : event.error;
+  const TurnBinding& binding = BindingOf(L);
+  const ChildTurnEnd& end = binding.child_end != nullptr
+                                ? *binding.child_end
+                                : std::get_if<ChildTurnsEvent>(binding.event)->ends[0];
+  lua_pushboolean(L, end.succeeded);
+  const std::string& told = end.succeeded ? end.text : end.error;
   lua_pushlstring(L, told.data(), told.size());
-  for (const int64_t spent : {event.tokens, event.wall_ms, event.tool_calls, event.micro_usd}) {
+  for (const int64_t spent : {end.tokens, end.wall_ms, end.tool_calls, end.micro_usd}) {
     lua_pushinteger(L, spent);
   }
   return 6;
 }
 
-int ChildTurn(lua_State* L) {  // (session, text, errand, tokens, wall_ms, tool_calls, micro_usd)
+int RunChildTurn(lua_State* L) {  // (session, text, errand, tokens, wall_ms, tool_calls, micro_usd)
   CheckYieldable(L, "a fork's turn");
   TurnBinding& binding = BindingOf(L);
-  ChildTurnEffect* effect = &binding.effect.emplace<ChildTurnEffect>();
-  effect->tokens = luaL_checkinteger(L, 4);
-  effect->wall_ms = luaL_checkinteger(L, 5);
-  effect->tool_calls = luaL_checkinteger(L, 6);
-  effect->micro_usd = luaL_checkinteger(L, 7);
+  ChildTurn* turn = &binding.effect.emplace<ChildTurnsEffect>().turns.emplace_back();
+  turn->tokens = luaL_checkinteger(L, 4);
+  turn->wall_ms = luaL_checkinteger(L, 5);
+  turn->tool_calls = luaL_checkinteger(L, 6);
+  turn->micro_usd = luaL_checkinteger(L, 7);
   lua_settop(L, 3);
-  TakeText(L, "a fork's turn", "errand", &effect->errand);
-  TakeText(L, "a fork's turn", "text", &effect->text);
-  TakeText(L, "a fork's turn", "session", &effect->session);
+  TakeText(L, "a fork's turn", "errand", &turn->errand);
+  TakeText(L, "a fork's turn", "text", &turn->text);
+  TakeText(L, "a fork's turn", "session", &turn->session);
   binding.effect_ready = true;
   return lua_yieldk(L, 0, 0, ChildTurnDone);
 }
@@ -285,20 +288,25 @@ void LoadDeclarations(lua_State* L) {
   constexpr LibraryFunction kCore[] = {{"approve", Approve},
                                        {"call_tools", CallTools},
                                        {"check_answer", CheckAnswer},
-                                       {"child_turn", ChildTurn},
+                                       {"child_turn", RunChildTurn},
                                        {"close_account", CloseAccount},
                                        {"declare_tool", DeclareTool},
                                        {"default_loop", DefaultLoop},
                                        {"digest", Digest},
                                        {"fork", Fork},
                                        {"generate", Generate},
+                                       {"in_branch", InBranch},
                                        {"open_account", OpenAccount},
                                        {"raise", RaiseText},
+                                       {"run_branches", RunBranches},
                                        {"sleep", Sleep},
+                                       {"undivided", Undivided},
                                        {"wildcard", Wildcard},
                                        {nullptr, nullptr}};
   lua_newtable(L);
   SetFunctions(L, kCore);
+  lua_pushinteger(L, kBranchesMax);
+  lua_setfield(L, -2, "branches_max");
   lua_newtable(L);
   const int core = lua_gettop(L) - 1, parts = core + 1;
   PushBuiltins(L);

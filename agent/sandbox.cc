@@ -27,7 +27,8 @@ void FollowStack(SandboxState& state, const void* block, size_t tag, const void*
                  size_t new_size) {
   const auto stack = std::find(std::begin(state.stacks), std::end(state.stacks), block);
   if (block == nullptr && state.stack_is_next) {
-    *std::find(std::begin(state.stacks), std::end(state.stacks), nullptr) = moved;
+    const auto place = std::find(std::begin(state.stacks), std::end(state.stacks), nullptr);
+    if (place != std::end(state.stacks)) *place = moved;
     state.stack_is_next = false;
   } else if (block == nullptr) {
     state.stack_is_next = tag == LUA_TTHREAD;
@@ -60,6 +61,7 @@ void* Allocate(void* user, void* block, size_t old_size, size_t new_size) {
     if (state.instructions_left < 0) Exhaust(state);
     if (refused) {
       state.memory_refused = true;
+      state.stack_is_next = false;  // the thread that it was for is dropped
       return nullptr;
     }
   }
@@ -255,6 +257,12 @@ void Exhaust(SandboxState& state) {
   if (state.running != nullptr) lua_sethook(state.running, CountHook, LUA_MASKCOUNT, 1);
 }
 
+void RunUnderHook(lua_State* L) {
+  SandboxState& state = StateOf(L);
+  state.running = L;
+  lua_sethook(L, CountHook, LUA_MASKCOUNT, state.exhausted ? 1 : kHookInterval);
+}
+
 void Charge(lua_State* L, int64_t units) {
   SandboxState& state = StateOf(L);
   state.instructions_left -= units;
@@ -298,10 +306,9 @@ Result<std::unique_ptr<Sandbox>> Sandbox::Create(const SandboxOptions& options) 
 }
 
 void Sandbox::StartStep(lua_State* running) {
-  state_.running = running;
   state_.instructions_left = state_.instructions_max;
   state_.memory_refused = false;
-  lua_sethook(running, CountHook, LUA_MASKCOUNT, kHookInterval);
+  RunUnderHook(running);
 }
 
 Status Sandbox::Compile(std::string_view source, std::string_view name) {

@@ -20,6 +20,8 @@ inline constexpr int64_t kAllocationBytesMax = 16 << 20;
 /// One instruction can copy all of Lua's stack (a call that passes `...` on), up to 16 MB: each
 /// costs one more for each such part of it. 1,024 values.
 inline constexpr int64_t kStackBytesPerCost = 16 << 10;
+/// Branches that may run at once (lua_branches.cc); each has a Lua thread of its own.
+inline constexpr int kBranchesMax = 8;
 /// Bytes of new memory that cost as much of the budget as one instruction.
 inline constexpr int64_t kBytesPerInstruction = 64;
 
@@ -29,8 +31,8 @@ struct SandboxState {
   int64_t memory_max = 0;        ///< Bytes.
   int64_t instructions_left = 0;
   int64_t instructions_max = 0;
-  // Stacks of the two Lua threads, found by the order in which they are allocated and freed.
-  const void* stacks[2] = {};
+  // Stacks of the Lua threads, found by the order in which they are allocated and freed.
+  const void* stacks[2 + kBranchesMax] = {};
   bool stack_is_next = false;
   int64_t stack_bytes = 0;          ///< Of the one that was resized last.
   const void* allocated = nullptr;  ///< The newest new block.
@@ -50,6 +52,9 @@ SandboxState& StateOf(lua_State* L);
 /// Takes `units` from the step's budget for work done inside one C function.
 /// Errors: raises a Lua error once the budget is used up.
 void Charge(lua_State* L, int64_t units);
+
+/// Makes `L` the thread whose hook ends the step.
+void RunUnderHook(lua_State* L);
 
 /// Marks the step as over and makes every further instruction raise.
 void Exhaust(SandboxState& state);

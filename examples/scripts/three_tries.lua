@@ -10,7 +10,7 @@ flow("three-tries", { budget = { tokens = 600000, wall = "1h" } }, function(f, i
     { returns = list(str()), tools = "none" })
   if not causes then return fail("no causes that can be read: " .. why) end
 
-  local tries = f:each(causes, function(cause, i)
+  local tries = f:each(causes, { at_once = 3 }, function(cause, i)
     local kid = s:fork { label = "try " .. i, budget = { tokens = 150000 } }
     local verdict, problem = kid:ask("Look for evidence that the cause is: " .. cause,
       { returns = { certain = one_of { "no", "maybe", "yes" }, evidence = str() }, tools = "read|grep|list" })

@@ -376,7 +376,7 @@ void ControlLoop::ListApprovals(const ListApprovalsRequest& request,
     views = std::move(all).value();
   } else {
     // Those that its forks wait for are in its way too.
-    for (const SessionRun* run = *loaded; run != nullptr; run = ChildOf(*run)) add_pending(*run);
+    for (const SessionRun* run : WithChildren(**loaded)) add_pending(*run);
   }
   answer(PageOf(std::move(views), request));
 }

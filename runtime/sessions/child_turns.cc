@@ -3,7 +3,6 @@
 // as the turn's. Both are asked for under an id that the step gives, so that a restart asks for
 // what was begun before, and nothing is begun twice.
 #include <algorithm>
-#include <limits>
 #include <utility>
 
 #include "runtime/sessions/control_loop.h"
@@ -24,34 +23,34 @@ int64_t Tighter(int64_t one, int64_t other) {
   return one == 0 || other == 0 ? std::max(one, other) : std::min(one, other);
 }
 
-/// What is left of `limit`, as a limit: at least 1, since 0 would be none.
-int64_t LeftOf(int64_t limit, int64_t spent) {
-  return limit == 0 ? 0 : std::max<int64_t>(1, limit - spent);
-}
-
-ChildTurnEvent EventOf(const TurnView& view) {
-  ChildTurnEvent event;
-  event.succeeded = view.state == TurnState::kSucceeded;
-  event.text = view.text;
-  event.error = event.succeeded ? "" : view.error.message();
-  event.tokens = view.spend.tokens;
-  event.wall_ms = view.spend.wall_ms;
-  event.tool_calls = view.spend.tool_calls;
-  event.micro_usd = view.spend.micro_usd;
-  return event;
+ChildTurnEnd EndOf(const TurnView& view) {
+  ChildTurnEnd end;
+  end.succeeded = view.state == TurnState::kSucceeded;
+  end.text = view.text;
+  end.error = end.succeeded ? "" : view.error.message();
+  end.tokens = view.spend.tokens;
+  end.wall_ms = view.spend.wall_ms;
+  end.tool_calls = view.spend.tool_calls;
+  end.micro_usd = view.spend.micro_usd;
+  return end;
 }
 
 }  // namespace
 
-BudgetSettings ControlLoop::ChildBudget(SessionRun& session, const ChildTurnEffect& effect) {
-  BudgetSettings budget = {effect.tokens, effect.wall_ms, effect.tool_calls, effect.micro_usd};
+BudgetSettings ControlLoop::ChildBudget(SessionRun& session, const ChildTurn& wanted,
+                                        size_t shares) {
+  // As a limit: at least 1, since 0 would be none.
+  const auto share = [shares](int64_t limit, int64_t spent) {
+    return limit == 0 ? 0 : std::max<int64_t>(1, (limit - spent) / static_cast<int64_t>(shares));
+  };
+  BudgetSettings budget = {wanted.tokens, wanted.wall_ms, wanted.tool_calls, wanted.micro_usd};
   for (const BudgetAccount& account : Accounts(session)) {
-    budget.tokens = Tighter(budget.tokens, LeftOf(account.limit.tokens, account.spent.tokens));
-    budget.wall_ms = Tighter(budget.wall_ms, LeftOf(account.limit.wall_ms, account.spent.wall_ms));
+    budget.tokens = Tighter(budget.tokens, share(account.limit.tokens, account.spent.tokens));
+    budget.wall_ms = Tighter(budget.wall_ms, share(account.limit.wall_ms, account.spent.wall_ms));
     budget.tool_calls =
-        Tighter(budget.tool_calls, LeftOf(account.limit.tool_calls, account.spent.tool_calls));
+        Tighter(budget.tool_calls, share(account.limit.tool_calls, account.spent.tool_calls));
     budget.micro_usd =
-        Tighter(budget.micro_usd, LeftOf(account.limit.micro_usd, account.spent.micro_usd));
+        Tighter(budget.micro_usd, share(account.limit.micro_usd, account.spent.micro_usd));
   }
   return budget;
 }
@@ -74,61 +73,77 @@ void ControlLoop::RunFork(SessionRun& session, const ForkEffect& effect) {
   });
 }
 
-void ControlLoop::RunChildTurn(SessionRun& session, const ChildTurnEffect& effect) {
+void ControlLoop::RunChildTurns(SessionRun& session, const ChildTurnsEffect& effect) {
   TurnRun& turn = *session.turn;
-  const auto failed = [this, id = session.record.id, epoch = turn.epoch](const Status& status) {
+  // They work by their own clocks, whose times are added to the turn's.
+  PauseClock(turn);
+  turn.children.clear();
+  for (const ChildTurn& wanted : effect.turns) turn.children.push_back({wanted.session, "", {}});
+  for (size_t i = 0; i < effect.turns.size(); ++i) {
+    RunChildTurn(session, i, effect.turns[i], effect.turns.size());
+  }
+}
+
+void ControlLoop::RunChildTurn(SessionRun& session, size_t index, const ChildTurn& wanted,
+                               size_t shares) {
+  TurnRun& turn = *session.turn;
+  const auto ended = [this, id = session.record.id, epoch = turn.epoch, index](ChildTurnEnd end) {
     SessionRun* run = FindTurn(id, epoch);
     if (run == nullptr || run->turn->view.state != TurnState::kRunning) return;
-    ChildTurnEvent event;
-    event.error = status.message();
-    EndChildTurn(*run, event);
+    EndChildTurn(*run, index, std::move(end));
   };
-  if (!turn.forks.contains(effect.session)) {
-    return failed(NotFoundError("'" + effect.session + "' is no fork of this turn"));
+  const auto failed = [ended](const Status& status) {
+    ChildTurnEnd end;
+    end.error = status.message();
+    ended(std::move(end));
+  };
+  if (!turn.forks.contains(wanted.session)) {
+    return failed(NotFoundError("'" + wanted.session + "' is no fork of this turn"));
   }
-  // It works by its own clock, whose time is added to the turn's.
-  PauseClock(turn);
-  turn.child = effect.session;
   StartTurnRequest request;
-  request.session = effect.session;
-  request.input = {effect.text};
-  request.budget = ChildBudget(session, effect);
+  request.session = wanted.session;
+  request.input = {wanted.text};
+  request.budget = ChildBudget(session, wanted, shares);
   request.request_id = StepRequestId(session);
-  const Errand errand = {effect.errand, PathOf(session)};
+  if (shares > 1) request.request_id += "#" + std::to_string(index + 1);
+  const Errand errand = {wanted.errand, PathOf(session)};
   StartErrand(request, errand,
-              [this, failed, id = session.record.id, epoch = turn.epoch,
-               child = effect.session](const Result<TurnView>& started) {
+              [this, ended, failed, id = session.record.id, epoch = turn.epoch, index,
+               child = wanted.session](const Result<TurnView>& started) {
                 if (!started.ok()) return failed(started.status());
                 SessionRun* run = FindTurn(id, epoch);
                 if (run == nullptr || run->turn->view.state != TurnState::kRunning) {
                   // It was cancelled while its child began.
                   return CancelTurn(child, started->turn, [](const Result<TurnView>&) {});
                 }
-                run->turn->child_turn = started->turn;
+                run->turn->children[index].turn = started->turn;
                 NoteWait(*run);
-                AwaitTurn(
-                    child, started->turn, [this, failed, id, epoch](const Result<TurnView>& ended) {
-                      if (!ended.ok()) return failed(ended.status());
-                      SessionRun* parent = FindTurn(id, epoch);
-                      if (parent == nullptr || parent->turn->view.state != TurnState::kRunning)
-                        return;
-                      EndChildTurn(*parent, EventOf(*ended));
-                    });
+                AwaitTurn(child, started->turn, [ended, failed](const Result<TurnView>& view) {
+                  if (!view.ok()) return failed(view.status());
+                  ended(EndOf(*view));
+                });
               });
 }
 
-void ControlLoop::EndChildTurn(SessionRun& session, const ChildTurnEvent& event) {
+void ControlLoop::EndChildTurn(SessionRun& session, size_t index, ChildTurnEnd end) {
   TurnRun& turn = *session.turn;
-  turn.child.clear();
-  turn.child_turn.clear();
-  AddSpend({event.tokens, event.wall_ms, event.tool_calls, event.micro_usd}, &turn.forks_spent);
+  turn.children[index].end = std::move(end);
+  ChildTurnsEvent event;
+  for (const ChildRun& child : turn.children) {
+    if (!child.end.has_value()) return NoteWait(session);
+    event.ends.push_back(*child.end);
+  }
+  turn.children.clear();
+  AddChildSpends(event, &turn.forks_spent);
   ResumeClock(turn);
   EndFlowStep(session, event, {});
 }
 
-void ControlLoop::CancelChild(const TurnRun& turn) {
-  if (turn.child_turn.empty()) return;
-  CancelTurn(turn.child, turn.child_turn, [](const Result<TurnView>&) {});
+void ControlLoop::CancelChildren(const TurnRun& turn) {
+  for (const ChildRun& child : turn.children) {
+    if (child.turn.empty() || child.end.has_value()) continue;
+    CancelTurn(child.session, child.turn, [](const Result<TurnView>&) {});
+  }
 }
 
 std::string ControlLoop::PathOf(const SessionRun& session) {
@@ -137,12 +152,24 @@ std::string ControlLoop::PathOf(const SessionRun& session) {
   return turn.start.parent.empty() ? path : turn.start.parent + "/" + path;
 }
 
-const SessionRun* ControlLoop::ChildOf(const SessionRun& session) const {
-  if (session.turn == nullptr || session.turn->child_turn.empty()) return nullptr;
-  const auto found = sessions_.find(session.turn->child);
-  const bool runs = found != sessions_.end() && found->second->turn != nullptr &&
-                    found->second->turn->view.turn == session.turn->child_turn;
-  return runs ? found->second.get() : nullptr;
+std::vector<const SessionRun*> ControlLoop::ChildrenOf(const SessionRun& session) const {
+  std::vector<const SessionRun*> children;
+  if (session.turn == nullptr) return children;
+  for (const ChildRun& child : session.turn->children) {
+    const auto found = sessions_.find(child.session);
+    const bool runs = found != sessions_.end() && found->second->turn != nullptr &&
+                      found->second->turn->view.turn == child.turn;
+    if (runs) children.push_back(found->second.get());
+  }
+  return children;
+}
+
+std::vector<const SessionRun*> ControlLoop::WithChildren(const SessionRun& session) const {
+  std::vector<const SessionRun*> all = {&session};
+  for (size_t i = 0; i < all.size(); ++i) {
+    for (const SessionRun* child : ChildrenOf(*all[i])) all.push_back(child);
+  }
+  return all;
 }
 
 }  // namespace baleen

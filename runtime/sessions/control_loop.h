@@ -399,16 +399,21 @@ class ControlLoop final : public EngineListener, public RemoteListener {
 
   // child_turns.cc
   void RunFork(SessionRun& session, const ForkEffect& effect);
-  /// Begins the fork's turn, or finds the one that was begun before a restart; then waits for it.
-  void RunChildTurn(SessionRun& session, const ChildTurnEffect& effect);
-  void EndChildTurn(SessionRun& session, const ChildTurnEvent& event);
-  void CancelChild(const TurnRun& turn);
-  /// What a fork's turn may spend: no more than all that it is charged to have left.
-  BudgetSettings ChildBudget(SessionRun& session, const ChildTurnEffect& effect);
+  /// Begins the forks' turns, or finds those that were begun before a restart; then waits for them.
+  void RunChildTurns(SessionRun& session, const ChildTurnsEffect& effect);
+  void RunChildTurn(SessionRun& session, size_t index, const ChildTurn& wanted, size_t shares);
+  /// Of the step's child `index`; the last one ends the step.
+  void EndChildTurn(SessionRun& session, size_t index, ChildTurnEnd end);
+  void CancelChildren(const TurnRun& turn);
+  /// What a fork's turn may spend: its share, one of `shares`, of what all that it is charged to
+  /// have left. So that turns that run at once can't spend more than that together.
+  BudgetSettings ChildBudget(SessionRun& session, const ChildTurn& wanted, size_t shares);
   /// "SESSION/TURN", from the root to this one.
   static std::string PathOf(const SessionRun& session);
-  /// The fork whose turn the session's turn waits for; null: none runs.
-  const SessionRun* ChildOf(const SessionRun& session) const;
+  /// The forks whose running turns the session's turn waits for.
+  std::vector<const SessionRun*> ChildrenOf(const SessionRun& session) const;
+  /// The session, its children, and theirs.
+  std::vector<const SessionRun*> WithChildren(const SessionRun& session) const;
 
   // tool_hosts.cc
   void OfferToHost(SessionRun& session, size_t index);
@@ -451,6 +456,7 @@ class ControlLoop final : public EngineListener, public RemoteListener {
 
   // waits.cc
   TurnWait WaitOf(const SessionRun& session) const;
+  TurnWait SubagentsWait(const std::vector<const SessionRun*>& children) const;
   /// Tells watchers if the turn waits for something else than before.
   void NoteWait(SessionRun& session);
   void Heartbeat(SessionRun& session);

@@ -78,8 +78,8 @@ void ControlLoop::BeginFlowStep(SessionRun& session, const Effect& effect) {
 void ControlLoop::PerformFlowStep(SessionRun& session, const Effect& effect, int64_t until_ms) {
   if (std::holds_alternative<SleepEffect>(effect)) ArmSleep(session, until_ms);
   if (const auto* fork = std::get_if<ForkEffect>(&effect)) return RunFork(session, *fork);
-  if (const auto* child = std::get_if<ChildTurnEffect>(&effect)) {
-    return RunChildTurn(session, *child);
+  if (const auto* children = std::get_if<ChildTurnsEffect>(&effect)) {
+    return RunChildTurns(session, *children);
   }
   NoteWait(session);
 }
@@ -90,8 +90,8 @@ void ControlLoop::ResumeFlowStep(SessionRun& session, const Effect& effect, int6
     return ArmSleep(session, until_ms);
   }
   if (std::holds_alternative<ForkEffect>(effect) ||
-      std::holds_alternative<ChildTurnEffect>(effect)) {
-    if (std::holds_alternative<ChildTurnEffect>(effect)) PauseClock(*session.turn);
+      std::holds_alternative<ChildTurnsEffect>(effect)) {
+    if (std::holds_alternative<ChildTurnsEffect>(effect)) PauseClock(*session.turn);
     // Once all sessions have been recovered: the fork's turn is one that is recovered too.
     Post([this, id = session.record.id, epoch = session.turn->epoch, effect] {
       SessionRun* run = FindTurn(id, epoch);

@@ -50,9 +50,10 @@ Result<std::vector<JournalledStep>> CollectSteps(const std::vector<EventRecord>&
   return steps;
 }
 
-bool IsChildTurn(const EventRecord& step_started) {
+bool RunsChildren(const EventRecord& step_started) {
   const auto start = StepStartFromJson(step_started.payload);
-  return start.ok() && start->effect.starts_with(R"({"kind":"child_turn",)");
+  return start.ok() && (start->effect.starts_with(R"({"kind":"child_turn",)") ||
+                        start->effect.starts_with(R"({"kind":"child_turns",)"));
 }
 
 }  // namespace
@@ -113,7 +114,7 @@ void ControlLoop::RestoreClock(TurnRun& turn, const std::vector<EventRecord>& ev
   // A fork's turn works by its own clock.
   int64_t child_since_ms = -1;
   for (const EventRecord& event : events) {
-    if (event.kind == event_kind::kStepStarted && IsChildTurn(event)) {
+    if (event.kind == event_kind::kStepStarted && RunsChildren(event)) {
       child_since_ms = event.time_ms;
     } else if (event.kind == event_kind::kStepEnded && child_since_ms >= 0) {
       turn.worked_ms -= event.time_ms - child_since_ms;
@@ -313,9 +314,8 @@ void ControlLoop::Replay(SessionRun& session, const std::vector<EventRecord>& ev
     if (const auto* forked = std::get_if<ForkedEvent>(&answer->event)) {
       turn.forks.insert(forked->session);
     }
-    if (const auto* child = std::get_if<ChildTurnEvent>(&answer->event)) {
-      AddSpend({child->tokens, child->wall_ms, child->tool_calls, child->micro_usd},
-               &turn.forks_spent);
+    if (const auto* children = std::get_if<ChildTurnsEvent>(&answer->event)) {
+      AddChildSpends(*children, &turn.forks_spent);
     }
     event = std::move(answer->event);
   }

@@ -21,6 +21,7 @@
 #include "runtime/remote/chat_answer.h"
 #include "runtime/runtime.h"
 #include "runtime/sessions/approval_json.h"
+#include "runtime/sessions/budget_account.h"
 #include "runtime/sessions/conversation.h"
 #include "runtime/sessions/journal_json.h"
 #include "runtime/store/journal.h"
@@ -156,6 +157,20 @@ struct ScriptAccount {
   Spend before;  ///< Of the turn, when it was opened.
 };
 
+/// A fork that runs a turn for a step.
+struct ChildRun {
+  std::string session;
+  std::string turn;  ///< Once it has begun.
+  std::optional<ChildTurnEnd> end;
+};
+
+/// Adds what the forks' turns of one step have spent.
+inline void AddChildSpends(const ChildTurnsEvent& event, Spend* sum) {
+  for (const ChildTurnEnd& end : event.ends) {
+    AddSpend({end.tokens, end.wall_ms, end.tool_calls, end.micro_usd}, sum);
+  }
+}
+
 struct TurnRun {
   uint64_t epoch = 0;    ///< Distinguishes this run from late answers to an earlier one.
   int64_t begun_ms = 0;  ///< Steady; in this process.
@@ -182,8 +197,7 @@ struct TurnRun {
   int64_t sleep_until_ms = 0;             ///< Unix; 0: it doesn't sleep.
   std::set<std::string> forks;            ///< Sessions that its script has forked off it.
   Spend forks_spent;                      ///< By their turns that have ended.
-  std::string child;                      ///< The one whose turn it waits for; empty: none.
-  std::string child_turn;                 ///< Once that has begun.
+  std::vector<ChildRun> children;         ///< Those that its step waits for.
   int64_t worked_ms = 0;                  ///< Before `working_since_ms`.
   int64_t working_since_ms = -1;          ///< Steady; -1: it waits for somebody.
   std::function<void()> continue_paused;  ///< Once a budget is granted; else null.

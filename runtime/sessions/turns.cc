@@ -171,7 +171,7 @@ void ControlLoop::Advance(SessionRun& session, const AgentEvent& event) {
 
 void ControlLoop::Perform(SessionRun& session, const Effect& effect) {
   const auto* wanted = std::get_if<CallToolsEffect>(&effect);
-  const bool child = std::holds_alternative<ChildTurnEffect>(effect);
+  const bool child = std::holds_alternative<ChildTurnsEffect>(effect);
   if (wanted != nullptr || child || std::holds_alternative<GenerateEffect>(effect)) {
     BudgetNeed need;
     need.tokens = wanted == nullptr ? 1 : 0;
@@ -204,7 +204,7 @@ void ControlLoop::FinishTurn(SessionRun& session, TurnState state, std::string t
   view.error = error;
   session.turn->cancelled->store(true);  // whatever still runs for this turn may stop
   StopGeneration(*session.turn);
-  CancelChild(*session.turn);
+  CancelChildren(*session.turn);
   PauseClock(*session.turn);
   view.spend = SpendOf(session);
   view.budget = session.turn->budget;

@@ -46,6 +46,23 @@ TurnWait CallsWait(const ToolRunState& tools) {
 
 }  // namespace
 
+TurnWait ControlLoop::SubagentsWait(const std::vector<const SessionRun*>& children) const {
+  // One that somebody must answer is the one to tell of.
+  const SessionRun* told = nullptr;
+  TurnWait wait;
+  for (const SessionRun* child : children) {
+    const TurnWait of_child = WaitOf(*child);
+    const bool asks = of_child.what == "APPROVAL" && wait.what != "APPROVAL";
+    if (told != nullptr && !asks) continue;
+    told = child;
+    wait = of_child;
+  }
+  std::string detail = told->record.id + ": " + wait.what;
+  if (!wait.detail.empty()) detail += " " + wait.detail;
+  if (children.size() > 1) detail += " and " + std::to_string(children.size() - 1) + " more";
+  return {"SUBAGENT", detail, 0};
+}
+
 TurnWait ControlLoop::WaitOf(const SessionRun& session) const {
   const TurnRun& turn = *session.turn;
   for (const ApprovalView& approval : turn.approvals) {
@@ -56,11 +73,8 @@ TurnWait ControlLoop::WaitOf(const SessionRun& session) const {
   if (turn.sleep_until_ms > 0) {
     return {"SLEEP", "until Unix time " + std::to_string(turn.sleep_until_ms / 1000) + " s", 0};
   }
-  if (const SessionRun* child = ChildOf(session)) {
-    const TurnWait wait = WaitOf(*child);
-    return {"SUBAGENT",
-            child->record.id + ": " + wait.what + (wait.detail.empty() ? "" : " " + wait.detail),
-            0};
+  if (const std::vector<const SessionRun*> children = ChildrenOf(session); !children.empty()) {
+    return SubagentsWait(children);
   }
   if (turn.tools != nullptr) return CallsWait(*turn.tools);
   if (turn.compaction != nullptr) return {"COMPACTION", "", 0};

@@ -106,12 +106,16 @@ TEST_CASE("ThreeTriesKeepTheBest") {
   REQUIRE(run.Step(Says(R"(["disk","net","cpu"])")));
   const char* const verdicts[] = {R"({"certain":"maybe","evidence":"slow"})",
                                   R"({"certain":"yes","evidence":"refused"})", ""};
+  ChildTurnsEvent ends;
   for (int i = 0; i < 3; ++i) {
     CHECK(Take<ForkEffect>(run).label == "try " + std::to_string(i + 1));
     REQUIRE(run.Step(ForkedEvent{"kid" + std::to_string(i)}));
-    CHECK(Take<ChildTurnEffect>(run).session == "kid" + std::to_string(i));
-    REQUIRE(run.Step(ChildTurnEvent{i < 2, verdicts[i], "cancelled", 100, 0, 0, 0}));
+    ends.ends.push_back({i < 2, verdicts[i], "cancelled", 100, 0, 0, 0});
   }
+  const std::vector<ChildTurn> asked = Take<ChildTurnsEffect>(run).turns;
+  REQUIRE(asked.size() == 3);
+  for (int i = 0; i < 3; ++i) CHECK(asked[i].session == "kid" + std::to_string(i));
+  REQUIRE(run.Step(ends));
   const auto& prompt = Take<GenerateEffect>(run).append;
   REQUIRE(prompt.size() == 2);
   CHECK(prompt[1].content == "Most likely cause: net. Evidence: refused");

@@ -470,17 +470,17 @@ TEST_CASE("AForkIsASessionWhoseTurnsAreStepsOfThisOne") {
   REQUIRE(run.Step(UserTurnEvent{"go"}));
   CHECK(EffectToJson(run.effect) == R"({"kind":"fork","label":"try"})");
   REQUIRE(run.Step(ForkedEvent{"kid-1"}));
-  const auto asked = std::get<ChildTurnEffect>(run.effect);
+  const auto asked = std::get<ChildTurnsEffect>(run.effect).turns.at(0);
   CHECK(asked.session == "kid-1");
   CHECK(asked.text == "Which?");
   CHECK(asked.tokens == 100);
   CHECK(asked.wall_ms == 60'000);
   CHECK(asked.tool_calls == 0);
-  REQUIRE(run.Step(ChildTurnEvent{true, "[1,2]", "", 60, 10, 2, 0}));
-  const auto called = std::get<ChildTurnEffect>(run.effect);
+  REQUIRE(run.Step(ChildTurnsEvent{{{true, "[1,2]", "", 60, 10, 2, 0}}}));
+  const auto called = std::get<ChildTurnsEffect>(run.effect).turns.at(0);
   CHECK(called.tokens == 40);
-  REQUIRE(
-      run.Step(ChildTurnEvent{true, R"({"content":"a b","outcome":"TIMEOUT"})", "", 40, 10, 1, 0}));
+  REQUIRE(run.Step(
+      ChildTurnsEvent{{{true, R"({"content":"a b","outcome":"TIMEOUT"})", "", 40, 10, 1, 0}}}));
   CHECK(Text(run) == R"x({"closed":"script.lua:7: kid:ask: the fork is closed",)x"
                      R"x("content":"a b","id":"kid-1","list_of":[1,2],"outcome":"TIMEOUT",)x"
                      R"x("spent":"the fork's budget of tokens is spent (100 of 100)",)x"

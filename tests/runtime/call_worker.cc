@@ -1,10 +1,10 @@
 // A process that dies by SIGKILL in calls_killed_test.cc: one session, one turn that asks for leave
 // to pay and then pays. Goes on with what an earlier process left.
 //
-//   call_worker DATA_DIR MODEL LEDGER PURE|IDEMPOTENT|EFFECT|FLOW
+//   call_worker DATA_DIR MODEL LEDGER PURE|IDEMPOTENT|EFFECT|FLOW|IDEMPOTENT_FLOW
 //
-// FLOW: of effect class EFFECT, by a script with a policy, a tool of its own, and a flow of every
-// kind of step.
+// FLOW: of effect class EFFECT (else IDEMPOTENT), by a script with a policy, a tool of its own, and
+// a flow of every kind of step.
 //
 // Prints a line for each durable event and for each step of the host's own, before or after it as
 // its name says.
@@ -89,10 +89,12 @@ flow("pay", { budget = { tool_calls = 9 } }, function(f, input)
   f:sleep("3ms")
   f:approve { title = "Pay", euros = half }
   local content, outcome = s:call("pay", { euros = half })
-  local kid = s:fork { label = "kid" }
-  kid:ask("Hm?", { max_tokens = 2, tools = "none" })
-  half = tonumber((kid:call("split", { euros = 10 })))
-  kid:close()
+  local halves = f:each({ 10, 10 }, { at_once = 2 }, function(euros)
+    local kid = s:fork { label = "kid" }
+    kid:ask("Hm?", { max_tokens = 2, tools = "none" })
+    return tonumber((kid:call("split", { euros = euros })))
+  end)
+  half = halves[2]
   local said = s:ask(content, { max_tokens = 4, tools = "none", budget = { tokens = 4000 } })
   return outcome .. (f:now() >= begun and "" or " before it began")
 end))";
@@ -111,10 +113,10 @@ end
   spec.name = "pay";
   spec.description = "Pays.";
   spec.parameters = R"({"type":"object","properties":{"euros":{"type":"integer"}}})";
-  spec.effect = effect == "IDEMPOTENT" ? EffectClass::kIdempotent
-                : effect == "PURE"     ? EffectClass::kPure
-                                       : EffectClass::kEffect;
-  if (effect == "FLOW") request.settings.script = kFlow;
+  spec.effect = effect.starts_with("IDEMPOTENT") ? EffectClass::kIdempotent
+                : effect == "PURE"               ? EffectClass::kPure
+                                                 : EffectClass::kEffect;
+  if (effect.ends_with("FLOW")) request.settings.script = kFlow;
   spec.timeout_ms = 120'000;
   request.settings.host_tools.push_back(spec);
   request.settings.policy.rules = {{"pay", "", "ask", "it costs money"}};
@@ -175,7 +177,7 @@ Status Work(const std::string& data_dir, const std::string& model, const std::st
   ASSIGN_OR_RETURN(const SessionView view, runtime->GetSession("s"));
   std::string more;
   ASSIGN_OR_RETURN(const auto sessions, runtime->ListSessions(100, "", &more));
-  if (std::ssize(sessions) != (effect == "FLOW" ? 2 : 1)) {
+  if (std::ssize(sessions) != (effect.ends_with("FLOW") ? 3 : 1)) {
     return InternalError(std::to_string(sessions.size()) + " sessions");
   }
   Say("result " + ended.text + " turns " + std::to_string(view.turns) +

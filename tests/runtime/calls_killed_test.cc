@@ -107,6 +107,47 @@ void KillEverywhere(int64_t times) {
   for (const auto& [what, number] : outcomes) std::cout << "  " << what << ": " << number << "\n";
 }
 
+/// What a flow that was killed once is worth after the next process has ended it: what came of it.
+std::string EndFlow(const std::vector<std::string>& command, const std::string& ledger) {
+  Child worker(command);
+  const std::vector<std::string> lines = worker.ReadAll();
+  CAPTURE(lines);
+  REQUIRE(worker.Wait() == 0);
+  const auto count = [&](const std::string& line) {
+    return std::count(lines.begin(), lines.end(), line);
+  };
+  const std::string result = *std::find_if(
+      lines.begin(), lines.end(), [](const auto& line) { return line.starts_with("result "); });
+  const std::vector<std::string> paid = Lines(ledger);
+  CAPTURE(result, paid);
+  const bool unknown = result == "result UNKNOWN turns 1";
+  if (command.back() == "FLOW") {
+    // Nobody knew whether it had paid: the flow asked, and went on when it was told to.
+    REQUIRE((unknown || result == "result OK turns 1"));
+    REQUIRE(paid.size() <= 1);
+    if (!unknown) REQUIRE(paid.size() == 1);
+  } else {
+    // The far side sees that it is the same call: for it this is one effect, and always the result.
+    REQUIRE(result == "result OK turns 1");
+    REQUIRE(paid.size() >= 1);
+    for (const std::string& line : paid) REQUIRE(line == paid[0]);
+  }
+  // now, sleep, approve, now, two accounts opened and closed, two forks, their turns twice; the
+  // question.
+  const int64_t steps = unknown ? 13 : 12;
+  REQUIRE(count("turn_started") == 1);
+  REQUIRE(count("step_started") == steps);
+  REQUIRE(count("step_ended") == steps);
+  REQUIRE(count("approval_requested") == (unknown ? 3 : 2));
+  REQUIRE(count("tool_calls") == 2);
+  REQUIRE(count("tool_results") == 2);
+  // A model that babbles may be asked to write its answer anew; each is asked for once.
+  REQUIRE(count("generate") >= 1);
+  REQUIRE(count("generate") == count("generated"));
+  REQUIRE(count("turn_finished") == 1);
+  return (unknown ? " UNKNOWN " : " OK ") + std::to_string(paid.size());
+}
+
 /// Kills a flow right before or after the `nth` line `point`, and lets the next process end it.
 void KillFlowAt(const std::string& point, int64_t nth, std::mt19937_64& random,
                 std::map<std::string, int64_t>& outcomes) {
@@ -128,36 +169,42 @@ void KillFlowAt(const std::string& point, int64_t nth, std::mt19937_64& random,
     WaitMicroseconds(late_us);
     worker.Kill();
   }
-  Child worker(command);
-  const std::vector<std::string> lines = worker.ReadAll();
-  REQUIRE(worker.Wait() == 0);
-  CAPTURE(lines);
-  const auto count = [&](const std::string& line) {
-    return std::count(lines.begin(), lines.end(), line);
-  };
-  const std::string result = *std::find_if(
-      lines.begin(), lines.end(), [](const auto& line) { return line.starts_with("result "); });
-  const auto paid = std::ssize(Lines(ledger));
-  CAPTURE(result, paid);
-  // Nobody knew whether it had paid: the flow asked, and went on when it was told to.
-  const bool unknown = result == "result UNKNOWN turns 1";
-  REQUIRE((unknown || result == "result OK turns 1"));
-  REQUIRE(paid <= 1);
-  if (!unknown) REQUIRE(paid == 1);
-  // now, sleep, approve, now, two accounts opened and closed, a fork and its turns; the question.
-  const int64_t steps = unknown ? 12 : 11;
-  REQUIRE(count("turn_started") == 1);
-  REQUIRE(count("step_started") == steps);
-  REQUIRE(count("step_ended") == steps);
-  REQUIRE(count("approval_requested") == (unknown ? 3 : 2));
-  REQUIRE(count("tool_calls") == 2);
-  REQUIRE(count("tool_results") == 2);
-  // A model that babbles may be asked to write its answer anew; each is asked for once.
-  REQUIRE(count("generate") >= 1);
-  REQUIRE(count("generate") == count("generated"));
-  REQUIRE(count("turn_finished") == 1);
-  outcomes["flow " + point + " " + std::to_string(nth) + (unknown ? " UNKNOWN " : " OK ") +
-           std::to_string(paid)] += 1;
+  outcomes["flow " + point + " " + std::to_string(nth) + EndFlow(command, ledger)] += 1;
+}
+
+/// Kills flows at instants that nothing chose, all over the time that one takes.
+void KillFlowsAtRandom(int64_t times) {
+  const uint64_t seed = Seeds(1).front();
+  std::mt19937_64 random(seed);
+  std::map<std::string, int64_t> outcomes;
+  int64_t whole_us = 0;
+  for (int64_t i = 0; i <= times; ++i) {
+    const MemoryDirectory temp;
+    const std::string ledger = temp.File("ledger");
+    const std::string kind = i % 4 == 3 ? "IDEMPOTENT_FLOW" : "FLOW";
+    const std::vector<std::string> command = {CALL_WORKER, temp.File("data"), TinyModel(), ledger,
+                                              kind};
+    if (i == 0) {  // one that nobody kills: how long it takes
+      const auto begin = std::chrono::steady_clock::now();
+      REQUIRE(EndFlow(command, ledger) == " OK 1");
+      whole_us = std::chrono::duration_cast<std::chrono::microseconds>(
+                     std::chrono::steady_clock::now() - begin)
+                     .count();
+      continue;
+    }
+    const auto at_us = static_cast<int64_t>(random() % static_cast<uint64_t>(whole_us));
+    CAPTURE(kind, at_us, whole_us);
+    {
+      Child worker(command);
+      REQUIRE(worker.started());
+      WaitMicroseconds(at_us);
+      worker.Kill();
+      worker.ReadAll();
+    }
+    outcomes[kind + EndFlow(command, ledger)] += 1;
+  }
+  std::cout << "flows killed at any time within " << whole_us << " us, seed " << seed << ":\n";
+  for (const auto& [what, number] : outcomes) std::cout << "  " << what << ": " << number << "\n";
 }
 
 /// Every step's begin and end, and what lies within steps.
@@ -166,7 +213,7 @@ void KillFlowEverywhere(int64_t times) {
   std::mt19937_64 random(seed);
   std::map<std::string, int64_t> outcomes;
   for (int64_t i = 0; i < times; ++i) {
-    for (int64_t nth = 1; nth <= 11; ++nth) {
+    for (int64_t nth = 1; nth <= 12; ++nth) {
       if (nth % 2 == i % 2) KillFlowAt("step_started", nth, random, outcomes);
       if (nth % 2 != i % 2) KillFlowAt("step_ended", nth, random, outcomes);
     }
@@ -186,5 +233,7 @@ TEST_CASE("ACallThatIsKilledAtAnyWriteHasOneResultAndAtMostOneEffect") { KillEve
 TEST_CASE("ACallThatIsKilledAHundredTimesAtEachWrite", "[.long]") { KillEverywhere(100); }
 TEST_CASE("AFlowThatIsKilledAtAnyStepEndsAsOneThatWasNot") { KillFlowEverywhere(1); }
 TEST_CASE("AFlowThatIsKilledTwentyTimesAtEachStep", "[.long]") { KillFlowEverywhere(20); }
+TEST_CASE("AFlowThatIsKilledAtRandomEndsAsOneThatWasNot") { KillFlowsAtRandom(4); }
+TEST_CASE("AFlowThatIsKilledTwoHundredTimesAtRandom", "[.long]") { KillFlowsAtRandom(200); }
 
 }  // namespace baleen

@@ -386,6 +386,65 @@ TEST_CASE("AForksTurnAsksUnderItsParentAndEndsWithIt") {
   CHECK(End(*runtime, approval.session, approval.turn).state == TurnState::kCancelled);
 }
 
+TEST_CASE("ForksThatRunAtOnceAskTogetherAndEndTogether") {
+  const TempDirectory temp;
+  auto runtime = OpenRuntime(Options(temp));
+  auto request = Scripted("s", R"(
+    tool "risky" { about = "Risky.", args = { n = int() }, run = function(a) return "done " .. a.n end }
+    flow("x", { budget = { tool_calls = 30 } }, function(f)
+      return f:each({ 1, 2, 3 }, { at_once = 3 }, function(n)
+        local kid = session.current():fork { label = "kid " .. n }
+        return { kid:call("risky", { n = n }) , kid.usage.tool_calls }
+      end)
+    end))");
+  request.settings.policy.rules = {{"risky", "", "ask", "it is risky"}};
+  REQUIRE_OK(runtime->CreateSession(request));
+  const auto asked = [&] {
+    while (true) {
+      auto waiting = Must(runtime->ListApprovals({"s", false}));
+      if (waiting.size() == 3) return waiting;
+      std::this_thread::yield();
+    }
+  };
+  std::string turn = Start(*runtime, "s");
+  auto approvals = asked();
+  for (const ApprovalView& approval : approvals) {
+    CHECK(approval.requester == "s/t1/" + approval.session + "/t2");
+    // Together they may spend what the flow may.
+    CHECK(Must(runtime->GetTurn(approval.session, approval.turn)).budget.tool_calls == 10);
+  }
+  const TurnView waits = Must(runtime->GetTurn("s", turn));
+  CHECK(waits.waiting_on == "SUBAGENT");
+  CHECK(waits.waiting_detail.find(" and 2 more") != std::string::npos);
+  // One has ended when the process does; the others still wait.
+  Answer(*runtime, approvals[1], true);
+  REQUIRE(End(*runtime, approvals[1].session, approvals[1].turn).state == TurnState::kSucceeded);
+  runtime.reset();
+  runtime = OpenRuntime(Options(temp));
+  while (Must(runtime->ListApprovals({"s", false})).size() != 2) std::this_thread::yield();
+  Answer(*runtime, approvals[2], true);
+  Answer(*runtime, approvals[0], false, "not this one");
+  const TurnView ended = End(*runtime, "s", turn);
+  CAPTURE(ended.error.ToString());
+  const auto result = nlohmann::json::parse(ended.text);
+  std::vector<std::string> texts;
+  for (const auto& item : result) texts.push_back(item.at(0));
+  std::sort(texts.begin(), texts.end());
+  CHECK(texts[0].find("not this one") != std::string::npos);
+  CHECK(texts[1].starts_with("done "));
+  CHECK(texts[2].starts_with("done "));
+  CHECK(ended.spend.tool_calls == 3);
+  CHECK(Count(*runtime, "s", "turn_started") == 1);
+
+  turn = Start(*runtime, "s");
+  approvals = asked();
+  REQUIRE_OK(runtime->CancelTurn("s", turn));
+  CHECK(End(*runtime, "s", turn).state == TurnState::kCancelled);
+  for (const ApprovalView& approval : approvals) {
+    CHECK(End(*runtime, approval.session, approval.turn).state == TurnState::kCancelled);
+  }
+}
+
 TEST_CASE("AForkSpendsNoMoreThanItsParentHasLeft") {
   const TempDirectory temp;
   const auto runtime = OpenRuntime(Options(temp));

@@ -1,0 +1,243 @@
+// Branches: items of an f:each or f:race that run at once, each on a Lua thread of its own.
+//
+// Only the turns of forks run at the same time. Every other effect of a branch is the turn's, asked
+// for and answered before another branch goes on; so the order of a turn's effects depends on
+// nothing but their answers. Branches go on in the order of their items until all wait for forks;
+// then these are asked together, and go on when the last has ended.
+#include <lua5.4/lua.hpp>
+#include <string>
+
+#include "agent/lua_baleen.h"
+#include "agent/lua_libraries.h"
+#include "agent/sandbox_state.h"
+
+namespace baleen {
+namespace {
+
+const char kThreads = 0;  // Its address is a registry key.
+
+// Arguments and places on the stack of RunBranches.
+constexpr int kCount = 1, kAtOnce = 2, kBody = 3, kRace = 4, kResults = 5;
+/// Of the yield for a branch's own effect, and of that for the turns of forks.
+constexpr lua_KContext kOneEffect = 0, kForkTurns = 1;
+
+// A thread is never given up once it exists: the allocator follows its stack (sandbox.cc).
+lua_State* ThreadOf(lua_State* L, int number) {
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &kThreads) == LUA_TNIL) {
+    lua_pop(L, 1);
+    lua_createtable(L, kBranchesMax, 0);
+    lua_pushvalue(L, -1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &kThreads);
+  }
+  lua_rawgeti(L, -1, number);
+  lua_State* thread = lua_tothread(L, -1);
+  if (thread == nullptr) {
+    thread = lua_newthread(L);
+    lua_rawseti(L, -3, number);  // there is room: it can't fail
+  }
+  lua_pop(L, 2);
+  lua_resetthread(thread);  // of whatever was left in it by a list that ended early
+  lua_settop(thread, 0);
+  return thread;
+}
+
+bool IsBranch(lua_State* L) {
+  for (const Branch& branch : BindingOf(L).branches.branches) {
+    if (branch.thread == L) return true;
+  }
+  return false;
+}
+
+void Begin(lua_State* L) {
+  const lua_Integer at_once = luaL_checkinteger(L, kAtOnce);
+  BranchList& list = BindingOf(L).branches;
+  // Whatever is in it belongs to a list that an error has ended.
+  list.branches.clear();
+  list.asked.clear();
+  list.next = 1;
+  list.count = luaL_checkinteger(L, kCount);
+  list.race = lua_toboolean(L, kRace) != 0;
+  luaL_checkstack(L, 8, "branches");
+  for (int i = 1; i <= at_once && i <= kBranchesMax && i <= list.count; ++i) {
+    lua_State* thread = ThreadOf(L, i);
+    list.branches.emplace_back().thread = thread;
+  }
+}
+
+// The list is done; `winner`: the item that won its race, or 0.
+int End(lua_State* L, lua_Integer winner) {
+  BindingOf(L).branches.branches.clear();
+  lua_settop(L, kResults);
+  lua_pushinteger(L, winner);
+  return 2;
+}
+
+// Raises what is on top of the branch's stack.
+int Fail(lua_State* L, Branch& branch) {
+  lua_State* thread = branch.thread;
+  lua_settop(L, kResults);
+  lua_xmove(thread, L, 1);
+  BindingOf(L).branches.branches.clear();
+  return lua_error(L);
+}
+
+enum class StepEnd { kEnded, kWaits, kEffect, kFailed };
+
+// Lets the branch go on until it ends, fails or asks for something.
+StepEnd Step(lua_State* L, Branch& branch, bool first) {
+  SandboxState& state = StateOf(L);
+  TurnBinding& binding = BindingOf(L);
+  if (first) {
+    lua_pushvalue(L, kBody);
+    lua_pushinteger(L, branch.item);
+    lua_xmove(L, branch.thread, 2);
+  }
+  const int outer_depth = state.protected_depth;
+  state.protected_depth = outer_depth + branch.protected_depth;
+  binding.effect_ready = false;
+  int results = 0;
+  RunUnderHook(branch.thread);
+  const int code = lua_resume(branch.thread, L, first ? 1 : 0, &results);
+  binding.child_end = nullptr;
+  RunUnderHook(L);
+  branch.protected_depth = state.protected_depth - outer_depth;
+  state.protected_depth = outer_depth;
+  if (code == LUA_YIELD) {
+    lua_pop(branch.thread, results);
+    ChildTurnsEffect* asked = std::get_if<ChildTurnsEffect>(&binding.effect);
+    if (asked == nullptr || binding.branches.undivided > 0) return StepEnd::kEffect;
+    branch.turn = std::move(asked->turns[0]);
+    branch.waits = true;
+    return StepEnd::kWaits;
+  }
+  if (code != LUA_OK) return StepEnd::kFailed;
+  lua_settop(branch.thread, 1);  // the first of what it gave
+  lua_xmove(branch.thread, L, 1);
+  return StepEnd::kEnded;
+}
+
+// Makes the effect of what the branches wait for; a fork that two wait for runs one turn at a time.
+void AskForks(TurnBinding& binding) {
+  BranchList& list = binding.branches;
+  ChildTurnsEffect& effect = binding.effect.emplace<ChildTurnsEffect>();
+  list.asked.clear();
+  for (size_t i = 0; i < list.branches.size(); ++i) {
+    const Branch& branch = list.branches[i];
+    if (branch.item == 0 || !branch.waits) continue;
+    bool taken = false;
+    for (const ChildTurn& turn : effect.turns) taken |= turn.session == branch.turn.session;
+    if (taken) continue;
+    list.asked.push_back(i);
+    effect.turns.push_back(branch.turn);
+  }
+  binding.effect_ready = true;
+}
+
+void TakeEnds(TurnBinding& binding) {
+  BranchList& list = binding.branches;
+  const ChildTurnsEvent& event = *std::get_if<ChildTurnsEvent>(binding.event);
+  for (size_t i = 0; i < list.asked.size(); ++i) {
+    Branch& branch = list.branches[list.asked[i]];
+    branch.end = event.ends[i];
+    branch.waits = false;
+  }
+  list.asked.clear();
+}
+
+int Continue(lua_State* L, int, lua_KContext context);
+
+// Gives item `branch.item` the value on top. True: that ends the race.
+bool TakeResult(lua_State* L, Branch& branch) {
+  const bool wins = BindingOf(L).branches.race && lua_toboolean(L, -1) != 0;
+  lua_rawseti(L, kResults, branch.item);
+  if (!wins) branch.item = 0;
+  return wins;
+}
+
+// Steps branch `i`; true: `result` is what RunBranches returns, or yields.
+bool Advance(lua_State* L, size_t i, bool first, int* result) {
+  TurnBinding& binding = BindingOf(L);
+  Branch& branch = binding.branches.branches[i];
+  switch (Step(L, branch, first)) {
+    case StepEnd::kEnded:
+      if (!TakeResult(L, branch)) return false;
+      *result = End(L, branch.item);
+      return true;
+    case StepEnd::kWaits: return false;
+    case StepEnd::kFailed: *result = Fail(L, branch); return true;
+    case StepEnd::kEffect:
+      binding.branches.stepping = i;
+      *result = lua_yieldk(L, 0, kOneEffect, Continue);
+      return true;
+  }
+  return false;
+}
+
+// The first branch that has no item while there are some, or that can go on. False: all wait, or
+// are done.
+bool FindReady(BranchList& list, size_t* found, bool* first) {
+  for (size_t i = 0; i < list.branches.size(); ++i) {
+    Branch& branch = list.branches[i];
+    if (branch.item != 0 && branch.waits) continue;
+    if (branch.item == 0 && list.next > list.count) continue;
+    *found = i;
+    *first = branch.item == 0;
+    return true;
+  }
+  return false;
+}
+
+int RunOn(lua_State* L) {
+  TurnBinding& binding = BindingOf(L);
+  BranchList& list = binding.branches;
+  size_t i = 0;
+  bool first = false;
+  while (FindReady(list, &i, &first)) {
+    Branch& branch = list.branches[i];
+    if (first) {
+      branch.item = list.next++;
+      branch.protected_depth = 0;
+    } else {
+      binding.child_end = &branch.end;
+    }
+    int result = 0;
+    if (Advance(L, i, first, &result)) return result;
+  }
+  AskForks(binding);
+  if (list.asked.empty()) return End(L, 0);
+  return lua_yieldk(L, 0, kForkTurns, Continue);
+}
+
+int Continue(lua_State* L, int, lua_KContext context) {
+  TurnBinding& binding = BindingOf(L);
+  if (context == kForkTurns) {
+    TakeEnds(binding);
+    return RunOn(L);
+  }
+  int result = 0;
+  if (Advance(L, binding.branches.stepping, false, &result)) return result;
+  return RunOn(L);
+}
+
+}  // namespace
+
+int RunBranches(lua_State* L) {  // (count, at once, body, race): results, the winner or 0
+  CheckYieldable(L, "items that run at once");
+  if (IsBranch(L)) return Raise(L, "items that run at once can't be branches of others");
+  lua_settop(L, kRace);
+  lua_newtable(L);
+  Begin(L);
+  return RunOn(L);
+}
+
+int InBranch(lua_State* L) {
+  lua_pushboolean(L, IsBranch(L));
+  return 1;
+}
+
+int Undivided(lua_State* L) {  // (1 where it begins, -1 where it ends)
+  BindingOf(L).branches.undivided += luaL_checkinteger(L, 1);
+  return 0;
+}
+
+}  // namespace baleen
