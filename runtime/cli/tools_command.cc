@@ -12,6 +12,7 @@
 
 #include "runtime/cli/flags.h"
 #include "runtime/sandbox/bash_tools.h"
+#include "runtime/sessions/known_secrets.h"
 #include "runtime/sessions/outside_tools.h"
 #include "runtime/workspace/workspace.h"
 #include "runtime/workspace/workspace_editor.h"
@@ -60,15 +61,24 @@ void PrintTool(const ToolSpec& spec, const std::string& origin, bool json) {
   }
 }
 
-Result<std::unique_ptr<OutsideTools>> OpenOutsideTools(ToolsFlags flags) {
-  AddMcpServersOf(flags.config.mcp_servers, flags.options);
-  return OutsideTools::Open(flags.options);
-}
+/// Tools from outside, and what must not be read in what they say.
+struct Outside {
+  std::unique_ptr<Redactor> redactor;
+  std::unique_ptr<OutsideTools> tools;
+
+  static Result<Outside> Open(ToolsFlags flags) {
+    AddMcpServersOf(flags.config.mcp_servers, flags.options);
+    Outside outside;
+    outside.redactor = MakeRedactor(flags.options);
+    ASSIGN_OR_RETURN(outside.tools, OutsideTools::Open(flags.options, outside.redactor.get()));
+    return outside;
+  }
+};
 
 int ListTools(const ToolsFlags& flags) {
-  const auto outside = OpenOutsideTools(flags);
+  const auto outside = Outside::Open(flags);
   if (!outside.ok()) return Fail(outside.status(), flags.json);
-  const auto list = (*outside)->Ask();
+  const auto list = outside->tools->Ask();
   if (!list.ok()) return Fail(list.status(), flags.json);
   for (const auto& tool : AllBuiltins("/")) PrintTool(tool->spec(), "built in", flags.json);
   for (const OutsideTool& tool : list->tools) PrintTool(tool.spec, tool.origin, flags.json);
@@ -83,7 +93,7 @@ class ToolFolder {
     ToolFolder folder;
     ASSIGN_OR_RETURN(folder.workspace_, Workspace::Open(flags.workspace));
     folder.editor_ = std::make_unique<WorkspaceEditor>(folder.workspace_);
-    ASSIGN_OR_RETURN(folder.outside_, OpenOutsideTools(flags));
+    ASSIGN_OR_RETURN(folder.outside_, Outside::Open(flags));
     std::error_code gone;
     folder.builtins_ = AllBuiltins(std::filesystem::canonical(flags.workspace, gone).string());
     for (const auto& tool : folder.builtins_) folder.tools_.push_back(tool.get());
@@ -91,24 +101,31 @@ class ToolFolder {
   }
 
   Result<ToolResult> Call(const ToolCall& call) {
+    ASSIGN_OR_RETURN(ToolResult result, Run(call));
+    outside_.redactor->Refresh();
+    result.content = outside_.redactor->Redact(result.content);
+    return result;
+  }
+
+ private:
+  Result<ToolResult> Run(const ToolCall& call) {
     CallContext context;
     context.files = workspace_.get();
     context.changes = editor_.get();
     for (Tool* tool : tools_) {
       if (tool->spec().name == call.name) return tool->Call(call, context);
     }
-    ASSIGN_OR_RETURN(const OutsideToolList list, outside_->Ask());
+    ASSIGN_OR_RETURN(const OutsideToolList list, outside_.tools->Ask());
     for (const OutsideTool& tool : list.tools) {
-      if (tool.spec.name == call.name) return outside_->Call(tool.spec, call, context);
+      if (tool.spec.name == call.name) return outside_.tools->Call(tool.spec, call, context);
     }
     return NotFoundError("no tool '" + call.name + "'; see `baleen tools list`");
   }
 
- private:
   std::shared_ptr<const Workspace> workspace_;  // owners: this and the editor
   std::unique_ptr<WorkspaceEditor> editor_;
   std::vector<std::shared_ptr<Tool>> builtins_;
-  std::unique_ptr<OutsideTools> outside_;
+  Outside outside_;
   std::vector<Tool*> tools_;
 };
 

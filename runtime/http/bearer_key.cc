@@ -28,19 +28,16 @@ bool IsThisMachine(const std::string& host) {
          (host.starts_with("127.") && inet_pton(AF_INET, host.c_str(), &address) == 1);
 }
 
-}  // namespace
-
-bool GoesInClear(const std::string& url) {
-  return url.starts_with("http://") && !IsThisMachine(HostOf(url));
-}
-
-Status CheckBearerKey(const std::string& key) {
+/// Fit for a header.
+Status CheckKey(const std::string& key) {
   const bool clean =
       std::all_of(key.begin(), key.end(), [](char c) { return c > ' ' && c != 127; });
   if (clean) return OkStatus();
   return InvalidArgumentError("the key has white space or control characters in it");
 }
 
+/// What a key file holds, without white space around it. It must be this user's or root's, and
+/// nobody else's to read.
 Result<std::string> ReadKeyFile(const std::string& path) {
   const auto refuse = [&](const std::string& what) {
     return UnavailableError("key file '" + path + "': " + what);
@@ -57,8 +54,29 @@ Result<std::string> ReadKeyFile(const std::string& path) {
   if (got < 0) return refuse("can't be read");
   key.resize(static_cast<size_t>(got));
   while (!key.empty() && static_cast<unsigned char>(key.back()) <= ' ') key.pop_back();
-  if (Status clean = CheckBearerKey(key); !clean.ok()) return refuse(clean.message());
+  if (Status clean = CheckKey(key); !clean.ok()) return refuse(clean.message());
   return key;
+}
+
+}  // namespace
+
+bool GoesInClear(const std::string& url) {
+  return url.starts_with("http://") && !IsThisMachine(HostOf(url));
+}
+
+Status CheckKeyPlace(const KeyPlace& place) {
+  const bool named = !place.value.empty() || !place.variable.empty();
+  if (named && !place.file.empty()) return InvalidArgumentError("expected one key, got two");
+  return CheckKey(place.value);
+}
+
+Result<std::string> ReadKey(const KeyPlace& place) {
+  if (!place.file.empty()) return ReadKeyFile(place.file);
+  if (place.value.empty() && !place.variable.empty()) {
+    return UnavailableError("its key is that of the environment variable " + place.variable +
+                            ", which isn't set where the runtime runs; set it and start anew");
+  }
+  return place.value;
 }
 
 }  // namespace baleen

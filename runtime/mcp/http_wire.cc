@@ -168,19 +168,9 @@ class HttpWire final : public RpcWire {
     request.timeouts = {std::min<int64_t>(options_.start_ms, 10'000), 0, 0,
                         options_.call_ms_max + kSpareMs};
     request.headers = {"Expect:", "User-Agent: baleen"};
-    std::string key = options_.key;
-    if (key.empty() && !options_.key_variable.empty()) {
-      return UnavailableError("its key is that of the environment variable " +
-                                  options_.key_variable +
-                                  ", which isn't set where the runtime runs",
-                              kRefused);
-    }
-    if (!options_.key_file.empty()) {
-      auto read = ReadKeyFile(options_.key_file);
-      if (!read.ok()) return UnavailableError(read.status().message(), kRefused);
-      key = std::move(read).value();
-    }
-    if (!key.empty()) request.headers.push_back("Authorization: Bearer " + key);
+    const auto key = ReadKey({options_.key, options_.key_variable, options_.key_file});
+    if (!key.ok()) return UnavailableError(key.status().message(), kRefused);
+    if (!key->empty()) request.headers.push_back("Authorization: Bearer " + *key);
     return request;
   }
 

@@ -45,7 +45,8 @@ struct Named {
   std::string unfit;
 };
 
-std::vector<Named> NamesOf(const McpServerOptions& options, const McpToolList& list) {
+std::vector<Named> NamesOf(const McpServerOptions& options, const McpToolList& list,
+                           const Redactor* redactor) {
   std::vector<Named> names;
   for (const McpToolListing& tool : list.tools) {
     if (!options.tools.empty() &&
@@ -62,6 +63,13 @@ std::vector<Named> NamesOf(const McpServerOptions& options, const McpToolList& l
     named.spec.effect = EffectClass::kEffect;
     named.spec.timeout_ms = options.call_ms_max;
     named.spec.output_bytes_max = options.output_bytes_max;
+    if (redactor != nullptr) {
+      named.spec.description = redactor->Redact(tool.description);
+      // What is left of a schema might mean something else.
+      if (redactor->Redact(tool.parameters) != tool.parameters) {
+        named.unfit = "its parameters hold a secret";
+      }
+    }
     if (tool.name.empty() || named.spec.name.size() > kNameBytesMax) {
       named.unfit = "its name has " + std::to_string(tool.name.size()) + " bytes, and '" +
                     options.name + "_' in front it may have " + std::to_string(kNameBytesMax);
@@ -154,12 +162,10 @@ Status McpServerOptions::Validate() const {
   if (!url.empty() && !url.starts_with("http://") && !url.starts_with("https://")) {
     return bad("url: expected http:// or https://");
   }
-  const bool named = !key.empty() || !key_variable.empty();
-  const bool has_key = named || !key_file.empty();
-  if (has_key && url.empty()) return bad("a key is for a url");
-  if (named && !key_file.empty()) return bad("expected one key, got two");
-  if (Status clean = CheckBearerKey(key); !clean.ok()) return bad(clean.message());
-  if (has_key && GoesInClear(url) && !key_in_clear) {
+  const KeyPlace place = {key, key_variable, key_file};
+  if (!place.empty() && url.empty()) return bad("a key is for a url");
+  if (Status status = CheckKeyPlace(place); !status.ok()) return bad(status.message());
+  if (!place.empty() && GoesInClear(url) && !key_in_clear) {
     return bad("a key would go over the network in clear; use https, or key_in_clear");
   }
   if (start_ms < 1 || call_ms < 1 || call_ms_max < call_ms) {
@@ -171,7 +177,8 @@ Status McpServerOptions::Validate() const {
   return OkStatus();
 }
 
-Result<std::unique_ptr<McpTools>> McpTools::Create(std::vector<McpServerOptions> options) {
+Result<std::unique_ptr<McpTools>> McpTools::Create(std::vector<McpServerOptions> options,
+                                                   const Redactor* redactor) {
   if (options.size() > kServersMax) {
     return InvalidArgumentError("at most " + std::to_string(kServersMax) + " MCP servers",
                                 "BAD_FIELD");
@@ -186,21 +193,21 @@ Result<std::unique_ptr<McpTools>> McpTools::Create(std::vector<McpServerOptions>
     }
     servers.push_back(std::make_unique<McpServer>(std::move(one)));
   }
-  return std::unique_ptr<McpTools>(new McpTools(std::move(servers)));
+  return std::unique_ptr<McpTools>(new McpTools(std::move(servers), redactor));
 }
 
 std::vector<McpOffer> McpTools::Ask() {
   std::vector<McpOffer> offers(servers_.size());
   Worker asking(static_cast<int>(servers_.size()), servers_.size());
   for (size_t i = 0; i < servers_.size(); ++i) {
-    asking.queue().Push([server = servers_[i].get(), offer = &offers[i]] {
+    asking.queue().Push([this, server = servers_[i].get(), offer = &offers[i]] {
       offer->server = server->options().name;
       offer->optional = server->options().optional;
       auto list = server->ListTools(nullptr);
       offer->status = list.status();
       if (!list.ok()) return;
       offer->about = list->server + ", protocol " + list->version;
-      for (Named& named : NamesOf(server->options(), *list)) {
+      for (Named& named : NamesOf(server->options(), *list, redactor_)) {
         if (named.unfit.empty()) {
           offer->tools.push_back(std::move(named.spec));
         } else {
@@ -236,7 +243,7 @@ ToolResult McpTools::Call(const ToolSpec& made_with, const ToolCall& call,
   for (int attempt = 0;; ++attempt) {
     const auto list = server->ListTools(context.cancelled);
     if (!list.ok()) return NotRun(list.status().message());
-    const std::vector<Named> names = NamesOf(options, *list);
+    const std::vector<Named> names = NamesOf(options, *list, redactor_);
     const auto named = std::find_if(names.begin(), names.end(),
                                     [&](const Named& one) { return one.spec.name == call.name; });
     if (named == names.end()) return NotRun("the server has no such tool any more");

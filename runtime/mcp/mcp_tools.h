@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "runtime/http/redactor.h"
 #include "runtime/mcp/mcp_server.h"
 #include "runtime/mcp_options.h"
 #include "tools_sdk/status.h"
@@ -28,8 +29,10 @@ struct McpOffer {
 /// Threads: any; calls block.
 class McpTools {
  public:
-  /// Starts nothing. Errors: INVALID_ARGUMENT/BAD_FIELD.
-  static Result<std::unique_ptr<McpTools>> Create(std::vector<McpServerOptions> options);
+  /// Starts nothing. Borrows: redactor, for what servers say of their tools; null: none.
+  /// Errors: INVALID_ARGUMENT/BAD_FIELD.
+  static Result<std::unique_ptr<McpTools>> Create(std::vector<McpServerOptions> options,
+                                                  const Redactor* redactor = nullptr);
 
   bool empty() const { return servers_.empty(); }
   /// Whether there is a server that the tool would be of. Asks nobody.
@@ -44,11 +47,12 @@ class McpTools {
   ToolResult Call(const ToolSpec& made_with, const ToolCall& call, const CallContext& context);
 
  private:
-  explicit McpTools(std::vector<std::unique_ptr<McpServer>> servers)
-      : servers_(std::move(servers)) {}
+  McpTools(std::vector<std::unique_ptr<McpServer>> servers, const Redactor* redactor)
+      : servers_(std::move(servers)), redactor_(redactor) {}
   McpServer* Find(const std::string& tool) const;
 
   std::vector<std::unique_ptr<McpServer>> servers_;
+  const Redactor* const redactor_;
 };
 
 }  // namespace baleen

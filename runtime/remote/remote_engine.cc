@@ -44,11 +44,9 @@ Status RemoteEngineOptions::Validate() const {
     return Bad(*this, "url: expected http:// or https://");
   }
   if (model.empty()) return Bad(*this, "model: expected the name that the endpoint has for it");
-  const bool named = !key.empty() || !key_variable.empty();
-  if (named && !key_file.empty()) return Bad(*this, "expected one key, got two");
-  if (!key.empty() && !CheckBearerKey(key).ok()) return Bad(*this, CheckBearerKey(key).message());
-  const bool has_key = named || !key_file.empty();
-  if (has_key && GoesInClear(url) && !key_in_clear) {
+  const KeyPlace place = {key, key_variable, key_file};
+  if (Status status = CheckKeyPlace(place); !status.ok()) return Bad(*this, status.message());
+  if (!place.empty() && GoesInClear(url) && !key_in_clear) {
     return Bad(*this, "a key would go over the network in clear; use https, or key_in_clear");
   }
   if (connect_ms < 0 || first_byte_ms < 0 || idle_ms < 0 || whole_ms < 0 || retries_max < 0 ||
@@ -165,18 +163,12 @@ Status RemoteEngine::Submit(RemoteJob job) {
   auto running = std::make_shared<Running>(AnswerTokens(*tokenizer_, *encoder_, job.thinking));
   running->id = job.id;
   running->engine = engine;
-  running->key = engine->key;
-  if (engine->key.empty() && !engine->key_variable.empty()) {
-    return UnavailableError("engine '" + engine->name + "': its key is that of the environment " +
-                                "variable " + engine->key_variable +
-                                ", which isn't set where the runtime runs; set it and start anew",
+  auto key = ReadKey({engine->key, engine->key_variable, engine->key_file});
+  if (!key.ok()) {
+    return UnavailableError("engine '" + engine->name + "': " + key.status().message(),
                             "ENGINE_KEY");
   }
-  if (!engine->key_file.empty()) {
-    auto key = ReadKeyFile(engine->key_file);
-    if (!key.ok()) return UnavailableError(key.status().message(), "ENGINE_KEY");
-    running->key = std::move(key).value();
-  }
+  running->key = std::move(key).value();
   running->tokens_max = job.request.tokens_max;
   running->cancelled = std::move(job.cancelled);
   {

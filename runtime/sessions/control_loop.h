@@ -41,6 +41,7 @@ struct ImportPlan;  // runtime/sessions/session_import.h
 
 class LazySandbox;
 class OutsideTools;
+class Redactor;
 
 /// What the loop works with.
 /// Borrows: all pointers, until the loop is gone.
@@ -55,6 +56,7 @@ struct ControlParts {
   KvUpkeep* upkeep = nullptr;               ///< Null: nobody collects.
   std::vector<const Tool*> builtin_tools;   ///< Of every session with a workspace.
   std::vector<const Tool*> optional_tools;  ///< Of those whose settings name them.
+  Redactor* redactor = nullptr;             ///< Null: there are no secrets.
   OutsideTools* outside = nullptr;          ///< Null: no session has such tools.
   Worker* outside_pool = nullptr;           ///< For their calls, which wait more than they work.
   /// For "bash", which brings its companions. Owners: also the tools of every session.
@@ -364,6 +366,8 @@ class ControlLoop final : public EngineListener, public RemoteListener {
   void RunCall(SessionRun& session, size_t index);
   void RunLocally(SessionRun& session, size_t index, const Tool& tool);
   void RunOutside(SessionRun& session, size_t index, const std::string& name);
+  /// Without keys and secrets.
+  std::string Redacted(const std::string& text) const;
   using ToolBody = std::function<ToolResult(const ToolCall& call, CallContext& context)>;
   void RunBody(SessionRun& session, size_t index, const ToolSpec& spec, Worker* pool,
                ToolBody body);

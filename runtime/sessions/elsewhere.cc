@@ -154,7 +154,8 @@ void ControlLoop::OnRepeat(uint64_t job, int64_t wait_ms, const Status& why) {
     SessionRun* session = FindJob(job);
     if (session == nullptr) return;
     session->turn->generation->engine_wait = session->settings.engine + ", asked again in " +
-                                             std::to_string(wait_ms) + " ms: " + why.message();
+                                             std::to_string(wait_ms) +
+                                             " ms: " + Redacted(why.message());
     NoteWait(*session);
   });
 }
@@ -175,6 +176,7 @@ void ControlLoop::OnAnswer(uint64_t job, const Status& status, const ChatAnswer&
     if (status.ok()) {
       generation.answer = answer;
       generation.reuse = ReportOf(answer, session->settings.engine);
+      for (std::string& reason : generation.reuse.reasons) reason = Redacted(reason);
       generation.pending_ids.insert(generation.pending_ids.end(), ids.begin(), ids.end());
     }
     FlushTokens(*session);

@@ -7,6 +7,7 @@
 #include "model/text/tokenizer.h"
 #include "runtime/default_model.h"
 #include "runtime/sandbox/bash_tools.h"
+#include "runtime/sessions/known_secrets.h"
 #include "runtime/sessions/session_import.h"
 #include "tools_sdk/builtin/builtin.h"
 
@@ -83,7 +84,8 @@ Result<std::unique_ptr<Runtime>> LocalRuntime::Open(const RuntimeOptions& given)
   runtime->options_ = options;
   runtime->builtins_ = MakeBuiltinTools();
   runtime->optional_tools_ = MakeOptionalTools();
-  ASSIGN_OR_RETURN(runtime->outside_, OutsideTools::Open(options));
+  runtime->redactor_ = MakeRedactor(options);
+  ASSIGN_OR_RETURN(runtime->outside_, OutsideTools::Open(options, runtime->redactor_.get()));
   ASSIGN_OR_RETURN(runtime->directory_, DataDirectory::Open(options.data_dir));
   JournalOptions journal;
   journal.path = runtime->directory_->journal_path();
@@ -133,6 +135,7 @@ Result<std::unique_ptr<Runtime>> LocalRuntime::Open(const RuntimeOptions& given)
       });
   parts.upkeep = runtime->upkeep_.get();
   for (const auto& tool : runtime->builtins_) parts.builtin_tools.push_back(tool.get());
+  parts.redactor = runtime->redactor_.get();
   parts.outside = runtime->outside_.get();
   parts.outside_pool = runtime->outside_pool_.get();
   // Owners: the sessions' tools, and the control loop.

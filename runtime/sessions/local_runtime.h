@@ -207,6 +207,7 @@ class LocalRuntime final : public Runtime {
   std::vector<std::string> notes_;  // what Open found and mended
   std::unique_ptr<Model> model_;
   std::vector<std::unique_ptr<Tool>> builtins_, optional_tools_;
+  std::unique_ptr<Redactor> redactor_;  // before whoever borrows it
   std::unique_ptr<OutsideTools> outside_;
   std::unique_ptr<Worker> journal_worker_;
   std::unique_ptr<Worker> kv_worker_;  // apart: a flush of KV must not delay a token's commit

@@ -29,8 +29,9 @@ ToolResult NotRun(const std::string& why) {
 
 }  // namespace
 
-Result<std::unique_ptr<OutsideTools>> OutsideTools::Open(const RuntimeOptions& options) {
-  std::unique_ptr<OutsideTools> tools(new OutsideTools());
+Result<std::unique_ptr<OutsideTools>> OutsideTools::Open(const RuntimeOptions& options,
+                                                         Redactor* redactor) {
+  std::unique_ptr<OutsideTools> tools(new OutsideTools(redactor));
   tools->taken_names_ = BuiltinNames();
   PluginOptions plugins;
   plugins.paths = options.plugins;
@@ -38,7 +39,7 @@ Result<std::unique_ptr<OutsideTools>> OutsideTools::Open(const RuntimeOptions& o
   plugins.tool_host = options.tool_host_path;
   plugins.taken_names = tools->taken_names_;
   ASSIGN_OR_RETURN(tools->plugins_, PluginSet::Load(plugins));
-  ASSIGN_OR_RETURN(tools->servers_, McpTools::Create(options.mcp_servers));
+  ASSIGN_OR_RETURN(tools->servers_, McpTools::Create(options.mcp_servers, redactor));
   return tools;
 }
 
@@ -51,12 +52,15 @@ Result<OutsideToolList> OutsideTools::Ask() {
   }
   if (servers_->empty()) return list;
   for (McpOffer& offer : servers_->Ask()) {
-    if (!offer.status.ok() && !offer.optional) return offer.status;
-    if (!offer.status.ok()) list.notes.push_back(offer.status.message());
+    redactor_->Refresh();
+    const Status status = Redacted(offer.status);
+    if (!status.ok() && !offer.optional) return status;
+    if (!status.ok()) list.notes.push_back(status.message());
     for (const std::string& left_out : offer.left_out) {
-      list.notes.push_back("MCP server '" + offer.server + "': left out: " + left_out);
+      list.notes.push_back("MCP server '" + offer.server +
+                           "': left out: " + redactor_->Redact(left_out));
     }
-    const std::string origin = "MCP server " + offer.server + ": " + offer.about;
+    const std::string origin = "MCP server " + offer.server + ": " + redactor_->Redact(offer.about);
     for (ToolSpec& spec : offer.tools) list.tools.push_back({std::move(spec), origin});
   }
   std::set<std::string> names(taken_names_.begin(), taken_names_.end());
@@ -71,6 +75,10 @@ Result<OutsideToolList> OutsideTools::Ask() {
         std::to_string(kToolsMax) + "; name those that are wanted: [mcp.NAME] tools = [...]");
   }
   return list;
+}
+
+Status OutsideTools::Redacted(const Status& status) const {
+  return {status.code(), redactor_->Redact(status.message()), status.reason()};
 }
 
 bool OutsideTools::MayRun(const ToolSpec& made_with) const {

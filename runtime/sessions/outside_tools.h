@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "runtime/http/redactor.h"
 #include "runtime/mcp/mcp_tools.h"
 #include "runtime/plugins/plugin_set.h"
 #include "runtime/runtime.h"
@@ -33,8 +34,10 @@ struct OutsideToolList {
 class OutsideTools {
  public:
   /// Loads the plugins. Servers are begun when they are asked.
-  /// Errors: as PluginSet::Load; INVALID_ARGUMENT/BAD_FIELD (a server's options).
-  static Result<std::unique_ptr<OutsideTools>> Open(const RuntimeOptions& options);
+  /// Borrows: redactor, for what they say of themselves and of their tools. Errors: as
+  /// PluginSet::Load; INVALID_ARGUMENT/BAD_FIELD (a server's options).
+  static Result<std::unique_ptr<OutsideTools>> Open(const RuntimeOptions& options,
+                                                    Redactor* redactor);
 
   bool empty() const { return plugins_->tools().empty() && servers_->empty(); }
 
@@ -52,8 +55,11 @@ class OutsideTools {
   ToolResult Call(const ToolSpec& made_with, const ToolCall& call, CallContext& context);
 
  private:
-  OutsideTools() = default;
+  explicit OutsideTools(Redactor* redactor) : redactor_(redactor) {}
 
+  Status Redacted(const Status& status) const;
+
+  Redactor* const redactor_;
   std::vector<std::string> taken_names_;  ///< Of built-in tools.
   std::unique_ptr<PluginSet> plugins_;
   std::unique_ptr<McpTools> servers_;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "runtime/http/redactor.h"
 #include "runtime/observer.h"
 #include "runtime/sandbox/bash_tools.h"
 #include "runtime/sessions/call_results.h"
@@ -268,6 +269,7 @@ void ControlLoop::RunBody(SessionRun& session, size_t index, const ToolSpec& spe
         context.cancelled = stop.get();
         context.deadline_ms = parts_.clock->SteadyMs() + timeout_ms;
         ToolResult result = body(call, context);
+        if (parts_.redactor != nullptr) parts_.redactor->Refresh();  // it may have used a new key
         Post([this, id, epoch, index, step, result = std::move(result)]() mutable {
           SessionRun* run = FindTurn(id, epoch);
           if (run == nullptr || run->turn->step != step) return;
@@ -279,6 +281,10 @@ void ControlLoop::RunBody(SessionRun& session, size_t index, const ToolSpec& spe
     return SetResult(session, index, FailedCall("The tool pool is full; try again in a moment."));
   }
   After(spec.timeout_ms, [stop] { stop->store(true); });
+}
+
+std::string ControlLoop::Redacted(const std::string& text) const {
+  return parts_.redactor == nullptr ? text : parts_.redactor->Redact(text);
 }
 
 void ControlLoop::SetResult(SessionRun& session, size_t index, ToolResult result,
@@ -293,6 +299,8 @@ void ControlLoop::SetResult(SessionRun& session, size_t index, ToolResult result
   if (tools.state[index].result.has_value()) return late();  // the first answer counts
   const ToolSpec* spec = session.tools.Find(tools.calls[index].name);
   result.call_id = tools.calls[index].id;
+  // All results come by here, before model, journal and watchers: the one place for this.
+  result.content = Redacted(result.content);
   BoundResult(spec == nullptr ? 64 * 1024 : spec->output_bytes_max + 1024, &result);
   tools.state[index].result = result;
   tools.at_host.erase(index);

@@ -201,7 +201,7 @@ void ControlLoop::FinishTurn(SessionRun& session, TurnState state, std::string t
   if (view.state != TurnState::kRunning) return;  // its end is on its way
   view.state = state;
   view.text = std::move(text);
-  view.error = error;
+  view.error = {error.code(), Redacted(error.message()), error.reason()};
   session.turn->cancelled->store(true);  // whatever still runs for this turn may stop
   StopGeneration(*session.turn);
   CancelChildren(*session.turn);

@@ -1,4 +1,8 @@
 // MCP servers in sessions: their tools are asked about, drift, go missing, and the session goes on.
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+
 #include "tests/runtime/calling_session.h"
 #include "tests/testing/test_paths.h"
 
@@ -106,6 +110,34 @@ TEST_CASE("MoreToolsThanASessionMayHaveAreRefusedWithAWayOut") {
   INFO(status.ToString());
   REQUIRE(status.code() == StatusCode::kResourceExhausted);
   REQUIRE(status.message().find("tools = [") != std::string::npos);
+}
+
+TEST_CASE("WhatAServerTellsOfItsSecretsIsReadByNobody") {
+  const TempDirectory temp;
+  const std::string secret = "tok-4815162342-onetwothree4";
+  {
+    RuntimeOptions options = Options(temp, "tells_secrets");
+    options.mcp_servers[0].environment = {"API_TOKEN=" + secret};
+    const auto runtime = OpenRuntime(options);
+    const SessionView view =
+        Must(runtime->CreateSession(CallingSession("s", {{"*", "", "allow", ""}})));
+    REQUIRE(view.settings.outside_tools.at(1).description ==
+            "Says it again, with [secret mcp.h.API_TOKEN]");
+    Recorder recorder;
+    const auto watching = Must(runtime->Watch({"s", "", true}, &recorder));
+    REQUIRE(Run(*runtime, "s", "h_echo x") ==
+            "OK:[secret mcp.h.API_TOKEN] [secret mcp.h.API_TOKEN]");
+    for (const Event& event : recorder.events()) {
+      REQUIRE(event.payload.find("4815162342") == std::string::npos);
+    }
+  }
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(temp.File("data"))) {
+    if (!entry.is_regular_file()) continue;
+    INFO(entry.path());
+    std::ifstream file(entry.path(), std::ios::binary);
+    const std::string bytes(std::istreambuf_iterator<char>(file), {});
+    REQUIRE(bytes.find("4815162342") == std::string::npos);
+  }
 }
 
 TEST_CASE("AClosingRuntimeWaitsForNoServer") {

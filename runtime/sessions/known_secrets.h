@@ -1,0 +1,14 @@
+// The keys and secrets that a runtime is opened with, as what must not be read in any text.
+#pragma once
+
+#include <memory>
+
+#include "runtime/http/redactor.h"
+#include "runtime/runtime.h"
+
+namespace baleen {
+
+/// Of engines, MCP servers (of their environment, what is named like a secret), and tools.
+std::unique_ptr<Redactor> MakeRedactor(const RuntimeOptions& options);
+
+}  // namespace baleen
