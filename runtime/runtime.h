@@ -51,10 +51,13 @@ struct RuntimeOptions {
   int64_t input_bytes_max = 64 << 20;
   std::vector<RemoteEngineOptions> engines;  ///< Elsewhere; sessions name them.
   /// Shared objects with tools (tools_sdk/README.md): new sessions have them. Each call runs in a
-  /// process of its own; those of `plugins_in_process` run in this one, whose fate they share, and
-  /// which can't close before their calls have returned. Open fails if one can't be used
-  /// (NOT_FOUND, FAILED_PRECONDITION/PLUGIN_UNFIT, ALREADY_EXISTS).
+  /// process of its own, in the sandbox of commands; without that for `plugins_unsandboxed`; those
+  /// of `plugins_in_process` run in this process, whose fate they share, and which can't close
+  /// before their calls have returned. Open fails if one can't be used (NOT_FOUND,
+  /// FAILED_PRECONDITION/PLUGIN_UNFIT, FAILED_PRECONDITION: no sandbox on this machine,
+  /// ALREADY_EXISTS).
   std::vector<std::string> plugins;
+  std::vector<std::string> plugins_unsandboxed;
   std::vector<std::string> plugins_in_process;
   /// Servers of tools: new sessions have those too. A server is begun when the first session is
   /// made or the first call wants it, serves all sessions, and is begun anew when it is gone.

@@ -114,6 +114,7 @@ constexpr Option kOptions[] = {
     BALEEN_OPTION(Number, running_turns_max),
     BALEEN_OPTION(Number, input_bytes_max),
     BALEEN_OPTION(Texts, plugins),
+    BALEEN_OPTION(Texts, plugins_unsandboxed),
     BALEEN_OPTION(Texts, plugins_in_process),
     BALEEN_OPTION(Text, tool_host_path),
     BALEEN_OPTION(Truth, accept_earlier_journal),

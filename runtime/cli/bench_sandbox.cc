@@ -47,7 +47,7 @@ Result<double> BareMs() {
 
 Result<double> SandboxedMs(const Sandbox& sandbox, const std::string& folder) {
   SandboxedCommand command;
-  command.workspace = command.scratch = folder;
+  command.workspace = folder;
   command.command = "true";
   const auto start = std::chrono::steady_clock::now();
   ASSIGN_OR_RETURN(const auto job, CommandJob::Start(sandbox, command, 60'000));

@@ -252,10 +252,11 @@ Finding Files(const DoctorFlags& /*flags*/) {
   return Warn("files", found, "ulimit -n 65536, or LimitNOFILE=65536 in the unit file");
 }
 
-/// Whether commands can run in bounds here: tried, not guessed.
+/// Whether commands and plugins can run in bounds here: tried, not guessed.
 Finding SandboxOfCommands(const DoctorFlags& /*flags*/) {
   const Sandbox sandbox = Sandbox::Probe();
-  const std::string found = std::string("commands run under ") + SandboxKindName(sandbox.kind());
+  const std::string found =
+      std::string("commands and plugins run under ") + SandboxKindName(sandbox.kind());
   if (sandbox.kind() == SandboxKind::kBubblewrap) return Ok("sandbox", found);
   const std::string mend =
       "apt-get install bubblewrap, and allow user namespaces (sysctl user.max_user_namespaces, "
@@ -263,7 +264,7 @@ Finding SandboxOfCommands(const DoctorFlags& /*flags*/) {
   if (sandbox.kind() == SandboxKind::kLandlock) {
     return Warn("sandbox", found + "; " + sandbox.reason(), mend);
   }
-  return Warn("sandbox", "no command runs: " + sandbox.reason(), mend);
+  return Warn("sandbox", "no command and no plugin runs: " + sandbox.reason(), mend);
 }
 
 #ifdef BALEEN_WITH_GRPC

@@ -57,6 +57,7 @@ void RuntimeFlags::AddTo(CLI::App& app) {
 Result<std::unique_ptr<Runtime>> OpenRuntime(RuntimeFlags flags) {
   const bool own_tools =
       flags.config.SourceOf("plugins.plugin") == "--plugin" ||
+      flags.config.SourceOf("plugins.plugin_unsandboxed") == "--plugin-unsandboxed" ||
       flags.config.SourceOf("plugins.plugin_in_process") == "--plugin-in-process" ||
       !flags.options.mcp_servers.empty();
   if (own_tools && !flags.client.server.empty()) {

@@ -96,8 +96,10 @@ void AddOutsideToolSettings(CLI::App& app, RuntimeOptions& options) {
     app.add_option(name, paths, about)->allow_extra_args(false)->default_str("");
   };
   add("--plugin", options.plugins,
-      "Shared object with tools for new sessions, each call in a process of its own; may be "
-      "repeated");
+      "Shared object with tools for new sessions, each call in a sandboxed process of its own; may "
+      "be repeated");
+  add("--plugin-unsandboxed", options.plugins_unsandboxed,
+      "The same without the sandbox: its tools reach all that you can");
   add("--plugin-in-process", options.plugins_in_process,
       "The same, within this process, whose fate it shares");
 }

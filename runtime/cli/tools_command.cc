@@ -70,7 +70,8 @@ struct Outside {
     AddMcpServersOf(flags.config.mcp_servers, flags.options);
     Outside outside;
     outside.redactor = MakeRedactor(flags.options);
-    ASSIGN_OR_RETURN(outside.tools, OutsideTools::Open(flags.options, outside.redactor.get()));
+    ASSIGN_OR_RETURN(outside.tools, OutsideTools::Open(flags.options, outside.redactor.get(),
+                                                       std::make_shared<LazySandbox>()));
     return outside;
   }
 };
@@ -95,7 +96,8 @@ class ToolFolder {
     folder.editor_ = std::make_unique<WorkspaceEditor>(folder.workspace_);
     ASSIGN_OR_RETURN(folder.outside_, Outside::Open(flags));
     std::error_code gone;
-    folder.builtins_ = AllBuiltins(std::filesystem::canonical(flags.workspace, gone).string());
+    folder.path_ = std::filesystem::canonical(flags.workspace, gone).string();
+    folder.builtins_ = AllBuiltins(folder.path_);
     for (const auto& tool : folder.builtins_) folder.tools_.push_back(tool.get());
     return folder;
   }
@@ -117,11 +119,15 @@ class ToolFolder {
     }
     ASSIGN_OR_RETURN(const OutsideToolList list, outside_.tools->Ask());
     for (const OutsideTool& tool : list.tools) {
-      if (tool.spec.name == call.name) return outside_.tools->Call(tool.spec, call, context);
+      if (tool.spec.name == call.name) {
+        return outside_.tools->Call(tool.spec, path_, call, context);
+      }
     }
     return NotFoundError("no tool '" + call.name + "'; see `baleen tools list`");
   }
 
+ private:
+  std::string path_;
   std::shared_ptr<const Workspace> workspace_;  // owners: this and the editor
   std::unique_ptr<WorkspaceEditor> editor_;
   std::vector<std::shared_ptr<Tool>> builtins_;

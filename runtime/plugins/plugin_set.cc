@@ -4,7 +4,7 @@
 #include <cstdlib>
 #include <utility>
 
-#include "runtime/plugins/plugin_tools.h"
+#include "runtime/plugins/tool_process.h"
 #include "tools_sdk/tool_set.h"
 
 namespace baleen {
@@ -20,8 +20,14 @@ Status Unfit(const std::string& path, const std::string& what) {
 Result<std::string> RealPath(const std::string& path) {
   const std::unique_ptr<char, decltype(&std::free)> real(realpath(path.c_str(), nullptr),
                                                          &std::free);
-  if (real == nullptr) return NotFoundError("plugin '" + path + "': there is no such file");
+  if (real == nullptr) return NotFoundError("'" + path + "': there is no such file");
   return std::string(real.get());
+}
+
+Result<std::string> PluginPath(const std::string& path) {
+  Result<std::string> real = RealPath(path);
+  if (!real.ok()) return real.status().WithContext("plugin");
+  return real;
 }
 
 Result<PluginManifest> Describe(const ToolHostCommand& command) {
@@ -40,35 +46,65 @@ Result<PluginManifest> Describe(const ToolHostCommand& command) {
 
 }  // namespace
 
-Result<std::unique_ptr<PluginSet>> PluginSet::Load(const PluginOptions& options) {
-  std::unique_ptr<PluginSet> set(new PluginSet());
-  std::string tool_host = options.tool_host;
-  if (tool_host.empty() && !options.paths.empty()) {
-    ASSIGN_OR_RETURN(tool_host, FindToolHost());
+Status PluginSet::LoadOutside(const PluginOptions& options, const std::vector<std::string>& paths,
+                              PluginPlace place) {
+  if (paths.empty()) return OkStatus();
+  ToolHostCommand command;
+  command.program = options.tool_host;
+  if (command.program.empty()) {
+    ASSIGN_OR_RETURN(command.program, FindToolHost());
   }
-  for (const std::string& path : options.paths) {
+  const Result<std::string> program = RealPath(command.program);
+  if (!program.ok()) {
+    return UnavailableError("'" + command.program + "', which runs plugins, isn't there");
+  }
+  command.program = *program;
+  if (place == PluginPlace::kSandbox) {
+    command.sandbox = options.sandbox;
+    if (const Sandbox& sandbox = command.sandbox->Get(); sandbox.kind() == SandboxKind::kNone) {
+      return FailedPreconditionError(
+          "plugin '" + paths[0] + "' can't run: there is no sandbox on this machine (" +
+          sandbox.reason() +
+          "). Install bubblewrap (apt-get install bubblewrap) and allow user namespaces; or, if "
+          "you "
+          "trust it with all that you can reach, name it with --plugin-unsandboxed "
+          "(plugin_unsandboxed in [plugins] of baleen.toml)");
+    }
+  }
+  for (const std::string& path : paths) {
     LoadedPlugin plugin;
-    ASSIGN_OR_RETURN(plugin.path, RealPath(path));
-    const ToolHostCommand command = {tool_host, plugin.path};
+    plugin.place = place;
+    ASSIGN_OR_RETURN(plugin.path, PluginPath(path));
+    command.plugin = plugin.path;
     ASSIGN_OR_RETURN(plugin.manifest, Describe(command));
     for (const ToolSpec& spec : plugin.manifest.tools) {
-      set->tools_.push_back(NewProcessTool(command, spec));
+      tools_.push_back(NewProcessTool(command, spec));
     }
-    set->plugins_.push_back(std::move(plugin));
+    plugins_.push_back(std::move(plugin));
   }
-  for (const std::string& path : options.in_process_paths) {
-    LoadedPlugin plugin;
-    plugin.in_process = true;
-    ASSIGN_OR_RETURN(plugin.path, RealPath(path));
-    ASSIGN_OR_RETURN(auto library, PluginLibrary::Load(plugin.path));
-    plugin.manifest = library->manifest();
-    const auto turnstile = NewPluginTurnstile();
-    for (size_t i = 0; i < plugin.manifest.tools.size(); ++i) {
-      set->tools_.push_back(NewInProcessTool(library.get(), i, turnstile));
-    }
-    set->libraries_.push_back(std::move(library));
-    set->plugins_.push_back(std::move(plugin));
+  return OkStatus();
+}
+
+Status PluginSet::LoadInside(const std::string& path) {
+  LoadedPlugin plugin;
+  plugin.place = PluginPlace::kThisProcess;
+  ASSIGN_OR_RETURN(plugin.path, PluginPath(path));
+  ASSIGN_OR_RETURN(auto library, PluginLibrary::Load(plugin.path));
+  plugin.manifest = library->manifest();
+  const auto turnstile = NewPluginTurnstile();
+  for (size_t i = 0; i < plugin.manifest.tools.size(); ++i) {
+    tools_.push_back(NewInProcessTool(library.get(), i, turnstile));
   }
+  libraries_.push_back(std::move(library));
+  plugins_.push_back(std::move(plugin));
+  return OkStatus();
+}
+
+Result<std::unique_ptr<PluginSet>> PluginSet::Load(const PluginOptions& options) {
+  std::unique_ptr<PluginSet> set(new PluginSet());
+  RETURN_IF_ERROR(set->LoadOutside(options, options.paths, PluginPlace::kSandbox));
+  RETURN_IF_ERROR(set->LoadOutside(options, options.unsandboxed_paths, PluginPlace::kProcess));
+  for (const std::string& path : options.in_process_paths) RETURN_IF_ERROR(set->LoadInside(path));
   ToolSet names;
   for (const LoadedPlugin& plugin : set->plugins_) {
     for (const ToolSpec& spec : plugin.manifest.tools) {

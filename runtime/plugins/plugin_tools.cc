@@ -78,15 +78,17 @@ std::string Remains(const ToolHostAnswer& answer) {
   return text;
 }
 
-class ProcessTool final : public Tool {
+class ProcessTool final : public PluginTool {
  public:
   ProcessTool(ToolHostCommand command, ToolSpec spec)
       : command_(std::move(command)), spec_(std::move(spec)) {}
 
   const ToolSpec& spec() const override { return spec_; }
 
-  ToolResult Call(const ToolCall& call, CallContext& context) override {
+  ToolResult CallIn(const std::string& workspace, const ToolCall& call,
+                    CallContext& context) override {
     ToolHostLimits limits;
+    limits.workspace = workspace;
     limits.time_ms = spec_.timeout_ms;
     limits.output_bytes_max = spec_.output_bytes_max;
     limits.cancelled = context.cancelled;
@@ -185,7 +187,7 @@ class LocalPort final : public PluginCallPort {
   mutable std::unique_ptr<Worker> watch_;  ///< Joined first.
 };
 
-class InProcessTool final : public Tool {
+class InProcessTool final : public PluginTool {
  public:
   InProcessTool(const PluginLibrary* library, size_t tool,
                 std::shared_ptr<PluginTurnstile> turnstile)
@@ -193,7 +195,8 @@ class InProcessTool final : public Tool {
 
   const ToolSpec& spec() const override { return library_->manifest().tools[tool_]; }
 
-  ToolResult Call(const ToolCall& call, CallContext& context) override {
+  ToolResult CallIn(const std::string& /*workspace*/, const ToolCall& call,
+                    CallContext& context) override {
     const auto end = SteadyTime::now() + std::chrono::milliseconds(spec().timeout_ms);
     const bool alone = !library_->IsReentrant(tool_);
     if (alone && !turnstile_->Enter(end, context.cancelled)) {
@@ -214,12 +217,12 @@ class InProcessTool final : public Tool {
 
 }  // namespace
 
-std::unique_ptr<Tool> NewProcessTool(ToolHostCommand command, ToolSpec spec) {
+std::unique_ptr<PluginTool> NewProcessTool(ToolHostCommand command, ToolSpec spec) {
   return std::make_unique<ProcessTool>(std::move(command), std::move(spec));
 }
 
-std::unique_ptr<Tool> NewInProcessTool(const PluginLibrary* library, size_t tool,
-                                       std::shared_ptr<PluginTurnstile> turnstile) {
+std::unique_ptr<PluginTool> NewInProcessTool(const PluginLibrary* library, size_t tool,
+                                             std::shared_ptr<PluginTurnstile> turnstile) {
   return std::make_unique<InProcessTool>(library, tool, std::move(turnstile));
 }
 

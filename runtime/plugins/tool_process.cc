@@ -3,7 +3,6 @@
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <spawn.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -12,7 +11,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <csignal>
 #include <cstring>
 #include <filesystem>
 #include <utility>
@@ -39,31 +37,12 @@ Status NoDescriptors() {
                                 std::string(std::strerror(errno)));
 }
 
-/// A copy of `fd` above those that the child is given, so that none is overwritten before its turn.
-int Aside(int fd) { return fcntl(fd, F_DUPFD_CLOEXEC, kCancelFd + 1); }
-
-/// Of posix_spawn; freed on scope exit.
-struct SpawnPlan {
-  posix_spawn_file_actions_t files{};
-  posix_spawnattr_t attributes{};
-
-  SpawnPlan() {
-    posix_spawn_file_actions_init(&files);
-    posix_spawnattr_init(&attributes);
-  }
-  ~SpawnPlan() {
-    posix_spawn_file_actions_destroy(&files);
-    posix_spawnattr_destroy(&attributes);
-  }
-  SpawnPlan(const SpawnPlan&) = delete;
-  SpawnPlan& operator=(const SpawnPlan&) = delete;
-};
-
 /// The talk with one process.
 class Exchange {
  public:
-  Exchange(std::unique_ptr<ToolHostProcess> host, std::string request, const ToolHostLimits& limits)
-      : host_(std::move(host)), request_(std::move(request)), limits_(limits) {}
+  Exchange(const ToolHostCommand& command, std::unique_ptr<ToolHostProcess> host,
+           std::string request, const ToolHostLimits& limits)
+      : command_(command), host_(std::move(host)), request_(std::move(request)), limits_(limits) {}
 
   ToolHostAnswer Run() {
     const int64_t deadline = NowMs() + limits_.time_ms;
@@ -80,11 +59,21 @@ class Exchange {
         }
       }
       Step(std::min({kLookMs, std::max<int64_t>(deadline - now, 1), kill_at - now}));
+      Watch();
     }
     return Finish();
   }
 
  private:
+  /// Ends a process whose family has grown too large.
+  void Watch() {
+    if (command_.sandbox == nullptr || NowMs() < watch_at_) return;
+    watch_at_ = NowMs() + kLookMs;
+    const std::string excess =
+        command_.sandbox->Get().Excess(host_->started.process, CommandLimits());
+    if (!excess.empty()) Break("was ended: " + excess);
+  }
+
   /// Waits for something to happen, and takes it.
   void Step(int64_t wait_ms) {
     const auto frames_wanted = static_cast<short>(POLLIN | (sent_ < request_.size() ? POLLOUT : 0));
@@ -115,7 +104,7 @@ class Exchange {
       if (count < 0) return;
       if (count == 0) {
         hung_up_ = true;
-        return Break("closed its socket without an answer");
+        return Break("closed its socket without an answer, and was ended");
       }
       reader_.Append(std::string_view(bytes).substr(0, static_cast<size_t>(count)));
       TakeFrames();
@@ -125,7 +114,7 @@ class Exchange {
   void TakeFrames() {
     while (!answer_.Answered() && !broken_) {
       auto next = reader_.Next();
-      if (!next.ok()) return Break("sent " + next.status().message());
+      if (!next.ok()) return Break("sent " + next.status().message() + ", and was ended");
       if (!next->has_value()) return;
       Take(**next);
     }
@@ -140,7 +129,7 @@ class Exchange {
       case FrameKind::kOutput: {
         const auto room = static_cast<size_t>(limits_.output_bytes_max) - answer_.output.size();
         answer_.output += frame.body.substr(0, room);
-        if (frame.body.size() > room) Break("sent more output than it may");
+        if (frame.body.size() > room) Break("sent more output than it may, and was ended");
         return;
       }
       case FrameKind::kResult: return Parse(ResultFrameFromJson(frame.body), &answer_.result);
@@ -150,13 +139,15 @@ class Exchange {
         if (answer_.refusal.empty()) answer_.refusal = "it doesn't say why";
         return;
       case FrameKind::kCall:
-      case FrameKind::kDescribe: return Break("sent a frame that only the runtime sends");
+      case FrameKind::kDescribe:
+        return Break("sent a frame that only the runtime sends, and was ended");
     }
   }
 
   template <typename T>
   void Parse(Result<T> parsed, std::optional<T>* to) {
-    if (!parsed.ok()) return Break("sent rubbish: " + parsed.status().message());
+    if (!parsed.ok())
+      return Break("sent rubbish: " + parsed.status().message() + ", and was ended");
     *to = std::move(parsed).value();
   }
 
@@ -175,7 +166,7 @@ class Exchange {
 
   void Break(const std::string& how) {
     broken_ = true;
-    answer_.end = how + ", and was ended";
+    answer_.end = how;
   }
 
   ToolHostAnswer Finish() {
@@ -185,7 +176,14 @@ class Exchange {
       pollfd exit = {host_->exit.get(), POLLIN, 0};
       if (poll(&exit, 1, static_cast<int>(std::max<int64_t>(until - NowMs(), 1))) > 0) break;
     }
-    const GroupEnd group = EndProcessGroup(host_->pid);
+    GroupEnd group = EndProcessGroup(host_->started.process, [this] {
+      if (command_.sandbox != nullptr) Sandbox::End(host_->started);
+    });
+    // bubblewrap tells of a signal as shells do.
+    if (host_->started.status != nullptr && WIFEXITED(group.status) &&
+        WEXITSTATUS(group.status) > 128) {
+      group.status = WEXITSTATUS(group.status) - 128;
+    }
     for (int i = 0; i < 64 && host_->words.get() >= 0; ++i) {
       pollfd words = {host_->words.get(), POLLIN, 0};
       if (poll(&words, 1, 0) <= 0) break;
@@ -201,10 +199,12 @@ class Exchange {
     return std::move(answer_);
   }
 
+  const ToolHostCommand& command_;
   const std::unique_ptr<ToolHostProcess> host_;
   std::string request_;
   const ToolHostLimits limits_;
   size_t sent_ = 0;
+  int64_t watch_at_ = 0;
   FrameReader reader_;
   bool exited_ = false;
   bool broken_ = false;
@@ -214,7 +214,8 @@ class Exchange {
 
 }  // namespace
 
-Result<std::unique_ptr<ToolHostProcess>> StartToolHost(const ToolHostCommand& command) {
+Result<std::unique_ptr<ToolHostProcess>> StartToolHost(const ToolHostCommand& command,
+                                                       const std::string& workspace) {
   int frames[2] = {-1, -1};
   int words[2] = {-1, -1};
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, frames) != 0) return NoDescriptors();
@@ -224,52 +225,39 @@ Result<std::unique_ptr<ToolHostProcess>> StartToolHost(const ToolHostCommand& co
   FileDescriptor words_here(words[0]);
   const FileDescriptor words_there(words[1]);
   FileDescriptor cancel(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  const FileDescriptor given_frames(Aside(frames[1]));
-  const FileDescriptor given_words(Aside(words[1]));
-  const FileDescriptor given_cancel(Aside(cancel.get()));
-  if (given_frames.get() < 0 || given_words.get() < 0 || given_cancel.get() < 0) {
-    return NoDescriptors();
+  if (cancel.get() < 0) return NoDescriptors();
+  StartedCommand started;
+  // The first two are kFrameFd and kCancelFd.
+  const std::vector<int> files = {frames_there.get(), cancel.get()};
+  if (command.sandbox != nullptr) {
+    SandboxedCommand sandboxed;
+    sandboxed.workspace = workspace;
+    sandboxed.program = {command.program, command.plugin};
+    sandboxed.readable = sandboxed.program;
+    sandboxed.files = files;
+    sandboxed.output = words_there.get();
+    ASSIGN_OR_RETURN(started, command.sandbox->Get().Start(sandboxed));
+  } else {
+    Launch launch;
+    launch.arguments = {command.program, command.plugin};
+    launch.environment = {"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8"};
+    if (!workspace.empty()) launch.folder = workspace;
+    launch.files = files;
+    launch.output = words_there.get();
+    ASSIGN_OR_RETURN(started.process, StartProcess(launch));
   }
-  SpawnPlan plan;
-  posix_spawn_file_actions_addopen(&plan.files, 0, "/dev/null", O_RDONLY, 0);
-  posix_spawn_file_actions_adddup2(&plan.files, given_words.get(), 1);
-  posix_spawn_file_actions_adddup2(&plan.files, given_words.get(), 2);
-  posix_spawn_file_actions_adddup2(&plan.files, given_frames.get(), kFrameFd);
-  posix_spawn_file_actions_adddup2(&plan.files, given_cancel.get(), kCancelFd);
-  posix_spawn_file_actions_addclosefrom_np(&plan.files, kCancelFd + 1);
-  posix_spawn_file_actions_addchdir_np(&plan.files, "/");
-  sigset_t none;
-  sigset_t all;
-  sigemptyset(&none);
-  sigfillset(&all);
-  posix_spawnattr_setsigmask(&plan.attributes, &none);
-  posix_spawnattr_setsigdefault(&plan.attributes, &all);
-  posix_spawnattr_setpgroup(&plan.attributes, 0);
-  posix_spawnattr_setflags(&plan.attributes,
-                           POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-  std::string program = command.program;
-  std::string plugin = command.plugin;
-  std::string path = "PATH=/usr/local/bin:/usr/bin:/bin";
-  std::string language = "LANG=C.UTF-8";
-  char* arguments[] = {program.data(), plugin.data(), nullptr};
-  char* environment[] = {path.data(), language.data(), nullptr};
-  pid_t pid = -1;
-  const int failed =
-      posix_spawn(&pid, program.c_str(), &plan.files, &plan.attributes, arguments, environment);
-  if (failed != 0) {
-    return UnavailableError("'" + program + "' can't be started: " + std::strerror(failed));
-  }
+  const pid_t process = started.process;
   // The braces keep the order: nothing is open before it has an owner.
-  return std::unique_ptr<ToolHostProcess>(
-      new ToolHostProcess{pid, FileDescriptor(static_cast<int>(syscall(SYS_pidfd_open, pid, 0))),
-                          FileDescriptor(frames_here.Release()), FileDescriptor(cancel.Release()),
-                          FileDescriptor(words_here.Release())});
+  return std::unique_ptr<ToolHostProcess>(new ToolHostProcess{
+      std::move(started), FileDescriptor(static_cast<int>(syscall(SYS_pidfd_open, process, 0))),
+      FileDescriptor(frames_here.Release()), FileDescriptor(cancel.Release()),
+      FileDescriptor(words_here.Release())});
 }
 
 Result<ToolHostAnswer> AskToolHost(const ToolHostCommand& command, const std::string& request,
                                    const ToolHostLimits& limits) {
-  ASSIGN_OR_RETURN(auto process, StartToolHost(command));
-  return Exchange(std::move(process), request, limits).Run();
+  ASSIGN_OR_RETURN(auto process, StartToolHost(command, limits.workspace));
+  return Exchange(command, std::move(process), request, limits).Run();
 }
 
 Result<std::string> FindToolHost() {

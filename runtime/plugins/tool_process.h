@@ -1,6 +1,7 @@
 // One process of baleen-tool-host: started, spoken with, and ended whatever it does.
 //
-// StartToolHost is the one place where such a process begins; what confines it belongs there.
+// StartToolHost is the one place where such a process begins: in the sandbox, unless an operator
+// trusts its plugin. What it may reach is what a command of its session may.
 #pragma once
 
 #include <sys/types.h>
@@ -11,6 +12,7 @@
 #include <optional>
 #include <string>
 
+#include "runtime/sandbox/sandbox.h"
 #include "tools_sdk/file_descriptor.h"
 #include "tools_sdk/plugin/tool_frames.h"
 #include "tools_sdk/status.h"
@@ -22,26 +24,29 @@ inline constexpr int64_t kStopGraceMs = 2000;
 inline constexpr int64_t kExitGraceMs = 1000;
 
 struct ToolHostCommand {
-  std::string program;  ///< baleen-tool-host.
-  std::string plugin;   ///< Shared object.
+  std::string program;                   ///< baleen-tool-host; absolute, plain path.
+  std::string plugin;                    ///< Shared object; absolute, plain path.
+  std::shared_ptr<LazySandbox> sandbox;  ///< Null: none. Owners: the runtime and its plugins.
 };
 
 /// A running process and our ends of what it was given.
 struct ToolHostProcess {
-  pid_t pid;
+  StartedCommand started;
   FileDescriptor exit;    ///< pidfd: readable once it has ended.
   FileDescriptor frames;  ///< Socket.
   FileDescriptor cancel;  ///< eventfd; written to: the call is cancelled.
   FileDescriptor words;   ///< Its stdout and stderr.
 };
 
-/// In a process group of its own; with /dev/null, our pipe, kFrameFd and kCancelFd and nothing else
-/// open; in '/', with PATH and LANG as its environment. The program limits its own memory, files
-/// and core dumps before it loads the plugin. Errors: UNAVAILABLE (the program isn't there),
-/// RESOURCE_EXHAUSTED.
-Result<std::unique_ptr<ToolHostProcess>> StartToolHost(const ToolHostCommand& command);
+/// In a session of its own; with /dev/null, our pipe, kFrameFd and kCancelFd and nothing else open;
+/// in the workspace, else in '/'; with a short environment. The program limits its own memory,
+/// files and core dumps before it loads the plugin. Errors: UNAVAILABLE (the program isn't there),
+/// RESOURCE_EXHAUSTED; as Sandbox::Start.
+Result<std::unique_ptr<ToolHostProcess>> StartToolHost(const ToolHostCommand& command,
+                                                       const std::string& workspace);
 
 struct ToolHostLimits {
+  std::string workspace;  ///< Absolute, plain path; empty: none.
   int64_t time_ms = 0;
   int64_t output_bytes_max = 0;
   const std::atomic<bool>* cancelled = nullptr;  ///< Null: never.

@@ -1,10 +1,8 @@
 #include "runtime/sandbox/bash_tools.h"
 
-#include <stdlib.h>
-
 #include <algorithm>
-#include <filesystem>
 #include <map>
+#include <mutex>
 #include <utility>
 
 #include "runtime/sandbox/command_job.h"
@@ -13,8 +11,6 @@
 
 namespace baleen {
 namespace {
-
-namespace fs = std::filesystem;
 
 constexpr int64_t kTimeoutDefaultMs = 120'000;
 constexpr int64_t kTimeoutMaxMs = 600'000;
@@ -76,30 +72,10 @@ ToolSpec StopSpec() {
   return spec;
 }
 
-/// A private folder, gone with this.
-class ScratchFolder {
- public:
-  ScratchFolder() {
-    path_ = fs::temp_directory_path() / "baleen-command-XXXXXX";
-    if (mkdtemp(path_.data()) == nullptr) path_.clear();
-  }
-  ~ScratchFolder() {
-    std::error_code ignored;  // a folder that stays behind in /tmp harms nobody
-    if (!path_.empty()) fs::remove_all(path_, ignored);
-  }
-  ScratchFolder(const ScratchFolder&) = delete;
-  ScratchFolder& operator=(const ScratchFolder&) = delete;
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
-
 /// The commands of one session.
 class SessionJobs {
  public:
   struct Job {
-    ScratchFolder scratch;  // outlives the command
     std::unique_ptr<CommandJob> command;
     int64_t told = 0;  ///< Bytes of output that the model has been given. Under the table's mutex.
   };
@@ -113,8 +89,6 @@ class SessionJobs {
     spec.workspace = workspace_;
     spec.folder = folder;
     spec.command = command;
-    spec.scratch = job->scratch.path();
-    if (spec.scratch.empty()) return UnavailableError("no private folder for the command");
     ASSIGN_OR_RETURN(job->command, CommandJob::Start(sandbox_->Get(), spec, timeout_ms));
     return job;
   }
@@ -335,11 +309,6 @@ class BashStopTool final : public JobTool {
 };
 
 }  // namespace
-
-const Sandbox& LazySandbox::Get() {
-  std::call_once(once_, [this] { sandbox_ = Sandbox::Probe(wanted_); });
-  return sandbox_;
-}
 
 std::vector<ToolSpec> BashToolSpecs() { return {BashSpec(), OutputSpec(), StopSpec()}; }
 

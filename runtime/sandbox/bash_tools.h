@@ -5,7 +5,6 @@
 #pragma once
 
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
@@ -13,19 +12,6 @@
 #include "tools_sdk/tool.h"
 
 namespace baleen {
-
-/// What this machine has, looked at when the first command wants to run.
-/// Threads: any.
-class LazySandbox {
- public:
-  explicit LazySandbox(SandboxKind wanted = SandboxKind::kNone) : wanted_(wanted) {}
-  const Sandbox& Get();
-
- private:
-  const SandboxKind wanted_;
-  std::once_flag once_;
-  Sandbox sandbox_;
-};
 
 /// Their specs alone, in the order in which a model is told of them.
 std::vector<ToolSpec> BashToolSpecs();

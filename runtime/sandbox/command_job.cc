@@ -16,8 +16,6 @@
 #include <utility>
 #include <vector>
 
-#include "runtime/sandbox/process_tree.h"
-
 namespace baleen {
 namespace {
 
@@ -28,24 +26,6 @@ constexpr int kWatchMs = 20;
 
 int64_t MsSince(Clock::time_point begin) {
   return std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - begin).count();
-}
-
-/// Waits until nothing is left of a command that has ended and whose group was killed: the kernel
-/// takes its time over many processes. Requires: it isn't reaped.
-void AwaitRest(const StartedCommand& started) {
-  constexpr int kRestMs = 30'000;
-  if (const pid_t first = Sandbox::NamespaceOf(started); first > 0) {
-    // Numbers go round slowly: so soon it is this process or nobody.
-    const FileDescriptor pidfd(static_cast<int>(syscall(SYS_pidfd_open, first, 0)));
-    pollfd poller = {pidfd.get(), POLLIN, 0};
-    if (pidfd.get() >= 0) poll(&poller, 1, kRestMs);
-    return;
-  }
-  const Clock::time_point begin = Clock::now();
-  while (UseOfGroup(started.process, 1).processes > 0 && MsSince(begin) < kRestMs) {
-    kill(-started.process, SIGKILL);
-    poll(nullptr, 0, 5);
-  }
 }
 
 /// A child that isn't reaped yet.
@@ -122,24 +102,6 @@ std::string CommandJob::Output(int64_t offset, int64_t bytes_max) const {
   return out;
 }
 
-std::string CommandJob::Excess(pid_t process) const {
-  const CommandLimits& limits = command_.limits;
-  if (OutputBytes() > limits.output_bytes) {
-    return "it wrote more than " + std::to_string(limits.output_bytes) + " bytes";
-  }
-  // bubblewrap's own are two.
-  const bool wrapped = sandbox_.kind() == SandboxKind::kBubblewrap;
-  const int64_t most = limits.processes + (wrapped ? 2 : 0);
-  const TreeUse use = wrapped ? UseOfDescendants(process, most + 1) : UseOfGroup(process, most + 1);
-  if (use.processes > most) {
-    return "it had more than " + std::to_string(limits.processes) + " processes";
-  }
-  if (use.memory_bytes > limits.memory_bytes) {
-    return "it used more than " + std::to_string(limits.memory_bytes) + " bytes of memory";
-  }
-  return {};
-}
-
 void CommandJob::Run(StartedCommand started) {
   const Clock::time_point begin = Clock::now();
   const FileDescriptor pidfd(static_cast<int>(syscall(SYS_pidfd_open, started.process, 0)));
@@ -155,16 +117,16 @@ void CommandJob::Run(StartedCommand started) {
     } else if (MsSince(begin) >= timeout_ms_) {
       end.timed_out = true;
       end.stopped = "it ran longer than " + std::to_string(timeout_ms_) + " ms";
+    } else if (OutputBytes() > command_.limits.output_bytes) {
+      end.stopped = "it wrote more than " + std::to_string(command_.limits.output_bytes) + " bytes";
     } else {
-      end.stopped = Excess(started.process);
+      end.stopped = sandbox_.Excess(started.process, command_.limits);
     }
     if (end.stopped.empty()) continue;
     killed = true;
     kill(-started.process, SIGKILL);
   }
-  // Not yet reaped, so the group's number is still its own.
-  kill(-started.process, SIGKILL);
-  AwaitRest(started);
+  Sandbox::End(started);
   int status = 0;
   while (waitpid(started.process, &status, 0) < 0 && errno == EINTR) {
   }

@@ -2,7 +2,7 @@
 //
 // The watch ends it at its deadline, on request, and when it has too many processes, too much
 // memory or too much output. Its output goes to a nameless file: nothing that its children hold
-// open keeps anybody waiting. So far called by tests alone.
+// open keeps anybody waiting. Called by bash_tools.h.
 #pragma once
 
 #include <atomic>
@@ -50,8 +50,6 @@ class CommandJob {
   CommandJob(const Sandbox& sandbox, SandboxedCommand command, int64_t timeout_ms, int output)
       : sandbox_(sandbox), command_(std::move(command)), timeout_ms_(timeout_ms), output_(output) {}
   void Run(StartedCommand started);
-  /// Why it must end now; empty: it need not.
-  std::string Excess(pid_t process) const;
 
   const Sandbox& sandbox_;
   const SandboxedCommand command_;

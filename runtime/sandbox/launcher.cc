@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <system_error>
 
@@ -55,6 +56,18 @@ bool PlaceFiles(const ChildPlan& plan) {
   return true;
 }
 
+bool SetLimits(const std::vector<ProcessLimit>& limits) {
+  for (const ProcessLimit& one : limits) {
+    rlimit limit = {};
+    // By number, since the C library's type of it is an enumeration in C++.
+    if (syscall(SYS_prlimit64, 0, one.resource, nullptr, &limit) != 0) return false;
+    limit.rlim_max = std::min(limit.rlim_max, static_cast<rlim_t>(one.most));
+    limit.rlim_cur = std::min(limit.rlim_cur, limit.rlim_max);
+    if (syscall(SYS_prlimit64, 0, one.resource, &limit, nullptr) != 0) return false;
+  }
+  return true;
+}
+
 int RunChild(void* argument) {
   ChildPlan& plan = *static_cast<ChildPlan*>(argument);
   const Launch& launch = *plan.launch;
@@ -76,6 +89,7 @@ int RunChild(void* argument) {
   if (chdir(launch.folder.c_str()) != 0) return fail("the folder to start in");
   const unsigned first = kFilesFrom + static_cast<unsigned>(launch.files.size());
   if (syscall(SYS_close_range, first, ~0U, CLOSE_RANGE_CLOEXEC) != 0) return fail("close_range");
+  if (!SetLimits(launch.limits)) return fail("its limits");
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return fail("no_new_privs");
   if (launch.dies_with_thread && prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) return fail("its end");
   if (landlock >= 0 && syscall(SYS_landlock_restrict_self, landlock, 0) != 0) {

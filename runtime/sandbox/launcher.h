@@ -7,12 +7,19 @@
 #include <linux/filter.h>
 #include <sys/types.h>
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
 #include "tools_sdk/status.h"
 
 namespace baleen {
+
+/// One of the kernel's, hard and soft; where a lower one holds already, that stays.
+struct ProcessLimit {
+  int resource = 0;  ///< RLIMIT_CORE, ...
+  int64_t most = 0;
+};
 
 struct Launch {
   std::vector<std::string> arguments;    ///< [0] is the program's absolute path.
@@ -24,6 +31,7 @@ struct Launch {
   bool dies_with_thread = false;         ///< Killed when the thread that starts it ends.
   /// Becomes file 3, 4, ...; everything else is closed.
   std::vector<int> files;
+  std::vector<ProcessLimit> limits;
   int landlock = -1;                ///< Ruleset to keep to; negative: none.
   std::vector<sock_filter> filter;  ///< Empty: none. With bubblewrap the filter goes to it instead.
 };

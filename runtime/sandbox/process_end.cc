@@ -19,7 +19,7 @@ std::string HowItEnded(int wait_status) {
   return "ended";
 }
 
-GroupEnd EndProcessGroup(pid_t leader) {
+GroupEnd EndProcessGroup(pid_t leader, const std::function<void()>& before_reaping) {
   GroupEnd end;
   siginfo_t state{};
   const bool ours =
@@ -27,6 +27,7 @@ GroupEnd EndProcessGroup(pid_t leader) {
   end.itself = ours && state.si_pid == leader;
   // Whether it lives or waits to be reaped, the group is still its own.
   if (ours) kill(-leader, SIGKILL);
+  if (ours && before_reaping) before_reaping();
   pid_t reaped = 0;
   do {
     reaped = waitpid(leader, &end.status, 0);

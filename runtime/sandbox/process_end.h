@@ -5,6 +5,7 @@
 
 #include <sys/types.h>
 
+#include <functional>
 #include <string>
 
 namespace baleen {
@@ -20,8 +21,8 @@ struct GroupEnd {
 
 /// Kills the process group that `leader`, a child of this process, leads, and reaps the leader.
 /// A host that ignores SIGCHLD has nothing to reap, and then the number may be somebody else's: its
-/// group is left alone.
-GroupEnd EndProcessGroup(pid_t leader);
+/// group is left alone. `before_reaping` runs while the number is still its own; may be empty.
+GroupEnd EndProcessGroup(pid_t leader, const std::function<void()>& before_reaping = {});
 
 /// A signal for the group that `leader` leads, under the same care.
 void SignalProcessGroup(pid_t leader, int signal_number);

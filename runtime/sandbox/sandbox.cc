@@ -1,21 +1,29 @@
 #include "runtime/sandbox/sandbox.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <initializer_list>
+#include <iterator>
 #include <set>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "runtime/sandbox/landlock_rules.h"
+#include "runtime/sandbox/process_tree.h"
 #include "runtime/sandbox/seccomp_filter.h"
 
 namespace baleen {
@@ -27,6 +35,7 @@ constexpr const char* kBubblewrap = "/usr/bin/bwrap";
 constexpr const char* kShell = "/bin/sh";
 constexpr const char* kBash = "/bin/bash";
 constexpr const char* kTemporaryBytes = "1073741824";  // of each private file system in memory
+constexpr const char* kNoBytes = "4096";               // of one with nothing in it
 
 /// The system, to read. Home folders, /var, /run, /srv, /mnt and /root aren't among them.
 constexpr const char* kSystemFolders[] = {"/usr",   "/bin",   "/sbin", "/lib",
@@ -60,34 +69,36 @@ struct Protected {
   std::vector<std::string> paths, identities;  ///< Identity: device and inode.
 };
 
-/// The last step, in the sandbox: limits for all that follows, hard ones; and a look whether what
-/// was bound is what we meant, for a job that runs meanwhile may put a link in its place.
-/// `own_users`: the namespace's users are its own. The kernel's limit of processes counts all of a
-/// user's, so elsewhere it would count the daemon's threads and whatever else the user runs.
-std::vector<std::string> LimitedShell(const SandboxedCommand& command, const Protected& bound,
-                                      bool own_users) {
-  const CommandLimits& limits = command.limits;
-  const auto number = [](int64_t value) { return std::to_string(value); };
-  // dash counts files by 512 bytes and data by 1024. A limit that is lower already stays.
-  const std::string limit = "ulimit -c 0; ulimit -t " + number(limits.cpu_seconds) +
-                            "; ulimit -f " + number(limits.file_bytes / 512) + "; ulimit -d " +
-                            number(limits.memory_bytes / 1024) + "; ulimit -n " +
-                            number(limits.open_files) +
-                            (own_users ? "; ulimit -p " + number(limits.processes) : "");
-  const std::string script =
-      "{ " + limit +
-      "; } 2>/dev/null; c=$1; i=$2; shift 2; "
-      "[ $# = 0 ] || [ \"$(stat -c %d:%i -- \"$@\")\" = \"$i\" ] || "
-      "{ echo 'the repository changed while the command was started; try again'; exit 125; }; "
-      "exec " +
-      std::string(kBash) + " -c \"$c\"";
-  std::string identities;
+/// Of each process, wherever it runs.
+std::vector<ProcessLimit> LimitsOf(const CommandLimits& limits) {
+  return {{RLIMIT_CORE, 0},
+          {RLIMIT_CPU, limits.cpu_seconds},
+          {RLIMIT_FSIZE, limits.file_bytes},
+          {RLIMIT_DATA, limits.memory_bytes},
+          {RLIMIT_NOFILE, limits.open_files}};
+}
+
+std::string Quoted(const std::string& text) {
+  std::string out = "'";
+  for (const char c : text) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return out + "'";
+}
+
+/// The last step in the namespaces, for a shell: the limit of processes, a hard one, which out here
+/// would count all of the user's, the daemon's threads among them; and a look whether what was
+/// bound is what we meant, for a job that runs meanwhile may put a link in its place.
+std::string LastStep(const CommandLimits& limits, const Protected& bound, const char* option) {
+  std::string text =
+      std::string("ulimit ") + option + " " + std::to_string(limits.processes) + " 2>/dev/null\n";
+  if (bound.paths.empty()) return text;
+  std::string paths, identities;
+  for (const std::string& path : bound.paths) paths += " " + Quoted(path);
   for (const std::string& one : bound.identities) {
     identities += (identities.empty() ? "" : "\n") + one;
   }
-  std::vector<std::string> shell = {kShell, "-c", script, "bash", command.command, identities};
-  shell.insert(shell.end(), bound.paths.begin(), bound.paths.end());
-  return shell;
+  return text + "[ \"$(stat -c %d:%i --" + paths + ")\" = " + Quoted(identities) +
+         " ] || { echo 'the repository changed while the command was started; try again'; "
+         "exit 125; }\n";
 }
 
 /// False: not there, or a link, which is never followed.
@@ -103,6 +114,7 @@ bool Protect(const std::string& path, Protected* bound) {
 
 /// A workspace that holds the system would make all of it writable.
 Status CheckWorkspace(const std::string& workspace) {
+  if (workspace.empty()) return OkStatus();
   for (const char* folder : {"/usr", "/bin", "/sbin", "/lib", "/etc", "/proc", "/dev"}) {
     const std::string system = folder;
     if (workspace == "/" || workspace == system || workspace.starts_with(system + "/")) {
@@ -113,14 +125,96 @@ Status CheckWorkspace(const std::string& workspace) {
   return OkStatus();
 }
 
-Result<int> MemoryFile(const char* name) {
-  const int fd = memfd_create(name, MFD_CLOEXEC);
-  if (fd < 0) return UnavailableError(std::string("no memory for ") + name);
-  return fd;
+/// A file in memory that has `content` to be read.
+Result<int> MemoryFile(const char* name, std::string_view content = {}) {
+  FileDescriptor file(memfd_create(name, MFD_CLOEXEC));
+  const auto bytes = static_cast<ssize_t>(content.size());
+  if (file.get() < 0 || write(file.get(), content.data(), content.size()) != bytes ||
+      lseek(file.get(), 0, SEEK_SET) != 0) {
+    return UnavailableError(std::string("no memory for ") + name);
+  }
+  return file.Release();
 }
 
-std::string JoinPath(const std::string& folder, const std::string& below) {
-  return below.empty() ? folder : folder + "/" + below;
+/// The first process of its namespace, whose end is the end of all in it; negative: none known.
+pid_t NamespaceOf(const StartedCommand& command) {
+  if (command.status == nullptr) return -1;
+  char said[256] = {};
+  const ssize_t bytes = pread(command.status->get(), said, sizeof(said) - 1, 0);
+  const char* number = bytes <= 0 ? nullptr : std::strstr(said, "\"child-pid\": ");
+  return number == nullptr ? -1 : static_cast<pid_t>(std::atoi(number + 13));
+}
+
+/// In what is there anyway, for every process to read.
+bool IsOfTheSystem(const std::string& path) {
+  return std::any_of(
+      std::begin(kSystemFolders), std::end(kSystemFolders),
+      [&path](const char* folder) { return path.starts_with(std::string(folder) + "/"); });
+}
+
+using BwrapArguments = std::vector<std::string>;
+
+void Add(BwrapArguments& args, std::initializer_list<std::string> more) {
+  args.insert(args.end(), more.begin(), more.end());
+}
+
+/// Each bind costs bubblewrap a look through all mounts: what need not be one isn't.
+void AddSystem(BwrapArguments& args) {
+  // The root is of the same memory as /tmp: nothing that isn't bounded can be written to.
+  Add(args, {"--size", kTemporaryBytes, "--tmpfs", "/"});
+  for (const char* folder : kSystemFolders) {
+    std::error_code missing;
+    if (fs::is_symlink(folder, missing)) {
+      Add(args, {"--symlink", fs::read_symlink(folder, missing).string(), folder});
+    } else if (fs::is_directory(folder, missing)) {
+      Add(args, {"--ro-bind", folder, folder});
+    }
+  }
+  Add(args, {"--ro-bind", "/etc", "/etc"});
+  for (const std::string& name : SecretsInEtc()) {
+    const std::string path = "/etc/" + name;
+    struct stat status = {};
+    if (lstat(path.c_str(), &status) != 0) continue;
+    if (S_ISDIR(status.st_mode)) Add(args, {"--size", kNoBytes, "--tmpfs", path});
+    // The command has our user and none of our privileges, and that is whom access() asks for.
+    if (S_ISREG(status.st_mode) && access(path.c_str(), R_OK) == 0) {
+      Add(args, {"--ro-bind", "/dev/null", path});
+    }
+  }
+  // Read-only: whom the kernel knows as root may write /proc/sys from any user namespace.
+  Add(args, {"--proc", "/proc", "--remount-ro", "/proc"});
+  Add(args,
+      {"--dev", "/dev", "--size", kTemporaryBytes, "--tmpfs", "/dev/shm", "--remount-ro", "/dev"});
+  for (const char* folder : {"/tmp", "/var/tmp", "/run"}) {
+    Add(args, {"--perms", "1777", "--dir", folder});
+  }
+}
+
+/// The workspace, with what of it may only be read.
+Protected AddWorkspace(BwrapArguments& args, const std::string& workspace) {
+  Protected bound;
+  if (workspace.empty()) return bound;
+  Add(args, {"--bind", workspace, workspace});
+  // A mount point of its own can't be moved away to make room for another '.git'.
+  const std::string repository = workspace + "/.git";
+  struct stat is_folder = {};
+  if (lstat(repository.c_str(), &is_folder) == 0 && S_ISDIR(is_folder.st_mode) &&
+      Protect(repository, &bound)) {
+    Add(args, {"--bind", repository, repository});
+    for (const char* name : kProtectedInGit) {
+      const std::string path = repository + "/" + name;
+      if (Protect(path, &bound)) Add(args, {"--ro-bind", path, path});
+    }
+  }
+  if (const std::string path = workspace + "/baleen.toml"; Protect(path, &bound)) {
+    Add(args, {"--ro-bind", path, path});
+  }
+  return bound;
+}
+
+std::string StartFolder(const SandboxedCommand& command) {
+  if (command.workspace.empty()) return "/";
+  return command.folder.empty() ? command.workspace : command.workspace + "/" + command.folder;
 }
 
 }  // namespace
@@ -174,7 +268,7 @@ std::string Sandbox::Try(SandboxKind kind) {
   if (output.ok()) {
     const FileDescriptor file(*output);
     SandboxedCommand command;
-    command.workspace = command.scratch = folder;
+    command.workspace = folder;
     command.command = "(exit 42); exit $?";  // one that forks
     command.output = file.get();
     auto started = Start(command);
@@ -214,74 +308,52 @@ Result<StartedCommand> Sandbox::Start(const SandboxedCommand& command) const {
 Result<StartedCommand> Sandbox::StartBubblewrap(const SandboxedCommand& command) const {
   const std::vector<sock_filter> filter = MakeSeccompFilter(SocketRule::kLocalFamilies);
   if (filter.empty()) return UnimplementedError("no seccomp filter for this architecture");
-  ASSIGN_OR_RETURN(const int filter_fd, MemoryFile("seccomp"));
+  ASSIGN_OR_RETURN(const int filter_fd,
+                   MemoryFile("seccomp", {reinterpret_cast<const char*>(filter.data()),
+                                          filter.size() * sizeof(sock_filter)}));
   const FileDescriptor program(filter_fd);
   ASSIGN_OR_RETURN(const int status_fd, MemoryFile("bwrap-status"));
-  StartedCommand started{-1, std::make_unique<FileDescriptor>(status_fd)};
-  const size_t bytes = filter.size() * sizeof(sock_filter);
-  if (write(program.get(), filter.data(), bytes) != static_cast<ssize_t>(bytes) ||
-      lseek(program.get(), 0, SEEK_SET) != 0) {
-    return UnavailableError("the seccomp filter can't be handed over");
-  }
-  std::vector<std::string> args = {kBubblewrap,        "--unshare-user",
-                                   "--unshare-all",    "--die-with-parent",
-                                   "--cap-drop",       "ALL",
-                                   "--seccomp",        "3",
-                                   "--json-status-fd", "4",
-                                   "--hostname",       "sandbox"};
-  const auto add = [&args](std::initializer_list<std::string> more) {
-    args.insert(args.end(), more.begin(), more.end());
-  };
-  for (const char* folder : kSystemFolders) {
-    std::error_code missing;
-    if (fs::is_symlink(folder, missing)) {
-      add({"--symlink", fs::read_symlink(folder, missing).string(), folder});
-    } else if (fs::is_directory(folder, missing)) {
-      add({"--ro-bind", folder, folder});
-    }
-  }
-  add({"--ro-bind", "/etc", "/etc"});
-  for (const std::string& name : SecretsInEtc()) {
-    std::error_code missing;
-    const std::string path = "/etc/" + name;
-    if (fs::is_directory(fs::symlink_status(path, missing)))
-      add({"--tmpfs", path, "--remount-ro", path});
-    if (fs::is_regular_file(fs::symlink_status(path, missing)))
-      add({"--ro-bind", "/dev/null", path});
-  }
-  // Read-only: whom the kernel knows as root may write /proc/sys from any user namespace.
-  add({"--proc", "/proc", "--remount-ro", "/proc", "--dev", "/dev"});
-  for (const char* folder : {"/tmp", "/var/tmp", "/run", "/dev/shm"}) {
-    add({"--size", kTemporaryBytes, "--tmpfs", folder});
-  }
-  add({"--bind", command.workspace, command.workspace});
-  Protected bound;
-  // A mount point of its own can't be moved away to make room for another '.git'.
-  const std::string repository = command.workspace + "/.git";
-  struct stat is_folder = {};
-  if (lstat(repository.c_str(), &is_folder) == 0 && S_ISDIR(is_folder.st_mode) &&
-      Protect(repository, &bound)) {
-    add({"--bind", repository, repository});
-    for (const char* name : kProtectedInGit) {
-      const std::string path = repository + "/" + name;
-      if (Protect(path, &bound)) add({"--ro-bind", path, path});
-    }
-  }
-  if (const std::string path = command.workspace + "/baleen.toml"; Protect(path, &bound)) {
-    add({"--ro-bind", path, path});
-  }
-  add({"--chdir", JoinPath(command.workspace, command.folder), "--"});
-  for (const std::string& argument : LimitedShell(command, bound, true)) args.push_back(argument);
+  StartedCommand started{-1, std::make_unique<FileDescriptor>(status_fd), nullptr};
   Launch launch;
-  launch.arguments = std::move(args);
   launch.environment = Environment("/tmp");
   launch.output = command.output;
-  launch.files = {program.get(), started.status->get()};
+  launch.limits = LimitsOf(command.limits);
+  launch.files = command.files;
+  const auto give = [&launch](int file) {
+    launch.files.push_back(file);
+    return std::to_string(2 + launch.files.size());
+  };
+  BwrapArguments& args = launch.arguments;
+  args = {kBubblewrap, "--unshare-user", "--unshare-all", "--die-with-parent", "--cap-drop",
+          "ALL",       "--hostname",     "sandbox"};
+  Add(args, {"--seccomp", give(program.get()), "--json-status-fd", give(status_fd)});
+  AddSystem(args);
+  const Protected bound = AddWorkspace(args, command.workspace);
+  for (const std::string& path : command.readable) {
+    if (!IsOfTheSystem(path)) Add(args, {"--ro-bind", path, path});
+  }
+  Add(args, {"--chdir", StartFolder(command), "--"});
+  // bash reads it before the command: a shell around bash would be one start more.
+  const std::string own = std::to_string(3 + launch.files.size());
+  ASSIGN_OR_RETURN(const int script_fd,
+                   MemoryFile("last-step", "unset BASH_ENV\nexec " + own + "<&-\n" +
+                                               LastStep(command.limits, bound, "-u")));
+  const FileDescriptor script(script_fd);
+  if (command.program.empty()) {
+    launch.environment.push_back("BASH_ENV=/dev/fd/" + give(script.get()));
+    Add(args, {kBash, "-c", command.command});
+  } else {
+    Add(args, {kShell, "-c", LastStep(command.limits, bound, "-p") + "exec \"$@\"", kShell});
+    args.insert(args.end(), command.program.begin(), command.program.end());
+  }
   ASSIGN_OR_RETURN(started.process, StartProcess(launch));
   return started;
 }
 
 Result<StartedCommand> Sandbox::StartLandlock(const SandboxedCommand& command) const {
+  StartedCommand started{-1, nullptr, std::make_unique<PrivateFolder>()};
+  const std::string& scratch = started.scratch->path();
+  if (scratch.empty()) return UnavailableError("no private folder can be made for a command");
   LandlockPaths paths;
   for (const char* folder : kSystemFolders) paths.read_only.emplace_back(folder);
   std::error_code missing;
@@ -289,29 +361,57 @@ Result<StartedCommand> Sandbox::StartLandlock(const SandboxedCommand& command) c
     const std::string name = entry.path().filename();
     if (SecretsInEtc().count(name) == 0) paths.read_only.push_back(entry.path());
   }
-  paths.read_write = {command.workspace, command.scratch, "/dev/null",   "/dev/zero",
-                      "/dev/full",       "/dev/random",   "/dev/urandom"};
+  paths.read_only.insert(paths.read_only.end(), command.readable.begin(), command.readable.end());
+  paths.read_write = {scratch,     "/dev/null",   "/dev/zero",
+                      "/dev/full", "/dev/random", "/dev/urandom"};
+  if (!command.workspace.empty()) paths.read_write.push_back(command.workspace);
   ASSIGN_OR_RETURN(const int rules, MakeLandlockRules(paths));
   const FileDescriptor ruleset(rules);
   Launch launch;
-  launch.arguments = LimitedShell(command, {}, false);
-  launch.environment = Environment(command.scratch);
-  launch.folder = JoinPath(command.workspace, command.folder);
+  launch.arguments = command.program;
+  if (command.program.empty()) launch.arguments = {kBash, "-c", command.command};
+  launch.environment = Environment(scratch);
+  launch.folder = StartFolder(command);
   launch.output = command.output;
+  launch.files = command.files;
+  launch.limits = LimitsOf(command.limits);
   launch.landlock = ruleset.get();
   launch.filter = MakeSeccompFilter(SocketRule::kNone);
   if (launch.filter.empty()) return UnimplementedError("no seccomp filter for this architecture");
-  StartedCommand started{-1, nullptr};
   ASSIGN_OR_RETURN(started.process, StartProcess(launch));
   return started;
 }
 
-pid_t Sandbox::NamespaceOf(const StartedCommand& command) {
-  if (command.status == nullptr) return -1;
-  char said[256] = {};
-  const ssize_t bytes = pread(command.status->get(), said, sizeof(said) - 1, 0);
-  const char* number = bytes <= 0 ? nullptr : std::strstr(said, "\"child-pid\": ");
-  return number == nullptr ? -1 : static_cast<pid_t>(std::atoi(number + 13));
+std::string Sandbox::Excess(pid_t process, const CommandLimits& limits) const {
+  // bubblewrap's own are two.
+  const bool wrapped = kind_ == SandboxKind::kBubblewrap;
+  const int64_t most = limits.processes + (wrapped ? 2 : 0);
+  const TreeUse use = wrapped ? UseOfDescendants(process, most + 1) : UseOfGroup(process, most + 1);
+  if (use.processes > most) {
+    return "it had more than " + std::to_string(limits.processes) + " processes";
+  }
+  if (use.memory_bytes > limits.memory_bytes) {
+    return "it used more than " + std::to_string(limits.memory_bytes) + " bytes of memory";
+  }
+  return {};
+}
+
+void Sandbox::End(const StartedCommand& command) {
+  constexpr int kRestMs = 30'000;
+  kill(-command.process, SIGKILL);
+  if (const pid_t first = NamespaceOf(command); first > 0) {
+    // Numbers go round slowly: so soon it is this process or nobody.
+    const FileDescriptor pidfd(static_cast<int>(syscall(SYS_pidfd_open, first, 0)));
+    pollfd poller = {pidfd.get(), POLLIN, 0};
+    if (pidfd.get() >= 0) poll(&poller, 1, kRestMs);
+    return;
+  }
+  constexpr int kLookMs = 5;
+  for (int waited = 0; waited < kRestMs; waited += kLookMs) {
+    if (UseOfGroup(command.process, 1).processes == 0) break;
+    kill(-command.process, SIGKILL);
+    poll(nullptr, 0, kLookMs);
+  }
 }
 
 bool Sandbox::NeverBegan(const StartedCommand& command) {

@@ -1,14 +1,18 @@
-// Where commands run: the workspace to write, the system to read, nothing else, and no network.
+// Where commands and plugins run: the workspace to write, the system to read, nothing else, and no
+// network.
 //
 // bubblewrap if it works here, else Landlock with seccomp, else nothing runs. Probed once. Called
-// by the command runner; launcher.h starts the process.
+// by the command runner and for plugins; launcher.h starts the process.
 #pragma once
 
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <string>
+#include <vector>
 
 #include "runtime/sandbox/launcher.h"
+#include "runtime/sandbox/private_folder.h"
 #include "tools_sdk/file_descriptor.h"
 #include "tools_sdk/status.h"
 
@@ -29,11 +33,15 @@ struct CommandLimits {
 };
 
 struct SandboxedCommand {
-  std::string workspace;  ///< Absolute, plain path.
+  std::string workspace;  ///< Absolute, plain path, to read and write; empty: none.
   std::string folder;     ///< Below the workspace, to start in; "" is its root.
   std::string command;    ///< For bash -c.
-  std::string scratch;    ///< Private folder of the command, for /tmp where there are no mounts.
-  int output = -1;        ///< Gets standard output and error.
+  /// Instead of `command`: a program's absolute, plain path, and its arguments.
+  std::vector<std::string> program;
+  /// Files to read, wherever they are; absolute, plain paths. The program is one.
+  std::vector<std::string> readable;
+  std::vector<int> files;  ///< Become file 3, 4, ...
+  int output = -1;         ///< Gets standard output and error.
   CommandLimits limits;
 };
 
@@ -41,6 +49,7 @@ struct SandboxedCommand {
 struct StartedCommand {
   pid_t process = -1;
   std::unique_ptr<FileDescriptor> status;  ///< What bubblewrap reports; null with Landlock.
+  std::unique_ptr<PrivateFolder> scratch;  ///< For /tmp, where there are no mounts; else null.
 };
 
 /// Threads: const methods from any thread.
@@ -56,8 +65,11 @@ class Sandbox {
   /// Errors: FAILED_PRECONDITION (no sandbox here: nothing runs; what to install); UNAVAILABLE.
   Result<StartedCommand> Start(const SandboxedCommand& command) const;
 
-  /// The first process of its namespace, whose end is the end of all in it; negative: none known.
-  static pid_t NamespaceOf(const StartedCommand& command);
+  /// Why it must end now, for what all its processes have together; empty: it need not.
+  std::string Excess(pid_t process, const CommandLimits& limits) const;
+  /// Kills all that is left of it, and waits until nothing of it runs: the kernel takes its time
+  /// over many processes. Requires: `command.process` isn't reaped.
+  static void End(const StartedCommand& command);
   /// bubblewrap reported no end of the command itself: it failed before.
   static bool NeverBegan(const StartedCommand& command);
 
@@ -69,6 +81,26 @@ class Sandbox {
 
   SandboxKind kind_ = SandboxKind::kNone;
   std::string reason_;
+};
+
+/// What this machine has, looked at when the first process wants to run.
+/// Threads: any.
+class LazySandbox {
+ public:
+  explicit LazySandbox(SandboxKind wanted = SandboxKind::kNone) : wanted_(wanted) {}
+  /// Of what was found already.
+  explicit LazySandbox(const Sandbox& found) : sandbox_(found) {
+    std::call_once(once_, [] {});
+  }
+  const Sandbox& Get() {
+    std::call_once(once_, [this] { sandbox_ = Sandbox::Probe(wanted_); });
+    return sandbox_;
+  }
+
+ private:
+  const SandboxKind wanted_ = SandboxKind::kNone;
+  std::once_flag once_;
+  Sandbox sandbox_;
 };
 
 }  // namespace baleen

@@ -9,7 +9,10 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cstdint>
+#include <iterator>
+#include <span>
 #include <utility>
 
 namespace baleen {
@@ -105,6 +108,11 @@ constexpr uint32_t kChangesOfAttributes[] = {
 #endif
 };
 
+constexpr uint32_t kWithoutNamespaces[] = {
+    __NR_socket, __NR_setsid,  __NR_setpgid,     __NR_shmget,     __NR_semget,
+    __NR_msgget, __NR_mq_open, __NR_setpriority, __NR_ioprio_set,
+};
+
 class Program {
  public:
   void Add(uint16_t code, uint32_t value, uint8_t yes = 0, uint8_t no = 0) {
@@ -117,11 +125,40 @@ class Program {
     Add(BPF_JMP | BPF_JEQ | BPF_K, value, 0, 1);
     Return(action);
   }
+  /// If the loaded word is one of `values`, which ascend: `action`. Found by halving, since the
+  /// kernel tries the program on every call's number before it begins.
+  void OnAny(std::span<const uint32_t> values, uint32_t action) {
+    const std::vector<sock_filter> branch = Branch(values, action);
+    filter_.insert(filter_.end(), branch.begin(), branch.end());
+  }
   /// Passes the next `count` instructions over unless the loaded word is `value`.
   void Unless(uint32_t value, uint8_t count) { Add(BPF_JMP | BPF_JEQ | BPF_K, value, 0, count); }
   std::vector<sock_filter> Take() { return std::move(filter_); }
 
  private:
+  /// Goes on behind its last instruction, unless it returns.
+  static std::vector<sock_filter> Branch(std::span<const uint32_t> values, uint32_t action) {
+    constexpr size_t kLeaf = 4;
+    Program out;
+    if (values.size() <= kLeaf) {
+      for (size_t i = 0; i < values.size(); ++i) {
+        out.Add(BPF_JMP | BPF_JEQ | BPF_K, values[i], static_cast<uint8_t>(values.size() - i), 0);
+      }
+      out.Add(BPF_JMP | BPF_JA, 1);
+      out.Return(action);
+      return out.Take();
+    }
+    const size_t half = values.size() / 2;
+    const std::vector<sock_filter> low = Branch(values.first(half), action);
+    const std::vector<sock_filter> high = Branch(values.subspan(half), action);
+    // What is skipped fits a byte: a hundred values are two hundred instructions.
+    out.Add(BPF_JMP | BPF_JGE | BPF_K, values[half], static_cast<uint8_t>(low.size() + 1), 0);
+    out.filter_.insert(out.filter_.end(), low.begin(), low.end());
+    out.Add(BPF_JMP | BPF_JA, static_cast<uint32_t>(high.size()));
+    out.filter_.insert(out.filter_.end(), high.begin(), high.end());
+    return out.Take();
+  }
+
   std::vector<sock_filter> filter_;
 };
 
@@ -143,7 +180,14 @@ std::vector<sock_filter> MakeSeccompFilter(SocketRule sockets) {
   program.Add(BPF_JMP | BPF_JGE | BPF_K, kX32Bit, 0, 1);
   program.Return(SECCOMP_RET_KILL_PROCESS);
 #endif
-  for (const uint32_t call : kDenied) program.On(call, kDeny);
+  std::vector<uint32_t> denied(std::begin(kDenied), std::end(kDenied));
+  if (sockets == SocketRule::kNone) {
+    // What no namespace of their own keeps apart, and changes of files that Landlock doesn't judge.
+    denied.insert(denied.end(), std::begin(kChangesOfAttributes), std::end(kChangesOfAttributes));
+    denied.insert(denied.end(), std::begin(kWithoutNamespaces), std::end(kWithoutNamespaces));
+  }
+  std::sort(denied.begin(), denied.end());
+  program.OnAny(denied, kDeny);
   // Its flags are in memory, where no filter can look; the C library falls back to clone.
   program.On(__NR_clone3, kNoSuchCall);
   program.Unless(__NR_clone, 4);
@@ -166,16 +210,10 @@ std::vector<sock_filter> MakeSeccompFilter(SocketRule sockets) {
   program.On(TIOCLINUX, kDeny);
   program.Return(SECCOMP_RET_ALLOW);
   if (sockets == SocketRule::kNone) {
-    // What no namespace of their own keeps apart, and changes of files that Landlock doesn't judge.
-    for (const uint32_t call : kChangesOfAttributes) program.On(call, kDeny);
     program.Unless(__NR_utimensat, 4);
     program.Load(ArgumentAt(1));
     program.On(0, SECCOMP_RET_ALLOW);  // of an open file
     program.Return(kDeny);
-    for (const uint32_t call : {__NR_socket, __NR_setsid, __NR_setpgid, __NR_shmget, __NR_semget,
-                                __NR_msgget, __NR_mq_open, __NR_setpriority, __NR_ioprio_set}) {
-      program.On(call, kDeny);
-    }
   } else {
     program.Unless(__NR_socket, 10);
     program.Load(ArgumentAt(0));

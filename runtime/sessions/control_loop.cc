@@ -194,11 +194,11 @@ Result<std::unique_ptr<SessionRun>> ControlLoop::ReadSession(const std::string& 
       run->workspace = std::move(workspace).value();
       run->editor = std::make_shared<WorkspaceEditor>(run->workspace);
     }
+    std::error_code gone;  // then what is to run there says so
+    const auto plain = std::filesystem::canonical(run->settings.workspace, gone);
+    run->workspace_path = gone ? run->settings.workspace : plain.string();
     if (Names(run->settings.tools, "bash")) {
-      std::error_code gone;  // then the commands say so
-      const auto plain = std::filesystem::canonical(run->settings.workspace, gone);
-      run->bash_tools =
-          MakeBashTools(parts_.sandbox, gone ? run->settings.workspace : plain.string());
+      run->bash_tools = MakeBashTools(parts_.sandbox, run->workspace_path);
     }
   }
   ASSIGN_OR_RETURN(run->tools, MakeToolSet(run->settings));

@@ -85,7 +85,10 @@ Result<std::unique_ptr<Runtime>> LocalRuntime::Open(const RuntimeOptions& given)
   runtime->builtins_ = MakeBuiltinTools();
   runtime->optional_tools_ = MakeOptionalTools();
   runtime->redactor_ = MakeRedactor(options);
-  ASSIGN_OR_RETURN(runtime->outside_, OutsideTools::Open(options, runtime->redactor_.get()));
+  // Owners: plugins, the sessions' tools, and the control loop.
+  const auto sandbox = std::make_shared<LazySandbox>();
+  ASSIGN_OR_RETURN(runtime->outside_,
+                   OutsideTools::Open(options, runtime->redactor_.get(), sandbox));
   ASSIGN_OR_RETURN(runtime->directory_, DataDirectory::Open(options.data_dir));
   JournalOptions journal;
   journal.path = runtime->directory_->journal_path();
@@ -138,8 +141,7 @@ Result<std::unique_ptr<Runtime>> LocalRuntime::Open(const RuntimeOptions& given)
   parts.redactor = runtime->redactor_.get();
   parts.outside = runtime->outside_.get();
   parts.outside_pool = runtime->outside_pool_.get();
-  // Owners: the sessions' tools, and the control loop.
-  parts.sandbox = std::make_shared<LazySandbox>();
+  parts.sandbox = sandbox;
   for (const auto& tool : runtime->optional_tools_) parts.optional_tools.push_back(tool.get());
   ASSIGN_OR_RETURN(runtime->control_, ControlLoop::Create(parts));
 

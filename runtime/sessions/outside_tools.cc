@@ -20,6 +20,15 @@ std::vector<std::string> BuiltinNames() {
   return names;
 }
 
+const char* PlaceInWords(PluginPlace place) {
+  switch (place) {
+    case PluginPlace::kSandbox: break;
+    case PluginPlace::kProcess: return ", unsandboxed";
+    case PluginPlace::kThisProcess: return ", in process";
+  }
+  return "";
+}
+
 ToolResult NotRun(const std::string& why) {
   ToolResult result;
   result.outcome = ToolOutcome::kError;
@@ -30,12 +39,15 @@ ToolResult NotRun(const std::string& why) {
 }  // namespace
 
 Result<std::unique_ptr<OutsideTools>> OutsideTools::Open(const RuntimeOptions& options,
-                                                         Redactor* redactor) {
+                                                         Redactor* redactor,
+                                                         std::shared_ptr<LazySandbox> sandbox) {
   std::unique_ptr<OutsideTools> tools(new OutsideTools(redactor));
   tools->taken_names_ = BuiltinNames();
   PluginOptions plugins;
   plugins.paths = options.plugins;
+  plugins.unsandboxed_paths = options.plugins_unsandboxed;
   plugins.in_process_paths = options.plugins_in_process;
+  plugins.sandbox = std::move(sandbox);
   plugins.tool_host = options.tool_host_path;
   plugins.taken_names = tools->taken_names_;
   ASSIGN_OR_RETURN(tools->plugins_, PluginSet::Load(plugins));
@@ -47,7 +59,7 @@ Result<OutsideToolList> OutsideTools::Ask() {
   OutsideToolList list;
   for (const LoadedPlugin& plugin : plugins_->plugins()) {
     const std::string origin = plugin.manifest.name + " " + plugin.manifest.version + ", " +
-                               plugin.path + (plugin.in_process ? ", in process" : "");
+                               plugin.path + PlaceInWords(plugin.place);
     for (const ToolSpec& spec : plugin.manifest.tools) list.tools.push_back({spec, origin});
   }
   if (servers_->empty()) return list;
@@ -88,12 +100,12 @@ bool OutsideTools::MayRun(const ToolSpec& made_with) const {
   return servers_->Knows(made_with.name);
 }
 
-ToolResult OutsideTools::Call(const ToolSpec& made_with, const ToolCall& call,
-                              CallContext& context) {
+ToolResult OutsideTools::Call(const ToolSpec& made_with, const std::string& workspace,
+                              const ToolCall& call, CallContext& context) {
   for (const auto& tool : plugins_->tools()) {
     if (tool->spec().name != call.name) continue;
     const std::string drift = ToolDrift(made_with, tool->spec());
-    if (drift.empty()) return tool->Call(call, context);
+    if (drift.empty()) return tool->CallIn(workspace, call, context);
     return NotRun("the plugin has made another tool of it since this session began: " + drift +
                   ". A new session has it as it is now");
   }

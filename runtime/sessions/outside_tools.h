@@ -34,10 +34,12 @@ struct OutsideToolList {
 class OutsideTools {
  public:
   /// Loads the plugins. Servers are begun when they are asked.
-  /// Borrows: redactor, for what they say of themselves and of their tools. Errors: as
-  /// PluginSet::Load; INVALID_ARGUMENT/BAD_FIELD (a server's options).
+  /// Borrows: redactor, for what they say of themselves and of their tools. Owners of the sandbox:
+  /// the runtime, and these. Errors: as PluginSet::Load; INVALID_ARGUMENT/BAD_FIELD (a server's
+  /// options).
   static Result<std::unique_ptr<OutsideTools>> Open(const RuntimeOptions& options,
-                                                    Redactor* redactor);
+                                                    Redactor* redactor,
+                                                    std::shared_ptr<LazySandbox> sandbox);
 
   bool empty() const { return plugins_->tools().empty() && servers_->empty(); }
 
@@ -51,8 +53,9 @@ class OutsideTools {
   bool MayRun(const ToolSpec& made_with) const;
 
   /// Runs a call of the tool that a session knows as `made_with`. However it ends, there is a
-  /// result.
-  ToolResult Call(const ToolSpec& made_with, const ToolCall& call, CallContext& context);
+  /// result. `workspace`: the session's folder, an absolute, plain path; empty: none.
+  ToolResult Call(const ToolSpec& made_with, const std::string& workspace, const ToolCall& call,
+                  CallContext& context);
 
  private:
   explicit OutsideTools(Redactor* redactor) : redactor_(redactor) {}

@@ -252,6 +252,7 @@ struct SessionRun {
   std::unique_ptr<TurnRun> following;  ///< Begins when the running turn's end is journalled.
   /// Null: no file tools. Owners: the session, and tool calls that outlive their cancelled turn.
   std::shared_ptr<const Workspace> workspace;
+  std::string workspace_path;  ///< For processes: absolute and plain; empty: there is none.
   /// Null as `workspace`. Owners: as of `workspace`.
   std::shared_ptr<WorkspaceEditor> editor;
   /// bash and its companions, if the settings name it. Owners: as of `workspace`.

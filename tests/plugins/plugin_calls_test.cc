@@ -15,10 +15,26 @@
 namespace baleen {
 namespace {
 
-std::unique_ptr<PluginSet> Load(bool in_process = false) {
+/// In each of these places a plugin's misbehaviour comes to the same.
+std::vector<PluginPlace> PlacesOutside() {
+  std::vector<PluginPlace> places = {PluginPlace::kProcess};
+  if (Sandbox::Probe().kind() != SandboxKind::kNone) places.push_back(PluginPlace::kSandbox);
+  if (places.size() == 1) WARN("SKIP plugins in the sandbox: " << Sandbox::Probe().reason());
+  return places;
+}
+
+PluginOptions OptionsOf(PluginPlace place, const std::string& path) {
   PluginOptions options;
-  (in_process ? options.in_process_paths : options.paths).push_back(BAD_CALLS_PLUGIN);
-  return Must(PluginSet::Load(options));
+  options.sandbox = std::make_shared<LazySandbox>();
+  (place == PluginPlace::kSandbox   ? options.paths
+   : place == PluginPlace::kProcess ? options.unsandboxed_paths
+                                    : options.in_process_paths)
+      .push_back(path);
+  return options;
+}
+
+std::unique_ptr<PluginSet> Load(PluginPlace place) {
+  return Must(PluginSet::Load(OptionsOf(place, BAD_CALLS_PLUGIN)));
 }
 
 int64_t NowMs() {
@@ -53,7 +69,7 @@ bool Says(const ToolResult& result, const std::string& words) {
 }  // namespace
 
 TEST_CASE("ACrashLeavesAnEffectUnknownAndKeepsWhatWasWritten") {
-  const auto set = Load();
+  const auto set = Load(GENERATE(from_range(PlacesOutside())));
   const ToolResult crash = Call(*set, "crash");
   REQUIRE(crash.outcome == ToolOutcome::kUnknown);
   CHECK(Says(crash, "signal 11"));
@@ -73,7 +89,7 @@ TEST_CASE("ACrashLeavesAnEffectUnknownAndKeepsWhatWasWritten") {
 }
 
 TEST_CASE("ACallThatHangsIsEndedAtItsTimeLimit") {
-  const auto set = Load();
+  const auto set = Load(GENERATE(from_range(PlacesOutside())));
   const int64_t begin = NowMs();
   const ToolResult late = Call(*set, "hang");
   REQUIRE(late.outcome == ToolOutcome::kTimeout);
@@ -83,7 +99,7 @@ TEST_CASE("ACallThatHangsIsEndedAtItsTimeLimit") {
 }
 
 TEST_CASE("ACancelledCallIsAskedFirstAndEndedThen") {
-  const auto set = Load();
+  const auto set = Load(GENERATE(from_range(PlacesOutside())));
   std::atomic<bool> cancelled{false};
   const auto soon = [&](const std::string& tool) {
     ToolResult result;
@@ -107,7 +123,7 @@ TEST_CASE("ACancelledCallIsAskedFirstAndEndedThen") {
 }
 
 TEST_CASE("RubbishFloodsAndPrintsAreBounded") {
-  const auto set = Load();
+  const auto set = Load(GENERATE(from_range(PlacesOutside())));
   const ToolResult printed = Call(*set, "print");
   REQUIRE(printed.outcome == ToolOutcome::kOk);
   REQUIRE(printed.content == "printed");
@@ -122,7 +138,7 @@ TEST_CASE("RubbishFloodsAndPrintsAreBounded") {
 }
 
 TEST_CASE("APluginThatSpeaksPastItsHostIsEnded") {
-  const auto set = Load();
+  const auto set = Load(GENERATE(from_range(PlacesOutside())));
   const int64_t begin = NowMs();
   const ToolResult forged = Call(*set, "forge");
   REQUIRE(forged.outcome == ToolOutcome::kUnknown);
@@ -140,7 +156,7 @@ TEST_CASE("APluginThatSpeaksPastItsHostIsEnded") {
 }
 
 TEST_CASE("FailuresAreWhatTheToolSays") {
-  const auto set = Load();
+  const auto set = Load(GENERATE(from_range(PlacesOutside())));
   const ToolResult thrown = Call(*set, "throw");
   REQUIRE(thrown.outcome == ToolOutcome::kError);
   REQUIRE(thrown.content == "thrown");
@@ -156,7 +172,7 @@ TEST_CASE("FailuresAreWhatTheToolSays") {
 }
 
 TEST_CASE("NothingIsLeftBehind") {
-  const auto set = Load();
+  const auto set = Load(PluginPlace::kProcess);
   const size_t before = OpenDescriptors();
   const ToolResult child = Call(*set, "leave_child");
   REQUIRE(child.outcome == ToolOutcome::kOk);
@@ -181,8 +197,8 @@ TEST_CASE("NothingIsLeftBehind") {
 }
 
 TEST_CASE("InProcessACallIsAskedToStopAndAloneAtATime") {
-  const auto set = Load(/*in_process=*/true);
-  REQUIRE(set->plugins()[0].in_process);
+  const auto set = Load(PluginPlace::kThisProcess);
+  REQUIRE(set->plugins()[0].place == PluginPlace::kThisProcess);
   REQUIRE(Call(*set, "remember").content == "1 s/t1.c1");
   REQUIRE(Call(*set, "remember").content == "2 s/t1.c1");  // one process, one memory
   REQUIRE(Call(*set, "flood").content_bytes == (int64_t{100} << 20) + 3);
@@ -217,13 +233,13 @@ TEST_CASE("PluginsThatAreUnfitAreRefusedWithTheReason") {
       {"BAD_EXIT", "exited with status 0"},
   };
   for (const auto& [which, words] : unfit) {
-    for (const bool in_process : {false, true}) {
-      if (in_process && (which == "BAD_CRASH" || which == "BAD_EXIT")) continue;  // it would be us
-      PluginOptions options;
-      (in_process ? options.in_process_paths : options.paths)
-          .push_back(std::string(BAD_ENTRY_FOLDER) + "/" + which + ".so");
-      const auto set = PluginSet::Load(options);
-      INFO(which << (in_process ? " in process: " : ": ") << set.status().ToString());
+    std::vector<PluginPlace> places = PlacesOutside();
+    // Else it would be us.
+    if (which != "BAD_CRASH" && which != "BAD_EXIT") places.push_back(PluginPlace::kThisProcess);
+    for (const PluginPlace place : places) {
+      const auto set =
+          PluginSet::Load(OptionsOf(place, std::string(BAD_ENTRY_FOLDER) + "/" + which + ".so"));
+      INFO(which << " in place " << static_cast<int>(place) << ": " << set.status().ToString());
       REQUIRE(!set.ok());
       CHECK(set.status().reason() == "PLUGIN_UNFIT");
       CHECK(set.status().message().find(words) != std::string::npos);
@@ -233,10 +249,10 @@ TEST_CASE("PluginsThatAreUnfitAreRefusedWithTheReason") {
 }
 
 TEST_CASE("APluginBuiltWithTheFirstHeaderIsServed") {
-  for (const bool in_process : {false, true}) {
-    PluginOptions options;
-    (in_process ? options.in_process_paths : options.paths).push_back(FIRST_HEADER_PLUGIN);
-    const auto set = Must(PluginSet::Load(options));
+  std::vector<PluginPlace> places = PlacesOutside();
+  places.push_back(PluginPlace::kThisProcess);
+  for (const PluginPlace place : places) {
+    const auto set = Must(PluginSet::Load(OptionsOf(place, FIRST_HEADER_PLUGIN)));
     REQUIRE(set->plugins()[0].manifest.version == "1.0");
     REQUIRE(set->tools().size() == 1);
     const ToolSpec& spec = set->tools()[0]->spec();
@@ -248,23 +264,19 @@ TEST_CASE("APluginBuiltWithTheFirstHeaderIsServed") {
 
 TEST_CASE("FilesThatAreNoPluginsAreRefused") {
   const auto refusal = [](const std::string& path) {
-    PluginOptions options;
-    options.paths = {path};
-    return PluginSet::Load(options).status();
+    return PluginSet::Load(OptionsOf(PluginPlace::kProcess, path)).status();
   };
   REQUIRE(refusal("/no/such/plugin.so").code() == StatusCode::kNotFound);
   REQUIRE(refusal("/proc/self/status").reason() == "PLUGIN_UNFIT");
   REQUIRE(refusal("/dev/null").message().find("regular file") != std::string::npos);
   REQUIRE(refusal("/").message().find("regular file") != std::string::npos);
-  PluginOptions twice;
-  twice.paths = {BAD_CALLS_PLUGIN, BAD_CALLS_PLUGIN};
+  PluginOptions twice = OptionsOf(PluginPlace::kProcess, BAD_CALLS_PLUGIN);
+  twice.unsandboxed_paths.emplace_back(BAD_CALLS_PLUGIN);
   REQUIRE(PluginSet::Load(twice).status().code() == StatusCode::kAlreadyExists);
-  PluginOptions taken;
-  taken.paths = {BAD_CALLS_PLUGIN};
+  PluginOptions taken = OptionsOf(PluginPlace::kProcess, BAD_CALLS_PLUGIN);
   taken.taken_names = {"read", "crash"};
   REQUIRE(PluginSet::Load(taken).status().code() == StatusCode::kAlreadyExists);
-  PluginOptions nowhere;
-  nowhere.paths = {BAD_CALLS_PLUGIN};
+  PluginOptions nowhere = OptionsOf(PluginPlace::kProcess, BAD_CALLS_PLUGIN);
   nowhere.tool_host = "/no/such/host";
   REQUIRE(PluginSet::Load(nowhere).status().code() == StatusCode::kUnavailable);
 }

@@ -1,4 +1,5 @@
 // Plugins in sessions: their tools are asked about, misbehave, go missing, and the session goes on.
+#include "runtime/sandbox/sandbox.h"
 #include "tests/runtime/calling_session.h"
 
 namespace baleen {
@@ -6,7 +7,9 @@ namespace {
 
 RuntimeOptions Options(const TempDirectory& temp, bool with_plugin = true) {
   RuntimeOptions options = WorkerOptions(temp.File("data"), TinyModel());
-  if (with_plugin) options.plugins = {BAD_CALLS_PLUGIN};
+  if (!with_plugin) return options;
+  const bool sandboxed = Sandbox::Probe().kind() != SandboxKind::kNone;
+  (sandboxed ? options.plugins : options.plugins_unsandboxed) = {BAD_CALLS_PLUGIN};
   return options;
 }
 
@@ -88,11 +91,11 @@ TEST_CASE("InProcessACallThatIgnoresItsEndIsLeftAlone") {
 TEST_CASE("ARuntimeDoesNotOpenWithAPluginThatIsUnfitOrSessionsThatClaimTools") {
   const TempDirectory temp;
   RuntimeOptions options = Options(temp, /*with_plugin=*/false);
-  options.plugins = {std::string(BAD_ENTRY_FOLDER) + "/BAD_MAJOR.so"};
+  options.plugins_unsandboxed = {std::string(BAD_ENTRY_FOLDER) + "/BAD_MAJOR.so"};
   REQUIRE(Runtime::Open(options).status().reason() == "PLUGIN_UNFIT");
-  options.plugins = {"/no/such/plugin.so"};
+  options.plugins_unsandboxed = {"/no/such/plugin.so"};
   REQUIRE(Runtime::Open(options).status().code() == StatusCode::kNotFound);
-  options.plugins.clear();
+  options.plugins_unsandboxed.clear();
   const auto runtime = OpenRuntime(options);
   CreateSessionRequest claims = CallingSession("s", {});
   claims.settings.outside_tools.emplace_back();

@@ -244,10 +244,8 @@ Ran RunCommand(const Sandbox& sandbox, const OutsideWorld& world, const std::str
   static int number = 0;
   Ran ran;
   ran.mark = "mark-" + std::to_string(getpid()) + "-" + std::to_string(++number) + "-";
-  const TempDirectory scratch;
   SandboxedCommand spec;
   spec.workspace = world.workspace();
-  spec.scratch = scratch.path();
   spec.command = "export MARK=" + ran.mark + "; " + world.Filled(command);
   spec.limits = limits;
   auto job = CommandJob::Start(sandbox, spec, timeout_ms);
@@ -330,10 +328,8 @@ TEST_CASE("LinksInPlaceOfARepositoryAreNotFollowed") {
     }
     // And while a job swaps one for the other as fast as it can.
     const OutsideWorld world;
-    const TempDirectory scratch;
     SandboxedCommand swap;
     swap.workspace = world.workspace();
-    swap.scratch = scratch.path();
     std::filesystem::remove_all(world.workspace() + "/.git");
     swap.command = world.Filled(
         "mkdir -p .git/real; ln -s @OUT@ .git/link; while :; do mv -T .git/real .git/hooks; mv -T "
@@ -387,6 +383,44 @@ TEST_CASE("RunawaysEndAtTheirLimits") {
     CHECK(ran.state.timed_out);
     ran = run("trap '' TERM INT HUP; sleep 300", 300);
     CHECK(ran.state.timed_out);
+  }
+}
+
+TEST_CASE("MemoryThatFilesTakeIsBoundedWhereverACommandMayWrite") {
+  for (const SandboxKind kind : Kinds()) {
+    if (kind != SandboxKind::kBubblewrap) continue;  // Elsewhere files are on the disk.
+    const Sandbox sandbox = Sandbox::Probe(kind);
+    const OutsideWorld world;
+    const Ran ran = RunCommand(sandbox, world,
+                               "stat -f -c '%b %S' / /tmp /var/tmp /run /dev/shm /etc/ssh /home; "
+                               "touch /dev/x /proc/x /usr/x /etc/x && echo REACHED");
+    std::istringstream lines(ran.output);
+    int64_t blocks = 0, bytes = 0;
+    int places = 0;
+    for (; lines >> blocks >> bytes; ++places) CHECK(blocks * bytes <= int64_t{1} << 30);
+    INFO(ran.output);
+    CHECK(places >= 5);
+    CHECK(ran.output.find("REACHED") == std::string::npos);
+  }
+}
+
+TEST_CASE("ACommandGetsItsLimitsAndNothingOfHowTheyWereSet") {
+  for (const SandboxKind kind : Kinds()) {
+    const Sandbox sandbox = Sandbox::Probe(kind);
+    const OutsideWorld world;
+    CommandLimits limits;
+    limits.processes = 77;
+    limits.open_files = 99;
+    const Ran ran =
+        RunCommand(sandbox, world,
+                   "ulimit -n; ulimit -Hc; ulimit -u; env | grep BASH_ENV; for f in 3 4 5 "
+                   "6; do { : <&$f; } 2>/dev/null && echo open $f; done; true",
+                   60'000, limits);
+    INFO(SandboxKindName(kind) << ": " << ran.output);
+    CHECK(ran.output.starts_with("99\n0\n"));
+    if (kind == SandboxKind::kBubblewrap) CHECK(ran.output == "99\n0\n77\n");
+    CHECK(ran.output.find("BASH_ENV") == std::string::npos);
+    CHECK(ran.output.find("open") == std::string::npos);
   }
 }
 

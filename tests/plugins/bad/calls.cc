@@ -1,5 +1,7 @@
 // A plugin whose tools misbehave, one way each.
 #include <baleen/plugin_tool.h>
+#include <fcntl.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -68,6 +70,75 @@ std::string Stubborn(Call& call) {
   return "at last";
 }
 
+/// Runs a command, as any program may.
+std::string Shell(Call& call) {
+  const std::string command = *call.Get<std::string>("text") + " 2>&1";
+  FILE* pipe = popen(command.c_str(), "r");
+  if (pipe == nullptr) return "no pipe";
+  std::string out;
+  char bytes[4096];
+  for (size_t count = 0; (count = fread(bytes, 1, sizeof(bytes), pipe)) > 0;) {
+    out.append(bytes, count);
+  }
+  return out + "[" + std::to_string(pclose(pipe)) + "]";
+}
+
+/// "PATH": opened for writing, and to be read.
+std::string Open(Call& call) {
+  const std::string path = *call.Get<std::string>("text");
+  const int made = open(path.c_str(), O_CREAT | O_WRONLY, 0600);
+  const int there = open(path.c_str(), O_RDONLY);
+  return std::string(made >= 0 ? "written" : "not written") +
+         (there >= 0 ? ", read" : ", not read");
+}
+
+/// "PID": a signal for it, for whoever started this, and for everybody.
+std::string Signal(Call& call) {
+  const pid_t other = std::atoi(call.Get<std::string>("text")->c_str());
+  std::string out = kill(other, SIGURG) == 0 ? "reached " : "not reached ";
+  std::signal(SIGURG, SIG_IGN);
+  kill(getppid(), SIGURG);
+  kill(-1, SIGURG);
+  return out;
+}
+
+/// "PORT": of the loopback.
+std::string Connect(Call& call) {
+  sockaddr_in address = {};
+  address.sin_family = AF_INET;
+  address.sin_port =
+      htons(static_cast<uint16_t>(std::atoi(call.Get<std::string>("text")->c_str())));
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  const int fd = socket(AF_INET, SOCK_STREAM, 0);
+  const bool connected =
+      connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0;
+  return connected ? "reached" : "not reached";
+}
+
+/// "MARK": children in sessions of their own, and as many as it gets.
+std::string LeaveFamily(Call& call) {
+  setenv("MARK", call.Get<std::string>("text")->c_str(), 1);
+  int made = 0;
+  for (int i = 0; i < 8; ++i) {
+    const pid_t child = fork();
+    made += child > 0 ? 1 : 0;
+    if (child != 0) continue;
+    setsid();
+    if (fork() != 0) _exit(0);
+    execl("/bin/sleep", "sleep", "300", nullptr);
+    _exit(1);
+  }
+  return std::to_string(made);
+}
+
+/// As far as it gets, and then waits.
+std::string Multiply(Call&) {
+  for (int i = 0; i < 5000; ++i) {
+    if (fork() == 0) Hang();
+  }
+  Hang();
+}
+
 std::string Remember(Call& call) {
   static int calls = 0;
   return std::to_string(++calls) + " " + std::string(call.id());
@@ -118,6 +189,12 @@ BALEEN_PLUGIN(
         .Argument<std::string>("text", "Its path.")
         .TimeoutMs(200)
         .Run(Stubborn),
+    Tool("shell", "Runs a command.").Argument<std::string>("text", "It.").Run(Shell),
+    Tool("open", "Opens a file.").Argument<std::string>("text", "Its path.").Run(Open),
+    Tool("signal", "Signals.").Argument<std::string>("text", "Whom.").Run(Signal),
+    Tool("connect", "Connects.").Argument<std::string>("text", "Port.").Run(Connect),
+    Tool("leave_family", "Leaves.").Argument<std::string>("text", "Mark.").Run(LeaveFamily),
+    Tool("multiply", "Forks.").TimeoutMs(5000).Run(Multiply),
     Tool("remember", "Counts its calls.").Pure().Run(Remember),
     Tool("types", "Reads arguments.")
         .Argument<std::string>("text", "A text.")
