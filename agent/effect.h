@@ -165,6 +165,8 @@ Result<std::vector<Message>> MessagesFromJson(std::string_view json);
 std::string EffectToJson(const Effect& effect);
 /// Whether `recorded`, text that this or an older EffectToJson gave, is of an equal effect.
 bool IsRecordedEffect(const Effect& effect, std::string_view recorded);
+/// The calls of a CallToolsEffect's JSON text. Errors: INVALID_ARGUMENT naming the member.
+Result<std::vector<ToolCall>> CallsOfEffect(std::string_view json);
 std::string AgentEventToJson(const AgentEvent& event);
 /// Errors: INVALID_ARGUMENT naming the member. Sizes are bounded by the caller.
 Result<AgentEvent> AgentEventFromJson(std::string_view json);

@@ -107,6 +107,7 @@ class MemberReader {
   void Take(const Status& inner) {
     if (status_.ok()) status_ = inner;
   }
+  const Status& status() const { return status_; }
   /// Every member must have been asked for.
   Status Finish() {
     if (status_.ok() && json_.size() != asked_.size()) {
@@ -140,7 +141,7 @@ class MemberReader {
 };
 
 Status ReadCall(const Json& json, ToolCall* out) {
-  MemberReader reader(json, "event.message.tool_calls[]");
+  MemberReader reader(json, "tool_calls[]");
   reader.Text("id", &out->id);
   reader.Text("name", &out->name);
   reader.Text("arguments", &out->arguments);
@@ -406,6 +407,17 @@ bool IsRecordedEffect(const Effect& effect, std::string_view recorded) {
     DropEmpty(message, {"reasoning", "tool_calls", "tool_call_id", "tools"});
   }
   return text == JsonText(json);
+}
+
+Result<std::vector<ToolCall>> CallsOfEffect(std::string_view json) {
+  const Json parsed = Json::parse(json.begin(), json.end(), nullptr, false);
+  MemberReader reader(parsed, "effect");
+  std::vector<ToolCall> calls;
+  for (const Json& call : reader.List("calls")) {
+    reader.Take(ReadCall(call, &calls.emplace_back()));
+  }
+  RETURN_IF_ERROR(reader.status());
+  return calls;
 }
 
 std::string AgentEventToJson(const AgentEvent& event) {

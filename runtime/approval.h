@@ -27,6 +27,9 @@ struct PolicySettings {
   std::vector<PolicyRule> rules;
   /// An approval that nobody answers for so long is denied; 0: it waits for ever.
   int64_t approval_ms_max = 0;
+  /// The model is told when it gets the same result of the same call for the 3rd and the 5th time
+  /// in a row, and such a call isn't run any more after the 7th; a script's own calls are.
+  bool repeat_guard = true;
 };
 
 /// A limit that a turn has reached.
@@ -75,6 +78,28 @@ struct ApprovalView {
   // kRevoked: by whom, as he said, and when.
   std::string revoked_by;
   int64_t revoked_ms = 0;
+};
+
+/// Why a call ran, waits or was refused.
+struct DecisionView {
+  std::string session;
+  std::string turn;
+  std::string call;
+  std::string tool;
+  std::string arguments_sha256;  ///< Of their JSON text, in hexadecimal.
+  /// "allow", "ask", "deny", or "invalid": no such tool, or not its arguments.
+  std::string decision;
+  /// "default" (no rule names it), "rule N: DECISION TOOL [EFFECT]" of the session's policy,
+  /// "script", "repeat guard" or "schema".
+  std::string decided_by;
+  std::string why;
+  std::string grant;     ///< "ask": "SESSION/APPROVAL" of an earlier answer that let it run.
+  std::string approval;  ///< "ask": else whose answer it waited for.
+  ApprovalState approval_state = ApprovalState::kPending;
+  std::string resolved_by;
+  std::string reason;
+  int64_t decided_ms = 0;  ///< Unix milliseconds.
+  std::string outcome;     ///< As of ToolResult; empty: it has none yet.
 };
 
 struct ListApprovalsRequest {

@@ -19,6 +19,16 @@ struct GenerationFigures {
   int64_t tokens = 0;          ///< That were generated.
 };
 
+/// What was decided about one call, for an audit.
+struct DecisionFigures {
+  std::string session;
+  std::string turn;
+  std::string call;
+  std::string tool;      ///< Empty: there is none of the name that was asked for.
+  std::string decision;  ///< "allow", "ask", "deny" or "invalid"; then "grant" or "deny".
+  std::string by;        ///< As DecisionView::decided_by; or who answered an approval.
+};
+
 class RuntimeObserver {
  public:
   virtual ~RuntimeObserver() = default;
@@ -30,6 +40,8 @@ class RuntimeObserver {
   virtual void OnGeneration(const GenerationFigures& figures) = 0;
   /// Once per call of a tool, when its result goes to the journal. On the control thread.
   virtual void OnToolCall(ToolOutcome outcome) = 0;
+  /// When it is decided, before anything of it happens. On the control thread.
+  virtual void OnDecision(const DecisionFigures& /*figures*/) {}
   /// A commit of the journal. On the journal's thread.
   virtual void OnCommit(double seconds, bool synced) = 0;
 };

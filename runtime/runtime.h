@@ -182,6 +182,10 @@ class Runtime {
   /// What was granted beyond a turn and holds, by session and age. Errors:
   /// NOT_FOUND/SESSION_UNKNOWN.
   virtual Result<std::vector<GrantView>> ListGrants(const ListGrantsRequest& request) = 0;
+  /// Why call `call` of turn `turn` ran, waits or was refused; on the current timeline. Errors:
+  /// NOT_FOUND.
+  virtual Result<DecisionView> ExplainDecision(const std::string& session, const std::string& turn,
+                                               const std::string& call) = 0;
   /// Answers, once that is on the disk, with what was taken back; calls that run already go on. A
   /// grant for a workspace goes from the session and its forks alike. No rewind or fork brings it
   /// back. Errors: NOT_FOUND/SESSION_UNKNOWN, NOT_FOUND/ITEM_UNKNOWN,

@@ -307,6 +307,15 @@ Result<Json> RevokeGrant(Runtime& runtime, JsonRequest& fields) {
   return Viewed(runtime.RevokeGrant(request));
 }
 
+Result<Json> ExplainDecision(Runtime& runtime, JsonRequest& fields) {
+  std::string session, turn, call;
+  fields.Need("session", &session);
+  fields.Need("turn", &turn);
+  fields.Need("call", &call);
+  RETURN_IF_ERROR(fields.Finish());
+  return Viewed(runtime.ExplainDecision(session, turn, call));
+}
+
 Result<Json> ListTools(Runtime& runtime, JsonRequest& fields) {
   std::string session;
   fields.Get("session", &session);
@@ -432,6 +441,7 @@ BALEEN_VERB(get_approval, GetApproval)
 BALEEN_VERB(resolve_approval, ResolveApproval)
 BALEEN_VERB(list_grants, ListGrants)
 BALEEN_VERB(revoke_grant, RevokeGrant)
+BALEEN_VERB(explain_decision, ExplainDecision)
 BALEEN_VERB(list_tools, ListTools)
 BALEEN_VERB(list_models, ListModels)
 BALEEN_VERB(search, Search)

@@ -23,6 +23,8 @@ struct ApprovalFlags {
   ResolveApprovalRequest resolve;
   ListGrantsRequest grants;
   RevokeGrantRequest revoke;
+  std::string turn;
+  std::string call;
   std::string scope = "once";
   bool json = false;
 };
@@ -150,6 +152,30 @@ int Resolve(const ApprovalFlags& flags, bool grant) {
   return Report((*runtime)->ResolveApproval(request), flags.json);
 }
 
+int Explain(const ApprovalFlags& flags) {
+  auto runtime = OpenRuntime(flags.runtime);
+  if (!runtime.ok()) return Fail(runtime.status(), flags.json);
+  const auto view = (*runtime)->ExplainDecision(flags.resolve.session, flags.turn, flags.call);
+  if (!view.ok()) return Fail(view.status(), flags.json);
+  if (flags.json) {
+    std::cout << ViewJson(*view).dump(2) << "\n";
+    return kExitOk;
+  }
+  std::printf("%s %s  %s  by %s\n", view->call.c_str(), Plain(view->tool).c_str(),
+              view->decision.c_str(), Plain(view->decided_by).c_str());
+  if (!view->why.empty()) std::printf("  why: %s\n", Plain(view->why).c_str());
+  if (!view->grant.empty()) std::printf("  granted before: %s\n", view->grant.c_str());
+  if (!view->approval.empty()) {
+    std::printf("  approval %s: %s%s%s%s%s\n", view->approval.c_str(),
+                ApprovalStateName(view->approval_state), view->resolved_by.empty() ? "" : " by ",
+                Plain(view->resolved_by).c_str(), view->reason.empty() ? "" : ": ",
+                Plain(view->reason).c_str());
+  }
+  std::printf("  arguments: sha256 %s\n  outcome: %s\n", view->arguments_sha256.c_str(),
+              view->outcome.empty() ? "none yet" : view->outcome.c_str());
+  return kExitOk;
+}
+
 int Grant(const ApprovalFlags& flags) { return Resolve(flags, true); }
 int Deny(const ApprovalFlags& flags) { return Resolve(flags, false); }
 
@@ -262,6 +288,10 @@ void AddApprovals(CLI::App& app, int* exit_code) {
   revoke->add_option("--reason", flags->revoke.reason, "For the record");
   revoke->add_option("--request-id", flags->revoke.request_id,
                      "A repeat with the same id gets the first answer");
+  CLI::App* explain = add("explain", "Why a call ran, waits or was refused", &Explain);
+  explain->add_option("session", flags->resolve.session)->required();
+  explain->add_option("turn", flags->turn, "Id, such as t3")->required();
+  explain->add_option("call", flags->call, "Id, as `sessions show` and events have it")->required();
   grant->add_option("--scope", flags->scope, "once, turn, session or workspace")
       ->check(CLI::IsMember({"once", "turn", "session", "workspace"}))
       ->capture_default_str();

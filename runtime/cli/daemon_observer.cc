@@ -50,6 +50,17 @@ void DaemonObserver::OnGeneration(const GenerationFigures& figures) {
 
 void DaemonObserver::OnToolCall(ToolOutcome outcome) { metrics_->OnToolCall(outcome); }
 
+void DaemonObserver::OnDecision(const DecisionFigures& figures) {
+  const DaemonLog::Fields line = {{"gen_ai.operation.name", "execute_tool"},
+                                  {"gen_ai.conversation.id", figures.session},
+                                  {"gen_ai.tool.call.id", figures.call},
+                                  {"gen_ai.tool.name", figures.tool},
+                                  {"baleen.turn", figures.turn},
+                                  {"baleen.decision", figures.decision},
+                                  {"baleen.decided_by", figures.by}};
+  log_->Info("call decided", line);
+}
+
 void DaemonObserver::OnCommit(double seconds, bool synced) { metrics_->OnCommit(seconds, synced); }
 
 }  // namespace baleen::cli

@@ -1,5 +1,5 @@
-// DaemonObserver: a line in the daemon's log for each turn that ends, and its figures in the
-// metrics.
+// DaemonObserver: a line in the daemon's log for each turn that ends and for each decision about a
+// call, and its figures in the metrics.
 //
 // The line's members are named as OpenTelemetry's conventions for generative AI name them, so that
 // a collector of logs can read them without being taught; what those have no name for is
@@ -23,6 +23,7 @@ class DaemonObserver final : public RuntimeObserver {
   void OnTurnEnded(const TurnView& view, double seconds) override;
   void OnGeneration(const GenerationFigures& figures) override;
   void OnToolCall(ToolOutcome outcome) override;
+  void OnDecision(const DecisionFigures& figures) override;
   void OnCommit(double seconds, bool synced) override;
 
  private:

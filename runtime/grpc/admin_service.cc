@@ -1,17 +1,30 @@
-// Admin: upkeep of the whole server, one long piece of work at a time.
+// Admin: upkeep of the whole server, one long piece of work at a time, waited for or as an
+// operation.
 
 #include <baleen/v1/admin.grpc.pb.h>
 
-#include <atomic>
-#include <functional>
+#include <mutex>
 #include <string>
-#include <utility>
 
-#include "runtime/grpc/tenant.h"
+#include "runtime/grpc/operation_table.h"
 #include "runtime/grpc/unary.h"
+#include "runtime/grpc/upkeep_work.h"
 
 namespace baleen {
 namespace {
+
+using Work = v1::StartOperationRequest;
+
+/// The work that `request` asks for, on a copy of it: its caller doesn't wait.
+template <typename Response, typename Request>
+OperationTable::Work AsOperation(const Caller& caller, const Request& request) {
+  return [caller, request](const PortProgress& progress, google::protobuf::Any* response) {
+    Response filled;
+    const Status status = RunUpkeep(caller, request, progress, &filled);
+    if (status.ok()) response->PackFrom(filled);
+    return status;
+  };
+}
 
 class AdminService final : public v1::Admin::CallbackService {
  public:
@@ -25,77 +38,93 @@ class AdminService final : public v1::Admin::CallbackService {
 
   Reactor* Backup(Context* context, const v1::BackupRequest* request,
                   v1::BackupResponse* response) override {
-    return Upkeep(context, [request, response](const Caller& caller) -> Status {
-      if (!request->path().starts_with('/')) {
-        return wire::BadField("path", "an absolute path", request->path());
-      }
-      return Reply(caller.runtime->Backup(request->path()), response);
-    });
+    return Upkeep(context, request, response);
   }
-
-  Reactor* Compact(Context* context, const v1::CompactRequest* /*request*/,
+  Reactor* Compact(Context* context, const v1::CompactRequest* request,
                    v1::CompactResponse* response) override {
-    return Upkeep(context, [response](const Caller& caller) {
-      return Reply(caller.runtime->Compact(), response);
-    });
+    return Upkeep(context, request, response);
   }
-
   Reactor* PruneSessions(Context* context, const v1::PruneSessionsRequest* request,
                          v1::PruneSessionsResponse* response) override {
-    return Upkeep(context, [request, response](const Caller& caller) {
-      return Reply(caller.runtime->PruneSessions(wire::FromWire(*request)), response);
-    });
+    return Upkeep(context, request, response);
   }
-
   Reactor* ExportSession(Context* context, const v1::ExportSessionRequest* request,
                          v1::ExportSessionResponse* response) override {
-    return Upkeep(context, [context, request, response](const Caller& caller) -> Status {
-      ASSIGN_OR_RETURN(const std::string id, wire::ParseSessionName(request->name(), "name"));
-      if (!request->path().starts_with('/')) {
-        return wire::BadField("path", "an absolute path", request->path());
-      }
-      return Reply(caller.runtime->ExportSession(id, request->path(), StopWith(context)), response);
-    });
+    return Upkeep(context, request, response);
   }
-
   Reactor* ImportSession(Context* context, const v1::ImportSessionRequest* request,
                          v1::ImportSessionResponse* response) override {
-    return Upkeep(context, [context, request, response](const Caller& caller) -> Status {
-      if (!request->path().starts_with('/')) {
-        return wire::BadField("path", "an absolute path", request->path());
-      }
-      ImportRequest wanted = wire::FromWire(*request);
-      if (caller.tenant != nullptr) {
-        RETURN_IF_ERROR(caller.tenant->CheckWorkspace(&wanted.workspace));
-      }
-      return Reply(caller.runtime->ImportSession(wanted, StopWith(context)), response);
-    });
+    return Upkeep(context, request, response);
+  }
+
+  Reactor* StartOperation(Context* context, const Work* request,
+                          google::longrunning::Operation* response) override {
+    return AnswerCaller(service_, context, Scope::kAdmin,
+                        [this, request, response](const Caller& caller, wire::Details*) {
+                          return Start(caller, *request, response);
+                        });
   }
 
  private:
-  /// Ends the work when nobody waits for it any more.
-  static PortProgress StopWith(Context* context) {
-    return [context](int64_t, int64_t) { return !context->IsCancelled(); };
-  }
-
-  /// Long work, one at a time: it may not take every call thread.
-  Reactor* Upkeep(Context* context, std::function<Status(const Caller& caller)> body) {
+  /// Long work, one at a time: it may not take every call thread. Ends when nobody waits for it any
+  /// more, if it can.
+  template <typename Request, typename Response>
+  Reactor* Upkeep(Context* context, const Request* request, Response* response) {
     return AnswerCaller(
         service_, context, Scope::kAdmin,
-        [this, body = std::move(body)](const Caller& caller, wire::Details*) -> Status {
-          if (working_.exchange(true)) {
+        [this, context, request, response](const Caller& caller, wire::Details*) -> Status {
+          const std::unique_lock<std::mutex> works(service_.operations->working(),
+                                                   std::try_to_lock);
+          if (!works.owns_lock()) {
             return ResourceExhaustedError(
-                "another backup, compaction, export or import runs; try again after it",
+                "another backup, compaction, verification, export or import runs; try again after "
+                "it, or let StartOperation wait for it",
                 "UPKEEP_RUNNING");
           }
-          Status status = body(caller);
-          working_.store(false);
-          return status;
+          const auto progress = [context](int64_t, int64_t) { return !context->IsCancelled(); };
+          return RunUpkeep(caller, *request, progress, response);
         });
   }
 
+  Status Start(const Caller& caller, const Work& request,
+               google::longrunning::Operation* response) {
+    RETURN_IF_ERROR(CheckAccepting(service_));
+    RETURN_IF_ERROR(CheckKey(request.request_id(), "request_id"));
+    std::string verb;
+    OperationTable::Work work;
+    switch (request.work_case()) {
+      case Work::kBackup:
+        verb = "Backup";
+        work = AsOperation<v1::BackupResponse>(caller, request.backup());
+        break;
+      case Work::kCompact:
+        verb = "Compact";
+        work = AsOperation<v1::CompactResponse>(caller, request.compact());
+        break;
+      case Work::kVerifySession:
+        verb = "VerifySession";
+        work = AsOperation<v1::VerifySessionResponse>(caller, request.verify_session());
+        break;
+      case Work::kExportSession:
+        verb = "ExportSession";
+        work = AsOperation<v1::ExportSessionResponse>(caller, request.export_session());
+        break;
+      case Work::kImportSession:
+        verb = "ImportSession";
+        work = AsOperation<v1::ImportSessionResponse>(caller, request.import_session());
+        break;
+      case Work::kPruneSessions:
+        verb = "PruneSessions";
+        work = AsOperation<v1::PruneSessionsResponse>(caller, request.prune_sessions());
+        break;
+      case Work::WORK_NOT_SET: return wire::BadField("work", "one of its members", "none");
+    }
+    ASSIGN_OR_RETURN(*response,
+                     service_.operations->Start(verb, request.request_id(), std::move(work)));
+    return OkStatus();
+  }
+
   const ServiceContext service_;
-  std::atomic<bool> working_ = false;
 };
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <baleen/v1/sessions.grpc.pb.h>
 #include <baleen/v1/tools.grpc.pb.h>
 #include <baleen/v1/turns.grpc.pb.h>
+#include <google/longrunning/operations.grpc.pb.h>
 #include <grpcpp/grpcpp.h>
 
 #include <algorithm>
@@ -13,6 +14,7 @@
 #include <condition_variable>
 #include <limits>
 #include <mutex>
+#include <thread>
 #include <utility>
 
 #include "runtime/grpc/client_streams.h"
@@ -26,6 +28,9 @@ namespace {
 // Answers are bounded by what the server reads and by paging, not by gRPC's default of 4 MiB.
 constexpr int kMessageBytesMax = 64 << 20;
 constexpr int64_t kTokensPerCall = 1 << 18;
+/// How often an operation is asked how far it is, and the least time between two questions.
+constexpr int32_t kProgressMs = 250;
+constexpr int kPauseMs = 10;
 
 /// Wakes WaitTurn when its turn has finished or the stream has ended.
 class TurnEnd final : public EventSubscriber {
@@ -81,7 +86,8 @@ class RemoteRuntime final : public Runtime {
         approvals_(v1::Approvals::NewStub(channel_)),
         tools_(v1::Tools::NewStub(channel_)),
         models_(v1::Models::NewStub(channel_)),
-        admin_(v1::Admin::NewStub(channel_)) {}
+        admin_(v1::Admin::NewStub(channel_)),
+        operations_(google::longrunning::Operations::NewStub(channel_)) {}
 
   Result<SessionView> CreateSession(const CreateSessionRequest& request) override {
     // An enum on the wire: a word that it can't hold must not become another one.
@@ -254,6 +260,16 @@ class RemoteRuntime final : public Runtime {
     return wire::FromWire(response);
   }
 
+  Result<DecisionView> ExplainDecision(const std::string& session, const std::string& turn,
+                                       const std::string& call) override {
+    v1::ExplainDecisionRequest wire;
+    wire.set_turn(wire::TurnNameOf(session, turn));
+    wire.set_call(call);
+    v1::Decision response;
+    RETURN_IF_ERROR(Call(approvals_.get(), &v1::Approvals::Stub::ExplainDecision, wire, &response));
+    return wire::FromWire(response);
+  }
+
   Result<std::vector<ToolView>> ListTools(const std::string& session) override {
     v1::ListToolsRequest wire;
     wire.set_parent(session.empty() ? "sessions/-" : wire::SessionName(session));
@@ -346,23 +362,21 @@ class RemoteRuntime final : public Runtime {
   }
 
   Result<ExportView> ExportSession(const std::string& session, const std::string& path,
-                                   const PortProgress& /*progress*/) override {
-    v1::ExportSessionRequest wire;
-    wire.set_name(wire::SessionName(session));
-    wire.set_path(path);
+                                   const PortProgress& progress) override {
+    v1::StartOperationRequest wire;
+    wire.mutable_export_session()->set_name(wire::SessionName(session));
+    wire.mutable_export_session()->set_path(path);
     v1::ExportSessionResponse response;
-    RETURN_IF_ERROR(Call(admin_.get(), &v1::Admin::Stub::ExportSession, wire, &response,
-                         options_.verify_ms_max));
+    RETURN_IF_ERROR(RunOperation(wire, progress, &response));
     return wire::FromWire(response);
   }
 
   Result<ImportView> ImportSession(const ImportRequest& request,
-                                   const PortProgress& /*progress*/) override {
-    v1::ImportSessionRequest wire;
-    wire::ToWire(request, &wire);
+                                   const PortProgress& progress) override {
+    v1::StartOperationRequest wire;
+    wire::ToWire(request, wire.mutable_import_session());
     v1::ImportSessionResponse response;
-    RETURN_IF_ERROR(Call(admin_.get(), &v1::Admin::Stub::ImportSession, wire, &response,
-                         options_.verify_ms_max));
+    RETURN_IF_ERROR(RunOperation(wire, progress, &response));
     return wire::FromWire(response);
   }
 
@@ -399,6 +413,37 @@ class RemoteRuntime final : public Runtime {
   }
 
  private:
+  /// Starts the work and follows it to its end, however long that takes; `progress` may be empty.
+  template <typename Response>
+  Status RunOperation(const v1::StartOperationRequest& request, const PortProgress& progress,
+                      Response* response) const {
+    using google::longrunning::Operations;
+    google::longrunning::Operation operation;
+    RETURN_IF_ERROR(Call(admin_.get(), &v1::Admin::Stub::StartOperation, request, &operation));
+    google::longrunning::WaitOperationRequest wait;
+    wait.set_name(operation.name());
+    wait.mutable_timeout()->set_nanos(kProgressMs * 1'000'000);
+    while (!operation.done()) {
+      v1::OperationMetadata metadata;
+      const bool known = operation.metadata().UnpackTo(&metadata);
+      if (known && progress && !metadata.cancel_requested() &&
+          !progress(metadata.done(), metadata.total())) {
+        google::longrunning::CancelOperationRequest cancel;
+        cancel.set_name(operation.name());
+        google::protobuf::Empty nothing;
+        RETURN_IF_ERROR(
+            Call(operations_.get(), &Operations::Stub::CancelOperation, cancel, &nothing));
+      }
+      operation.Clear();
+      RETURN_IF_ERROR(Call(operations_.get(), &Operations::Stub::WaitOperation, wait, &operation));
+      // A server where many wait answers at once.
+      if (!operation.done()) std::this_thread::sleep_for(std::chrono::milliseconds(kPauseMs));
+    }
+    if (operation.has_error()) return wire::FromRpc(operation.error());
+    if (operation.response().UnpackTo(response)) return OkStatus();
+    return InternalError("the server answered an operation with another type of message");
+  }
+
   /// Page after page, up to `max` (0: all). `entries` are those of a response.
   template <typename View, typename Message, typename Response, typename Request, typename Method,
             typename Entries>
@@ -449,6 +494,7 @@ class RemoteRuntime final : public Runtime {
   const std::unique_ptr<v1::Tools::Stub> tools_;
   const std::unique_ptr<v1::Models::Stub> models_;
   const std::unique_ptr<v1::Admin::Stub> admin_;
+  const std::unique_ptr<google::longrunning::Operations::Stub> operations_;
 };
 
 using Credentials = std::shared_ptr<grpc::ChannelCredentials>;  // gRPC's own handle

@@ -90,6 +90,8 @@ Result<ListApprovalsRequest> FromWire(const v1::ListApprovalsRequest& request);
 void ToWire(const ResolveApprovalRequest& request, v1::ResolveApprovalRequest* out);
 Result<ResolveApprovalRequest> FromWire(const v1::ResolveApprovalRequest& request);
 
+void ToWire(const DecisionView& view, v1::Decision* out);
+Result<DecisionView> FromWire(const v1::Decision& decision);
 void ToWire(const GrantView& view, v1::Grant* out);
 Result<GrantView> FromWire(const v1::Grant& grant);
 void ToWire(const ListGrantsRequest& request, v1::ListGrantsRequest* out);

@@ -9,6 +9,17 @@
 namespace baleen::wire {
 namespace {
 
+ApprovalState FromWireState(v1::Approval::State state) {
+  switch (state) {
+    case v1::Approval::PENDING: return ApprovalState::kPending;
+    case v1::Approval::GRANTED: return ApprovalState::kGranted;
+    case v1::Approval::EXPIRED: return ApprovalState::kExpired;
+    case v1::Approval::CANCELLED: return ApprovalState::kCancelled;
+    case v1::Approval::REVOKED: return ApprovalState::kRevoked;
+    default: return ApprovalState::kDenied;  // of a newer server: no grant
+  }
+}
+
 v1::Approval::State ToWireState(ApprovalState state) {
   switch (state) {
     case ApprovalState::kPending: return v1::Approval::PENDING;
@@ -68,6 +79,7 @@ void ToWire(const PolicySettings& policy, v1::Policy* out) {
     wire->set_why(ReplaceInvalidUtf8(rule.why));
   }
   out->set_approval_ms_max(policy.approval_ms_max);
+  if (!policy.repeat_guard) out->set_repeat_guard(false);
 }
 
 Result<PolicySettings> FromWire(const v1::Policy& policy) {
@@ -89,6 +101,7 @@ Result<PolicySettings> FromWire(const v1::Policy& policy) {
     out.rules.push_back(std::move(rule));
   }
   out.approval_ms_max = policy.approval_ms_max();
+  out.repeat_guard = !policy.has_repeat_guard() || policy.repeat_guard();
   return out;
 }
 
@@ -213,14 +226,7 @@ Result<ApprovalView> FromWire(const v1::Approval& approval) {
   if (approval.has_expire_time()) out.expires_ms = TimeMs(approval.expire_time());
   out.budget = {approval.budget().owner(), approval.budget().resource(), approval.budget().limit(),
                 approval.budget().spent(), approval.budget().extend()};
-  switch (approval.state()) {
-    case v1::Approval::PENDING: out.state = ApprovalState::kPending; break;
-    case v1::Approval::GRANTED: out.state = ApprovalState::kGranted; break;
-    case v1::Approval::EXPIRED: out.state = ApprovalState::kExpired; break;
-    case v1::Approval::CANCELLED: out.state = ApprovalState::kCancelled; break;
-    case v1::Approval::REVOKED: out.state = ApprovalState::kRevoked; break;
-    default: out.state = ApprovalState::kDenied; break;  // of a newer server: no grant
-  }
+  out.state = FromWireState(approval.state());
   ASSIGN_OR_RETURN(out.scope, FromWireScope(approval.scope()));
   out.granted_calls.assign(approval.granted_calls().begin(), approval.granted_calls().end());
   out.resolved_by = approval.resolved_by();
@@ -283,6 +289,49 @@ Result<ResolveApprovalRequest> FromWire(const v1::ResolveApprovalRequest& reques
   out.resolved_by = request.resolved_by();
   out.request_id = request.request_id();
   return out;
+}
+
+void ToWire(const DecisionView& view, v1::Decision* out) {
+  out->set_turn(TurnNameOf(view.session, view.turn));
+  out->set_call(ReplaceInvalidUtf8(view.call));
+  out->set_tool(ReplaceInvalidUtf8(view.tool));
+  out->set_arguments_sha256(view.arguments_sha256);
+  out->set_decision(view.decision);
+  out->set_decided_by(ReplaceInvalidUtf8(view.decided_by));
+  out->set_why(ReplaceInvalidUtf8(view.why));
+  out->set_grant(view.grant);
+  if (!view.approval.empty()) {
+    out->set_approval(ApprovalNameOf(view.session, view.approval));
+    out->set_approval_state(ToWireState(view.approval_state));
+  }
+  out->set_resolved_by(ReplaceInvalidUtf8(view.resolved_by));
+  out->set_reason(ReplaceInvalidUtf8(view.reason));
+  SetTime(view.decided_ms, out->mutable_decide_time());
+  out->set_outcome(view.outcome);
+}
+
+Result<DecisionView> FromWire(const v1::Decision& decision) {
+  DecisionView view;
+  ASSIGN_OR_RETURN(const TurnName turn, ParseTurnName(decision.turn(), "turn"));
+  view.session = turn.session;
+  view.turn = turn.turn;
+  view.call = decision.call();
+  view.tool = decision.tool();
+  view.arguments_sha256 = decision.arguments_sha256();
+  view.decision = decision.decision();
+  view.decided_by = decision.decided_by();
+  view.why = decision.why();
+  view.grant = decision.grant();
+  if (!decision.approval().empty()) {
+    ASSIGN_OR_RETURN(const ApprovalName name, ParseApprovalName(decision.approval(), "approval"));
+    view.approval = name.approval;
+    view.approval_state = FromWireState(decision.approval_state());
+  }
+  view.resolved_by = decision.resolved_by();
+  view.reason = decision.reason();
+  view.decided_ms = TimeMs(decision.decide_time());
+  view.outcome = decision.outcome();
+  return view;
 }
 
 void ToWire(const GrantView& view, v1::Grant* out) {

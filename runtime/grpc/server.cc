@@ -13,6 +13,7 @@
 #include "runtime/grpc/access.h"
 #include "runtime/grpc/executor.h"
 #include "runtime/grpc/listener.h"
+#include "runtime/grpc/operation_table.h"
 #include "runtime/grpc/outbound.h"
 #include "runtime/grpc/services.h"
 #include "runtime/grpc/tls_files.h"
@@ -36,7 +37,7 @@ class ServerImpl final : public Server {
         writes_(1, 0),
         options_(options) {
     const ServiceContext context = {
-        &access_, options, {&calls_, &writes_, &streams_, options.observer}};
+        &access_, options, {&calls_, &writes_, &streams_, options.observer}, &operations_};
     services_.push_back(NewSessionsService(context));
     services_.push_back(NewTurnsService(context));
     services_.push_back(NewApprovalsService(context));
@@ -45,6 +46,7 @@ class ServerImpl final : public Server {
     services_.push_back(NewEventsService(context));
     services_.push_back(NewToolHostService(context));
     services_.push_back(NewAdminService(context));
+    services_.push_back(NewOperationsService(context));
   }
 
   ~ServerImpl() override { Shutdown(); }
@@ -97,6 +99,7 @@ class ServerImpl final : public Server {
     Drain();
     streams_.Drain();
     for (const auto& listener : listeners_) listener->Stop();
+    operations_.Stop();
     server_->Shutdown(std::chrono::system_clock::now() +
                       std::chrono::milliseconds(options_.shutdown_ms_max));
     server_->Wait();
@@ -146,6 +149,7 @@ class ServerImpl final : public Server {
   // Destroyed from the bottom up: the executors finish their jobs, which answer calls of server_,
   // while it and the services still exist.
   const Access access_;
+  OperationTable operations_;
   std::vector<std::unique_ptr<grpc::Service>> services_;
   StreamSet streams_;
   std::unique_ptr<grpc::Server> server_;

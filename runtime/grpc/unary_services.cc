@@ -12,6 +12,7 @@
 
 #include "runtime/grpc/tenant.h"
 #include "runtime/grpc/unary.h"
+#include "runtime/grpc/upkeep_work.h"
 #include "tools_sdk/utf8.h"
 
 namespace baleen {
@@ -171,21 +172,18 @@ class SessionsService final : public v1::Sessions::CallbackService {
 
   Reactor* VerifySession(Context* context, const v1::VerifySessionRequest* request,
                          v1::VerifySessionResponse* response) override {
-    return Answer(service_, context, Scope::kAdmin,
-                  [this, request, response](Runtime& runtime) -> Status {
-                    std::string id;  // empty: all
-                    if (request->name() != "sessions/-") {
-                      ASSIGN_OR_RETURN(id, wire::ParseSessionName(request->name(), "name"));
-                    }
-                    // It may take minutes, so it may not take every call thread.
-                    if (verifying_.exchange(true)) {
-                      return ResourceExhaustedError(
-                          "another verification is running; try again after it", "VERIFY_RUNNING");
-                    }
-                    Result<VerifyReport> report = runtime.Verify(id);
-                    verifying_.store(false);
-                    return Reply(std::move(report), response);
-                  });
+    return AnswerCaller(service_, context, Scope::kAdmin,
+                        [this, request, response](const Caller& caller, wire::Details*) -> Status {
+                          // It may take minutes, so it may not take every call thread.
+                          if (verifying_.exchange(true)) {
+                            return ResourceExhaustedError(
+                                "another verification is running; try again after it",
+                                "VERIFY_RUNNING");
+                          }
+                          const Status status = RunUpkeep(caller, *request, {}, response);
+                          verifying_.store(false);
+                          return status;
+                        });
   }
 
   Reactor* ReadTokens(Context* context, const v1::ReadTokensRequest* request,
@@ -318,6 +316,15 @@ class ApprovalsService final : public v1::Approvals::CallbackService {
                     ASSIGN_OR_RETURN(const RevokeGrantRequest wanted, wire::FromWire(*request));
                     return Reply(runtime.RevokeGrant(wanted), response);
                   });
+  }
+
+  Reactor* ExplainDecision(Context* context, const v1::ExplainDecisionRequest* request,
+                           v1::Decision* response) override {
+    return Answer(
+        service_, context, Scope::kSessionsRead, [request, response](Runtime& runtime) -> Status {
+          ASSIGN_OR_RETURN(const wire::TurnName name, wire::ParseTurnName(request->turn(), "turn"));
+          return Reply(runtime.ExplainDecision(name.session, name.turn, request->call()), response);
+        });
   }
 
   Reactor* GetApproval(Context* context, const v1::GetApprovalRequest* request,

@@ -41,21 +41,27 @@ grpc::Status ToGrpc(const Status& status, const Details& extra) {
                       details.SerializeAsString());
 }
 
-Status FromGrpc(const grpc::Status& status) {
-  if (status.ok()) return OkStatus();
-  const int code = status.error_code();
-  const bool known = code > 0 && code <= static_cast<int>(StatusCode::kUnauthenticated);
-  const StatusCode own = known ? static_cast<StatusCode>(code) : StatusCode::kUnknown;
+Status FromRpc(const google::rpc::Status& status) {
+  if (status.code() == 0) return OkStatus();
+  const bool known =
+      status.code() > 0 && status.code() <= static_cast<int>(StatusCode::kUnauthenticated);
+  const StatusCode own = known ? static_cast<StatusCode>(status.code()) : StatusCode::kUnknown;
   std::string reason;
-  google::rpc::Status details;
-  if (details.ParseFromString(status.error_details())) {
-    for (const auto& detail : details.details()) {
-      google::rpc::ErrorInfo why;
-      if (detail.UnpackTo(&why) && why.domain() == kDomain) reason = why.reason();
-    }
+  for (const auto& detail : status.details()) {
+    google::rpc::ErrorInfo why;
+    if (detail.UnpackTo(&why) && why.domain() == kDomain) reason = why.reason();
   }
   if (reason == StatusCodeName(own)) reason.clear();  // the stand-in for "none"
-  return Status(own, status.error_message(), std::move(reason));
+  return Status(own, status.message(), std::move(reason));
+}
+
+Status FromGrpc(const grpc::Status& status) {
+  google::rpc::Status details;
+  if (!details.ParseFromString(status.error_details())) details.Clear();
+  // What gRPC says itself counts; the details may be anybody's.
+  details.set_code(status.error_code());
+  details.set_message(status.error_message());
+  return FromRpc(details);
 }
 
 void KeepGrpcLoaded() {

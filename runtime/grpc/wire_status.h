@@ -12,6 +12,10 @@
 
 #include "tools_sdk/status.h"
 
+namespace google::rpc {
+class Status;
+}
+
 namespace baleen::wire {
 
 /// Longer messages are cut. HTTP/2 trailers are limited to 8 KiB by default, and the message is in
@@ -29,6 +33,9 @@ grpc::Status ToGrpc(const Status& status, const Details& extra = {});
 
 /// The inverse. Details that are missing, foreign or broken leave the reason empty.
 Status FromGrpc(const grpc::Status& status);
+
+/// Of google.rpc.Status, as an operation has it; the same rules as FromGrpc's.
+Status FromRpc(const google::rpc::Status& status);
 
 /// Keeps gRPC's library initialised until the process ends. Without this, the last gRPC object to
 /// go shuts the library down, and that joins a poller thread that may sleep for 10 s yet

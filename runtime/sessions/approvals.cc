@@ -256,7 +256,9 @@ void ControlLoop::EndApproval(SessionRun& session, ApprovalView& approval, Appro
     const auto& asked = approval.calls;
     if (!state.awaiting || std::none_of(asked.begin(), asked.end(), is_it)) continue;
     state.awaiting = false;
-    if (Has(end.calls, tools.calls[i].id)) {
+    const bool granted = Has(end.calls, tools.calls[i].id);
+    NoteDecision(session, {tools.calls[i].id, granted ? "grant" : "deny", end.resolved_by, "", ""});
+    if (granted) {
       state.dispatched = true;
       orders.run.push_back(i);
       orders.fresh.push_back(tools.calls[i].id);

@@ -5,8 +5,8 @@
 // agent decides, the loop performs. Split by verb: control_loop.cc (mailbox, commits, sessions),
 // history.cc (fork, rewind, delete, pin), residence.cc (prefetch, release), turns.cc,
 // steering.cc, budgets.cc, generation.cc, elsewhere.cc,
-// compaction.cc, tool_calls.cc, tool_hosts.cc, flow_steps.cc, child_turns.cc, approvals.cc,
-// grants.cc, waits.cc, watching.cc, recovery.cc.
+// compaction.cc, tool_calls.cc, decisions.cc, tool_hosts.cc, flow_steps.cc, child_turns.cc,
+// approvals.cc, grants.cc, waits.cc, watching.cc, recovery.cc.
 #pragma once
 
 #include <cstdint>
@@ -130,6 +130,8 @@ class ControlLoop final : public EngineListener, public RemoteListener {
   void ResolveApproval(const ResolveApprovalRequest& request, const Answer<ApprovalView>& answer);
   void ListGrants(const ListGrantsRequest& request, const Answer<std::vector<GrantView>>& answer);
   void RevokeGrant(const RevokeGrantRequest& request, const Answer<GrantView>& answer);
+  void ExplainDecision(const std::string& session, const std::string& turn, const std::string& call,
+                       const Answer<DecisionView>& answer);
   void ListTools(const std::string& session, const std::vector<ToolSpec>& outside,
                  const Answer<std::vector<ToolView>>& answer);
   void ReadTokens(const std::string& session, int64_t begin, int64_t count,
@@ -359,7 +361,9 @@ class ControlLoop final : public EngineListener, public RemoteListener {
   /// After a restart: the recovery table.
   void ResumeCalls(SessionRun& session);
   /// Lets the policy decide about every call that nobody has decided about; then as PerformOrders.
-  void JudgeCalls(SessionRun& session, JournalBatch batch, CallOrders orders);
+  /// `proposal` is journalled with what was decided; null: it has been before.
+  void JudgeCalls(SessionRun& session, JournalBatch batch, CallOrders orders,
+                  ToolProposal* proposal);
   /// Journals `batch` and that calls are dispatched, then runs and refuses. `stored` may be empty.
   void PerformOrders(SessionRun& session, JournalBatch batch, CallOrders orders,
                      std::function<void(const Status&)> stored);
@@ -382,6 +386,19 @@ class ControlLoop final : public EngineListener, public RemoteListener {
   const Tool* FindBuiltin(const SessionRun& session, const std::string& name) const;
   /// As it was when the session was made. Null: not loaded now, or another one.
   ToolOrigin OriginOf(const SessionRun& session, const std::string& name) const;
+
+  // decisions.cc
+  /// Whether the model wants the call, and may be told that it repeats itself.
+  bool GuardsRepeats(const SessionRun& session, const ToolCall& call) const;
+  /// On a call of the turn's current step, whose tool there is.
+  PolicyVerdict VerdictOn(const SessionRun& session, const ToolCall& call) const;
+  static std::string DenialOf(const PolicyVerdict& verdict);
+  /// Tells whoever keeps an audit.
+  void NoteDecision(const SessionRun& session, const CallJudgement& judgement) const;
+  Result<DecisionView> ReadDecision(const SessionRun& session, const std::string& turn,
+                                    const std::string& call);
+  /// What the journal holds behind the call's proposal: an approval, a result.
+  Status ReadAnswerTo(const SessionRun& session, int64_t proposed_seq, DecisionView* view);
 
   // flow_steps.cc
   /// A step of the script that asks neither the model nor tools: journalled, and ended at once or
@@ -427,7 +444,8 @@ class ControlLoop final : public EngineListener, public RemoteListener {
 
   // grants.cc
   struct GrantList;
-  bool IsGranted(const SessionRun& session, const std::string& tool) const;
+  /// "SESSION/APPROVAL" of a grant that covers the tool; empty: there is none.
+  std::string GrantOf(const SessionRun& session, const std::string& tool) const;
   Status ReadGrants(SessionRun& session);
   void AddGrant(SessionRun& session, const ApprovalEnd& end, int64_t granted_ms);
   void RemoveGrant(SessionRun& session, const ApprovalEnd& end);

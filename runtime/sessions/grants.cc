@@ -70,15 +70,33 @@ struct ControlLoop::GrantList {
   }
 };
 
-bool ControlLoop::IsGranted(const SessionRun& session, const std::string& tool) const {
-  const auto covers = [&](const GrantView& grant) { return Covers(grant, tool); };
-  if (session.turn->grants.contains(tool)) return true;
-  if (std::any_of(session.grants.begin(), session.grants.end(), covers)) return true;
+std::string ControlLoop::GrantOf(const SessionRun& session, const std::string& tool) const {
+  if (session.turn->grants.contains(tool)) {
+    for (const ApprovalView& approval : session.turn->approvals) {
+      const auto is_of = [&](const ToolCall& call) {
+        const auto& granted = approval.granted_calls;
+        return call.name == tool &&
+               std::find(granted.begin(), granted.end(), call.id) != granted.end();
+      };
+      const bool turn_wide =
+          approval.state == ApprovalState::kGranted && approval.scope == GrantScope::kTurn;
+      if (turn_wide && std::any_of(approval.calls.begin(), approval.calls.end(), is_of)) {
+        return session.record.id + "/" + approval.approval;
+      }
+    }
+    return session.record.id + "/" + session.turn->view.turn;
+  }
+  for (const GrantView& grant : session.grants) {
+    if (Covers(grant, tool)) return grant.session + "/" + grant.approval;
+  }
   const auto found = workspace_grants_.find(session.settings.workspace);
-  if (found == workspace_grants_.end()) return false;
-  return std::any_of(found->second.begin(), found->second.end(), [&](const auto& entry) {
-    return std::any_of(entry.second.begin(), entry.second.end(), covers);
-  });
+  if (found == workspace_grants_.end()) return "";
+  for (const auto& [holder, grants] : found->second) {
+    for (const GrantView& grant : grants) {
+      if (Covers(grant, tool)) return grant.session + "/" + grant.approval;
+    }
+  }
+  return "";
 }
 
 Status ControlLoop::ReadGrants(SessionRun& session) {

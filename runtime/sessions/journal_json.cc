@@ -102,7 +102,9 @@ Json PolicyToJson(const PolicySettings& policy) {
                      {"decision", rule.decision},
                      {"why", rule.why}});
   }
-  return {{"rules", rules}, {"approval_ms_max", policy.approval_ms_max}};
+  Json json = {{"rules", rules}, {"approval_ms_max", policy.approval_ms_max}};
+  if (!policy.repeat_guard) json["repeat_guard"] = false;
+  return json;
 }
 
 Status ReadPolicy(Reader& parent, PolicySettings* policy) {
@@ -110,6 +112,7 @@ Status ReadPolicy(Reader& parent, PolicySettings* policy) {
   if (json == nullptr) return OkStatus();
   Reader reader(*json, "policy");
   reader.Get("approval_ms_max", &policy->approval_ms_max);
+  reader.Get("repeat_guard", &policy->repeat_guard);
   if (const Json* rules = reader.Array("rules")) {
     for (const Json& entry : *rules) {
       PolicyRule rule;
@@ -445,10 +448,17 @@ Result<StepAnswer> StepAnswerFromJson(std::string_view json) {
 }
 
 std::string ToolProposalToJson(const ToolProposal& proposal) {
-  return Text({{"turn", proposal.turn},
+  Json json = {{"turn", proposal.turn},
                {"step", proposal.step},
                {"effect", proposal.effect},
-               {"phase", proposal.dispatched ? "DISPATCHED" : "PROPOSED"}});
+               {"phase", proposal.dispatched ? "DISPATCHED" : "PROPOSED"}};
+  for (const CallJudgement& judged : proposal.judged) {
+    Json entry = {{"call", judged.call}, {"decision", judged.decision}, {"by", judged.by}};
+    if (!judged.why.empty()) entry["why"] = judged.why;
+    if (!judged.grant.empty()) entry["grant"] = judged.grant;
+    json["judged"].push_back(std::move(entry));
+  }
+  return Text(json);
 }
 
 Result<ToolProposal> ToolProposalFromJson(std::string_view json) {
@@ -459,6 +469,18 @@ Result<ToolProposal> ToolProposalFromJson(std::string_view json) {
   reader.Get("step", &proposal.step);
   reader.Get("effect", &proposal.effect);
   reader.Get("phase", &phase);
+  if (const Json* judged = reader.Array("judged")) {
+    for (const Json& entry : *judged) {
+      Reader fields(entry, "tool_calls.judged[]");
+      CallJudgement& one = proposal.judged.emplace_back();
+      fields.Get("call", &one.call);
+      fields.Get("decision", &one.decision);
+      fields.Get("by", &one.by);
+      fields.Get("why", &one.why);
+      fields.Get("grant", &one.grant);
+      RETURN_IF_ERROR(fields.status());
+    }
+  }
   RETURN_IF_ERROR(reader.status());
   proposal.dispatched = phase != "PROPOSED";
   return proposal;

@@ -141,6 +141,15 @@ struct StepAnswer {
 std::string StepAnswerToJson(const StepAnswer& answer);
 Result<StepAnswer> StepAnswerFromJson(std::string_view json);
 
+/// What was decided about a call when it was proposed, as DecisionView says it.
+struct CallJudgement {
+  std::string call;
+  std::string decision;
+  std::string by;
+  std::string why;
+  std::string grant;
+};
+
 /// Calls that the agent asks for.
 struct ToolProposal {
   std::string turn;
@@ -148,6 +157,8 @@ struct ToolProposal {
   std::string effect;  ///< EffectToJson.
   /// Journals of before there were proposals: the bodies of all calls may have run.
   bool dispatched = false;
+  /// Of the calls that were not simply allowed because no rule names them.
+  std::vector<CallJudgement> judged;
 };
 std::string ToolProposalToJson(const ToolProposal& proposal);
 Result<ToolProposal> ToolProposalFromJson(std::string_view json);

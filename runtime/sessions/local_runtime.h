@@ -99,6 +99,11 @@ class LocalRuntime final : public Runtime {
   Result<std::vector<GrantView>> ListGrants(const ListGrantsRequest& request) override {
     return Ask<std::vector<GrantView>>([&](auto done) { control_->ListGrants(request, done); });
   }
+  Result<DecisionView> ExplainDecision(const std::string& session, const std::string& turn,
+                                       const std::string& call) override {
+    return Ask<DecisionView>(
+        [&](auto done) { control_->ExplainDecision(session, turn, call, done); });
+  }
   Result<GrantView> RevokeGrant(const RevokeGrantRequest& request) override {
     return Ask<GrantView>([&](auto done) { control_->RevokeGrant(request, done); });
   }

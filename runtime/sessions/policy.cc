@@ -17,26 +17,46 @@ PolicyDecision DecisionOf(const std::string& name) {
   return PolicyDecision::kAsk;
 }
 
+/// Whatever becomes of the policy, this says what the rule was.
+std::string NameOf(const PolicyRule& rule, size_t number) {
+  std::string name = "rule " + std::to_string(number) + ": " + rule.decision + " " + rule.tool;
+  if (!rule.effect.empty()) name += " " + rule.effect;
+  return name;
+}
+
 }  // namespace
+
+const char* PolicyDecisionName(PolicyDecision decision) {
+  switch (decision) {
+    case PolicyDecision::kAllow: return "allow";
+    case PolicyDecision::kAsk: return "ask";
+    case PolicyDecision::kDeny: return "deny";
+  }
+  return "deny";
+}
 
 PolicyVerdict JudgeCall(const PolicySettings& policy, const ToolSpec& tool, ToolOrigin origin) {
   PolicyVerdict verdict;
   bool matched = false;
-  for (const PolicyRule& rule : policy.rules) {
+  for (size_t i = 0; i < policy.rules.size(); ++i) {
+    const PolicyRule& rule = policy.rules[i];
     if (!rule.effect.empty() && rule.effect != EffectClassName(tool.effect)) continue;
     if (!MatchesWildcard(rule.tool, tool.name)) continue;
     const PolicyDecision decision = DecisionOf(rule.decision);
-    if (!matched || decision > verdict.decision) verdict = {decision, rule.why};
+    if (!matched || decision > verdict.decision) {
+      verdict = {decision, rule.why, NameOf(rule, i + 1)};
+    }
     matched = true;
   }
   if (matched || origin == ToolOrigin::kHost || origin == ToolOrigin::kScript) return verdict;
   // What a plugin or a server says of its effects is its own word.
   if (origin == ToolOrigin::kOutside) {
     return {PolicyDecision::kAsk,
-            "the tool is a plugin's or a server's, and no rule of the policy names it"};
+            "the tool is a plugin's or a server's, and no rule of the policy names it", "default"};
   }
   if (tool.effect == EffectClass::kPure) return verdict;
-  return {PolicyDecision::kAsk, "the tool changes something, and no rule of the policy names it"};
+  return {PolicyDecision::kAsk, "the tool changes something, and no rule of the policy names it",
+          "default"};
 }
 
 Status CheckPolicy(const PolicySettings& policy) {

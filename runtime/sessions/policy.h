@@ -13,8 +13,12 @@ enum class PolicyDecision { kAllow, kAsk, kDeny };
 
 struct PolicyVerdict {
   PolicyDecision decision = PolicyDecision::kAllow;
-  std::string why;  ///< Of the rules that decided; may be empty.
+  std::string why;             ///< Of the rules that decided; may be empty.
+  std::string by = "default";  ///< As DecisionView::decided_by.
 };
+
+/// "allow", "ask", "deny".
+const char* PolicyDecisionName(PolicyDecision decision);
 
 /// Who runs a tool's body.
 enum class ToolOrigin { kBuiltin, kHost, kOutside, kScript };

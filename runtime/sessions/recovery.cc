@@ -301,6 +301,9 @@ void ControlLoop::Replay(SessionRun& session, const std::vector<EventRecord>& ev
     }
     auto answer = StepAnswerFromJson(step.answer->payload);
     if (!answer.ok()) return fail(answer.status());
+    const auto* called = std::get_if<CallToolsEffect>(&*effect);
+    const auto* results = std::get_if<ToolResultsEvent>(&answer->event);
+    if (called != nullptr && results != nullptr) NoteRepeats(called->calls, *results, turn);
     if (const auto* generated = std::get_if<GeneratedEvent>(&answer->event)) {
       turn.view.tokens_generated += generated->tokens;
       AddReuse(answer->reuse, &turn.view);

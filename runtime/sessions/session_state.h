@@ -24,6 +24,7 @@
 #include "runtime/sessions/budget_account.h"
 #include "runtime/sessions/conversation.h"
 #include "runtime/sessions/journal_json.h"
+#include "runtime/sessions/repeat_guard.h"
 #include "runtime/store/journal.h"
 #include "runtime/workspace/workspace.h"
 #include "runtime/workspace/workspace_editor.h"
@@ -188,6 +189,7 @@ struct TurnRun {
   std::optional<GenerateStart> open_compaction;  ///< That a restart found unfinished.
   std::vector<ApprovalView> approvals;           ///< All that it asked for.
   std::set<std::string> grants;  ///< Tools that may run without asking until it ends.
+  RepeatGuard repeats;
   TurnWait wait;
   std::vector<Steer> steers;  ///< Not delivered yet.
   int64_t steered = 0;        ///< How many there have been.
@@ -204,6 +206,14 @@ struct TurnRun {
   /// Owners: this turn, and whoever runs on its behalf (engine job, tool calls).
   std::shared_ptr<std::atomic<bool>> cancelled = std::make_shared<std::atomic<bool>>(false);
 };
+
+/// Notes a whole step's results for its turn's repeat guard.
+inline void NoteRepeats(const std::vector<ToolCall>& calls, const ToolResultsEvent& results,
+                        TurnRun& turn) {
+  for (size_t i = 0; i < calls.size() && i < results.results.size(); ++i) {
+    turn.repeats.Note(calls[i], results.results[i]);
+  }
+}
 
 /// One watcher of a session.
 struct WatchState {

@@ -17,14 +17,6 @@ namespace {
 
 constexpr char kBegun[] = "Begun: the script runs this tool itself.";
 
-/// What the script says of a call; null: nothing.
-const CallVerdict* ScriptSays(const ToolRunState& tools, const std::string& call_id) {
-  for (const CallVerdict& verdict : tools.verdicts) {
-    if (verdict.call_id == call_id) return &verdict;
-  }
-  return nullptr;
-}
-
 /// After its time limit: longer than a plugin's process takes to be ended.
 constexpr int64_t kAbandonMs = 5000;
 
@@ -96,8 +88,8 @@ void ControlLoop::BeginToolCalls(SessionRun& session, const CallToolsEffect& eff
   proposal.step = session.turn->step;
   proposal.effect = EffectToJson(effect);
   JournalBatch batch;
-  batch.events.push_back(NewEvent(session, event_kind::kToolCalls, ToolProposalToJson(proposal)));
-  JudgeCalls(session, std::move(batch), {});
+  batch.events.push_back(NewEvent(session, event_kind::kToolCalls, ""));
+  JudgeCalls(session, std::move(batch), {}, &proposal);
 }
 
 void ControlLoop::ResumeCalls(SessionRun& session) {
@@ -119,10 +111,16 @@ void ControlLoop::ResumeCalls(SessionRun& session) {
   }
   // The last result may have been journalled without the step's end.
   if (tools.AllAnswered()) return FinishStep(session, {});
-  JudgeCalls(session, {}, std::move(orders));
+  JudgeCalls(session, {}, std::move(orders), nullptr);
 }
 
-void ControlLoop::JudgeCalls(SessionRun& session, JournalBatch batch, CallOrders orders) {
+void ControlLoop::JudgeCalls(SessionRun& session, JournalBatch batch, CallOrders orders,
+                             ToolProposal* proposal) {
+  const auto judged = [&](CallJudgement judgement) {
+    NoteDecision(session, judgement);
+    const bool usual = judgement.decision == "allow" && judgement.by == "default";
+    if (proposal != nullptr && !usual) proposal->judged.push_back(std::move(judgement));
+  };
   ToolRunState& tools = *session.turn->tools;
   std::vector<size_t> asked;
   std::vector<std::string> reasons;
@@ -132,27 +130,19 @@ void ControlLoop::JudgeCalls(SessionRun& session, JournalBatch batch, CallOrders
     const ToolCall& call = tools.calls[i];
     if (Status valid = session.tools.CheckCall(call); !valid.ok()) {
       orders.refuse.emplace_back(i, FailedCall(valid.message()));
+      judged({call.id, "invalid", "schema", valid.message(), ""});
       continue;
     }
-    PolicyVerdict verdict = JudgeCall(session.settings.policy, *session.tools.Find(call.name),
-                                      OriginOf(session, call.name));
-    const char* who = "the session's policy";
-    // The strictest decides, whoever says it.
-    if (const CallVerdict* script = ScriptSays(tools, call.id)) {
-      const auto wish = script->deny ? PolicyDecision::kDeny : PolicyDecision::kAsk;
-      if (wish > verdict.decision) {
-        verdict = {wish, script->why};
-        who = "the script";
-      }
-    }
+    const PolicyVerdict verdict = VerdictOn(session, call);
+    const std::string grant =
+        verdict.decision == PolicyDecision::kAsk ? GrantOf(session, call.name) : "";
+    judged({call.id, PolicyDecisionName(verdict.decision), verdict.by, verdict.why, grant});
     if (verdict.decision == PolicyDecision::kDeny) {
-      orders.refuse.emplace_back(
-          i, DeniedCall(who + std::string(" denies it") +
-                        (verdict.why.empty() ? std::string() : " (" + verdict.why + ")") + "."));
+      orders.refuse.emplace_back(i, DeniedCall(DenialOf(verdict)));
     } else if (IsQuestion(session, call)) {
       state.awaiting = true;
       AskUser(session, call, batch);
-    } else if (verdict.decision == PolicyDecision::kAsk && !IsGranted(session, call.name)) {
+    } else if (verdict.decision == PolicyDecision::kAsk && grant.empty()) {
       state.awaiting = true;
       asked.push_back(i);
       if (std::find(reasons.begin(), reasons.end(), verdict.why) == reasons.end()) {
@@ -165,6 +155,8 @@ void ControlLoop::JudgeCalls(SessionRun& session, JournalBatch batch, CallOrders
     }
   }
   if (!asked.empty()) RequestApproval(session, asked, reasons, batch);
+  // It stands before what it led to, and says what that was.
+  if (proposal != nullptr) batch.events.front().payload = ToolProposalToJson(*proposal);
   PerformOrders(session, std::move(batch), std::move(orders), {});
 }
 
@@ -303,6 +295,9 @@ void ControlLoop::SetResult(SessionRun& session, size_t index, ToolResult result
   // All results come by here, before model, journal and watchers: the one place for this.
   result.content = Redacted(result.content);
   BoundResult(spec == nullptr ? 64 * 1024 : spec->output_bytes_max + 1024, &result);
+  if (GuardsRepeats(session, tools.calls[index])) {
+    result.content += session.turn->repeats.Advice(tools.calls[index], result);
+  }
   tools.state[index].result = result;
   tools.at_host.erase(index);
   StepAnswer answer;
@@ -357,6 +352,7 @@ ToolResultsEvent ControlLoop::EndStep(SessionRun& session, JournalBatch& batch) 
       parts_.options.observer->OnToolCall(state.result->outcome);
     }
   }
+  NoteRepeats(tools.calls, event, *session.turn);
   StepAnswer answer;
   answer.turn = session.turn->view.turn;
   answer.step = session.turn->step;

@@ -117,6 +117,24 @@ Json ViewJson(const ApprovalView& view) {
 
 Json ViewJson(const GrantView& view) { return Parsed(GrantToJson(view)); }
 
+Json ViewJson(const DecisionView& view) {
+  return {{"session", view.session},
+          {"turn", view.turn},
+          {"call", view.call},
+          {"tool", view.tool},
+          {"arguments_sha256", view.arguments_sha256},
+          {"decision", view.decision},
+          {"decided_by", view.decided_by},
+          {"why", view.why},
+          {"grant", view.grant},
+          {"approval", view.approval},
+          {"approval_state", view.approval.empty() ? "" : ApprovalStateName(view.approval_state)},
+          {"resolved_by", view.resolved_by},
+          {"reason", view.reason},
+          {"decided_ms", view.decided_ms},
+          {"outcome", view.outcome}};
+}
+
 Json ViewJson(const ToolView& view) {
   return {{"name", view.spec.name},
           {"description", view.spec.description},

@@ -15,6 +15,7 @@ const char* SessionStateName(SessionState state);
 nlohmann::ordered_json ViewJson(const SessionView& view);
 nlohmann::ordered_json ViewJson(const TurnView& view);
 nlohmann::ordered_json ViewJson(const ApprovalView& view);
+nlohmann::ordered_json ViewJson(const DecisionView& view);
 nlohmann::ordered_json ViewJson(const GrantView& view);
 nlohmann::ordered_json ViewJson(const ToolView& view);
 nlohmann::ordered_json ViewJson(const ModelView& view);

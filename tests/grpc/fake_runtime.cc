@@ -305,6 +305,17 @@ Result<GrantView> FakeRuntime::RevokeGrant(const RevokeGrantRequest& request) {
   return NotFoundError("grant '" + request.approval + "'", "ITEM_UNKNOWN");
 }
 
+Result<DecisionView> FakeRuntime::ExplainDecision(const std::string& session,
+                                                  const std::string& turn,
+                                                  const std::string& call) {
+  const Lock lock(mutex_);
+  RETURN_IF_ERROR(TakeFailure());
+  for (const DecisionView& view : decisions) {
+    if (view.session == session && view.turn == turn && view.call == call) return view;
+  }
+  return NotFoundError("call '" + call + "'", "ITEM_UNKNOWN");
+}
+
 Result<std::vector<ToolView>> FakeRuntime::ListTools(const std::string& session) {
   const Lock lock(mutex_);
   RETURN_IF_ERROR(TakeFailure());
@@ -431,8 +442,9 @@ Result<CompactReport> FakeRuntime::Compact() {
 }
 
 Result<ExportView> FakeRuntime::ExportSession(const std::string& session, const std::string& path,
-                                              const PortProgress& /*progress*/) {
+                                              const PortProgress& progress) {
   ASSIGN_OR_RETURN(const SessionView found, GetSession(session));
+  if (on_export) RETURN_IF_ERROR(on_export(path, progress));
   return ExportView{path, 1, 2, found.tokens, 3, 4, 5, {"a note"}};
 }
 

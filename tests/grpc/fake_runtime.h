@@ -55,6 +55,9 @@ class FakeRuntime final : public Runtime {
   std::vector<GrantView> grants;
   std::vector<ListGrantsRequest> grants_asked;
   std::vector<RevokeGrantRequest> revoked;
+  std::vector<DecisionView> decisions;
+  /// What an export does before it answers; without a lock. Empty: nothing.
+  std::function<Status(const std::string& path, const PortProgress& progress)> on_export;
   std::vector<ToolView> tools;
   std::string tools_asked = "-";
   std::vector<ModelView> models;
@@ -97,6 +100,8 @@ class FakeRuntime final : public Runtime {
   Result<ApprovalView> ResolveApproval(const ResolveApprovalRequest& request) override;
   Result<std::vector<GrantView>> ListGrants(const ListGrantsRequest& request) override;
   Result<GrantView> RevokeGrant(const RevokeGrantRequest& request) override;
+  Result<DecisionView> ExplainDecision(const std::string& session, const std::string& turn,
+                                       const std::string& call) override;
   Result<std::vector<ToolView>> ListTools(const std::string& session) override;
   Result<std::vector<ModelView>> ListModels() override;
   Result<std::unique_ptr<Subscription>> Watch(const WatchOptions& options,

@@ -41,6 +41,13 @@ constexpr const char* kMethods[] = {"/baleen.v1.Sessions/CreateSession",
                                     "/baleen.v1.Sessions/ReleaseSession",
                                     "/baleen.v1.Admin/ExportSession",
                                     "/baleen.v1.Admin/ImportSession",
+                                    "/baleen.v1.Admin/StartOperation",
+                                    "/baleen.v1.Approvals/ExplainDecision",
+                                    "/google.longrunning.Operations/ListOperations",
+                                    "/google.longrunning.Operations/GetOperation",
+                                    "/google.longrunning.Operations/WaitOperation",
+                                    "/google.longrunning.Operations/CancelOperation",
+                                    "/google.longrunning.Operations/DeleteOperation",
                                     "/baleen.v1.Sessions/DeleteSession"};
 
 /// Serving status as in health.proto: 1 SERVING, 2 NOT_SERVING; 0: no answer.

@@ -223,6 +223,57 @@ TEST_CASE("Grants are listed page by page, and revoked by name") {
   CHECK(f.remote->RevokeGrant(revoke).status().reason() == "ITEM_UNKNOWN");
 }
 
+std::vector<std::string> All(const DecisionView& view) {
+  return {view.session,
+          view.turn,
+          view.call,
+          view.tool,
+          view.arguments_sha256,
+          view.decision,
+          view.why,
+          view.decided_by,
+          view.grant,
+          view.approval,
+          view.resolved_by,
+          view.reason,
+          view.outcome,
+          std::to_string(view.decided_ms) + " " +
+              std::to_string(static_cast<int>(view.approval_state))};
+}
+
+TEST_CASE("Why a call was decided as it was comes over the wire whole") {
+  Fixture f;
+  DecisionView decision;
+  decision.session = "s";
+  decision.turn = "t2";
+  decision.call = "call_1";
+  decision.tool = "pay";
+  decision.arguments_sha256 = std::string(64, 'a');
+  decision.decision = "ask";
+  decision.decided_by = "rule 2: ask pay";
+  decision.why = "it costs";
+  decision.approval = "t2-a1";
+  decision.approval_state = ApprovalState::kExpired;
+  decision.resolved_by = "expiry";
+  decision.reason = "nobody answered in time";
+  decision.decided_ms = 1'700'000'000'123;
+  decision.outcome = "DENIED";
+  DecisionView granted = decision;
+  granted.call = "call_2";
+  granted.approval = "";
+  granted.approval_state = ApprovalState::kPending;
+  granted.resolved_by = granted.reason = "";
+  granted.grant = "s0/t1-a1";
+  f.runtime.decisions = {decision, granted};
+  for (const DecisionView& wanted : f.runtime.decisions) {
+    const auto got = f.remote->ExplainDecision("s", "t2", wanted.call);
+    REQUIRE(got.ok());
+    CHECK(All(*got) == All(wanted));
+  }
+  CHECK(f.remote->ExplainDecision("s", "t2", "call_3").status().reason() == "ITEM_UNKNOWN");
+  CHECK(f.remote->ExplainDecision("s", "no/turn", "c").status().reason() == "BAD_FIELD");
+}
+
 TEST_CASE("More approvals than a page holds come in several") {
   Fixture f;
   ApprovalView asked;

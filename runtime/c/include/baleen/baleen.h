@@ -139,6 +139,8 @@ BALEEN_VERB(resolve_approval);
 BALEEN_VERB(list_grants);
 /* {session, approval, reason?, revoked_by?, request_id?} -> the grant, which holds no more */
 BALEEN_VERB(revoke_grant);
+/* {session, turn, call} -> why the call ran, waits or was refused */
+BALEEN_VERB(explain_decision);
 /* {session?} -> {tools} of a session, or those that new ones may have */
 BALEEN_VERB(list_tools);
 /* {} -> {models}: what sessions may think with */
