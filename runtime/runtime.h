@@ -13,7 +13,9 @@
 #include <vector>
 
 #include "runtime/engine_options.h"
+#include "runtime/http_tool_options.h"
 #include "runtime/mcp_options.h"
+#include "runtime/secret_options.h"
 #include "runtime/session.h"
 #include "tools_sdk/status.h"
 #include "tools_sdk/tool.h"
@@ -62,6 +64,9 @@ struct RuntimeOptions {
   /// Servers of tools: new sessions have those too. A server is begun when the first session is
   /// made or the first call wants it, serves all sessions, and is begun anew when it is gone.
   std::vector<McpServerOptions> mcp_servers;
+  /// Declared HTTP tools: new sessions have those, too. And the secrets that they may use.
+  std::vector<HttpToolOptions> http_tools;
+  std::vector<SecretOptions> secrets;
   std::string tool_host_path;  ///< baleen-tool-host; empty: beside this program or library.
   /// Opens a journal that has lost acknowledged commits, if the earlier state is whole; else that
   /// is refused (DATA_LOSS/JOURNAL_BEHIND).

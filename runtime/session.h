@@ -49,7 +49,7 @@ struct SessionSettings {
   /// todo and ask_user.
   std::vector<std::string> tools;
   std::vector<ToolSpec> host_tools;  ///< Tools that a connected host will serve.
-  /// Those of plugins and MCP servers, as they were when the session was made: the runtime fills
+  /// Those of plugins, MCP servers and declared HTTP tools, as they were when the session was made: the runtime fills
   /// them in.
   std::vector<ToolSpec> outside_tools;
   /// Those that the script declares: read from it when the session is made.

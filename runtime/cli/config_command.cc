@@ -64,14 +64,14 @@ int ShowConfig(const CLI::App& command, const ConfigFlags& flags) {
     }
   }
   Json engines = Json::array();
-  for (const RemoteEngineOptions& engine : flags.config.engines) {
+  for (const RemoteEngineOptions& engine : flags.config.named.engines) {
     engines.push_back({{"name", engine.name}, {"url", engine.url}, {"model", engine.model}});
     if (flags.json) continue;
     std::printf("\n[engines.%s]\nurl = %s\nmodel = %s\n", engine.name.c_str(),
                 Json(engine.url).dump().c_str(), Json(engine.model).dump().c_str());
   }
   Json servers = Json::array();  // of environments and keys, nothing
-  for (const McpServerOptions& server : flags.config.mcp_servers) {
+  for (const McpServerOptions& server : flags.config.named.mcp_servers) {
     const bool program = server.url.empty();
     const Json where = program ? Json(server.command) : Json(server.url);
     servers.push_back({{"name", server.name}, {program ? "command" : "url", where}});
@@ -79,12 +79,24 @@ int ShowConfig(const CLI::App& command, const ConfigFlags& flags) {
     std::printf("\n[mcp.%s]\n%s = %s\n", server.name.c_str(), program ? "command" : "url",
                 where.dump().c_str());
   }
+  Json tools = Json::array();
+  for (const HttpToolOptions& tool : flags.config.named.http_tools) {
+    tools.push_back({{"name", tool.name}, {"method", tool.method}, {"url", tool.url}});
+    if (flags.json) continue;
+    std::printf("\n[http_tools.%s]\nmethod = %s\nurl = %s\n", tool.name.c_str(),
+                Json(tool.method).dump().c_str(), Json(tool.url).dump().c_str());
+  }
+  Json secrets = Json::array();  // of values and their places, nothing
+  for (const SecretOptions& secret : flags.config.named.secrets) {
+    secrets.push_back({{"name", secret.name}, {"hosts", secret.hosts}});
+    if (flags.json) continue;
+    std::printf("\n[secrets.%s]\nhosts = %s\n", secret.name.c_str(),
+                Json(secret.hosts).dump().c_str());
+  }
   if (flags.json) {
     const Json path = flags.config.path.empty() ? Json() : Json(flags.config.path);
-    std::cout << Json{{"file", path},
-                      {"settings", settings},
-                      {"engines", engines},
-                      {"mcp", servers}}
+    std::cout << Json{{"file", path},   {"settings", settings}, {"engines", engines},
+                      {"mcp", servers}, {"http_tools", tools},  {"secrets", secrets}}
                      .dump(2)
               << "\n";
   }

@@ -87,7 +87,7 @@ struct TableKeys {
   std::map<std::string, std::function<void(int64_t)>> numbers;
   std::map<std::string, bool*> switches;
   std::map<std::string, std::vector<std::string>*> lists;
-  std::string* key = nullptr;  ///< For `key_env`, as the next.
+  std::string* key = nullptr;  ///< For `key_env`, as the next; null: there is none.
   std::string* key_variable = nullptr;
   std::vector<std::string>* environment = nullptr;  ///< For `pass_env`; null: there is none.
 
@@ -116,6 +116,34 @@ TableKeys KeysOf(RemoteEngineOptions* engine) {
                    {"pass_reasoning", &engine->pass_reasoning}};
   keys.key = &engine->key;
   keys.key_variable = &engine->key_variable;
+  return keys;
+}
+
+TableKeys KeysOf(SecretOptions* secret) {
+  TableKeys keys;
+  keys.texts = {{"key_file", &secret->key_file}};
+  keys.lists = {{"hosts", &secret->hosts}};
+  keys.key = &secret->key;
+  keys.key_variable = &secret->key_variable;
+  return keys;
+}
+
+TableKeys KeysOf(HttpToolOptions* tool) {
+  TableKeys keys;
+  keys.texts = {{"description", &tool->description},
+                {"method", &tool->method},
+                {"url", &tool->url},
+                {"parameters", &tool->parameters},
+                {"body", &tool->body},
+                {"secret", &tool->secret},
+                {"secret_header", &tool->secret_header},
+                {"effect", &tool->effect},
+                {"proxy", &tool->proxy},
+                {"ca_file", &tool->ca_file}};
+  keys.Number("whole_ms", &tool->whole_ms);
+  keys.Number("answer_bytes_max", &tool->answer_bytes_max);
+  keys.Number("output_bytes_max", &tool->output_bytes_max);
+  keys.lists = {{"headers", &tool->headers}, {"hosts", &tool->hosts}};
   return keys;
 }
 
@@ -189,7 +217,7 @@ struct ConfigReading {
       *flag->second = value.as_boolean()->get();
     } else if (const auto list = keys.lists.find(key); list != keys.lists.end()) {
       if (!TakeTexts(value, list->second)) return unfit("a list of strings");
-    } else if (key == "key_env") {
+    } else if (key == "key_env" && keys.key != nullptr) {
       if (!value.is_string()) return unfit("the name of a variable");
       // One that isn't set fails where it is used: other commands don't need it.
       *keys.key_variable = value.as_string()->get();
@@ -221,12 +249,15 @@ struct ConfigReading {
   }
 
   Status TakeSection(const std::string& section, const toml::node& node) {
-    if (section == "engines") return TakeTables(section, node, &file->engines_);
-    if (section == "mcp") return TakeTables(section, node, &file->mcp_servers_);
+    NamedSections& named = file->named_;
+    if (section == "engines") return TakeTables(section, node, &named.engines);
+    if (section == "mcp") return TakeTables(section, node, &named.mcp_servers);
+    if (section == "http_tools") return TakeTables(section, node, &named.http_tools);
+    if (section == "secrets") return TakeTables(section, node, &named.secrets);
     if (std::find(kSections.begin(), kSections.end(), section) == kSections.end()) {
       std::string known;
       for (const char* name : kSections) known += "[" + std::string(name) + "], ";
-      known += "[engines.NAME], [mcp.NAME]";
+      known += "[engines.NAME], [mcp.NAME], [http_tools.NAME], [secrets.NAME]";
       return Bad(file->path_, LineOf(node),
                  "unknown section or key '" + section + "'; expected one of the sections " + known);
     }
@@ -371,6 +402,18 @@ std::string ConfigFile::Where(const std::string& key) const {
   return found == values_.end() ? "" : path_ + ":" + std::to_string(found->second.line);
 }
 
+void NamedSections::AddTo(RuntimeOptions& options) const {
+  options.engines = engines;
+  options.http_tools = http_tools;
+  options.secrets = secrets;
+  auto& servers = options.mcp_servers;
+  for (const McpServerOptions& server : mcp_servers) {
+    const bool given = std::any_of(servers.begin(), servers.end(),
+                                   [&](const auto& other) { return other.name == server.name; });
+    if (!given) servers.push_back(server);
+  }
+}
+
 std::string ReadConfig::SourceOf(const std::string& key) const {
   const auto found = sources.find(key);
   return found == sources.end() ? "default" : found->second;
@@ -391,8 +434,7 @@ void AddConfig(CLI::App& command, ReadConfig& read) {
     const auto file = ConfigFile::Read(read.path);
     const Status status = file.ok() ? file->Apply(command) : file.status();
     if (!status.ok()) throw CLI::ValidationError(status.message());
-    read.engines = file->engines();
-    read.mcp_servers = file->mcp_servers();
+    read.named = file->named();
     for (const std::string& key : KnownKeys()) {
       if (std::string where = file->Where(key); !where.empty()) read.sources.emplace(key, where);
     }

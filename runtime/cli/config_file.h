@@ -3,8 +3,8 @@
 // A setting is an option whose heading in --help is one of kSections. Its key is [heading] and the
 // flag's name with underscores, without the heading in front: --log-level is `level` in [log]. So
 // flags, file, help and checks have one descriptor: the option. Flags win over the file, the file
-// over defaults. Engines elsewhere and MCP servers have sections of their own, [engines.NAME] and
-// [mcp.NAME].
+// over defaults. Engines elsewhere, MCP servers, HTTP tools and secrets have sections of their
+// own: [engines.NAME], [mcp.NAME], [http_tools.NAME], [secrets.NAME].
 #pragma once
 
 #include <CLI/App.hpp>
@@ -13,8 +13,7 @@
 #include <string>
 #include <vector>
 
-#include "runtime/engine_options.h"
-#include "runtime/mcp_options.h"
+#include "runtime/runtime.h"
 #include "tools_sdk/status.h"
 
 namespace baleen::cli {
@@ -29,16 +28,25 @@ std::string SettingKey(const CLI::Option& option);
 /// there.
 std::string DefaultConfigPath();
 
+/// What sections whose names are the user's say.
+struct NamedSections {
+  std::vector<RemoteEngineOptions> engines;
+  std::vector<McpServerOptions> mcp_servers;
+  std::vector<HttpToolOptions> http_tools;
+  std::vector<SecretOptions> secrets;
+
+  /// Puts them into `options`, but for servers whose names flags have given.
+  void AddTo(RuntimeOptions& options) const;
+};
+
 class ConfigFile {
  public:
   /// Errors: NOT_FOUND; INVALID_ARGUMENT/BAD_CONFIG with file, line and column.
   static Result<ConfigFile> Read(const std::string& path);
 
   const std::string& path() const { return path_; }
-  /// Of [engines.NAME]; keys of the environment are in them.
-  const std::vector<RemoteEngineOptions>& engines() const { return engines_; }
-  /// Of [mcp.NAME], likewise.
-  const std::vector<McpServerOptions>& mcp_servers() const { return mcp_servers_; }
+  /// Of sections with names of their own; keys of the environment are in them.
+  const NamedSections& named() const { return named_; }
   /// Gives the settings of `command` that no flag has set the file's values.
   /// Errors: INVALID_ARGUMENT/BAD_CONFIG, with file and line: a key that no command knows (and the
   /// nearest one that is known), a value that the option refuses.
@@ -60,8 +68,7 @@ class ConfigFile {
 
   std::string path_;
   std::map<std::string, Value> values_;
-  std::vector<RemoteEngineOptions> engines_;
-  std::vector<McpServerOptions> mcp_servers_;
+  NamedSections named_;
   friend struct ConfigReading;
 };
 
@@ -69,8 +76,7 @@ class ConfigFile {
 struct ReadConfig {
   std::string path;                            ///< Empty: no file.
   std::map<std::string, std::string> sources;  ///< Of settings that aren't defaults.
-  std::vector<RemoteEngineOptions> engines;
-  std::vector<McpServerOptions> mcp_servers;
+  NamedSections named;
 
   /// "--flag", "FILE:LINE" or "default".
   std::string SourceOf(const std::string& key) const;

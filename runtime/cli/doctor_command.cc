@@ -316,7 +316,7 @@ Finding Credentials(const DoctorFlags& flags) {
 Finding Engines(const DoctorFlags& flags) {
   std::string without_key;
   std::string variables;
-  for (const RemoteEngineOptions& engine : flags.config.engines) {
+  for (const RemoteEngineOptions& engine : flags.config.named.engines) {
     if (!engine.key.empty() || engine.key_variable.empty()) continue;
     without_key += (without_key.empty() ? "" : ", ") + engine.name;
     variables += (variables.empty() ? "" : ", ") + engine.key_variable;
@@ -326,7 +326,7 @@ Finding Engines(const DoctorFlags& flags) {
                 "set " + variables + " where `baleen serve` runs, or use key_file");
   }
   return Ok("engines",
-            "the embedded one, and " + std::to_string(flags.config.engines.size()) + " elsewhere");
+            "the embedded one, and " + std::to_string(flags.config.named.engines.size()) + " elsewhere");
 }
 
 using Check = Finding (*)(const DoctorFlags& flags);

@@ -82,8 +82,7 @@ Result<std::unique_ptr<Runtime>> OpenRuntime(RuntimeFlags flags) {
   }
 #endif
   ASSIGN_OR_RETURN(flags.options.model_path, ModelOrDefault(flags.options.model_path));
-  flags.options.engines = flags.config.engines;
-  AddMcpServersOf(flags.config.mcp_servers, flags.options);
+  flags.config.named.AddTo(flags.options);
   MakeParents(flags.options.data_dir);
   return Runtime::Open(flags.options);
 }

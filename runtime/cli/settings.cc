@@ -72,15 +72,6 @@ std::string DefaultAddress() {
   return "unix:" + DefaultDataDir() + "/baleen.sock";
 }
 
-void AddMcpServersOf(const std::vector<McpServerOptions>& file, RuntimeOptions& options) {
-  std::vector<McpServerOptions>& servers = options.mcp_servers;
-  for (const McpServerOptions& server : file) {
-    const bool given = std::any_of(servers.begin(), servers.end(),
-                                   [&](const auto& other) { return other.name == server.name; });
-    if (!given) servers.push_back(server);
-  }
-}
-
 void AddOutsideToolSettings(CLI::App& app, RuntimeOptions& options) {
   app.add_option_function<std::vector<std::string>>(
          "--mcp",

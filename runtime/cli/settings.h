@@ -54,8 +54,6 @@ inline constexpr const char* kModelHelp =
 
 /// [plugins] and --mcp: tools from outside.
 void AddOutsideToolSettings(CLI::App& command, RuntimeOptions& options);
-/// The servers of --mcp, and those of the file whose name no flag has.
-void AddMcpServersOf(const std::vector<McpServerOptions>& file, RuntimeOptions& options);
 
 /// [runtime], [plugins] and --mcp: data directory, model, engine, tools from outside.
 void AddRuntimeSettings(CLI::App& command, RuntimeOptions& options);

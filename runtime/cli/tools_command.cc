@@ -28,7 +28,7 @@ struct ToolsFlags {
   std::string workspace = ".";
   std::string tool, arguments = "{}";
   bool json = false, jsonl = false;
-  RuntimeOptions options;  ///< Of them, the plugins and servers.
+  RuntimeOptions options;  ///< Of them, what is about tools from outside.
   ReadConfig config;
 };
 
@@ -67,7 +67,7 @@ struct Outside {
   std::unique_ptr<OutsideTools> tools;
 
   static Result<Outside> Open(ToolsFlags flags) {
-    AddMcpServersOf(flags.config.mcp_servers, flags.options);
+    flags.config.named.AddTo(flags.options);
     Outside outside;
     outside.redactor = MakeRedactor(flags.options);
     ASSIGN_OR_RETURN(outside.tools, OutsideTools::Open(flags.options, outside.redactor.get(),

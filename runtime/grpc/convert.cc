@@ -490,6 +490,7 @@ void ToWire(const std::string& session, const ToolView& view, v1::Tool* out) {
   out->set_origin(view.origin == "plugin"   ? v1::Tool::PLUGIN
                   : view.origin == "host"   ? v1::Tool::HOST
                   : view.origin == "script" ? v1::Tool::SCRIPT
+                  : view.origin == "http"   ? v1::Tool::HTTP
                                             : v1::Tool::BUILTIN);
   out->set_available(view.available);
 }
@@ -502,6 +503,7 @@ Result<ToolView> FromWire(const v1::Tool& tool) {
     case v1::Tool::PLUGIN: out.origin = "plugin"; break;
     case v1::Tool::HOST: out.origin = "host"; break;
     case v1::Tool::SCRIPT: out.origin = "script"; break;
+    case v1::Tool::HTTP: out.origin = "http"; break;
     default: break;  // of a newer server
   }
   out.available = tool.available();

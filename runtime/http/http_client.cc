@@ -2,6 +2,7 @@
 
 #include <curl/curl.h>
 #include <pthread.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <charconv>
@@ -56,8 +57,9 @@ struct Exchange {
   int64_t head_bytes = 0;
   int64_t body_bytes = 0;
   int64_t begun_ms = 0;
-  int64_t last_ms = 0;  ///< Of the newest piece of the body; 0: none came.
-  Status refusal;       ///< Why this side broke it off.
+  int64_t last_ms = 0;     ///< Of the newest piece of the body; 0: none came.
+  Status refusal;          ///< Why this side broke it off.
+  Status address_refusal;  ///< Of the newest address that may not be connected to.
   char error[CURL_ERROR_SIZE] = {0};
 
   ~Exchange() {
@@ -92,6 +94,19 @@ size_t OnHeaderLine(char* bytes, size_t size, size_t count, void* opaque) {
   return line.size();
 }
 
+/// Where a connection is about to be made: the one place that has a name's addresses as they are
+/// used. A refused one is passed over, and the name's next one is tried.
+curl_socket_t OnOpenSocket(void* opaque, curlsocktype, curl_sockaddr* target) {
+  auto& exchange = *static_cast<Exchange*>(opaque);
+  const auto address = IpAddressOf(target->addr);
+  exchange.address_refusal =
+      address.has_value()
+          ? exchange.request.check_address(*address)
+          : PermissionDeniedError("the host has an address that isn't IP", "ADDRESS_REFUSED");
+  if (!exchange.address_refusal.ok()) return CURL_SOCKET_BAD;
+  return socket(target->family, target->socktype | SOCK_CLOEXEC, target->protocol);
+}
+
 size_t OnBodyPiece(char* bytes, size_t size, size_t count, void* opaque) {
   auto& exchange = *static_cast<Exchange*>(opaque);
   const std::string_view piece(bytes, size * count);
@@ -120,7 +135,9 @@ Status StatusOf(CURLcode code, const Exchange& exchange) {
   switch (code) {
     case CURLE_COULDNT_RESOLVE_PROXY:
     case CURLE_COULDNT_RESOLVE_HOST:
-    case CURLE_COULDNT_CONNECT: return UnavailableError("can't connect: " + why, "CONNECT_FAILED");
+    case CURLE_COULDNT_CONNECT:
+      if (!exchange.address_refusal.ok()) return exchange.address_refusal;
+      return UnavailableError("can't connect: " + why, "CONNECT_FAILED");
     case CURLE_URL_MALFORMAT:
     case CURLE_UNSUPPORTED_PROTOCOL: return InvalidArgumentError(why, "BAD_URL");
     case CURLE_PEER_FAILED_VERIFICATION:
@@ -209,6 +226,10 @@ class HttpClient::Loop {
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS,
                      static_cast<long>(request.timeouts.connect_ms));
     if (!request.ca_file.empty()) curl_easy_setopt(easy, CURLOPT_CAINFO, request.ca_file.c_str());
+    if (request.check_address) {
+      curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, OnOpenSocket);
+      curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, &exchange);
+    }
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, exchange.error);
     curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, OnHeaderLine);
     curl_easy_setopt(easy, CURLOPT_HEADERDATA, &exchange);

@@ -2,7 +2,8 @@
 //
 // libcurl's multi interface behind plain values; the only place that includes it. Follows no
 // redirects (they could carry a key elsewhere), reads no environment, keeps no cookies. Retries
-// nothing: who asks knows what may be asked twice. Called by runtime/remote and runtime/mcp.
+// nothing: who asks knows what may be asked twice. Called by runtime/remote, runtime/mcp and
+// runtime/http_tools.
 #pragma once
 
 #include <cstdint>
@@ -12,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include "runtime/http/address_rules.h"
 #include "tools_sdk/status.h"
 
 namespace baleen {
@@ -34,6 +36,9 @@ struct HttpRequest {
   std::string ca_file;  ///< Authorities, PEM; empty: the system's.
   int64_t answer_bytes_max = 256 << 20;
   std::string watched_header;  ///< Of the answer, in lower case; empty: none.
+  /// Asked of each address that would be connected to (a proxy's, if there is one); null: any may
+  /// be. On the network thread.
+  std::function<Status(const IpAddress& address)> check_address;
 };
 
 struct HttpHead {
@@ -48,7 +53,7 @@ struct HttpEnd {
   /// OK: the server's answer came whole, whatever its status. Else UNAVAILABLE/CONNECT_FAILED,
   /// UNAVAILABLE/CONNECTION_BROKEN, DEADLINE_EXCEEDED/HTTP_TIMEOUT (which limit, how long),
   /// RESOURCE_EXHAUSTED/ANSWER_TOO_LARGE, FAILED_PRECONDITION/TLS_REFUSED, CANCELLED,
-  /// INVALID_ARGUMENT/BAD_URL.
+  /// INVALID_ARGUMENT/BAD_URL, or what check_address said of the last address there was.
   Status status;
   HttpHead head;            ///< Status 0: none came.
   bool body_begun = false;  ///< A byte of the answer's body came.

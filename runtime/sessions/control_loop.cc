@@ -473,10 +473,10 @@ void ControlLoop::CreateSession(const CreateSessionRequest& request,
   if (!wanted.ok()) return answer(wanted.status());
   const std::string id = *wanted;
   if (!request.settings.outside_tools.empty() || !request.settings.script_tools.empty()) {
-    return answer(
-        InvalidArgumentError("outside_tools are those of the runtime's plugins and MCP servers, "
-                             "script_tools those that the script declares, and not a host's to set",
-                             "BAD_FIELD"));
+    return answer(InvalidArgumentError(
+        "outside_tools are those of the runtime's plugins, MCP servers and HTTP "
+        "declarations, script_tools those that the script declares, and not a host's to set",
+        "BAD_FIELD"));
   }
   auto run = std::make_unique<SessionRun>();
   run->settings = request.settings;

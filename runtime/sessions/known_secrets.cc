@@ -34,6 +34,9 @@ std::unique_ptr<Redactor> MakeRedactor(const RuntimeOptions& options) {
       sources.push_back({name + "." + variable, {entry.substr(equals + 1), "", ""}});
     }
   }
+  for (const SecretOptions& secret : options.secrets) {
+    sources.push_back({secret.name, {secret.key, secret.key_variable, secret.key_file}});
+  }
   return std::make_unique<Redactor>(std::move(sources));
 }
 

@@ -8,7 +8,8 @@
 
 namespace baleen {
 
-/// Of engines, MCP servers (of their environment, what is named like a secret), and tools.
+/// Of engines, MCP servers (of their environment, what is named like a secret), and those that
+/// tools use.
 std::unique_ptr<Redactor> MakeRedactor(const RuntimeOptions& options);
 
 }  // namespace baleen

@@ -51,6 +51,7 @@ Result<std::unique_ptr<OutsideTools>> OutsideTools::Open(const RuntimeOptions& o
   plugins.tool_host = options.tool_host_path;
   plugins.taken_names = tools->taken_names_;
   ASSIGN_OR_RETURN(tools->plugins_, PluginSet::Load(plugins));
+  ASSIGN_OR_RETURN(tools->http_, HttpTools::Create(options.http_tools, options.secrets));
   ASSIGN_OR_RETURN(tools->servers_, McpTools::Create(options.mcp_servers, redactor));
   return tools;
 }
@@ -62,8 +63,13 @@ Result<OutsideToolList> OutsideTools::Ask() {
                                plugin.path + PlaceInWords(plugin.place);
     for (const ToolSpec& spec : plugin.manifest.tools) list.tools.push_back({spec, origin});
   }
-  if (servers_->empty()) return list;
-  for (McpOffer& offer : servers_->Ask()) {
+  for (const HttpTool& tool : http_->tools()) {
+    list.tools.push_back(
+        {tool.spec, "HTTP, " + tool.options.method + " " + tool.request.sample().HostAndPort()});
+  }
+  std::vector<McpOffer> offers;
+  if (!servers_->empty()) offers = servers_->Ask();
+  for (McpOffer& offer : offers) {
     redactor_->Refresh();
     const Status status = Redacted(offer.status);
     if (!status.ok() && !offer.optional) return status;
@@ -97,6 +103,9 @@ bool OutsideTools::MayRun(const ToolSpec& made_with) const {
   for (const auto& tool : plugins_->tools()) {
     if (tool->spec().name == made_with.name) return ToolDrift(made_with, tool->spec()).empty();
   }
+  if (const HttpTool* tool = http_->Find(made_with.name)) {
+    return ToolDrift(made_with, tool->spec).empty();
+  }
   return servers_->Knows(made_with.name);
 }
 
@@ -109,8 +118,14 @@ ToolResult OutsideTools::Call(const ToolSpec& made_with, const std::string& work
     return NotRun("the plugin has made another tool of it since this session began: " + drift +
                   ". A new session has it as it is now");
   }
+  if (const HttpTool* tool = http_->Find(call.name)) {
+    const std::string drift = ToolDrift(made_with, tool->spec);
+    if (drift.empty()) return http_->Call(call, context);
+    return NotRun("another tool of that name is declared since this session began: " + drift +
+                  ". A new session has it as it is now");
+  }
   if (servers_->Knows(call.name)) return servers_->Call(made_with, call, context);
-  return NotRun("the plugin or server that '" + call.name +
+  return NotRun("the plugin, server or declaration that '" + call.name +
                 "' was of when this session was made isn't loaded");
 }
 

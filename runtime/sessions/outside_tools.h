@@ -1,4 +1,5 @@
-// OutsideTools: the tools whose bodies are not the runtime's own: plugins', MCP servers'.
+// OutsideTools: the tools whose bodies are not the runtime's own: plugins', MCP servers', declared
+// HTTP tools.
 //
 // One place for what they have in common: new sessions have them all, a session keeps those that it
 // was made with, and a tool that has become another one since is not run. Called by the runtime and
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include "runtime/http/redactor.h"
+#include "runtime/http_tools/http_tools.h"
 #include "runtime/mcp/mcp_tools.h"
 #include "runtime/plugins/plugin_set.h"
 #include "runtime/runtime.h"
@@ -35,17 +37,20 @@ class OutsideTools {
  public:
   /// Loads the plugins. Servers are begun when they are asked.
   /// Borrows: redactor, for what they say of themselves and of their tools. Owners of the sandbox:
-  /// the runtime, and these. Errors: as PluginSet::Load; INVALID_ARGUMENT/BAD_FIELD (a server's
-  /// options).
+  /// the runtime, and these. Errors: as PluginSet::Load; INVALID_ARGUMENT/BAD_FIELD (the options
+  /// of a server, an HTTP tool or a secret).
   static Result<std::unique_ptr<OutsideTools>> Open(const RuntimeOptions& options,
                                                     Redactor* redactor,
                                                     std::shared_ptr<LazySandbox> sandbox);
 
-  bool empty() const { return plugins_->tools().empty() && servers_->empty(); }
+  bool empty() const {
+    return plugins_->tools().empty() && servers_->empty() && http_->tools().empty();
+  }
+  bool IsHttp(const std::string& tool) const { return http_->Find(tool) != nullptr; }
 
-  /// What a new session gets, in a fixed order: plugins as they were given, then servers.
+  /// What a new session gets, in a fixed order: plugins as they were given, HTTP tools, servers.
   /// Errors: those of a server that isn't optional; RESOURCE_EXHAUSTED (more tools than a session
-  /// may have); ALREADY_EXISTS (a server's tool has the name of another tool).
+  /// may have); ALREADY_EXISTS (two tools have one name).
   Result<OutsideToolList> Ask();
 
   /// Whether a call of the tool that a session knows as `made_with` has somebody to run it: its
@@ -65,6 +70,7 @@ class OutsideTools {
   Redactor* const redactor_;
   std::vector<std::string> taken_names_;  ///< Of built-in tools.
   std::unique_ptr<PluginSet> plugins_;
+  std::unique_ptr<HttpTools> http_;
   std::unique_ptr<McpTools> servers_;
 };
 

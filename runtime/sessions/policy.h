@@ -21,7 +21,8 @@ struct PolicyVerdict {
 const char* PolicyDecisionName(PolicyDecision decision);
 
 /// Who runs a tool's body.
-enum class ToolOrigin { kBuiltin, kHost, kOutside, kScript };
+/// kHttp: a declared one, whose declaration is the operator's word.
+enum class ToolOrigin { kBuiltin, kHost, kOutside, kHttp, kScript };
 
 /// What no rule matches is allowed of hosts and scripts: a script's body does nothing but make
 /// calls, which are judged themselves.

@@ -43,7 +43,10 @@ ToolOrigin ControlLoop::OriginOf(const SessionRun& session, const std::string& n
     return std::any_of(specs.begin(), specs.end(),
                        [&](const ToolSpec& spec) { return spec.name == name; });
   };
-  if (names_it(session.settings.outside_tools)) return ToolOrigin::kOutside;
+  if (names_it(session.settings.outside_tools)) {
+    const bool declared = parts_.outside != nullptr && parts_.outside->IsHttp(name);
+    return declared ? ToolOrigin::kHttp : ToolOrigin::kOutside;
+  }
   if (names_it(session.settings.script_tools)) return ToolOrigin::kScript;
   return FindBuiltin(session, name) != nullptr ? ToolOrigin::kBuiltin : ToolOrigin::kHost;
 }
@@ -55,7 +58,10 @@ void ControlLoop::ListTools(const std::string& session, const std::vector<ToolSp
     for (const Tool* tool : parts_.builtin_tools) views.push_back({tool->spec(), "builtin", true});
     for (const Tool* tool : parts_.optional_tools) views.push_back({tool->spec(), "builtin", true});
     for (const ToolSpec& spec : BashToolSpecs()) views.push_back({spec, "builtin", true});
-    for (const ToolSpec& spec : outside) views.push_back({spec, "plugin", true});
+    for (const ToolSpec& spec : outside) {
+      const bool http = parts_.outside != nullptr && parts_.outside->IsHttp(spec.name);
+      views.push_back({spec, http ? "http" : "plugin", true});
+    }
     return answer(std::move(views));
   }
   auto loaded = Load(session);
@@ -63,8 +69,9 @@ void ControlLoop::ListTools(const std::string& session, const std::vector<ToolSp
   const SessionRun& run = **loaded;
   for (const ToolSpec& spec : run.tools.specs()) {
     ToolView view = {spec, "builtin", true};
-    if (const ToolOrigin origin = OriginOf(run, spec.name); origin == ToolOrigin::kOutside) {
-      view.origin = "plugin";
+    const ToolOrigin origin = OriginOf(run, spec.name);
+    if (origin == ToolOrigin::kOutside || origin == ToolOrigin::kHttp) {
+      view.origin = origin == ToolOrigin::kHttp ? "http" : "plugin";
       view.available = parts_.outside != nullptr && parts_.outside->MayRun(spec);
     } else if (origin == ToolOrigin::kHost) {
       view.origin = "host";
@@ -197,6 +204,7 @@ void ControlLoop::RunCall(SessionRun& session, size_t index) {
   if (IsQuestion(session, session.turn->tools->calls[index])) return GiveAnswer(session, index);
   switch (OriginOf(session, name)) {
     case ToolOrigin::kBuiltin: return RunLocally(session, index, *FindBuiltin(session, name));
+    case ToolOrigin::kHttp:
     case ToolOrigin::kOutside: return RunOutside(session, index, name);
     case ToolOrigin::kScript: {
       ToolResult begun;

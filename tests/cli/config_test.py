@@ -121,6 +121,29 @@ class Config(unittest.TestCase):
         self.assertIn("in clear", self.refused('[mcp.x]\nurl = "http://example.org"\nkey_file = "k"\n'))
         self.assertIn("a-z", self.refused('[mcp.Under_score]\ncommand = ["x"]\n'))
 
+    def test_http_tools_and_secrets_have_sections_of_their_own_and_values_are_never_shown(self):
+        secret = '[secrets.API]\nkey_env = "SOME_KEY"\nhosts = ["*.example.org"]\n'
+        good = '[http_tools.look]\nurl = "https://a.example.org/{id}"\nsecret = "API"\neffect = "pure"\n'
+        self.path.write_text(secret + good + 'whole_ms = 5\nheaders = ["Accept: application/json"]\n')
+        with unittest.mock.patch.dict(os.environ, {"SOME_KEY": "sk-very-secret"}):
+            shown = self.run_baleen("config", "--json", "--config", self.path)
+            text = self.run_baleen("config", "--config", self.path)
+            tools = self.run_baleen("tools", "list", "--json", "--config", self.path)
+        self.assertEqual(shown.returncode, 0, shown.stderr)
+        self.assertEqual(json.loads(shown.stdout)["http_tools"],
+                         [{"name": "look", "method": "GET", "url": "https://a.example.org/{id}"}])
+        self.assertEqual(json.loads(shown.stdout)["secrets"], [{"name": "API", "hosts": ["*.example.org"]}])
+        self.assertIn("[http_tools.look]", text.stdout)
+        self.assertNotIn("sk-very", shown.stdout + shown.stderr + text.stdout + text.stderr + tools.stdout)
+        look = json.loads(tools.stdout.splitlines()[-1])
+        self.assertEqual((look["name"], look["origin"], look["effect"]),
+                         ("look", "HTTP, GET a.example.org:443", "PURE"))
+        self.assertEqual(look["parameters"]["required"], ["id"])
+        self.assertIn("unknown key 'http_tools.look.key_env'", self.refused(good + 'key_env = "K"\n'))
+        self.assertIn("no places", self.refused('[http_tools.x]\nurl = "https://{host}/"\n'))
+        self.assertIn("key_env or key_file", self.refused('[secrets.x]\nhosts = ["a"]\n'))
+        self.assertIn("expected the hosts", self.refused('[secrets.x]\nkey_file = "k"\n'))
+
     def test_plugins_are_lists_whose_default_is_none(self):
         self.assertEqual(self.settings()[1]["plugins.plugin"], ([], "default"))
         self.path.write_text('[plugins]\nplugin = ["/a.so", "/b.so"]\nplugin_in_process = []\n')
