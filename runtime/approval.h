@@ -22,7 +22,8 @@ struct PolicyRule {
 
 /// What a session's calls need before they run. A call that no rule matches is allowed if the tool
 /// is built in and pure, or if a host serves it (its body runs in the host's process, which may
-/// refuse by itself); any other, and every call of a plugin or an MCP server, is asked about.
+/// refuse by itself), or is a declared HTTP tool that is pure; any other, and every call of a
+/// plugin or an MCP server, is asked about, and web_fetch for each new host.
 struct PolicySettings {
   std::vector<PolicyRule> rules;
   /// An approval that nobody answers for so long is denied; 0: it waits for ever.
@@ -30,6 +31,10 @@ struct PolicySettings {
   /// The model is told when it gets the same result of the same call for the 3rd and the 5th time
   /// in a row, and such a call isn't run any more after the 7th; a script's own calls are.
   bool repeat_guard = true;
+  /// Once what came from the network is in a session's context, calls that a rule allows are asked
+  /// about all the same where they would reach a host for the first time or use a secret: it may be
+  /// the network that wants them. true: they aren't.
+  bool ignore_taint = false;
 };
 
 /// A limit that a turn has reached.
@@ -90,7 +95,7 @@ struct DecisionView {
   /// "allow", "ask", "deny", or "invalid": no such tool, or not its arguments.
   std::string decision;
   /// "default" (no rule names it), "rule N: DECISION TOOL [EFFECT]" of the session's policy,
-  /// "script", "repeat guard" or "schema".
+  /// "taint", "script", "repeat guard" or "schema".
   std::string decided_by;
   std::string why;
   std::string grant;     ///< "ask": "SESSION/APPROVAL" of an earlier answer that let it run.

@@ -67,6 +67,9 @@ struct RuntimeOptions {
   /// Declared HTTP tools: new sessions have those, too. And the secrets that they may use.
   std::vector<HttpToolOptions> http_tools;
   std::vector<SecretOptions> secrets;
+  /// What the tool web_fetch may ask, in sessions that name it: HOST, "*.DOMAIN" or "*", each
+  /// optionally with ":PORT". Addresses that aren't public only where they stand here literally.
+  std::vector<std::string> web_fetch_hosts = {"*"};
   std::string tool_host_path;  ///< baleen-tool-host; empty: beside this program or library.
   /// Opens a journal that has lost acknowledged commits, if the earlier state is whole; else that
   /// is refused (DATA_LOSS/JOURNAL_BEHIND).

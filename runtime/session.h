@@ -46,11 +46,11 @@ struct SessionSettings {
   std::string thinking = "chat";  ///< "chat" or "thinking".
   std::string reasoning_effort;   ///< "", "low", "high" or "max".
   /// Built-in tools beside read, list and grep: glob, write, edit, bash, which need a workspace,
-  /// todo and ask_user.
+  /// todo, ask_user and web_fetch.
   std::vector<std::string> tools;
   std::vector<ToolSpec> host_tools;  ///< Tools that a connected host will serve.
-  /// Those of plugins, MCP servers and declared HTTP tools, as they were when the session was made: the runtime fills
-  /// them in.
+  /// Those of plugins, MCP servers and declared HTTP tools, as they were when the session was made:
+  /// the runtime fills them in.
   std::vector<ToolSpec> outside_tools;
   /// Those that the script declares: read from it when the session is made.
   std::vector<ToolSpec> script_tools;

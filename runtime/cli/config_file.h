@@ -18,7 +18,7 @@
 
 namespace baleen::cli {
 
-inline constexpr std::array<const char*, 6> kSections = {"runtime", "plugins",   "server",
+inline constexpr std::array<const char*, 7> kSections = {"runtime", "plugins",   "web", "server",
                                                          "client",  "retention", "log"};
 
 /// "runtime.kv_ram_bytes"; empty: `option` isn't a setting.

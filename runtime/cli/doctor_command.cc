@@ -325,8 +325,8 @@ Finding Engines(const DoctorFlags& flags) {
     return Warn("engines", "no key for " + without_key + ": their turns will fail",
                 "set " + variables + " where `baleen serve` runs, or use key_file");
   }
-  return Ok("engines",
-            "the embedded one, and " + std::to_string(flags.config.named.engines.size()) + " elsewhere");
+  return Ok("engines", "the embedded one, and " +
+                           std::to_string(flags.config.named.engines.size()) + " elsewhere");
 }
 
 using Check = Finding (*)(const DoctorFlags& flags);

@@ -59,10 +59,12 @@ Result<std::unique_ptr<Runtime>> OpenRuntime(RuntimeFlags flags) {
       flags.config.SourceOf("plugins.plugin") == "--plugin" ||
       flags.config.SourceOf("plugins.plugin_unsandboxed") == "--plugin-unsandboxed" ||
       flags.config.SourceOf("plugins.plugin_in_process") == "--plugin-in-process" ||
+      flags.config.SourceOf("web.fetch_hosts") == "--web-fetch-hosts" ||
       !flags.options.mcp_servers.empty();
   if (own_tools && !flags.client.server.empty()) {
     return InvalidArgumentError(
-        "--plugin and --mcp are for sessions in this process; a daemon has those of its own flags "
+        "--plugin, --mcp and --web-fetch-hosts are for sessions in this process; a daemon has "
+        "those of its own flags "
         "and of its "
         "baleen.toml");
   }

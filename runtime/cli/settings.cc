@@ -81,6 +81,14 @@ void AddOutsideToolSettings(CLI::App& app, RuntimeOptions& options) {
          "MCP server with tools for new sessions, NAME=URL or NAME='PROGRAM ARGUMENT...'; may be "
          "repeated. [mcp.NAME] in baleen.toml says more of one")
       ->allow_extra_args(false);
+  {
+    const Section section(app, "web");
+    app.add_option(
+           "--web-fetch-hosts", options.web_fetch_hosts,
+           "Hosts that the tool web_fetch may ask, in sessions that name it: HOST, *.DOMAIN "
+           "or *, each optionally with :PORT; what isn't public only by its address")
+        ->allow_extra_args(false);
+  }
   const Section section(app, "plugins");
   const auto add = [&app](const char* name, std::vector<std::string>& paths, const char* about) {
     // One value per flag, so that what follows it stays the command's.

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "runtime/cli/flags.h"
+#include "runtime/http_tools/web_fetch.h"
 #include "runtime/sandbox/bash_tools.h"
 #include "runtime/sessions/known_secrets.h"
 #include "runtime/sessions/outside_tools.h"
@@ -33,10 +34,13 @@ struct ToolsFlags {
 };
 
 /// Owners: the one that is returned to.
-std::vector<std::shared_ptr<Tool>> AllBuiltins(const std::string& workspace) {
+Result<std::vector<std::shared_ptr<Tool>>> AllBuiltins(const std::string& workspace,
+                                                       const RuntimeOptions& options) {
   std::vector<std::shared_ptr<Tool>> tools;
   for (auto&& tool : MakeBuiltinTools()) tools.push_back(std::move(tool));
   for (auto&& tool : MakeOptionalTools()) tools.push_back(std::move(tool));
+  ASSIGN_OR_RETURN(auto web_fetch, WebFetch::Create(options.web_fetch_hosts));
+  tools.push_back(std::move(web_fetch));
   for (auto&& tool : MakeBashTools(std::make_shared<LazySandbox>(), workspace)) {
     tools.push_back(std::move(tool));
   }
@@ -81,7 +85,9 @@ int ListTools(const ToolsFlags& flags) {
   if (!outside.ok()) return Fail(outside.status(), flags.json);
   const auto list = outside->tools->Ask();
   if (!list.ok()) return Fail(list.status(), flags.json);
-  for (const auto& tool : AllBuiltins("/")) PrintTool(tool->spec(), "built in", flags.json);
+  const auto builtins = AllBuiltins("/", flags.options);
+  if (!builtins.ok()) return Fail(builtins.status(), flags.json);
+  for (const auto& tool : *builtins) PrintTool(tool->spec(), "built in", flags.json);
   for (const OutsideTool& tool : list->tools) PrintTool(tool.spec, tool.origin, flags.json);
   for (const std::string& note : list->notes) std::cerr << "baleen: " << note << "\n";
   return kExitOk;
@@ -97,7 +103,7 @@ class ToolFolder {
     ASSIGN_OR_RETURN(folder.outside_, Outside::Open(flags));
     std::error_code gone;
     folder.path_ = std::filesystem::canonical(flags.workspace, gone).string();
-    folder.builtins_ = AllBuiltins(folder.path_);
+    ASSIGN_OR_RETURN(folder.builtins_, AllBuiltins(folder.path_, flags.options));
     for (const auto& tool : folder.builtins_) folder.tools_.push_back(tool.get());
     return folder;
   }

@@ -219,7 +219,7 @@ void AddCommon(CLI::App& command, const std::shared_ptr<TurnFlags>& flags) {
   command
       .add_option("--tools", flags->tools,
                   "Built-in tools of a new session beside read, list and grep: glob, write, edit, "
-                  "todo, ask_user, bash")
+                  "todo, ask_user, web_fetch, bash")
       ->delimiter(',');
   command.add_option("--system", flags->system, "System prompt of a new session");
   command.add_option("--thinking", flags->thinking, "chat or thinking, for a new session")

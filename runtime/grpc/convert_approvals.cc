@@ -80,6 +80,7 @@ void ToWire(const PolicySettings& policy, v1::Policy* out) {
   }
   out->set_approval_ms_max(policy.approval_ms_max);
   if (!policy.repeat_guard) out->set_repeat_guard(false);
+  out->set_ignore_taint(policy.ignore_taint);
 }
 
 Result<PolicySettings> FromWire(const v1::Policy& policy) {
@@ -102,6 +103,7 @@ Result<PolicySettings> FromWire(const v1::Policy& policy) {
   }
   out.approval_ms_max = policy.approval_ms_max();
   out.repeat_guard = !policy.has_repeat_guard() || policy.repeat_guard();
+  out.ignore_taint = policy.ignore_taint();
   return out;
 }
 

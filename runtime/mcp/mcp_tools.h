@@ -37,6 +37,11 @@ class McpTools {
   bool empty() const { return servers_.empty(); }
   /// Whether there is a server that the tool would be of. Asks nobody.
   bool Knows(const std::string& tool) const { return Find(tool) != nullptr; }
+  /// Of the server that the tool would be of; null: there is none.
+  const McpServerOptions* OptionsOf(const std::string& tool) const {
+    const McpServer* server = Find(tool);
+    return server == nullptr ? nullptr : &server->options();
+  }
   /// Asks all servers at once.
   std::vector<McpOffer> Ask();
 

@@ -79,8 +79,9 @@ const char* GrantScopeName(GrantScope scope) {
 }
 
 std::string ToolDispatchToJson(const ToolDispatch& dispatch) {
-  return JsonText(
-      Json{{"turn", dispatch.turn}, {"step", dispatch.step}, {"calls", dispatch.calls}});
+  Json json = {{"turn", dispatch.turn}, {"step", dispatch.step}, {"calls", dispatch.calls}};
+  if (!dispatch.hosts.empty()) json["hosts"] = dispatch.hosts;
+  return JsonText(json);
 }
 
 Result<ToolDispatch> ToolDispatchFromJson(std::string_view json) {
@@ -89,6 +90,7 @@ Result<ToolDispatch> ToolDispatchFromJson(std::string_view json) {
   members.Get("turn", &dispatch.turn);
   members.Get("step", &dispatch.step);
   members.Get("calls", &dispatch.calls);
+  members.Get("hosts", &dispatch.hosts);
   RETURN_IF_ERROR(members.status());
   return dispatch;
 }

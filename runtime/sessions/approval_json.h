@@ -18,6 +18,9 @@ struct ToolDispatch {
   std::string turn;
   int64_t step = 0;
   std::vector<std::string> calls;  ///< Ids.
+  /// What they reach of the network (NetworkReach::host): what comes from there is in the context
+  /// from the next step on.
+  std::vector<std::string> hosts;
 };
 std::string ToolDispatchToJson(const ToolDispatch& dispatch);
 Result<ToolDispatch> ToolDispatchFromJson(std::string_view json);

@@ -213,7 +213,8 @@ void ControlLoop::ResolveApproval(const ResolveApprovalRequest& request,
     for (const ToolCall& call : approval->calls) {
       if (!request.calls.empty() && !Has(request.calls, call.id)) continue;
       end.calls.push_back(call.id);
-      if (!Has(end.tools, call.name)) end.tools.push_back(call.name);
+      const std::string name = GrantName(session, call);
+      if (!Has(end.tools, name)) end.tools.push_back(name);
     }
   }
   end.budget = approval->budget;

@@ -133,10 +133,12 @@ void ControlLoop::EndChildTurn(SessionRun& session, size_t index, ChildTurnEnd e
     if (!child.end.has_value()) return NoteWait(session);
     event.ends.push_back(*child.end);
   }
+  JournalBatch batch;
+  NoteChildrensNetwork(session, batch);
   turn.children.clear();
   AddChildSpends(event, &turn.forks_spent);
   ResumeClock(turn);
-  EndFlowStep(session, event, {});
+  EndFlowStep(session, event, std::move(batch));
 }
 
 void ControlLoop::CancelChildren(const TurnRun& turn) {

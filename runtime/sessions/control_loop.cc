@@ -6,6 +6,7 @@
 #include <random>
 #include <utility>
 
+#include "runtime/http_tools/web_fetch.h"
 #include "runtime/observer.h"
 #include "runtime/sandbox/bash_tools.h"
 #include "runtime/sessions/compaction.h"
@@ -220,7 +221,7 @@ Status ControlLoop::CheckTools(const SessionSettings& settings) const {
                                       known + "bash",
                                   "BAD_FIELD");
     }
-    if (settings.workspace.empty() && NeedsWorkspace(name)) {
+    if (settings.workspace.empty() && name != kWebFetch && NeedsWorkspace(name)) {
       return InvalidArgumentError("tools: '" + name + "' needs a workspace", "BAD_FIELD");
     }
   }

@@ -5,8 +5,8 @@
 // agent decides, the loop performs. Split by verb: control_loop.cc (mailbox, commits, sessions),
 // history.cc (fork, rewind, delete, pin), residence.cc (prefetch, release), turns.cc,
 // steering.cc, budgets.cc, generation.cc, elsewhere.cc,
-// compaction.cc, tool_calls.cc, decisions.cc, tool_hosts.cc, flow_steps.cc, child_turns.cc,
-// approvals.cc, grants.cc, waits.cc, watching.cc, recovery.cc.
+// compaction.cc, tool_calls.cc, decisions.cc, network_reach.cc, tool_hosts.cc, flow_steps.cc,
+// child_turns.cc, approvals.cc, grants.cc, waits.cc, watching.cc, recovery.cc.
 #pragma once
 
 #include <cstdint>
@@ -391,7 +391,7 @@ class ControlLoop final : public EngineListener, public RemoteListener {
   /// Whether the model wants the call, and may be told that it repeats itself.
   bool GuardsRepeats(const SessionRun& session, const ToolCall& call) const;
   /// On a call of the turn's current step, whose tool there is.
-  PolicyVerdict VerdictOn(const SessionRun& session, const ToolCall& call) const;
+  PolicyVerdict VerdictOn(SessionRun& session, const ToolCall& call);
   static std::string DenialOf(const PolicyVerdict& verdict);
   /// Tells whoever keeps an audit.
   void NoteDecision(const SessionRun& session, const CallJudgement& judgement) const;
@@ -442,10 +442,20 @@ class ControlLoop final : public EngineListener, public RemoteListener {
   SessionRun* FindOffer(const std::string& id, uint64_t epoch, size_t index, uint64_t offer);
   void HostGone(SessionRun& session, const std::string& tool);
 
+  // network_reach.cc
+  NetworkReach ReachOf(const SessionRun& session, const ToolCall& call) const;
+  Status ReadNetwork(SessionRun& session);
+  /// What the session's children have had from the network, it has from them.
+  void NoteChildrensNetwork(SessionRun& session, JournalBatch& batch);
+  /// Why the taint rule wants a call asked about; empty: it doesn't.
+  std::string TaintQuestion(SessionRun& session, const ToolCall& call);
+  /// What a grant of such calls is of: the tool, of web_fetch with its host.
+  std::string GrantName(const SessionRun& session, const ToolCall& call) const;
+
   // grants.cc
   struct GrantList;
-  /// "SESSION/APPROVAL" of a grant that covers the tool; empty: there is none.
-  std::string GrantOf(const SessionRun& session, const std::string& tool) const;
+  /// "SESSION/APPROVAL" of a grant that covers such calls (GrantName); empty: there is none.
+  std::string GrantOf(const SessionRun& session, const std::string& name) const;
   Status ReadGrants(SessionRun& session);
   void AddGrant(SessionRun& session, const ApprovalEnd& end, int64_t granted_ms);
   void RemoveGrant(SessionRun& session, const ApprovalEnd& end);

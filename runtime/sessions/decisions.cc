@@ -1,5 +1,6 @@
 // Decisions about calls: who says what of one, what of it is kept, and how to find it again. The
-// strictest decides: the session's policy, the script, and the guard against repetition.
+// strictest decides: the session's policy, the taint rule, the script, and the guard against
+// repetition.
 #include <algorithm>
 #include <span>
 #include <utility>
@@ -35,9 +36,12 @@ bool ControlLoop::GuardsRepeats(const SessionRun& session, const ToolCall& call)
                      [&](const ToolCall& one) { return one.id == call.id; });
 }
 
-PolicyVerdict ControlLoop::VerdictOn(const SessionRun& session, const ToolCall& call) const {
+PolicyVerdict ControlLoop::VerdictOn(SessionRun& session, const ToolCall& call) {
   PolicyVerdict verdict = JudgeCall(session.settings.policy, *session.tools.Find(call.name),
                                     OriginOf(session, call.name));
+  if (std::string why = TaintQuestion(session, call); !why.empty()) {
+    Tighten({PolicyDecision::kAsk, std::move(why), "taint"}, &verdict);
+  }
   for (const CallVerdict& script : session.turn->tools->verdicts) {
     if (script.call_id != call.id) continue;
     Tighten({script.deny ? PolicyDecision::kDeny : PolicyDecision::kAsk, script.why, "script"},

@@ -70,12 +70,12 @@ struct ControlLoop::GrantList {
   }
 };
 
-std::string ControlLoop::GrantOf(const SessionRun& session, const std::string& tool) const {
-  if (session.turn->grants.contains(tool)) {
+std::string ControlLoop::GrantOf(const SessionRun& session, const std::string& name) const {
+  if (session.turn->grants.contains(name)) {
     for (const ApprovalView& approval : session.turn->approvals) {
       const auto is_of = [&](const ToolCall& call) {
         const auto& granted = approval.granted_calls;
-        return call.name == tool &&
+        return GrantName(session, call) == name &&
                std::find(granted.begin(), granted.end(), call.id) != granted.end();
       };
       const bool turn_wide =
@@ -87,13 +87,13 @@ std::string ControlLoop::GrantOf(const SessionRun& session, const std::string& t
     return session.record.id + "/" + session.turn->view.turn;
   }
   for (const GrantView& grant : session.grants) {
-    if (Covers(grant, tool)) return grant.session + "/" + grant.approval;
+    if (Covers(grant, name)) return grant.session + "/" + grant.approval;
   }
   const auto found = workspace_grants_.find(session.settings.workspace);
   if (found == workspace_grants_.end()) return "";
   for (const auto& [holder, grants] : found->second) {
     for (const GrantView& grant : grants) {
-      if (Covers(grant, tool)) return grant.session + "/" + grant.approval;
+      if (Covers(grant, name)) return grant.session + "/" + grant.approval;
     }
   }
   return "";
@@ -101,6 +101,7 @@ std::string ControlLoop::GrantOf(const SessionRun& session, const std::string& t
 
 Status ControlLoop::ReadGrants(SessionRun& session) {
   session.grants.clear();
+  session.network.reset();  // another timeline may have had less, or more
   session.revoked.clear();
   session.budget = session.settings.budget;
   DropGrants(session);

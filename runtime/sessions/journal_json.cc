@@ -104,6 +104,7 @@ Json PolicyToJson(const PolicySettings& policy) {
   }
   Json json = {{"rules", rules}, {"approval_ms_max", policy.approval_ms_max}};
   if (!policy.repeat_guard) json["repeat_guard"] = false;
+  if (policy.ignore_taint) json["ignore_taint"] = true;
   return json;
 }
 
@@ -113,6 +114,7 @@ Status ReadPolicy(Reader& parent, PolicySettings* policy) {
   Reader reader(*json, "policy");
   reader.Get("approval_ms_max", &policy->approval_ms_max);
   reader.Get("repeat_guard", &policy->repeat_guard);
+  reader.Get("ignore_taint", &policy->ignore_taint);
   if (const Json* rules = reader.Array("rules")) {
     for (const Json& entry : *rules) {
       PolicyRule rule;

@@ -8,6 +8,10 @@
 
 namespace baleen {
 
+/// Whether NAME=VALUE of an environment is named like what is meant for nobody else. Others may
+/// hold what is said everywhere: a folder, a language.
+bool IsSecretVariable(const std::string& entry);
+
 /// Of engines, MCP servers (of their environment, what is named like a secret), and those that
 /// tools use.
 std::unique_ptr<Redactor> MakeRedactor(const RuntimeOptions& options);

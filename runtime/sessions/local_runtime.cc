@@ -6,6 +6,7 @@
 
 #include "model/text/tokenizer.h"
 #include "runtime/default_model.h"
+#include "runtime/http_tools/web_fetch.h"
 #include "runtime/sandbox/bash_tools.h"
 #include "runtime/sessions/known_secrets.h"
 #include "runtime/sessions/session_import.h"
@@ -84,6 +85,8 @@ Result<std::unique_ptr<Runtime>> LocalRuntime::Open(const RuntimeOptions& given)
   runtime->options_ = options;
   runtime->builtins_ = MakeBuiltinTools();
   runtime->optional_tools_ = MakeOptionalTools();
+  ASSIGN_OR_RETURN(auto web_fetch, WebFetch::Create(options.web_fetch_hosts));
+  runtime->optional_tools_.push_back(std::move(web_fetch));
   runtime->redactor_ = MakeRedactor(options);
   // Owners: plugins, the sessions' tools, and the control loop.
   const auto sandbox = std::make_shared<LazySandbox>();
@@ -116,10 +119,7 @@ Result<std::unique_ptr<Runtime>> LocalRuntime::Open(const RuntimeOptions& given)
   runtime->journal_worker_ = std::make_unique<Worker>(1, kStorageQueueLimit);
   runtime->kv_worker_ = std::make_unique<Worker>(1, kStorageQueueLimit);
   runtime->pool_ = std::make_unique<Worker>(options.tool_threads, kPoolQueueLimit);
-  // Sessions may have tools of a plugin or server that isn't there now: their calls are answered,
-  // too.
-  const int outside_threads = runtime->outside_->empty() ? 1 : kOutsideThreads;
-  runtime->outside_pool_ = std::make_unique<Worker>(outside_threads, kPoolQueueLimit);
+  runtime->outside_pool_ = std::make_unique<Worker>(kOutsideThreads, kPoolQueueLimit);
 
   ControlParts parts;
   parts.options = options;

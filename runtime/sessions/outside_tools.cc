@@ -4,7 +4,9 @@
 #include <set>
 #include <utility>
 
+#include "runtime/http_tools/web_fetch.h"
 #include "runtime/sandbox/bash_tools.h"
+#include "runtime/sessions/known_secrets.h"
 #include "tools_sdk/builtin/builtin.h"
 #include "tools_sdk/tool_drift.h"
 #include "tools_sdk/tool_set.h"
@@ -17,6 +19,7 @@ std::vector<std::string> BuiltinNames() {
   for (const auto& tool : MakeBuiltinTools()) names.push_back(tool->spec().name);
   for (const auto& tool : MakeOptionalTools()) names.push_back(tool->spec().name);
   for (const ToolSpec& spec : BashToolSpecs()) names.push_back(spec.name);
+  names.push_back(kWebFetch);
   return names;
 }
 
@@ -97,6 +100,22 @@ Result<OutsideToolList> OutsideTools::Ask() {
 
 Status OutsideTools::Redacted(const Status& status) const {
   return {status.code(), redactor_->Redact(status.message()), status.reason()};
+}
+
+NetworkReach OutsideTools::ReachOf(const std::string& name) const {
+  if (const HttpTool* tool = http_->Find(name)) {
+    return {tool->request.sample().HostAndPort(), tool->options.secret};
+  }
+  const McpServerOptions* server = servers_->OptionsOf(name);
+  if (server == nullptr) return {};
+  NetworkReach reach;
+  const auto url = ParseUrl(server->url);
+  reach.host = url.ok() ? url->HostAndPort() : "MCP server " + server->name;
+  const bool has_key =
+      !KeyPlace{server->key, server->key_variable, server->key_file}.empty() ||
+      std::any_of(server->environment.begin(), server->environment.end(), IsSecretVariable);
+  if (has_key) reach.secret = "mcp." + server->name;
+  return reach;
 }
 
 bool OutsideTools::MayRun(const ToolSpec& made_with) const {

@@ -15,6 +15,7 @@
 #include "runtime/mcp/mcp_tools.h"
 #include "runtime/plugins/plugin_set.h"
 #include "runtime/runtime.h"
+#include "runtime/sessions/network_reach.h"
 #include "tools_sdk/status.h"
 #include "tools_sdk/tool.h"
 
@@ -52,6 +53,9 @@ class OutsideTools {
   /// Errors: those of a server that isn't optional; RESOURCE_EXHAUSTED (more tools than a session
   /// may have); ALREADY_EXISTS (two tools have one name).
   Result<OutsideToolList> Ask();
+
+  /// What its calls reach, as far as it is known; of plugins nothing. Never blocks.
+  NetworkReach ReachOf(const std::string& tool) const;
 
   /// Whether a call of the tool that a session knows as `made_with` has somebody to run it: its
   /// plugin as it was, or its server, whatever that says when it is asked. Never blocks.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "runtime/http_tools/web_fetch.h"
 #include "runtime/sessions/journal_json.h"
 #include "tools_sdk/wildcard.h"
 
@@ -53,6 +54,10 @@ PolicyVerdict JudgeCall(const PolicySettings& policy, const ToolSpec& tool, Tool
   if (origin == ToolOrigin::kOutside) {
     return {PolicyDecision::kAsk,
             "the tool is a plugin's or a server's, and no rule of the policy names it", "default"};
+  }
+  if (origin == ToolOrigin::kBuiltin && tool.name == kWebFetch) {
+    return {PolicyDecision::kAsk,
+            "it asks a host on the network, and no rule of the policy allows it", "default"};
   }
   if (tool.effect == EffectClass::kPure) return verdict;
   return {PolicyDecision::kAsk, "the tool changes something, and no rule of the policy names it",

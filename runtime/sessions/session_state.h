@@ -24,6 +24,7 @@
 #include "runtime/sessions/budget_account.h"
 #include "runtime/sessions/conversation.h"
 #include "runtime/sessions/journal_json.h"
+#include "runtime/sessions/network_reach.h"
 #include "runtime/sessions/repeat_guard.h"
 #include "runtime/store/journal.h"
 #include "runtime/workspace/workspace.h"
@@ -259,6 +260,7 @@ struct SessionRun {
   std::vector<ApprovalEnd> revoked;    ///< What was taken back; also on timelines that were left.
   BudgetSettings budget;               ///< The settings', and what was granted on this timeline.
   std::optional<Spend> spent;          ///< By turns that have ended; read when a budget needs it.
+  std::optional<NetworkSeen> network;  ///< On this timeline; read when a call needs it.
   std::unique_ptr<TurnRun> following;  ///< Begins when the running turn's end is journalled.
   /// Null: no file tools. Owners: the session, and tool calls that outlive their cancelled turn.
   std::shared_ptr<const Workspace> workspace;

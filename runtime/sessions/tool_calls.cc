@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "runtime/http/redactor.h"
+#include "runtime/http_tools/web_fetch.h"
 #include "runtime/observer.h"
 #include "runtime/sandbox/bash_tools.h"
 #include "runtime/sessions/call_results.h"
@@ -142,7 +143,7 @@ void ControlLoop::JudgeCalls(SessionRun& session, JournalBatch batch, CallOrders
     }
     const PolicyVerdict verdict = VerdictOn(session, call);
     const std::string grant =
-        verdict.decision == PolicyDecision::kAsk ? GrantOf(session, call.name) : "";
+        verdict.decision == PolicyDecision::kAsk ? GrantOf(session, GrantName(session, call)) : "";
     judged({call.id, PolicyDecisionName(verdict.decision), verdict.by, verdict.why, grant});
     if (verdict.decision == PolicyDecision::kDeny) {
       orders.refuse.emplace_back(i, DeniedCall(DenialOf(verdict)));
@@ -170,7 +171,14 @@ void ControlLoop::JudgeCalls(SessionRun& session, JournalBatch batch, CallOrders
 void ControlLoop::PerformOrders(SessionRun& session, JournalBatch batch, CallOrders orders,
                                 std::function<void(const Status&)> stored) {
   if (!orders.fresh.empty()) {
-    const ToolDispatch dispatch = {session.turn->view.turn, session.turn->step, orders.fresh};
+    ToolDispatch dispatch = {session.turn->view.turn, session.turn->step, orders.fresh, {}};
+    for (const ToolCall& call : session.turn->tools->calls) {
+      const auto& fresh = orders.fresh;
+      if (std::find(fresh.begin(), fresh.end(), call.id) == fresh.end()) continue;
+      std::string host = ReachOf(session, call).host;
+      if (!host.empty()) dispatch.hosts.push_back(std::move(host));
+    }
+    if (session.network.has_value()) session.network->Add(dispatch);
     batch.events.push_back(
         NewEvent(session, event_kind::kToolDispatched, ToolDispatchToJson(dispatch)));
   }
@@ -246,7 +254,8 @@ void ControlLoop::RunOutside(SessionRun& session, size_t index, const std::strin
 
 void ControlLoop::RunLocally(SessionRun& session, size_t index, const Tool& tool) {
   // Tools of the session's own outlive it, if need be, by what RunBody keeps.
-  RunBody(session, index, tool.spec(), parts_.pool,
+  const bool waits = tool.spec().name == kWebFetch;  // more than it works
+  RunBody(session, index, tool.spec(), waits ? parts_.outside_pool : parts_.pool,
           [&tool](const ToolCall& call, CallContext& context) {
             return const_cast<Tool&>(tool).Call(call, context);
           });

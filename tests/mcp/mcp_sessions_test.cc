@@ -3,7 +3,6 @@
 #include <fstream>
 #include <iterator>
 
-#include "tests/remote/scripted_server.h"
 #include "tests/runtime/calling_session.h"
 #include "tests/testing/test_paths.h"
 
@@ -139,55 +138,6 @@ TEST_CASE("WhatAServerTellsOfItsSecretsIsReadByNobody") {
     const std::string bytes(std::istreambuf_iterator<char>(file), {});
     REQUIRE(bytes.find("4815162342") == std::string::npos);
   }
-}
-
-TEST_CASE("AnHttpToolIsAskedAboutUnlessItIsDeclaredPure") {
-  const TempDirectory temp;
-  ScriptedServer server;
-  ScriptedReply reply;
-  reply.type = "text/plain";
-  reply.body = "I was told sk-0123456789abcdef";
-  server.Then(reply);
-  RuntimeOptions options = Options(temp, "");
-  options.secrets = {{"API", "sk-0123456789abcdef", "", "", {"127.0.0.1"}}};
-  options.http_tools.resize(2);
-  options.http_tools[0].name = "look";
-  options.http_tools[0].url = server.url() + "?q={text}";
-  options.http_tools[0].effect = "pure";
-  options.http_tools[0].secret = "API";
-  options.http_tools[1].name = "change";
-  options.http_tools[1].method = "POST";
-  options.http_tools[1].url = server.url();
-  options.http_tools[1].parameters = R"({"type":"object","properties":{"text":{}}})";
-  {
-    const auto runtime = OpenRuntime(options);
-    REQUIRE_OK(runtime->CreateSession(CallingSession("s", {})));
-    for (const ToolView& tool : Must(runtime->ListTools("s"))) {
-      const bool declared = tool.spec.name == "look" || tool.spec.name == "change";
-      REQUIRE((tool.origin == "http") == declared);
-      REQUIRE(tool.available);
-    }
-    REQUIRE(Run(*runtime, "s", "look here") == "OK:I was told [secret API]");
-    Recorder recorder;
-    const auto watching = Must(runtime->Watch({"s", "", true}, &recorder));
-    StartTurnRequest request;
-    request.session = "s";
-    request.input = {"change it"};
-    REQUIRE_OK(runtime->StartTurn(request));
-    REQUIRE(recorder.WaitFor("approval_requested"));
-    REQUIRE(server.seen().size() == 1);
-  }
-  options.http_tools[0].description = "Another tool";
-  const auto runtime = OpenRuntime(options);
-  const TurnView waiting = Must(runtime->GetTurn("s", "t2"));
-  REQUIRE(waiting.waiting_on == "APPROVAL");
-  REQUIRE_OK(runtime->CancelTurn("s", "t2"));
-  REQUIRE_OK(runtime->WaitTurn("s", "t2", kPatienceMs));
-  REQUIRE(Run(*runtime, "s", "look again").find("another tool of that name") != std::string::npos);
-  for (const ToolView& tool : Must(runtime->ListTools("s"))) {
-    if (tool.spec.name == "look") REQUIRE_FALSE(tool.available);
-  }
-  REQUIRE(server.seen().size() == 1);
 }
 
 TEST_CASE("AClosingRuntimeWaitsForNoServer") {

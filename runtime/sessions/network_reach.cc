@@ -1,0 +1,101 @@
+#include "runtime/sessions/network_reach.h"
+
+#include <utility>
+
+#include "runtime/http_tools/web_fetch.h"
+#include "runtime/sessions/control_loop.h"
+#include "runtime/sessions/outside_tools.h"
+
+namespace baleen {
+namespace {
+
+constexpr int64_t kPage = 256;
+
+}  // namespace
+
+void NetworkSeen::Add(const ToolDispatch& dispatch) {
+  if (dispatch.hosts.empty()) return;
+  if (host.empty()) {
+    host = dispatch.hosts[0];
+    turn = dispatch.turn;
+  }
+  hosts.insert(dispatch.hosts.begin(), dispatch.hosts.end());
+}
+
+std::string TaintOf(const NetworkSeen& seen, const NetworkReach& reach) {
+  if (seen.host.empty() || reach.host.empty()) return "";
+  const bool known = seen.hosts.contains(reach.host);
+  if (known && reach.secret.empty()) return "";
+  std::string why =
+      "what came from " + seen.host + " in turn " + seen.turn + " may want this call: it would ";
+  if (!reach.secret.empty()) why += "use the secret '" + reach.secret + "'";
+  if (!known)
+    why += (reach.secret.empty() ? "reach " : " at ") + reach.host + " for the first time";
+  return why;
+}
+
+NetworkReach ControlLoop::ReachOf(const SessionRun& session, const ToolCall& call) const {
+  switch (OriginOf(session, call.name)) {
+    case ToolOrigin::kBuiltin:
+      return {call.name == kWebFetch ? WebFetchHost(call.arguments) : "", ""};
+    case ToolOrigin::kHttp:
+    case ToolOrigin::kOutside:
+      return parts_.outside == nullptr ? NetworkReach() : parts_.outside->ReachOf(call.name);
+    case ToolOrigin::kHost:
+    case ToolOrigin::kScript: break;
+  }
+  return {};
+}
+
+std::string ControlLoop::GrantName(const SessionRun& session, const ToolCall& call) const {
+  const bool by_host =
+      call.name == kWebFetch && OriginOf(session, call.name) == ToolOrigin::kBuiltin;
+  return by_host ? call.name + " " + WebFetchHost(call.arguments) : call.name;
+}
+
+Status ControlLoop::ReadNetwork(SessionRun& session) {
+  if (session.network.has_value()) return OkStatus();
+  NetworkSeen seen;
+  int64_t after = 0;
+  while (true) {
+    ASSIGN_OR_RETURN(const auto page,
+                     parts_.journal_reader->ReadEventsOfKind(
+                         session.record.id, event_kind::kToolDispatched, after, kPage));
+    if (page.empty()) break;
+    for (const EventRecord& event : page) {
+      after = event.seq;
+      ASSIGN_OR_RETURN(const ToolDispatch dispatch, ToolDispatchFromJson(event.payload));
+      seen.Add(dispatch);
+    }
+  }
+  session.network = std::move(seen);
+  return OkStatus();
+}
+
+void ControlLoop::NoteChildrensNetwork(SessionRun& session, JournalBatch& batch) {
+  ToolDispatch dispatch = {session.turn->view.turn, session.turn->step, {}, {}};
+  if (!ReadNetwork(session).ok()) return;  // its own next question says so
+  for (const ChildRun& child : session.turn->children) {
+    auto run = Load(child.session);
+    if (!run.ok() || !ReadNetwork(**run).ok()) continue;
+    for (const std::string& host : (*run)->network->hosts) {
+      if (!session.network->hosts.contains(host)) dispatch.hosts.push_back(host);
+    }
+    session.network->Add(dispatch);
+  }
+  if (dispatch.hosts.empty()) return;
+  batch.events.push_back(
+      NewEvent(session, event_kind::kToolDispatched, ToolDispatchToJson(dispatch)));
+}
+
+std::string ControlLoop::TaintQuestion(SessionRun& session, const ToolCall& call) {
+  if (session.settings.policy.ignore_taint) return "";
+  const NetworkReach reach = ReachOf(session, call);
+  if (reach.host.empty()) return "";
+  if (const Status read = ReadNetwork(session); !read.ok()) {
+    return "what the session has had from the network can't be read: " + read.message();
+  }
+  return TaintOf(*session.network, reach);
+}
+
+}  // namespace baleen
