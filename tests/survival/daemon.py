@@ -1,6 +1,7 @@
 """A `baleen serve` under load that can be killed inside a chosen function, and its twin.
 
-Used by crash_test.py, power_cut_test.py, damage_test.py and soak.py.
+Used by crash_test.py, power_cut_test.py, damage_test.py,
+forks_test.py and soak.py.
 """
 import itertools
 import json
