@@ -48,6 +48,7 @@ class Agent::Impl {
     std::unique_ptr<Impl> impl(new Impl);
     impl->binding_.tools = options.tools;
     impl->binding_.errand = options.errand;
+    impl->binding_.first_turn = options.first_turn;
     ASSIGN_OR_RETURN(impl->sandbox_, Sandbox::Create(SandboxOptionsFrom(options, &impl->binding_)));
     const bool own = options.script.empty();
     RETURN_IF_ERROR(impl->sandbox_->Compile(own ? DefaultLoopSource() : options.script,

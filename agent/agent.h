@@ -28,7 +28,8 @@ struct AgentOptions {
   /// JSON of what the turn of a fork does (flow.lua) in place of the script's own function, with
   /// the policy, hooks and tools that the script declares; empty: a turn like any other.
   std::string errand;
-  uint64_t seed = 0;  ///< Of the script's own random numbers.
+  bool first_turn = false;  ///< Of the session: `on.session_start` runs.
+  uint64_t seed = 0;        ///< Of the script's own random numbers.
   /// Borrows: may be set by any thread while a step runs, which then ends with CANCELLED. For hosts
   /// that watch the clock: instructions don't all cost the same. Null: never.
   const std::atomic<bool>* interrupt = nullptr;

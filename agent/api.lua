@@ -288,18 +288,21 @@ end
 
 -- Hooks -----------------------------------------------------------------------------------------
 
-local hooks = { before_tool = {}, after_tool = {}, tool_result = {}, before_model = {}, turn_end = {} }
+local hooks = { before_tool = {}, after_tool = {}, tool_result = {}, before_model = {}, turn_end = {},
+  session_start = {}, after_edit = {}, subagent_end = {} }
 -- What a failing hook does: "deny" refuses what it was asked about, "ignore" goes on and says so. A
 -- turn's end can be neither: it fails the turn.
-local ON_ERROR = { before_tool = "deny", before_model = "deny", tool_result = "deny", after_tool = "ignore" }
-local OF_TOOLS = { before_tool = true, after_tool = true, tool_result = true }
+local ON_ERROR = { before_tool = "deny", before_model = "deny", tool_result = "deny", after_tool = "ignore",
+  session_start = "deny", after_edit = "ignore", subagent_end = "ignore" }
+-- What the pattern of a hook is of, for those that take one: names of tools, or a path.
+local PATTERN_OF = { before_tool = "tool", after_tool = "tool", tool_result = "tool", after_edit = "path" }
 
 local function adder(kind)
   local what = "on." .. kind
   return function(pattern, fn, options)
-    if not (OF_TOOLS[kind] and type(pattern) == "string") then pattern, fn, options = nil, pattern, fn end
+    if not (PATTERN_OF[kind] and type(pattern) == "string") then pattern, fn, options = nil, pattern, fn end
     if type(fn) ~= "function" then raise(what .. ": expected a function, got " .. type(fn)) end
-    local hook = { fn = fn, tools = pattern and alternatives(what, pattern), on_error = ON_ERROR[kind] }
+    local hook = { fn = fn, names = pattern and alternatives(what, pattern), on_error = ON_ERROR[kind] }
     if options ~= nil then
       check_members(what, options, { on_error = ON_ERROR[kind] ~= nil })
       local wish = options.on_error
@@ -327,7 +330,7 @@ end
 
 local function run_hooks(kind, name, event, notes)
   for _, hook in ipairs(hooks[kind]) do
-    if not hook.tools or matches_any(hook.tools, name) then
+    if not hook.names or matches_any(hook.names, name) then
       local given = run_hook(hook, event)
       if given and given.kind == "deny" then return given.text end
       if given then notes[#notes + 1] = given.text end
@@ -420,6 +423,16 @@ local function prepare(call, notes)
   return judge(call.name, arguments)
 end
 
+local EDITS = { write = true, edit = true }
+
+local function path_of(call)
+  local arguments = call.arguments
+  if arguments == nil and type(call.arguments_json) == "string" then
+    arguments = json.decode(call.arguments_json)
+  end
+  return type(arguments) == "table" and type(arguments.path) == "string" and arguments.path
+end
+
 local function settle(call, result, notes)
   local known = tools[call.name]
   if known and result.outcome == "OK" then run_body(known, call, result) end
@@ -438,6 +451,11 @@ local function settle(call, result, notes)
       end
       if why then result.outcome, result.content = "ERROR", "The result was withheld: " .. why end
     end
+  end
+  local path = EDITS[call.name] and result.outcome == "OK" and path_of(call)
+  if path and #hooks.after_edit > 0 then
+    local why = run_hooks("after_edit", path, { id = result.call_id, name = call.name, path = path }, notes)
+    if why then notes[#notes + 1] = why end -- too late to deny it
   end
   for _, text in ipairs(notes) do result.content = result.content .. "\n[note: " .. text .. "]" end
 end
@@ -521,8 +539,13 @@ local function turn_function(returned, errand)
     raise("the script has the flows " .. parts.flow_names .. ": return function(message) that runs one")
   end
   if turn == nil then turn = parts.flow or (declared and core.default_loop()) or nil end
-  if #hooks.turn_end == 0 or type(turn) ~= "function" then return turn end
+  local starts = core.first_turn and #hooks.session_start > 0
+  if (#hooks.turn_end == 0 and not starts) or type(turn) ~= "function" then return turn end
   return function(message)
+    if starts then
+      local why = run_hooks("session_start", "", { text = message }, waiting_notes)
+      if why then raise("on.session_start: " .. why) end
+    end
     local text = turn(message)
     for _, hook in ipairs(hooks.turn_end) do hook.fn { text = text } end
     return text
@@ -536,6 +559,11 @@ function parts.confine(patterns)
   local before = confined
   confined = patterns
   return before
+end
+-- A fork's turn has ended; what hooks note goes into the next prompt.
+function parts.subagent_ended(event)
+  local why = run_hooks("subagent_end", "", event, waiting_notes)
+  if why then waiting_notes[#waiting_notes + 1] = why end
 end
 function parts.tell(text) waiting_notes[#waiting_notes + 1] = text end
 

@@ -142,6 +142,7 @@ local function run_errand(kid, what, text, errand)
   end
   local ended = table.pack(core.child_turn(kid.id, text, json.encode(errand), table.unpack(left)))
   for i, resource in ipairs(RESOURCES) do kid.usage[resource] = kid.usage[resource] + ended[2 + i] end
+  parts.subagent_ended { session = kid.id, label = kid.label, ok = ended[1], text = ended[2] }
   if not ended[1] then return nil, ended[2] end
   return ended[2]
 end

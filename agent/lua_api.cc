@@ -94,6 +94,12 @@ constexpr LuaField kOnFields[] = {
     {"before_model", "fun(fn: fun(request: table): any, options?: baleen.HookOptions)",
      "Before a generation: may change the request, deny it, or note something."},
     {"turn_end", "fun(fn: fun(event: table))", "When the turn's text is there."},
+    {"session_start", "fun(fn: fun(event: table): any, options?: baleen.HookOptions)",
+     "At the session's first turn: may deny it, or note something for the first prompt."},
+    {"after_edit", "fun(pattern_or_fn: any, fn_or_options?: any, options?: baleen.HookOptions)",
+     "After a write or edit that went well, of paths like \"*.go\": may note something."},
+    {"subagent_end", "fun(fn: fun(event: table): any, options?: baleen.HookOptions)",
+     "When a fork's turn has ended: may note something for the next prompt."},
 };
 constexpr LuaField kBudgetFields[] = {
     {"tokens?", "integer", "Prompt and sampled tokens."},

@@ -46,6 +46,7 @@ struct TurnBinding {
   const AgentEvent* event = nullptr;  ///< Borrows; set during one resume.
   int64_t calls_made = 0;             ///< Numbers the calls that come without an id.
   std::string errand;                 ///< As AgentOptions::errand.
+  bool first_turn = false;            ///< As AgentOptions::first_turn.
   std::vector<ToolSpec> declared;     ///< By the script, in this order.
   std::string problem;                ///< Scratch: why a binding is about to raise.
   BranchList branches;

@@ -307,6 +307,8 @@ void LoadDeclarations(lua_State* L) {
   SetFunctions(L, kCore);
   lua_pushinteger(L, kBranchesMax);
   lua_setfield(L, -2, "branches_max");
+  lua_pushboolean(L, BindingOf(L).first_turn);
+  lua_setfield(L, -2, "first_turn");
   lua_newtable(L);
   const int core = lua_gettop(L) - 1, parts = core + 1;
   PushBuiltins(L);

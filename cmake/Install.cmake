@@ -13,7 +13,7 @@ install(DIRECTORY tools_sdk/include/baleen DESTINATION ${CMAKE_INSTALL_INCLUDEDI
 # The C++ headers include each other as in the source tree.
 install(FILES runtime/approval.h runtime/budget.h runtime/engine_options.h
   runtime/http_tool_options.h runtime/mcp_options.h runtime/observer.h runtime/runtime.h
-  runtime/secret_options.h runtime/session.h
+  runtime/script.h runtime/secret_options.h runtime/session.h
   DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/baleen/runtime)
 install(FILES tools_sdk/message.h tools_sdk/status.h tools_sdk/tool.h
   DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/baleen/tools_sdk)

@@ -15,6 +15,7 @@
 #include "runtime/engine_options.h"
 #include "runtime/http_tool_options.h"
 #include "runtime/mcp_options.h"
+#include "runtime/script.h"
 #include "runtime/secret_options.h"
 #include "runtime/session.h"
 #include "tools_sdk/status.h"
@@ -205,6 +206,18 @@ class Runtime {
   virtual Result<std::vector<ToolView>> ListTools(const std::string& session) = 0;
   /// The embedded one first.
   virtual Result<std::vector<ModelView>> ListModels() = 0;
+
+  /// Keeps a script under a name, on disk when this returns, with notes of what was noticed in it.
+  /// Errors: INVALID_ARGUMENT (it doesn't load), INVALID_ARGUMENT/BAD_FIELD,
+  /// RESOURCE_EXHAUSTED/QUOTA.
+  virtual Result<ScriptView> PutScript(const PutScriptRequest& request) = 0;
+  /// Errors: NOT_FOUND/SCRIPT_UNKNOWN.
+  virtual Result<ScriptView> GetScript(const std::string& script) = 0;
+  /// By name, behind `after`, at most `scripts_max` (0: all), without their sources.
+  virtual Result<std::vector<ScriptView>> ListScripts(int64_t scripts_max,
+                                                      const std::string& after) = 0;
+  /// Sessions that were made with it keep it. Errors: NOT_FOUND/SCRIPT_UNKNOWN.
+  virtual Status DeleteScript(const std::string& script) = 0;
 
   /// Borrows: subscriber, until the subscription is gone.
   /// A cursor of a timeline that the session has left is good: the first event is then a `timeline`

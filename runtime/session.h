@@ -98,6 +98,8 @@ struct CreateSessionRequest {
   std::string session;  ///< Wanted id [a-z0-9][a-z0-9-]{0,62}; empty: one is made.
   SessionSettings settings;
   std::string request_id;  ///< Optional; a repeat gets the first answer.
+  /// Name of a script that was put (runtime/script.h), in place of the settings' `script`.
+  std::string stored_script{};
 };
 
 struct StartTurnRequest {

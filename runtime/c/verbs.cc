@@ -124,6 +124,7 @@ Result<Json> CreateSession(Runtime& runtime, JsonRequest& fields) {
   CreateSessionRequest request;
   fields.Get("session", &request.session);
   fields.Get("request_id", &request.request_id);
+  fields.Get("stored_script", &request.stored_script);
   ReadSettings(fields, &request.settings);
   RETURN_IF_ERROR(fields.Finish());
   return Viewed(runtime.CreateSession(request));
@@ -316,6 +317,40 @@ Result<Json> ExplainDecision(Runtime& runtime, JsonRequest& fields) {
   return Viewed(runtime.ExplainDecision(session, turn, call));
 }
 
+Result<Json> PutScript(Runtime& runtime, JsonRequest& fields) {
+  PutScriptRequest request;
+  fields.Get("script", &request.script);
+  fields.Need("source", &request.source);
+  fields.Get("validate_only", &request.validate_only);
+  RETURN_IF_ERROR(fields.Finish());
+  return Viewed(runtime.PutScript(request));
+}
+
+Result<Json> GetScript(Runtime& runtime, JsonRequest& fields) {
+  std::string script;
+  fields.Need("script", &script);
+  RETURN_IF_ERROR(fields.Finish());
+  return Viewed(runtime.GetScript(script));
+}
+
+Result<Json> ListScripts(Runtime& runtime, JsonRequest& fields) {
+  int64_t scripts_max = 0;
+  std::string after;
+  fields.Get("scripts_max", &scripts_max);
+  fields.Get("after", &after);
+  RETURN_IF_ERROR(fields.Finish());
+  ASSIGN_OR_RETURN(const auto scripts, runtime.ListScripts(scripts_max, after));
+  return Json{{"scripts", Views(scripts)}};
+}
+
+Result<Json> DeleteScript(Runtime& runtime, JsonRequest& fields) {
+  std::string script;
+  fields.Need("script", &script);
+  RETURN_IF_ERROR(fields.Finish());
+  RETURN_IF_ERROR(runtime.DeleteScript(script));
+  return Json::object();
+}
+
 Result<Json> ListTools(Runtime& runtime, JsonRequest& fields) {
   std::string session;
   fields.Get("session", &session);
@@ -444,6 +479,10 @@ BALEEN_VERB(revoke_grant, RevokeGrant)
 BALEEN_VERB(explain_decision, ExplainDecision)
 BALEEN_VERB(list_tools, ListTools)
 BALEEN_VERB(list_models, ListModels)
+BALEEN_VERB(put_script, PutScript)
+BALEEN_VERB(get_script, GetScript)
+BALEEN_VERB(list_scripts, ListScripts)
+BALEEN_VERB(delete_script, DeleteScript)
 BALEEN_VERB(search, Search)
 BALEEN_VERB(explain, Explain)
 BALEEN_VERB(read_tokens, ReadTokens)

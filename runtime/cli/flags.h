@@ -78,6 +78,7 @@ void AddBench(CLI::App& app, int* exit_code);
 void AddBenchMask(CLI::App& bench, int* exit_code);
 void AddCorpus(CLI::App& app, int* exit_code);
 void AddLua(CLI::App& app, int* exit_code);
+void AddScripts(CLI::App& app, int* exit_code);
 void AddEval(CLI::App& app, int* exit_code);
 
 }  // namespace baleen::cli

@@ -22,7 +22,7 @@ int main(int argc, char** argv) {
        {&cli::AddServe, &cli::AddConfigCommand, &cli::AddToken, &cli::AddChat, &cli::AddRun,
         &cli::AddSessions, &cli::AddApprovals, &cli::AddGenerate, &cli::AddLogits, &cli::AddText,
         &cli::AddModel, &cli::AddBench, &cli::AddCorpus, &cli::AddTrain, &cli::AddEval,
-        &cli::AddLua, &cli::AddTools, &cli::AddDoctor}) {
+        &cli::AddLua, &cli::AddScripts, &cli::AddTools, &cli::AddDoctor}) {
     add(app, &exit_code);
   }
   try {

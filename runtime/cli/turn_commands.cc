@@ -28,6 +28,7 @@ struct TurnFlags {
   std::vector<std::string> notes;
   int32_t compact_at = 90;
   std::string script_file;
+  std::string stored_script;
   std::vector<std::string> tools;
   std::vector<std::string> allow;
   std::vector<std::string> ask;
@@ -69,6 +70,10 @@ Result<SessionView> OpenSession(Runtime& runtime, const TurnFlags& flags) {
     ASSIGN_OR_RETURN(request.settings.script, ReadTextFile(flags.script_file));
     request.settings.script_name = flags.script_file;
     request.settings.title = flags.script_file;
+  }
+  if (!flags.stored_script.empty()) {
+    request.stored_script = flags.stored_script;
+    request.settings.title = flags.stored_script;
   }
   return runtime.CreateSession(request);
 }
@@ -264,9 +269,11 @@ void AddRun(CLI::App& app, int* exit_code) {
   auto flags = std::make_shared<TurnFlags>();  // owners: the callback below
   CLI::App* command = app.add_subcommand(
       "run", "Run a Lua script as one turn; with --session, continue a run that was broken off");
-  command->add_option("script", flags->script_file, "Lua file")
-      ->required()
-      ->check(CLI::ExistingFile);
+  CLI::Option_group* source = command->add_option_group("script");
+  source->require_option(1);
+  source->add_option("file", flags->script_file, "Lua file")->check(CLI::ExistingFile);
+  source->add_option("--stored", flags->stored_script,
+                     "Instead: a script that `baleen scripts put` keeps");
   command->add_option("--input", flags->input, "User text; may be given several times");
   command->add_option("--input-file", flags->input_files, "User text from files");
   AddCommon(*command, flags);

@@ -1,7 +1,9 @@
-// What there is to think with and to call: the services Models and Tools.
+// What there is to think with, to call and to run: the services Models, Tools and Scripts.
 #include <baleen/v1/models.grpc.pb.h>
+#include <baleen/v1/scripts.grpc.pb.h>
 #include <baleen/v1/tools.grpc.pb.h>
 
+#include <algorithm>
 #include <memory>
 #include <string>
 
@@ -82,7 +84,75 @@ class ModelsService final : public v1::Models::CallbackService {
   const ServiceContext service_;
 };
 
+class ScriptsService final : public v1::Scripts::CallbackService {
+ public:
+  explicit ScriptsService(const ServiceContext& context) : service_(context) {}
+
+  Reactor* PutScript(Context* context, const v1::PutScriptRequest* request,
+                     v1::Script* response) override {
+    return Answer(
+        service_, context, Scope::kSessionsWrite, [request, response](Runtime& runtime) -> Status {
+          PutScriptRequest wanted;
+          wanted.validate_only = request->validate_only();
+          if (!wanted.validate_only || !request->name().empty()) {
+            ASSIGN_OR_RETURN(wanted.script, wire::ParseScriptName(request->name(), "name"));
+          }
+          wanted.source = request->source();
+          return Reply(runtime.PutScript(wanted), response);
+        });
+  }
+
+  Reactor* GetScript(Context* context, const v1::GetScriptRequest* request,
+                     v1::Script* response) override {
+    return Answer(service_, context, Scope::kSessionsRead,
+                  [request, response](Runtime& runtime) -> Status {
+                    ASSIGN_OR_RETURN(const std::string script,
+                                     wire::ParseScriptName(request->name(), "name"));
+                    return Reply(runtime.GetScript(script), response);
+                  });
+  }
+
+  Reactor* ListScripts(Context* context, const v1::ListScriptsRequest* request,
+                       v1::ListScriptsResponse* response) override {
+    return Answer(
+        service_, context, Scope::kSessionsRead, [request, response](Runtime& runtime) -> Status {
+          RETURN_IF_ERROR(CheckKey(request->page_token(), "page_token"));
+          if (request->page_size() < 0) {
+            return wire::BadField("page_size", "0 or more", std::to_string(request->page_size()));
+          }
+          constexpr int64_t kPageDefault = 50;
+          constexpr int64_t kPageMax = 1000;
+          const int64_t wanted = request->page_size() == 0
+                                     ? kPageDefault
+                                     : std::min<int64_t>(request->page_size(), kPageMax);
+          ASSIGN_OR_RETURN(const auto views, runtime.ListScripts(wanted, request->page_token()));
+          for (const ScriptView& view : views) {
+            wire::ToWire(view, response->add_scripts());
+          }
+          if (std::ssize(views) == wanted) {
+            response->set_next_page_token(views.back().script);
+          }
+          return OkStatus();
+        });
+  }
+
+  Reactor* DeleteScript(Context* context, const v1::DeleteScriptRequest* request,
+                        google::protobuf::Empty* /*response*/) override {
+    return Answer(service_, context, Scope::kSessionsWrite, [request](Runtime& runtime) -> Status {
+      ASSIGN_OR_RETURN(const std::string script, wire::ParseScriptName(request->name(), "name"));
+      return runtime.DeleteScript(script);
+    });
+  }
+
+ private:
+  const ServiceContext service_;
+};
+
 }  // namespace
+
+std::unique_ptr<grpc::Service> NewScriptsService(const ServiceContext& context) {
+  return std::make_unique<ScriptsService>(context);
+}
 
 std::unique_ptr<grpc::Service> NewToolsService(const ServiceContext& context) {
   return std::make_unique<ToolsService>(context);

@@ -3,6 +3,7 @@
 #include <baleen/v1/admin.grpc.pb.h>
 #include <baleen/v1/approvals.grpc.pb.h>
 #include <baleen/v1/models.grpc.pb.h>
+#include <baleen/v1/scripts.grpc.pb.h>
 #include <baleen/v1/sessions.grpc.pb.h>
 #include <baleen/v1/tools.grpc.pb.h>
 #include <baleen/v1/turns.grpc.pb.h>
@@ -21,6 +22,7 @@
 #include "runtime/grpc/convert.h"
 #include "runtime/grpc/tls_files.h"
 #include "runtime/grpc/wire_status.h"
+#include "tools_sdk/utf8.h"
 
 namespace baleen {
 namespace {
@@ -86,6 +88,7 @@ class RemoteRuntime final : public Runtime {
         approvals_(v1::Approvals::NewStub(channel_)),
         tools_(v1::Tools::NewStub(channel_)),
         models_(v1::Models::NewStub(channel_)),
+        scripts_(v1::Scripts::NewStub(channel_)),
         admin_(v1::Admin::NewStub(channel_)),
         operations_(google::longrunning::Operations::NewStub(channel_)) {}
 
@@ -101,6 +104,7 @@ class RemoteRuntime final : public Runtime {
     wire.set_session_id(request.session);
     wire::ToWire(request.settings, wire.mutable_session()->mutable_settings());
     wire.set_request_id(request.request_id);
+    if (!request.stored_script.empty()) wire.set_script(wire::ScriptNameOf(request.stored_script));
     v1::Session response;
     RETURN_IF_ERROR(Call(sessions_.get(), &v1::Sessions::Stub::CreateSession, wire, &response));
     return wire::FromWire(response);
@@ -290,6 +294,51 @@ class RemoteRuntime final : public Runtime {
     std::vector<ModelView> out;
     for (const v1::Model& model : response.models()) out.push_back(wire::FromWire(model));
     return out;
+  }
+
+  Result<ScriptView> PutScript(const PutScriptRequest& request) override {
+    v1::PutScriptRequest wire;
+    if (!request.script.empty()) wire.set_name(wire::ScriptNameOf(request.script));
+    wire.set_source(ReplaceInvalidUtf8(request.source));
+    wire.set_validate_only(request.validate_only);
+    v1::Script response;
+    RETURN_IF_ERROR(Call(scripts_.get(), &v1::Scripts::Stub::PutScript, wire, &response));
+    return wire::FromWire(response);
+  }
+
+  Result<ScriptView> GetScript(const std::string& script) override {
+    v1::GetScriptRequest wire;
+    wire.set_name(wire::ScriptNameOf(script));
+    v1::Script response;
+    RETURN_IF_ERROR(Call(scripts_.get(), &v1::Scripts::Stub::GetScript, wire, &response));
+    return wire::FromWire(response);
+  }
+
+  Result<std::vector<ScriptView>> ListScripts(int64_t scripts_max,
+                                              const std::string& after) override {
+    std::vector<ScriptView> out;
+    v1::ListScriptsRequest wire;
+    wire.set_page_token(after);
+    while (true) {
+      const int64_t left = scripts_max == 0 ? 1000 : scripts_max - std::ssize(out);
+      if (left <= 0) return out;
+      wire.set_page_size(static_cast<int32_t>(std::min<int64_t>(left, 1000)));
+      v1::ListScriptsResponse response;
+      RETURN_IF_ERROR(Call(scripts_.get(), &v1::Scripts::Stub::ListScripts, wire, &response));
+      for (const v1::Script& script : response.scripts()) {
+        ASSIGN_OR_RETURN(ScriptView view, wire::FromWire(script));
+        out.push_back(std::move(view));
+      }
+      if (response.next_page_token().empty()) return out;
+      wire.set_page_token(response.next_page_token());
+    }
+  }
+
+  Status DeleteScript(const std::string& script) override {
+    v1::DeleteScriptRequest wire;
+    wire.set_name(wire::ScriptNameOf(script));
+    google::protobuf::Empty nothing;
+    return Call(scripts_.get(), &v1::Scripts::Stub::DeleteScript, wire, &nothing);
   }
 
   Result<std::unique_ptr<Subscription>> Watch(const WatchOptions& options,
@@ -493,6 +542,7 @@ class RemoteRuntime final : public Runtime {
   const std::unique_ptr<v1::Approvals::Stub> approvals_;
   const std::unique_ptr<v1::Tools::Stub> tools_;
   const std::unique_ptr<v1::Models::Stub> models_;
+  const std::unique_ptr<v1::Scripts::Stub> scripts_;
   const std::unique_ptr<v1::Admin::Stub> admin_;
   const std::unique_ptr<google::longrunning::Operations::Stub> operations_;
 };

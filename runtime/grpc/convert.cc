@@ -510,6 +510,33 @@ Result<ToolView> FromWire(const v1::Tool& tool) {
   return out;
 }
 
+void ToWire(const ScriptView& view, v1::Script* out) {
+  // One that was only looked at has no name.
+  if (!view.script.empty()) out->set_name(ScriptNameOf(view.script));
+  out->set_source(ReplaceInvalidUtf8(view.source));
+  out->set_bytes(view.bytes);
+  SetTime(view.updated_ms, out->mutable_update_time());
+  for (const ScriptNote& note : view.notes) {
+    v1::Script::Note* wire = out->add_notes();
+    wire->set_line(note.line);
+    wire->set_message(ReplaceInvalidUtf8(note.message));
+  }
+}
+
+Result<ScriptView> FromWire(const v1::Script& script) {
+  ScriptView view;
+  if (!script.name().empty()) {
+    ASSIGN_OR_RETURN(view.script, ParseScriptName(script.name(), "name"));
+  }
+  view.source = script.source();
+  view.bytes = script.bytes();
+  view.updated_ms = TimeMs(script.update_time());
+  for (const v1::Script::Note& note : script.notes()) {
+    view.notes.push_back({note.line(), note.message()});
+  }
+  return view;
+}
+
 void ToWire(const ModelView& view, v1::Model* out) {
   out->set_name(ReplaceInvalidUtf8(ModelNameOf(view.engine)));
   out->set_engine(ReplaceInvalidUtf8(view.engine));

@@ -8,6 +8,7 @@
 #include <baleen/v1/approvals.pb.h>
 #include <baleen/v1/events.pb.h>
 #include <baleen/v1/models.pb.h>
+#include <baleen/v1/scripts.pb.h>
 #include <baleen/v1/sessions.pb.h>
 #include <baleen/v1/tool_host.pb.h>
 #include <baleen/v1/tools.pb.h>
@@ -17,6 +18,7 @@
 #include <vector>
 
 #include "runtime/grpc/resource_names.h"
+#include "runtime/script.h"
 #include "runtime/session.h"
 #include "tools_sdk/message.h"
 #include "tools_sdk/status.h"
@@ -92,6 +94,8 @@ Result<ResolveApprovalRequest> FromWire(const v1::ResolveApprovalRequest& reques
 
 void ToWire(const DecisionView& view, v1::Decision* out);
 Result<DecisionView> FromWire(const v1::Decision& decision);
+void ToWire(const ScriptView& view, v1::Script* out);
+Result<ScriptView> FromWire(const v1::Script& script);
 void ToWire(const GrantView& view, v1::Grant* out);
 Result<GrantView> FromWire(const v1::Grant& grant);
 void ToWire(const ListGrantsRequest& request, v1::ListGrantsRequest* out);

@@ -9,6 +9,7 @@ namespace baleen::wire {
 namespace {
 
 constexpr char kSessions[] = "sessions/";
+constexpr char kScripts[] = "scripts/";
 constexpr char kTurns[] = "/turns/";
 constexpr char kApprovals[] = "/approvals/";
 constexpr char kGrants[] = "/grants/";
@@ -61,6 +62,16 @@ Result<std::string> ParseSessionName(std::string_view name, std::string_view fie
   }
   return std::string(name.substr(prefix.size()));
 }
+
+Result<std::string> ParseScriptName(std::string_view name, std::string_view field) {
+  const std::string_view prefix = kScripts;
+  if (!name.starts_with(prefix) || !IsId(name.substr(prefix.size()))) {
+    return BadField(field, "'scripts/{script}' with a name [a-z0-9][a-z0-9-]{0,62}", name);
+  }
+  return std::string(name.substr(prefix.size()));
+}
+
+std::string ScriptNameOf(std::string_view script) { return kScripts + std::string(script); }
 
 Result<TurnName> ParseTurnName(std::string_view name, std::string_view field) {
   const auto parts = SplitName(name, kTurns);

@@ -39,6 +39,8 @@ Result<ApprovalName> ParseApprovalName(std::string_view name, std::string_view f
 Result<ApprovalName> ParseGrantName(std::string_view name, std::string_view field);
 /// "sessions/{id}/tools/{name}", or of "sessions/-".
 Result<ToolName> ParseToolName(std::string_view name, std::string_view field);
+/// "scripts/{script}"; names as session ids.
+Result<std::string> ParseScriptName(std::string_view name, std::string_view field);
 /// "sessions/{id}", or "sessions/-", which is empty then.
 Result<std::string> ParseParent(std::string_view name, std::string_view field);
 /// Errors: INVALID_ARGUMENT/BAD_FIELD, as ParseSessionName but without "sessions/".
@@ -50,6 +52,7 @@ std::string TurnNameOf(std::string_view session, std::string_view turn);
 
 std::string ApprovalNameOf(std::string_view session, std::string_view approval);
 std::string GrantNameOf(std::string_view session, std::string_view approval);
+std::string ScriptNameOf(std::string_view script);
 std::string ToolNameOf(std::string_view session, std::string_view tool);
 /// "models/embedded" for an empty one.
 std::string ModelNameOf(std::string_view engine);

@@ -43,6 +43,7 @@ class ServerImpl final : public Server {
     services_.push_back(NewApprovalsService(context));
     services_.push_back(NewToolsService(context));
     services_.push_back(NewModelsService(context));
+    services_.push_back(NewScriptsService(context));
     services_.push_back(NewEventsService(context));
     services_.push_back(NewToolHostService(context));
     services_.push_back(NewAdminService(context));

@@ -28,6 +28,7 @@ std::unique_ptr<grpc::Service> NewTurnsService(const ServiceContext& context);
 std::unique_ptr<grpc::Service> NewApprovalsService(const ServiceContext& context);
 std::unique_ptr<grpc::Service> NewToolsService(const ServiceContext& context);
 std::unique_ptr<grpc::Service> NewModelsService(const ServiceContext& context);
+std::unique_ptr<grpc::Service> NewScriptsService(const ServiceContext& context);
 std::unique_ptr<grpc::Service> NewAdminService(const ServiceContext& context);
 std::unique_ptr<grpc::Service> NewOperationsService(const ServiceContext& context);
 std::unique_ptr<grpc::Service> NewEventsService(const ServiceContext& context);

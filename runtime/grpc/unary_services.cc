@@ -50,6 +50,10 @@ class SessionsService final : public v1::Sessions::CallbackService {
           }
           ASSIGN_OR_RETURN(wanted.settings, wire::FromWire(request->session().settings()));
           wanted.request_id = request->request_id();
+          if (!request->script().empty()) {
+            ASSIGN_OR_RETURN(wanted.stored_script,
+                             wire::ParseScriptName(request->script(), "script"));
+          }
           if (caller.tenant != nullptr) {
             RETURN_IF_ERROR(caller.tenant->CheckWorkspace(&wanted.settings.workspace));
           }

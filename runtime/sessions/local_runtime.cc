@@ -93,6 +93,7 @@ Result<std::unique_ptr<Runtime>> LocalRuntime::Open(const RuntimeOptions& given)
   ASSIGN_OR_RETURN(runtime->outside_,
                    OutsideTools::Open(options, runtime->redactor_.get(), sandbox));
   ASSIGN_OR_RETURN(runtime->directory_, DataDirectory::Open(options.data_dir));
+  runtime->scripts_ = std::make_unique<ScriptShelf>(runtime->directory_->scripts_path());
   JournalOptions journal;
   journal.path = runtime->directory_->journal_path();
   journal.accept_earlier_state = options.accept_earlier_journal;

@@ -1,7 +1,8 @@
 // LocalRuntime: the threads of an in-process runtime, and the blocking calls that hosts make.
 //
 // Split by room: local_runtime.cc (opening, closing, the verbs of sessions), local_upkeep.cc (the
-// stores as wholes: claims, counts, checks, backups). Used through Runtime (runtime/runtime.h).
+// stores as wholes: claims, counts, checks, backups), local_scripts.cc (scripts under names). Used
+// through Runtime (runtime/runtime.h).
 #pragma once
 
 #include <cstdint>
@@ -28,6 +29,7 @@
 #include "runtime/store/journal.h"
 #include "runtime/store/kv_store.h"
 #include "runtime/store/kv_upkeep.h"
+#include "runtime/store/script_shelf.h"
 #include "runtime/store/search_index.h"
 #include "runtime/worker.h"
 #include "tools_sdk/tool.h"
@@ -41,9 +43,10 @@ class LocalRuntime final : public Runtime {
   ~LocalRuntime() override;
 
   Result<SessionView> CreateSession(const CreateSessionRequest& request) override {
-    // On the caller's thread: servers may have to be asked.
+    // On the caller's thread: servers may have to be asked, and a script read.
     ASSIGN_OR_RETURN(const std::vector<ToolSpec> outside, OutsideSpecs());
-    return Ask<SessionView>([&](auto done) { control_->CreateSession(request, outside, done); });
+    ASSIGN_OR_RETURN(const CreateSessionRequest whole, WithScript(request));
+    return Ask<SessionView>([&](auto done) { control_->CreateSession(whole, outside, done); });
   }
   Result<SessionView> GetSession(const std::string& session) override {
     return Ask<SessionView>([&](auto done) { control_->GetSession(session, done); });
@@ -115,6 +118,11 @@ class LocalRuntime final : public Runtime {
     return Ask<std::vector<ToolView>>(
         [&](auto done) { control_->ListTools(session, outside, done); });
   }
+  Result<ScriptView> PutScript(const PutScriptRequest& request) override;
+  Result<ScriptView> GetScript(const std::string& script) override;
+  Result<std::vector<ScriptView>> ListScripts(int64_t scripts_max,
+                                              const std::string& after) override;
+  Status DeleteScript(const std::string& script) override { return scripts_->Delete(script); }
   Result<std::vector<ModelView>> ListModels() override;
   Result<std::unique_ptr<Subscription>> Watch(const WatchOptions& options,
                                               EventSubscriber* subscriber) override;
@@ -176,6 +184,10 @@ class LocalRuntime final : public Runtime {
   }
   LocalRuntime() = default;
 
+  // local_scripts.cc
+  /// The request with the text of its stored script.
+  Result<CreateSessionRequest> WithScript(const CreateSessionRequest& request) const;
+
   // local_runtime.cc
   /// The KV store is a cache: one that can't be read is replaced by an empty one, and that is
   /// noted.
@@ -205,6 +217,7 @@ class LocalRuntime final : public Runtime {
   std::unique_ptr<Journal> writer_;
   std::unique_ptr<Journal> reader_;
   std::unique_ptr<KvStore> kv_;
+  std::unique_ptr<ScriptShelf> scripts_;
   std::mutex search_mutex_;
   // Guarded by search_mutex_; opened by the first search.
   std::unique_ptr<SearchIndex> search_index_;

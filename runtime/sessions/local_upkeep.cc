@@ -108,6 +108,7 @@ Result<BackupReport> LocalRuntime::Backup(const std::string& path) {
   RETURN_IF_ERROR(DataDirectory::Build(path, [&](const DataDirectory& draft) -> Status {
     RETURN_IF_ERROR(journal->Backup(draft.journal_path()));
     RETURN_IF_ERROR(kv_->Backup(draft.kv_path()));
+    RETURN_IF_ERROR(scripts_->CopyTo(draft.scripts_path()));
     JournalOptions copy;
     copy.path = draft.journal_path();
     ASSIGN_OR_RETURN(const auto written, Journal::Open(copy));

@@ -71,6 +71,7 @@ Result<std::unique_ptr<TurnRun>> ControlLoop::MakeTurn(const SessionRun& session
   if (!session.settings.script_name.empty()) options.script_name = session.settings.script_name;
   options.tools = session.tools.specs();
   options.errand = start.errand;
+  options.first_turn = start.turn == "t1";
   options.seed = start.sampling.seed;
   ASSIGN_OR_RETURN(turn->agent, Agent::Create(options));
   return turn;

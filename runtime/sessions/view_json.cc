@@ -135,6 +135,18 @@ Json ViewJson(const DecisionView& view) {
           {"outcome", view.outcome}};
 }
 
+Json ViewJson(const ScriptView& view) {
+  Json notes = Json::array();
+  for (const ScriptNote& note : view.notes) {
+    notes.push_back({{"line", note.line}, {"message", note.message}});
+  }
+  return {{"script", view.script},
+          {"source", view.source},
+          {"bytes", view.bytes},
+          {"updated_ms", view.updated_ms},
+          {"notes", notes}};
+}
+
 Json ViewJson(const ToolView& view) {
   return {{"name", view.spec.name},
           {"description", view.spec.description},

@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "runtime/script.h"
 #include "runtime/session.h"
 #include "tools_sdk/tool.h"
 
@@ -16,6 +17,7 @@ nlohmann::ordered_json ViewJson(const SessionView& view);
 nlohmann::ordered_json ViewJson(const TurnView& view);
 nlohmann::ordered_json ViewJson(const ApprovalView& view);
 nlohmann::ordered_json ViewJson(const DecisionView& view);
+nlohmann::ordered_json ViewJson(const ScriptView& view);
 nlohmann::ordered_json ViewJson(const GrantView& view);
 nlohmann::ordered_json ViewJson(const ToolView& view);
 nlohmann::ordered_json ViewJson(const ModelView& view);

@@ -42,6 +42,8 @@ class DataDirectory {
   std::string search_path() const { return path_ + "/search.db"; }
   /// For KvStoreOptions::path.
   std::string kv_path() const { return path_ + "/kv"; }
+  /// For ScriptShelf.
+  std::string scripts_path() const { return path_ + "/scripts"; }
   /// For ArchiveKey::OpenOrMake.
   std::string archive_key_path() const { return path_ + "/archive.key"; }
 

@@ -456,6 +456,49 @@ TEST_CASE("AskGivesWhatItReturnsOrWhyNotAndKeepsToItsTools") {
   }
 }
 
+TEST_CASE("HooksOnTheSessionsStartItsEditsAndItsForks") {
+  const std::string script = R"(
+    on.session_start(function(event) return note("begun with " .. event.text) end)
+    on.after_edit("*.go|go.mod", function(event) return note("format " .. event.path) end)
+    on.after_edit(function(event) error("no hook") end)
+    on.subagent_end(function(event)
+      return note(event.label .. (event.ok and " said " or " failed: ") .. event.text)
+    end)
+    return function(message)
+      local s = session.current()
+      local first = baleen.call("write", { path = "a/b.go", content = "" })
+      local second = baleen.call("edit", { path = "b.txt" })
+      local kid = s:fork { label = "kid" }
+      kid:ask("x")
+      kid:ask("y")
+      return first .. "|" .. second .. "|" .. s:ask("go")
+    end)";
+  for (const bool first_turn : {true, false}) {
+    CAPTURE(first_turn);
+    ScriptRun run(script);
+    run.options.first_turn = first_turn;
+    REQUIRE(run.Step(UserTurnEvent{"hello"}));
+    REQUIRE(run.Step(ToolResultsEvent{{{"c1", ToolOutcome::kOk, "done", 4}}}));
+    // One that failed changed nothing.
+    REQUIRE(run.Step(ToolResultsEvent{{{"c2", ToolOutcome::kError, "not there", 9}}}));
+    REQUIRE(run.Step(ForkedEvent{"kid-1"}));
+    REQUIRE(run.Step(ChildTurnsEvent{{{true, "fine", "", 1, 1, 0, 0}}}));
+    REQUIRE(run.Step(ChildTurnsEvent{{{false, "", "out of money", 1, 1, 0, 0}}}));
+    std::string told;
+    for (const Message& message : Prompt(run)) told += message.content + "|";
+    CHECK(told == std::string("go|") + (first_turn ? "begun with hello|" : "") +
+                      "kid said fine|kid failed: out of money|");
+    REQUIRE(run.Step(Says("end")));
+    CHECK(Text(run) ==
+          "done\n[note: format a/b.go]\n[note: a hook failed: script.lua:4: no hook]"
+          "|not there|end");
+  }
+  ScriptRun refused("on.session_start(function() return deny('not today') end)");
+  refused.options.first_turn = true;
+  CHECK_FALSE(refused.Step(UserTurnEvent{"hello"}));
+  CHECK(refused.status.message().find("on.session_start: not today") != std::string::npos);
+}
+
 TEST_CASE("AForkIsASessionWhoseTurnsAreStepsOfThisOne") {
   ScriptRun run(R"(flow("x", function(f)
     local kid = session.current():fork { label = "try", budget = { tokens = 100, wall = "1m" } }

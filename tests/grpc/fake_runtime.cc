@@ -329,6 +329,44 @@ Result<std::vector<ModelView>> FakeRuntime::ListModels() {
   return models;
 }
 
+Result<ScriptView> FakeRuntime::PutScript(const PutScriptRequest& request) {
+  const Lock lock(mutex_);
+  RETURN_IF_ERROR(TakeFailure());
+  ScriptView view{request.script,
+                  request.source,
+                  std::ssize(request.source),
+                  1'700'000'000'001,
+                  {{3, "a note"}}};
+  if (!request.validate_only) scripts[request.script] = view;
+  return view;
+}
+
+Result<ScriptView> FakeRuntime::GetScript(const std::string& script) {
+  const Lock lock(mutex_);
+  RETURN_IF_ERROR(TakeFailure());
+  const auto found = scripts.find(script);
+  if (found == scripts.end()) return NotFoundError("script '" + script + "'", "SCRIPT_UNKNOWN");
+  return found->second;
+}
+
+Result<std::vector<ScriptView>> FakeRuntime::ListScripts(int64_t scripts_max,
+                                                         const std::string& after) {
+  const Lock lock(mutex_);
+  RETURN_IF_ERROR(TakeFailure());
+  std::vector<ScriptView> views;
+  for (const auto& [name, view] : scripts) {
+    if (name > after && std::ssize(views) < scripts_max) views.push_back(view);
+  }
+  return views;
+}
+
+Status FakeRuntime::DeleteScript(const std::string& script) {
+  const Lock lock(mutex_);
+  RETURN_IF_ERROR(TakeFailure());
+  if (scripts.erase(script) != 0) return OkStatus();
+  return NotFoundError("script '" + script + "'", "SCRIPT_UNKNOWN");
+}
+
 Result<ApprovalView> FakeRuntime::GetApproval(const std::string& session,
                                               const std::string& approval) {
   const Lock lock(mutex_);

@@ -56,6 +56,7 @@ class FakeRuntime final : public Runtime {
   std::vector<ListGrantsRequest> grants_asked;
   std::vector<RevokeGrantRequest> revoked;
   std::vector<DecisionView> decisions;
+  std::map<std::string, ScriptView> scripts;
   /// What an export does before it answers; without a lock. Empty: nothing.
   std::function<Status(const std::string& path, const PortProgress& progress)> on_export;
   std::vector<ToolView> tools;
@@ -104,6 +105,11 @@ class FakeRuntime final : public Runtime {
                                        const std::string& call) override;
   Result<std::vector<ToolView>> ListTools(const std::string& session) override;
   Result<std::vector<ModelView>> ListModels() override;
+  Result<ScriptView> PutScript(const PutScriptRequest& request) override;
+  Result<ScriptView> GetScript(const std::string& script) override;
+  Result<std::vector<ScriptView>> ListScripts(int64_t scripts_max,
+                                              const std::string& after) override;
+  Status DeleteScript(const std::string& script) override;
   Result<std::unique_ptr<Subscription>> Watch(const WatchOptions& options,
                                               EventSubscriber* subscriber) override;
   Result<std::unique_ptr<ToolHostConnection>> ConnectToolHost(const std::string& session,

@@ -223,6 +223,38 @@ TEST_CASE("Grants are listed page by page, and revoked by name") {
   CHECK(f.remote->RevokeGrant(revoke).status().reason() == "ITEM_UNKNOWN");
 }
 
+TEST_CASE("Scripts are put, read, listed in pages, run and deleted over the wire") {
+  Fixture f;
+  PutScriptRequest put{"first", "return function() return 'a' end", false};
+  const auto kept = f.remote->PutScript(put);
+  REQUIRE(kept.ok());
+  CHECK(kept->script == "first");
+  CHECK(kept->source == put.source);
+  CHECK(kept->bytes == std::ssize(put.source));
+  CHECK(kept->updated_ms == 1'700'000'000'001);
+  REQUIRE(kept->notes.size() == 1);
+  CHECK(kept->notes[0].line == 3);
+  CHECK(kept->notes[0].message == "a note");
+  put.script = "";
+  put.validate_only = true;
+  CHECK(f.remote->PutScript(put)->script.empty());
+  put.validate_only = false;
+  CHECK(f.remote->PutScript(put).status().reason() == "BAD_FIELD");
+  for (int i = 0; i < 60; ++i)
+    f.runtime.scripts["s" + std::to_string(i)].script = "s" + std::to_string(i);
+  CHECK(f.remote->ListScripts(0, "")->size() == 61);
+  CHECK(f.remote->ListScripts(3, "s1")->at(0).script == "s10");
+  CHECK(f.remote->GetScript("first")->source == put.source);
+  CHECK(f.remote->GetScript("no/name").status().reason() == "BAD_FIELD");
+  CHECK(f.remote->DeleteScript("first").ok());
+  CHECK(f.remote->DeleteScript("first").reason() == "SCRIPT_UNKNOWN");
+  CreateSessionRequest create;
+  create.session = "s";
+  create.stored_script = "s5";
+  REQUIRE(f.remote->CreateSession(create).ok());
+  CHECK(f.runtime.created.back().stored_script == "s5");
+}
+
 std::vector<std::string> All(const DecisionView& view) {
   return {view.session,
           view.turn,

@@ -187,6 +187,65 @@ flow("pay", { budget = { tool_calls = 1 } }, function(f, input)
   return begun .. " " .. outcome
 end))";
 
+TEST_CASE("AScriptThatIsKeptMakesSessionsAndOutlivesNeitherChangesNorItsOwnEnd") {
+  const TempDirectory temp;
+  auto runtime = OpenRuntime(Options(temp));
+  const auto put = [&](const std::string& source, const std::string& name = "greet") {
+    return runtime->PutScript({name, source, false});
+  };
+  const ScriptView kept = Must(put("return function(message) return 'one ' .. message end"));
+  CHECK(kept.notes.empty());
+  CHECK(kept.updated_ms > 0);
+  CreateSessionRequest request;
+  request.session = "first";
+  request.stored_script = "greet";
+  const SessionView first = Must(runtime->CreateSession(request));
+  CHECK(first.settings.script == kept.source);
+  CHECK(first.settings.script_name == "greet.lua");
+  // Notes are no reason to refuse; what doesn't load is, and leaves what was there.
+  const ScriptView noted =
+      Must(put("local function f() return ipars end return function() return 'two' end"));
+  REQUIRE(noted.notes.size() == 1);
+  CHECK(noted.notes[0].line == 1);
+  CHECK(noted.notes[0].message.find("ipars") != std::string::npos);
+  CHECK(put("return function(").status().message().find("greet.lua:1:") != std::string::npos);
+  CHECK(put("return function() end", "No Name").status().reason() == "BAD_FIELD");
+  CHECK(put("return function() end --" + std::string(300'000, 'x'), "big").status().code() ==
+        StatusCode::kInvalidArgument);
+  Must(runtime->PutScript({"", "return function() return '' end", true}));
+  Must(put("return function() return 'b' end", "another"));
+  const auto list = Must(runtime->ListScripts(0, ""));
+  REQUIRE(list.size() == 2);
+  CHECK(list[0].script == "another");
+  CHECK(list[1].bytes == std::ssize(noted.source));
+  CHECK(list[1].source.empty());
+  CHECK(Must(runtime->ListScripts(1, "another"))[0].script == "greet");
+
+  // A backup has them, and so has the next process.
+  REQUIRE_OK(runtime->Backup(temp.File("copy")));
+  REQUIRE_OK(runtime->DeleteScript("another"));
+  CHECK(runtime->DeleteScript("another").reason() == "SCRIPT_UNKNOWN");
+  runtime.reset();
+  runtime = OpenRuntime(Options(temp));
+  CHECK(Must(runtime->GetScript("greet")).source == noted.source);
+  request.session = "second";
+  REQUIRE_OK(runtime->CreateSession(request));
+  CHECK(End(*runtime, "first", Start(*runtime, "first", "x")).text == "one x");
+  CHECK(End(*runtime, "second", Start(*runtime, "second", "x")).text == "two");
+  request.session = "third";
+  request.stored_script = "none";
+  CHECK(runtime->CreateSession(request).status().reason() == "SCRIPT_UNKNOWN");
+  request.stored_script = "../greet";
+  CHECK(runtime->CreateSession(request).status().reason() == "BAD_FIELD");
+  request.stored_script = "greet";
+  request.settings.script = "return function() return '' end";
+  CHECK(runtime->CreateSession(request).status().reason() == "BAD_FIELD");
+  runtime.reset();
+  RuntimeOptions copy = Options(temp);
+  copy.data_dir = temp.File("copy");
+  CHECK(Must(OpenRuntime(copy)->ListScripts(0, "")).size() == 2);
+}
+
 TEST_CASE("AFlowGoesOnOverRestartsAtTheStepThatItHadReached") {
   const TempDirectory temp;
   std::string turn, begun;

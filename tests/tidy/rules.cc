@@ -76,11 +76,19 @@ bool IsLibrary(std::string_view path) {
 }  // namespace
 
 const std::vector<std::string>& PublicHeaders() {
-  static const std::vector<std::string> kHeaders = {
-      "tools_sdk/status.h",          "tools_sdk/message.h",   "tools_sdk/tool.h",
-      "runtime/approval.h",          "runtime/budget.h",      "runtime/engine_options.h",
-      "runtime/http_tool_options.h", "runtime/mcp_options.h", "runtime/secret_options.h",
-      "runtime/observer.h",          "runtime/session.h",     "runtime/runtime.h"};
+  static const std::vector<std::string> kHeaders = {"tools_sdk/status.h",
+                                                    "tools_sdk/message.h",
+                                                    "tools_sdk/tool.h",
+                                                    "runtime/approval.h",
+                                                    "runtime/budget.h",
+                                                    "runtime/engine_options.h",
+                                                    "runtime/http_tool_options.h",
+                                                    "runtime/mcp_options.h",
+                                                    "runtime/secret_options.h",
+                                                    "runtime/observer.h",
+                                                    "runtime/script.h",
+                                                    "runtime/session.h",
+                                                    "runtime/runtime.h"};
   return kHeaders;
 }
 

@@ -145,6 +145,14 @@ BALEEN_VERB(explain_decision);
 BALEEN_VERB(list_tools);
 /* {} -> {models}: what sessions may think with */
 BALEEN_VERB(list_models);
+/* {script, source, validate_only?} -> the script that is kept, with notes; or only looked at */
+BALEEN_VERB(put_script);
+/* {script} -> a script, with its source */
+BALEEN_VERB(get_script);
+/* {scripts_max?, after?} -> {scripts}, without their sources */
+BALEEN_VERB(list_scripts);
+/* {script} -> {}: sessions that were made with it keep it */
+BALEEN_VERB(delete_script);
 /* {words, hits_max?} -> {hits} */
 BALEEN_VERB(search);
 /* {session, turn?} -> {steps} */
