@@ -42,6 +42,12 @@ class RuntimeObserver {
   virtual void OnToolCall(ToolOutcome outcome) = 0;
   /// When it is decided, before anything of it happens. On the control thread.
   virtual void OnDecision(const DecisionFigures& /*figures*/) {}
+  /// A process of the session's wanted to connect to a host. `why` empty: it may, to `address`;
+  /// else why not, and `host` is empty if its request made no sense. From any thread; must not
+  /// block.
+  virtual void OnHostDecision(const std::string& /*session*/, const std::string& /*host*/,
+                              int /*port*/, const std::string& /*address*/,
+                              const std::string& /*why*/) {}
   /// A commit of the journal. On the journal's thread.
   virtual void OnCommit(double seconds, bool synced) = 0;
 };

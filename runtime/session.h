@@ -48,6 +48,10 @@ struct SessionSettings {
   /// Built-in tools beside read, list and grep: glob, write, edit, bash, which need a workspace,
   /// todo, ask_user and web_fetch.
   std::vector<std::string> tools;
+  /// Hosts that bash and sandboxed plugins may reach, through a proxy: HOST, *.DOMAIN (what is
+  /// below it) or *, with :PORT if it is one alone. None: no network. Names that stand for
+  /// addresses which aren't public are refused; such an address may be named itself.
+  std::vector<std::string> network_hosts;
   std::vector<ToolSpec> host_tools;  ///< Tools that a connected host will serve.
   /// Those of plugins, MCP servers and declared HTTP tools, as they were when the session was made:
   /// the runtime fills them in.

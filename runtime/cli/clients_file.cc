@@ -60,9 +60,11 @@ Result<ClientGrant> GrantOf(const std::string& path, const toml::node& node) {
       *text = value.as_string()->get();
     } else if (key == "expires") {
       ASSIGN_OR_RETURN(grant.expires_ms, Milliseconds(path, value));
-    } else if (key == "scopes" || key == "workspaces") {
-      RETURN_IF_ERROR(
-          ReadTexts(path, key, value, key == "scopes" ? &grant.scopes : &grant.workspaces));
+    } else if (key == "scopes" || key == "workspaces" || key == "network_hosts") {
+      RETURN_IF_ERROR(ReadTexts(path, key, value,
+                                key == "scopes"       ? &grant.scopes
+                                : key == "workspaces" ? &grant.workspaces
+                                                      : &grant.network_hosts));
     } else if (key == "requests_per_second" || key == "running_turns") {
       if (!value.is_integer()) return Bad(path, value, key + ": expected a whole number");
       (key == "running_turns" ? grant.quota.running_turns : grant.quota.requests_per_second) =
@@ -71,7 +73,7 @@ Result<ClientGrant> GrantOf(const std::string& path, const toml::node& node) {
       return Bad(path, value,
                  "unknown key '" + key +
                      "'; expected name, token_sha256, certificate, scopes, expires, workspaces, "
-                     "requests_per_second or running_turns");
+                     "network_hosts, requests_per_second or running_turns");
     }
   }
   return grant;
@@ -96,6 +98,9 @@ toml::table TableOf(const ClientGrant& grant) {
   toml::array workspaces;
   for (const std::string& folder : grant.workspaces) workspaces.push_back(folder);
   if (!workspaces.empty()) table.insert("workspaces", std::move(workspaces));
+  toml::array hosts;
+  for (const std::string& host : grant.network_hosts) hosts.push_back(host);
+  if (!hosts.empty()) table.insert("network_hosts", std::move(hosts));
   const ClientQuota& quota = grant.quota;
   if (quota.requests_per_second != 0) {
     table.insert("requests_per_second", quota.requests_per_second);

@@ -61,6 +61,21 @@ void DaemonObserver::OnDecision(const DecisionFigures& figures) {
   log_->Info("call decided", line);
 }
 
+void DaemonObserver::OnHostDecision(const std::string& session, const std::string& host, int port,
+                                    const std::string& address, const std::string& why) {
+  DaemonLog::Fields line = {{"gen_ai.conversation.id", session},
+                            {"server.address", host},
+                            {"server.port", port},
+                            {"baleen.decision", why.empty() ? "allowed" : "refused"}};
+  if (why.empty()) {
+    line["network.peer.address"] = address;
+    log_->Info("network access", line);
+  } else {
+    line["baleen.reason"] = why;
+    log_->Warn("network access", line);
+  }
+}
+
 void DaemonObserver::OnCommit(double seconds, bool synced) { metrics_->OnCommit(seconds, synced); }
 
 }  // namespace baleen::cli

@@ -34,14 +34,14 @@ struct ToolsFlags {
 };
 
 /// Owners: the one that is returned to.
-Result<std::vector<std::shared_ptr<Tool>>> AllBuiltins(const std::string& workspace,
+Result<std::vector<std::shared_ptr<Tool>>> AllBuiltins(const ProcessBounds& bounds,
                                                        const RuntimeOptions& options) {
   std::vector<std::shared_ptr<Tool>> tools;
   for (auto&& tool : MakeBuiltinTools()) tools.push_back(std::move(tool));
   for (auto&& tool : MakeOptionalTools()) tools.push_back(std::move(tool));
   ASSIGN_OR_RETURN(auto web_fetch, WebFetch::Create(options.web_fetch_hosts));
   tools.push_back(std::move(web_fetch));
-  for (auto&& tool : MakeBashTools(std::make_shared<LazySandbox>(), workspace)) {
+  for (auto&& tool : MakeBashTools(std::make_shared<LazySandbox>(), bounds)) {
     tools.push_back(std::move(tool));
   }
   return tools;
@@ -85,7 +85,7 @@ int ListTools(const ToolsFlags& flags) {
   if (!outside.ok()) return Fail(outside.status(), flags.json);
   const auto list = outside->tools->Ask();
   if (!list.ok()) return Fail(list.status(), flags.json);
-  const auto builtins = AllBuiltins("/", flags.options);
+  const auto builtins = AllBuiltins({}, flags.options);
   if (!builtins.ok()) return Fail(builtins.status(), flags.json);
   for (const auto& tool : *builtins) PrintTool(tool->spec(), "built in", flags.json);
   for (const OutsideTool& tool : list->tools) PrintTool(tool.spec, tool.origin, flags.json);
@@ -102,8 +102,8 @@ class ToolFolder {
     folder.editor_ = std::make_unique<WorkspaceEditor>(folder.workspace_);
     ASSIGN_OR_RETURN(folder.outside_, Outside::Open(flags));
     std::error_code gone;
-    folder.path_ = std::filesystem::canonical(flags.workspace, gone).string();
-    ASSIGN_OR_RETURN(folder.builtins_, AllBuiltins(folder.path_, flags.options));
+    folder.bounds_.workspace = std::filesystem::canonical(flags.workspace, gone).string();
+    ASSIGN_OR_RETURN(folder.builtins_, AllBuiltins(folder.bounds_, flags.options));
     for (const auto& tool : folder.builtins_) folder.tools_.push_back(tool.get());
     return folder;
   }
@@ -126,14 +126,14 @@ class ToolFolder {
     ASSIGN_OR_RETURN(const OutsideToolList list, outside_.tools->Ask());
     for (const OutsideTool& tool : list.tools) {
       if (tool.spec.name == call.name) {
-        return outside_.tools->Call(tool.spec, path_, call, context);
+        return outside_.tools->Call(tool.spec, bounds_, call, context);
       }
     }
     return NotFoundError("no tool '" + call.name + "'; see `baleen tools list`");
   }
 
  private:
-  std::string path_;
+  ProcessBounds bounds_;
   std::shared_ptr<const Workspace> workspace_;  // owners: this and the editor
   std::unique_ptr<WorkspaceEditor> editor_;
   std::vector<std::shared_ptr<Tool>> builtins_;

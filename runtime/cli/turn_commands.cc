@@ -30,6 +30,7 @@ struct TurnFlags {
   std::string script_file;
   std::string stored_script;
   std::vector<std::string> tools;
+  std::vector<std::string> network_hosts;
   std::vector<std::string> allow;
   std::vector<std::string> ask;
   std::vector<std::string> deny;
@@ -50,6 +51,7 @@ Result<SessionView> OpenSession(Runtime& runtime, const TurnFlags& flags) {
   request.session = flags.session;
   request.settings.workspace = flags.workspace;
   request.settings.tools = flags.tools;
+  request.settings.network_hosts = flags.network_hosts;
   request.settings.system_prompt = flags.system;
   request.settings.thinking = flags.thinking;
   request.settings.engine = flags.engine;
@@ -226,6 +228,11 @@ void AddCommon(CLI::App& command, const std::shared_ptr<TurnFlags>& flags) {
                   "Built-in tools of a new session beside read, list and grep: glob, write, edit, "
                   "todo, ask_user, web_fetch, bash")
       ->delimiter(',');
+  command
+      .add_option("--allow-host", flags->network_hosts,
+                  "Host that bash and plugins of a new session may reach: HOST, *.DOMAIN or *, "
+                  "with :PORT if it is one alone; may be repeated; default: none")
+      ->allow_extra_args(false);
   command.add_option("--system", flags->system, "System prompt of a new session");
   command.add_option("--thinking", flags->thinking, "chat or thinking, for a new session")
       ->check(CLI::IsMember({"chat", "thinking"}));

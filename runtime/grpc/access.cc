@@ -117,7 +117,7 @@ struct Access::Client {
         token(DigestFromHex(known.token_sha256).value_or(Digest{})),
         scopes(known.scopes.begin(), known.scopes.end()),
         tenant(known.name, QuotaOf(known.quota, options.client_quota),
-               Joined(known.workspaces, options.workspace_roots)) {}
+               Joined(known.workspaces, options.workspace_roots), known.network_hosts) {}
 
   const ClientGrant grant;
   const Digest token;

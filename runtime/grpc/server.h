@@ -34,6 +34,8 @@ struct ClientGrant {
   ClientQuota quota{};     ///< What is 0 is as ServerOptions::client_quota says.
   /// Folders that it may name as a workspace, beside ServerOptions::workspace_roots.
   std::vector<std::string> workspaces{};
+  /// Hosts that its sessions may name for their commands, word for word.
+  std::vector<std::string> network_hosts{};
 };
 
 /// INVALID_ARGUMENT: a grant that can't be one, or two of one name.

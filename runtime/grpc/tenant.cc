@@ -26,10 +26,12 @@ bool IsWithin(const std::filesystem::path& path, const std::filesystem::path& ro
 
 }  // namespace
 
-Tenant::Tenant(std::string name, const ClientQuota& quota, std::vector<std::string> roots)
+Tenant::Tenant(std::string name, const ClientQuota& quota, std::vector<std::string> roots,
+               std::vector<std::string> hosts)
     : name_(std::move(name)),
       quota_(quota),
       roots_(RealPaths(roots)),
+      hosts_(std::move(hosts)),
       requests_left_(static_cast<double>(quota.requests_per_second)),
       counted_at_(Clock::now()) {}
 
@@ -68,6 +70,18 @@ Status Tenant::CheckWorkspace(std::string* folder) const {
         "WORKSPACE_REFUSED");
   }
   *folder = path.string();
+  return OkStatus();
+}
+
+Status Tenant::CheckNetworkHosts(const std::vector<std::string>& hosts) const {
+  for (const std::string& host : hosts) {
+    if (std::find(hosts_.begin(), hosts_.end(), host) != hosts_.end()) continue;
+    return PermissionDeniedError(
+        "client '" + name_ + "' may not name the host '" + host.substr(0, 200) +
+            "' for its sessions' commands; whoever runs the server can allow it, word for word "
+            "(`network_hosts` in the file of clients)",
+        "NETWORK_REFUSED");
+  }
   return OkStatus();
 }
 

@@ -24,8 +24,10 @@ class Tenant {
  public:
   using Clock = std::chrono::steady_clock;
 
-  /// `roots`: folders that it may name as a workspace, and all below them.
-  Tenant(std::string name, const ClientQuota& quota, std::vector<std::string> roots);
+  /// `roots`: folders that it may name as a workspace, and all below them. `hosts`: that it may
+  /// name for its sessions' commands.
+  Tenant(std::string name, const ClientQuota& quota, std::vector<std::string> roots,
+         std::vector<std::string> hosts = {});
   Tenant(const Tenant&) = delete;
   Tenant& operator=(const Tenant&) = delete;
 
@@ -37,6 +39,8 @@ class Tenant {
   /// Makes `*folder` the real path of itself. Empty is fine: no workspace.
   /// Errors: PERMISSION_DENIED/WORKSPACE_REFUSED; the same whether the folder is there or not.
   Status CheckWorkspace(std::string* folder) const;
+  /// Errors: PERMISSION_DENIED/NETWORK_REFUSED.
+  Status CheckNetworkHosts(const std::vector<std::string>& hosts) const;
   /// Starts a turn unless too many of the tenant's run. A repeat of a request is let through.
   /// Errors: RESOURCE_EXHAUSTED/RUNNING_TURNS; the runtime's.
   Result<TurnView> StartTurn(Runtime& runtime, const StartTurnRequest& request,
@@ -55,6 +59,7 @@ class Tenant {
   const std::string name_;
   const ClientQuota quota_;
   const std::vector<std::string> roots_;  ///< Real paths.
+  const std::vector<std::string> hosts_;
   std::mutex mutex_;
   // Guarded by mutex_:
   double requests_left_;

@@ -56,6 +56,7 @@ class SessionsService final : public v1::Sessions::CallbackService {
           }
           if (caller.tenant != nullptr) {
             RETURN_IF_ERROR(caller.tenant->CheckWorkspace(&wanted.settings.workspace));
+            RETURN_IF_ERROR(caller.tenant->CheckNetworkHosts(wanted.settings.network_hosts));
           }
           return Reply(caller.runtime->CreateSession(wanted), response);
         });

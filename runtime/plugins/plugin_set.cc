@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "runtime/plugins/tool_process.h"
+#include "runtime/sandbox/tool_host_path.h"
 #include "tools_sdk/tool_set.h"
 
 namespace baleen {

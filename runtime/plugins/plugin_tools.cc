@@ -85,10 +85,10 @@ class ProcessTool final : public PluginTool {
 
   const ToolSpec& spec() const override { return spec_; }
 
-  ToolResult CallIn(const std::string& workspace, const ToolCall& call,
+  ToolResult CallIn(const ProcessBounds& bounds, const ToolCall& call,
                     CallContext& context) override {
     ToolHostLimits limits;
-    limits.workspace = workspace;
+    limits.bounds = bounds;
     limits.time_ms = spec_.timeout_ms;
     limits.output_bytes_max = spec_.output_bytes_max;
     limits.cancelled = context.cancelled;
@@ -195,7 +195,7 @@ class InProcessTool final : public PluginTool {
 
   const ToolSpec& spec() const override { return library_->manifest().tools[tool_]; }
 
-  ToolResult CallIn(const std::string& /*workspace*/, const ToolCall& call,
+  ToolResult CallIn(const ProcessBounds& /*bounds*/, const ToolCall& call,
                     CallContext& context) override {
     const auto end = SteadyTime::now() + std::chrono::milliseconds(spec().timeout_ms);
     const bool alone = !library_->IsReentrant(tool_);

@@ -12,11 +12,11 @@ namespace baleen {
 
 class PluginTool : public Tool {
  public:
-  /// As Call, for a session with this workspace: an absolute, plain path; empty: none.
-  virtual ToolResult CallIn(const std::string& workspace, const ToolCall& call,
+  /// As Call, for a session whose processes have these bounds.
+  virtual ToolResult CallIn(const ProcessBounds& bounds, const ToolCall& call,
                             CallContext& context) = 0;
   ToolResult Call(const ToolCall& call, CallContext& context) override {
-    return CallIn("", call, context);
+    return CallIn({}, call, context);
   }
 };
 

@@ -1,7 +1,11 @@
 // baleen-tool-host PLUGIN: loads a plugin and makes one call of it, apart from everybody else.
+// baleen-tool-host --door FILE PROGRAM ARGUMENT...: becomes PROGRAM, behind an open door: a port of
+// its loopback, whose listening socket it has handed out through FILE.
 //
-// Started by the runtime (runtime/plugins/tool_process.h), which speaks through kFrameFd. Of no use
-// by hand.
+// Started by the runtime (runtime/plugins/tool_process.h), which speaks through kFrameFd, and in
+// the sandbox (runtime/sandbox/network_proxy.h). Of no use by hand.
+#include <fcntl.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -10,6 +14,9 @@
 
 #include <chrono>
 #include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
 #include <mutex>
 #include <string>
 
@@ -113,6 +120,49 @@ Status Serve(const std::string& path) {
   return NotFoundError("plugin '" + path + "' has no tool '" + asked.call.name + "' any more");
 }
 
+/// Hands `listener` out through `door`.
+bool HandOut(int door, int listener) {
+  char byte = 'L';
+  iovec text = {&byte, 1};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+  msghdr message = {};
+  message.msg_iov = &text;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof(control);
+  cmsghdr* part = CMSG_FIRSTHDR(&message);
+  part->cmsg_level = SOL_SOCKET;
+  part->cmsg_type = SCM_RIGHTS;
+  part->cmsg_len = CMSG_LEN(sizeof(int));
+  std::memcpy(CMSG_DATA(part), &listener, sizeof(listener));
+  return sendmsg(door, &message, MSG_NOSIGNAL) == 1;
+}
+
+/// Comes back only if it fails. Neither socket is the program's.
+int BecomeBehindDoor(int door, char** program) {
+  constexpr int kFailed = 126;
+  sockaddr_in address = {};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t bytes = sizeof(address);
+  auto* const any = reinterpret_cast<sockaddr*>(&address);
+  const int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (listener < 0 || bind(listener, any, bytes) != 0 || listen(listener, SOMAXCONN) != 0 ||
+      getsockname(listener, any, &bytes) != 0 || !HandOut(door, listener) ||
+      fcntl(door, F_SETFD, FD_CLOEXEC) != 0) {
+    perror("baleen-tool-host: the way to the network's proxy");
+    return kFailed;
+  }
+  const std::string proxy = "http://127.0.0.1:" + std::to_string(ntohs(address.sin_port));
+  for (const char* name :
+       {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"}) {
+    setenv(name, proxy.c_str(), 1);
+  }
+  execv(program[0], program);
+  perror(program[0]);
+  return kFailed;
+}
+
 }  // namespace
 }  // namespace baleen
 
@@ -120,6 +170,9 @@ int main(int argc, char** argv) {
   constexpr std::string_view kUsage =
       "usage: baleen-tool-host PLUGIN, started by Baleen's runtime to run a plugin's tools\n";
   constexpr int kUsageExit = 2;
+  if (argc >= 4 && std::string_view(argv[1]) == "--door") {
+    return baleen::BecomeBehindDoor(std::atoi(argv[2]), argv + 3);
+  }
   int kind = 0;
   socklen_t size = sizeof(kind);
   if (argc != 2 || getsockopt(baleen::kFrameFd, SOL_SOCKET, SO_TYPE, &kind, &size) != 0) {

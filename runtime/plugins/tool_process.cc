@@ -1,6 +1,5 @@
 #include "runtime/plugins/tool_process.h"
 
-#include <dlfcn.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/eventfd.h>
@@ -12,7 +11,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <filesystem>
 #include <utility>
 #include <vector>
 
@@ -22,8 +20,6 @@
 
 namespace baleen {
 namespace {
-
-namespace fs = std::filesystem;
 
 constexpr int64_t kLookMs = 20;  ///< Between two looks at the cancel flag.
 constexpr size_t kWordsBytesMax = 2048;
@@ -215,7 +211,7 @@ class Exchange {
 }  // namespace
 
 Result<std::unique_ptr<ToolHostProcess>> StartToolHost(const ToolHostCommand& command,
-                                                       const std::string& workspace) {
+                                                       const ProcessBounds& bounds) {
   int frames[2] = {-1, -1};
   int words[2] = {-1, -1};
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, frames) != 0) return NoDescriptors();
@@ -227,63 +223,44 @@ Result<std::unique_ptr<ToolHostProcess>> StartToolHost(const ToolHostCommand& co
   FileDescriptor cancel(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (cancel.get() < 0) return NoDescriptors();
   StartedCommand started;
+  std::unique_ptr<NetworkProxy> proxy;
   // The first two are kFrameFd and kCancelFd.
   const std::vector<int> files = {frames_there.get(), cancel.get()};
   if (command.sandbox != nullptr) {
     SandboxedCommand sandboxed;
-    sandboxed.workspace = workspace;
+    sandboxed.workspace = bounds.workspace;
+    if (bounds.network != nullptr) {
+      ASSIGN_OR_RETURN(proxy, NetworkProxy::Start(bounds.network));
+      sandboxed.network = proxy.get();
+    }
     sandboxed.program = {command.program, command.plugin};
     sandboxed.readable = sandboxed.program;
     sandboxed.files = files;
     sandboxed.output = words_there.get();
     ASSIGN_OR_RETURN(started, command.sandbox->Get().Start(sandboxed));
+    if (proxy != nullptr) proxy->CloseDoor();
   } else {
     Launch launch;
     launch.arguments = {command.program, command.plugin};
     launch.environment = {"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8"};
-    if (!workspace.empty()) launch.folder = workspace;
+    if (!bounds.workspace.empty()) launch.folder = bounds.workspace;
     launch.files = files;
     launch.output = words_there.get();
     ASSIGN_OR_RETURN(started.process, StartProcess(launch));
   }
   const pid_t process = started.process;
   // The braces keep the order: nothing is open before it has an owner.
-  return std::unique_ptr<ToolHostProcess>(new ToolHostProcess{
-      std::move(started), FileDescriptor(static_cast<int>(syscall(SYS_pidfd_open, process, 0))),
-      FileDescriptor(frames_here.Release()), FileDescriptor(cancel.Release()),
-      FileDescriptor(words_here.Release())});
+  return std::unique_ptr<ToolHostProcess>(
+      new ToolHostProcess{std::move(started), std::move(proxy),
+                          FileDescriptor(static_cast<int>(syscall(SYS_pidfd_open, process, 0))),
+                          FileDescriptor(frames_here.Release()), FileDescriptor(cancel.Release()),
+                          FileDescriptor(words_here.Release())});
 }
 
 Result<ToolHostAnswer> AskToolHost(const ToolHostCommand& command, const std::string& request,
                                    const ToolHostLimits& limits) {
-  ASSIGN_OR_RETURN(auto process, StartToolHost(command, limits.workspace));
+  ASSIGN_OR_RETURN(auto process, StartToolHost(command, limits.bounds));
   return Exchange(command, std::move(process), request, limits).Run();
-}
-
-Result<std::string> FindToolHost() {
-  constexpr const char* kName = "baleen-tool-host";
-  std::vector<fs::path> places;
-  std::error_code error;
-  Dl_info own{};
-  if (dladdr(reinterpret_cast<const void*>(&FindToolHost), &own) != 0 && own.dli_fname != nullptr) {
-    if (const fs::path file = fs::canonical(own.dli_fname, error); !error) {
-      places.push_back(file.parent_path());
-    }
-  }
-  if (const fs::path file = fs::canonical("/proc/self/exe", error); !error) {
-    places.push_back(file.parent_path());
-  }
-  std::string looked;
-  for (const fs::path& place : places) {
-    // lib/x86_64-linux-gnu has one folder more than lib.
-    for (const fs::path& folder :
-         {place, place.parent_path() / "bin", place.parent_path().parent_path() / "bin"}) {
-      if (fs::exists(folder / kName, error)) return (folder / kName).string();
-      looked += (looked.empty() ? "" : ", ") + folder.string();
-    }
-  }
-  return NotFoundError("plugins run in " + std::string(kName) +
-                       ", which comes with Baleen, and it is not there: looked in " + looked);
 }
 
 }  // namespace baleen

@@ -12,6 +12,7 @@
 #include <optional>
 #include <string>
 
+#include "runtime/sandbox/network_proxy.h"
 #include "runtime/sandbox/sandbox.h"
 #include "tools_sdk/file_descriptor.h"
 #include "tools_sdk/plugin/tool_frames.h"
@@ -32,10 +33,11 @@ struct ToolHostCommand {
 /// A running process and our ends of what it was given.
 struct ToolHostProcess {
   StartedCommand started;
-  FileDescriptor exit;    ///< pidfd: readable once it has ended.
-  FileDescriptor frames;  ///< Socket.
-  FileDescriptor cancel;  ///< eventfd; written to: the call is cancelled.
-  FileDescriptor words;   ///< Its stdout and stderr.
+  std::unique_ptr<NetworkProxy> proxy;  ///< Its network; null: none.
+  FileDescriptor exit;                  ///< pidfd: readable once it has ended.
+  FileDescriptor frames;                ///< Socket.
+  FileDescriptor cancel;                ///< eventfd; written to: the call is cancelled.
+  FileDescriptor words;                 ///< Its stdout and stderr.
 };
 
 /// In a session of its own; with /dev/null, our pipe, kFrameFd and kCancelFd and nothing else open;
@@ -43,10 +45,10 @@ struct ToolHostProcess {
 /// files and core dumps before it loads the plugin. Errors: UNAVAILABLE (the program isn't there),
 /// RESOURCE_EXHAUSTED; as Sandbox::Start.
 Result<std::unique_ptr<ToolHostProcess>> StartToolHost(const ToolHostCommand& command,
-                                                       const std::string& workspace);
+                                                       const ProcessBounds& bounds);
 
 struct ToolHostLimits {
-  std::string workspace;  ///< Absolute, plain path; empty: none.
+  ProcessBounds bounds;
   int64_t time_ms = 0;
   int64_t output_bytes_max = 0;
   const std::atomic<bool>* cancelled = nullptr;  ///< Null: never.
@@ -74,9 +76,5 @@ struct ToolHostAnswer {
 /// the answer. Threads: any; blocks for time_ms and the graces at most.
 Result<ToolHostAnswer> AskToolHost(const ToolHostCommand& command, const std::string& request,
                                    const ToolHostLimits& limits);
-
-/// baleen-tool-host in the folder of this program or library, or in the `bin` beside it.
-/// Errors: NOT_FOUND.
-Result<std::string> FindToolHost();
 
 }  // namespace baleen

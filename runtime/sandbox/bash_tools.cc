@@ -22,15 +22,26 @@ constexpr int64_t kTailBytes = 44 << 10;
 constexpr int64_t kAnswerBytesMax = 64 << 10;
 constexpr int64_t kPollMs = 50;  // How soon a cancel is seen.
 
-ToolSpec BashSpec() {
+std::string Joined(const std::vector<std::string>& texts) {
+  std::string out;
+  for (const std::string& text : texts) out += (out.empty() ? "" : ", ") + text;
+  return out;
+}
+
+ToolSpec BashSpec(const std::vector<std::string>& hosts) {
   ToolSpec spec;
   spec.name = "bash";
+  std::string network = "there is no network";
+  if (!hosts.empty()) {
+    network = "of the network there are " + Joined(hosts) +
+              " alone, by HTTP and HTTPS through the proxy that HTTP_PROXY and HTTPS_PROXY name";
+  }
   spec.description =
       "Runs a bash command in a sandbox: the workspace can be changed, the system only read, /tmp "
-      "is "
-      "private and empty each time, and there is no network and no terminal. Answers with what it "
-      "wrote and its exit code. When the command ends, so does all that it started; use background "
-      "for what is to go on.";
+      "is private and empty each time, " +
+      (hosts.empty() ? "and " + network + " and no terminal" : network + "; there is no terminal") +
+      ". Answers with what it wrote and its exit code. When the command ends, so does all that it "
+      "started; use background for what is to go on.";
   spec.parameters =
       R"({"type":"object","properties":{)"
       R"("command":{"type":"string","description":"For bash -c","minLength":1,"maxLength":100000},)"
@@ -79,17 +90,18 @@ class SessionJobs {
     std::unique_ptr<CommandJob> command;
     int64_t told = 0;  ///< Bytes of output that the model has been given. Under the table's mutex.
   };
-  SessionJobs(std::shared_ptr<LazySandbox> sandbox, std::string workspace)
-      : sandbox_(std::move(sandbox)), workspace_(std::move(workspace)) {}
+  SessionJobs(std::shared_ptr<LazySandbox> sandbox, ProcessBounds bounds)
+      : sandbox_(std::move(sandbox)), bounds_(std::move(bounds)) {}
 
   Result<std::shared_ptr<Job>> Start(const std::string& command, const std::string& folder,
                                      int64_t timeout_ms) {
     auto job = std::make_shared<Job>();  // owners: the table, and calls that look at it
     SandboxedCommand spec;
-    spec.workspace = workspace_;
+    spec.workspace = bounds_.workspace;
     spec.folder = folder;
     spec.command = command;
-    ASSIGN_OR_RETURN(job->command, CommandJob::Start(sandbox_->Get(), spec, timeout_ms));
+    ASSIGN_OR_RETURN(job->command,
+                     CommandJob::Start(sandbox_->Get(), spec, timeout_ms, bounds_.network));
     return job;
   }
 
@@ -137,7 +149,7 @@ class SessionJobs {
 
  private:
   const std::shared_ptr<LazySandbox> sandbox_;
-  const std::string workspace_;
+  const ProcessBounds bounds_;
   std::mutex mutex_;
   std::map<std::string, std::shared_ptr<Job>> jobs_;
   int last_ = 0, last_spill_ = 0;
@@ -185,7 +197,11 @@ std::string Ending(const JobState& state) {
   if (!state.ended) return "[still running]";
   std::string text = "[exit code: " + std::to_string(state.exit_code);
   if (!state.stopped.empty()) text += "; " + state.stopped + " and was ended";
-  return text + "; " + std::to_string(state.elapsed_ms) + " ms]";
+  text += "; " + std::to_string(state.elapsed_ms) + " ms]";
+  if (!state.refused_hosts.empty()) {
+    text += "\n[network refused: " + ReplaceInvalidUtf8(state.refused_hosts) + "]";
+  }
+  return text;
 }
 
 ToolResult Answer(const ToolCall& call, std::string text, const JobState& state) {
@@ -241,7 +257,7 @@ class BashTool final : public Tool {
     return result;
   }
 
-  const ToolSpec spec_ = BashSpec();
+  const ToolSpec spec_ = BashSpec({});
   const std::shared_ptr<SessionJobs> jobs_;  // owners: the three tools
 };
 
@@ -310,11 +326,13 @@ class BashStopTool final : public JobTool {
 
 }  // namespace
 
-std::vector<ToolSpec> BashToolSpecs() { return {BashSpec(), OutputSpec(), StopSpec()}; }
+std::vector<ToolSpec> BashToolSpecs(const std::vector<std::string>& hosts) {
+  return {BashSpec(hosts), OutputSpec(), StopSpec()};
+}
 
 std::vector<std::shared_ptr<Tool>> MakeBashTools(std::shared_ptr<LazySandbox> sandbox,
-                                                 const std::string& workspace) {
-  auto jobs = std::make_shared<SessionJobs>(std::move(sandbox), workspace);  // owners: the tools
+                                                 const ProcessBounds& bounds) {
+  auto jobs = std::make_shared<SessionJobs>(std::move(sandbox), bounds);  // owners: the tools
   return {std::make_shared<BashTool>(jobs), std::make_shared<BashOutputTool>(jobs),
           std::make_shared<BashStopTool>(jobs)};
 }

@@ -8,17 +8,19 @@
 #include <string>
 #include <vector>
 
+#include "runtime/sandbox/process_bounds.h"
 #include "runtime/sandbox/sandbox.h"
 #include "tools_sdk/tool.h"
 
 namespace baleen {
 
-/// Their specs alone, in the order in which a model is told of them.
-std::vector<ToolSpec> BashToolSpecs();
+/// Their specs alone, in the order in which a model is told of them. `hosts`: that a session's
+/// commands may reach, as it names them.
+std::vector<ToolSpec> BashToolSpecs(const std::vector<std::string>& hosts = {});
 
-/// `workspace` is an absolute path. Jobs end with the last of the tools.
+/// `bounds`: with a workspace. Jobs end with the last of the tools.
 /// Owners of the sandbox: the runtime, and the tools of every session.
 std::vector<std::shared_ptr<Tool>> MakeBashTools(std::shared_ptr<LazySandbox> sandbox,
-                                                 const std::string& workspace);
+                                                 const ProcessBounds& bounds);
 
 }  // namespace baleen

@@ -44,12 +44,15 @@ int MakeOutputFile() {
 
 }  // namespace
 
-Result<std::unique_ptr<CommandJob>> CommandJob::Start(const Sandbox& sandbox,
-                                                      SandboxedCommand command,
-                                                      int64_t timeout_ms) {
+Result<std::unique_ptr<CommandJob>> CommandJob::Start(
+    const Sandbox& sandbox, SandboxedCommand command, int64_t timeout_ms,
+    std::shared_ptr<const NetworkBounds> network) {
   const int output = MakeOutputFile();
   if (output < 0) return UnavailableError("no file for the command's output can be made");
   std::unique_ptr<CommandJob> job(new CommandJob(sandbox, std::move(command), timeout_ms, output));
+  if (network != nullptr) {
+    ASSIGN_OR_RETURN(job->proxy_, NetworkProxy::Start(std::move(network)));
+  }
   std::mutex ready_mutex;
   std::condition_variable ready;
   bool known = false;
@@ -58,7 +61,9 @@ Result<std::unique_ptr<CommandJob>> CommandJob::Start(const Sandbox& sandbox,
   job->watch_ = std::thread([&, owned = job.get()] {
     SandboxedCommand spec = owned->command_;
     spec.output = owned->output_.get();
+    spec.network = owned->proxy_.get();
     auto started = owned->sandbox_.Start(spec);
+    if (owned->proxy_ != nullptr) owned->proxy_->CloseDoor();
     {
       const std::lock_guard<std::mutex> lock(ready_mutex);
       status = started.status();
@@ -133,6 +138,12 @@ void CommandJob::Run(StartedCommand started) {
   end.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   if (end.stopped.empty() && Sandbox::NeverBegan(started)) {
     end.failed = UnavailableError("the sandbox failed before the command began: " + Output(0, 500));
+  }
+  if (proxy_ != nullptr) {
+    for (const std::string& one : proxy_->Refusals()) {
+      end.refused_hosts += (end.refused_hosts.empty() ? "" : "; ") + one;
+    }
+    proxy_.reset();
   }
   end.elapsed_ms = MsSince(begin);
   end.ended = true;

@@ -24,15 +24,18 @@ struct JobState {
   bool timed_out = false;
   Status failed;  ///< It never began.
   int64_t elapsed_ms = 0;
+  std::string refused_hosts;  ///< To which it wanted to connect and may not, with reasons.
 };
 
 /// Threads: any.
 class CommandJob {
  public:
-  /// Borrows: the sandbox, until the job is gone. `command.output` is the job's own.
-  /// Errors: as Sandbox::Start; UNAVAILABLE.
-  static Result<std::unique_ptr<CommandJob>> Start(const Sandbox& sandbox, SandboxedCommand command,
-                                                   int64_t timeout_ms);
+  /// Borrows: the sandbox, until the job is gone. `command.output` and `command.network` are the
+  /// job's own; `network` null: none. Errors: as Sandbox::Start and NetworkProxy::Start;
+  /// UNAVAILABLE.
+  static Result<std::unique_ptr<CommandJob>> Start(
+      const Sandbox& sandbox, SandboxedCommand command, int64_t timeout_ms,
+      std::shared_ptr<const NetworkBounds> network = {});
   /// Ends it, and waits until nothing of it runs.
   ~CommandJob();
   CommandJob(const CommandJob&) = delete;
@@ -55,6 +58,7 @@ class CommandJob {
   const SandboxedCommand command_;
   const int64_t timeout_ms_;
   const FileDescriptor output_;
+  std::unique_ptr<NetworkProxy> proxy_;  ///< Null: no network.
   std::atomic<bool> stop_ = false;
   std::mutex mutex_;
   std::condition_variable changed_;

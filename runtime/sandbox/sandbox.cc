@@ -332,7 +332,19 @@ Result<StartedCommand> Sandbox::StartBubblewrap(const SandboxedCommand& command)
   for (const std::string& path : command.readable) {
     if (!IsOfTheSystem(path)) Add(args, {"--ro-bind", path, path});
   }
+  const NetworkProxy* network = command.network;
+  if (network != nullptr && !IsOfTheSystem(network->starter())) {
+    Add(args, {"--ro-bind", network->starter(), network->starter()});
+  }
   Add(args, {"--chdir", StartFolder(command), "--"});
+  if (network != nullptr) {
+    Add(args, {network->starter(), "--door", give(network->door())});
+    if (!network->loopback_outside()) {
+      for (const char* name : {"NO_PROXY=", "no_proxy="}) {
+        launch.environment.push_back(std::string(name) + "localhost,127.0.0.1,::1");
+      }
+    }
+  }
   // bash reads it before the command: a shell around bash would be one start more.
   const std::string own = std::to_string(3 + launch.files.size());
   ASSIGN_OR_RETURN(const int script_fd,
@@ -351,6 +363,12 @@ Result<StartedCommand> Sandbox::StartBubblewrap(const SandboxedCommand& command)
 }
 
 Result<StartedCommand> Sandbox::StartLandlock(const SandboxedCommand& command) const {
+  if (command.network != nullptr) {
+    return FailedPreconditionError(
+        "no command runs: the session's network_hosts can be kept to under bubblewrap alone, and "
+        "here is Landlock (" +
+        reason_ + "). Install bubblewrap, or make a session without them");
+  }
   StartedCommand started{-1, nullptr, std::make_unique<PrivateFolder>()};
   const std::string& scratch = started.scratch->path();
   if (scratch.empty()) return UnavailableError("no private folder can be made for a command");

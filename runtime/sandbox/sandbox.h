@@ -1,5 +1,5 @@
 // Where commands and plugins run: the workspace to write, the system to read, nothing else, and no
-// network.
+// network but what a proxy of ours lets through.
 //
 // bubblewrap if it works here, else Landlock with seccomp, else nothing runs. Probed once. Called
 // by the command runner and for plugins; launcher.h starts the process.
@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "runtime/sandbox/launcher.h"
+#include "runtime/sandbox/network_proxy.h"
 #include "runtime/sandbox/private_folder.h"
 #include "tools_sdk/file_descriptor.h"
 #include "tools_sdk/status.h"
@@ -41,7 +42,9 @@ struct SandboxedCommand {
   /// Files to read, wherever they are; absolute, plain paths. The program is one.
   std::vector<std::string> readable;
   std::vector<int> files;  ///< Become file 3, 4, ...
-  int output = -1;         ///< Gets standard output and error.
+  /// Its only way out; null: no network. Needs a namespace: bubblewrap.
+  const NetworkProxy* network = nullptr;
+  int output = -1;  ///< Gets standard output and error.
   CommandLimits limits;
 };
 

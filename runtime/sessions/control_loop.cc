@@ -9,6 +9,7 @@
 #include "runtime/http_tools/web_fetch.h"
 #include "runtime/observer.h"
 #include "runtime/sandbox/bash_tools.h"
+#include "runtime/sandbox/network_proxy.h"
 #include "runtime/sessions/compaction.h"
 #include "runtime/sessions/constraint.h"
 #include "runtime/sessions/cursor.h"
@@ -197,15 +198,37 @@ Result<std::unique_ptr<SessionRun>> ControlLoop::ReadSession(const std::string& 
     }
     std::error_code gone;  // then what is to run there says so
     const auto plain = std::filesystem::canonical(run->settings.workspace, gone);
-    run->workspace_path = gone ? run->settings.workspace : plain.string();
-    if (Names(run->settings.tools, "bash")) {
-      run->bash_tools = MakeBashTools(parts_.sandbox, run->workspace_path);
-    }
+    run->bounds.workspace = gone ? run->settings.workspace : plain.string();
+  }
+  if (!run->settings.network_hosts.empty()) {
+    ASSIGN_OR_RETURN(run->bounds.network, MakeNetworkBounds(id, run->settings.network_hosts));
+  }
+  if (!run->settings.workspace.empty() && Names(run->settings.tools, "bash")) {
+    run->bash_tools = MakeBashTools(parts_.sandbox, run->bounds);
   }
   ASSIGN_OR_RETURN(run->tools, MakeToolSet(run->settings));
   run->schema_notes = SchemaNotes(run->settings, run->tools);
   RETURN_IF_ERROR(ReadGrants(*run));
   return run;
+}
+
+Result<std::shared_ptr<const NetworkBounds>> ControlLoop::MakeNetworkBounds(
+    const std::string& session, const std::vector<std::string>& hosts) const {
+  auto bounds = std::make_shared<NetworkBounds>();  // owners: the session, and calls
+  ASSIGN_OR_RETURN(bounds->rules, HostRules::Parse(hosts));
+  bounds->resolver = parts_.resolver;
+  bounds->starter = parts_.options.tool_host_path;
+  for (const std::string& host : hosts) {
+    if (host.starts_with("127.") || host.starts_with("[::1]") || host == "::1") {
+      bounds->loopback_outside = true;
+    }
+  }
+  if (parts_.options.observer != nullptr) {
+    bounds->on_decision = [observer = parts_.options.observer, session](const HostDecision& one) {
+      observer->OnHostDecision(session, one.host, one.port, one.address, one.why);
+    };
+  }
+  return std::shared_ptr<const NetworkBounds>(std::move(bounds));
 }
 
 Status ControlLoop::CheckTools(const SessionSettings& settings) const {
@@ -237,7 +260,9 @@ Result<ToolSet> ControlLoop::MakeToolSet(const SessionSettings& settings) const 
     if (Names(settings.tools, tool->spec().name)) RETURN_IF_ERROR(tools.Add(tool->spec()));
   }
   if (Names(settings.tools, "bash")) {
-    for (const ToolSpec& spec : BashToolSpecs()) RETURN_IF_ERROR(tools.Add(spec));
+    for (const ToolSpec& spec : BashToolSpecs(settings.network_hosts)) {
+      RETURN_IF_ERROR(tools.Add(spec));
+    }
   }
   for (const ToolSpec& spec : settings.outside_tools) RETURN_IF_ERROR(tools.Add(spec));
   for (const ToolSpec& spec : settings.host_tools) RETURN_IF_ERROR(tools.Add(spec));
@@ -270,6 +295,9 @@ Status ControlLoop::CheckSettings(const SessionSettings& settings) const {
   RETURN_IF_ERROR(CheckEngine(settings));
   RETURN_IF_ERROR(CheckCompaction(settings));
   RETURN_IF_ERROR(CheckTools(settings));
+  if (const auto hosts = HostRules::Parse(settings.network_hosts); !hosts.ok()) {
+    return InvalidArgumentError("network_hosts: " + hosts.status().message(), "BAD_FIELD");
+  }
   RETURN_IF_ERROR(CheckPolicy(settings.policy));
   RETURN_IF_ERROR(CheckBudget(settings.budget));
   RETURN_IF_ERROR(CheckBudget(settings.turn_budget));

@@ -40,6 +40,8 @@ namespace baleen {
 struct ImportPlan;  // runtime/sessions/session_import.h
 
 class LazySandbox;
+class NameResolver;
+struct NetworkBounds;
 class OutsideTools;
 class Redactor;
 
@@ -61,6 +63,8 @@ struct ControlParts {
   Worker* outside_pool = nullptr;           ///< For their calls, which wait more than they work.
   /// For "bash", which brings its companions. Owners: also the tools of every session.
   std::shared_ptr<LazySandbox> sandbox;
+  /// For proxies of commands. Owners: also the sessions' bounds.
+  std::shared_ptr<NameResolver> resolver;
 };
 
 template <typename T>
@@ -185,6 +189,9 @@ class ControlLoop final : public EngineListener, public RemoteListener {
   /// What the model of such a session is told of: built-ins if it has a workspace, host tools.
   Result<ToolSet> MakeToolSet(const SessionSettings& settings) const;
   /// Errors: INVALID_ARGUMENT/BAD_FIELD naming the tool.
+  /// Errors: INVALID_ARGUMENT.
+  Result<std::shared_ptr<const NetworkBounds>> MakeNetworkBounds(
+      const std::string& session, const std::vector<std::string>& hosts) const;
   Status CheckTools(const SessionSettings& settings) const;
   Status CheckSettings(const SessionSettings& settings) const;
   /// Runs the script's chunk, and keeps the tools that it declares. Errors: the chunk's, and tools

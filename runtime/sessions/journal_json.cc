@@ -241,6 +241,7 @@ std::string SettingsToJson(const SessionSettings& settings) {
       {"compact_at_percent", settings.compact_at_percent},
       {"title", settings.title}};
   if (!settings.tools.empty()) json["tools"] = settings.tools;
+  if (!settings.network_hosts.empty()) json["network_hosts"] = settings.network_hosts;
   // On-disk name, from when there were plugins only.
   for (const ToolSpec& spec : settings.outside_tools) {
     json["plugin_tools"].push_back(ToolSpecToJson(spec));
@@ -280,6 +281,7 @@ Result<SessionSettings> SettingsFromJson(std::string_view json) {
     RETURN_IF_ERROR(fields.status());
   }
   reader.Get("tools", &settings.tools);
+  reader.Get("network_hosts", &settings.network_hosts);
   if (const Json* tools = reader.Array("host_tools")) {
     for (const Json& tool : *tools) {
       ASSIGN_OR_RETURN(ToolSpec spec, ToolSpecFromJson(tool));

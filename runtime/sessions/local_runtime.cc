@@ -8,6 +8,7 @@
 #include "runtime/default_model.h"
 #include "runtime/http_tools/web_fetch.h"
 #include "runtime/sandbox/bash_tools.h"
+#include "runtime/sandbox/network_proxy.h"
 #include "runtime/sessions/known_secrets.h"
 #include "runtime/sessions/session_import.h"
 #include "tools_sdk/builtin/builtin.h"
@@ -143,6 +144,7 @@ Result<std::unique_ptr<Runtime>> LocalRuntime::Open(const RuntimeOptions& given)
   parts.outside = runtime->outside_.get();
   parts.outside_pool = runtime->outside_pool_.get();
   parts.sandbox = sandbox;
+  parts.resolver = std::make_shared<NameResolver>();  // owners: as ControlParts says
   for (const auto& tool : runtime->optional_tools_) parts.optional_tools.push_back(tool.get());
   ASSIGN_OR_RETURN(runtime->control_, ControlLoop::Create(parts));
 

@@ -11,6 +11,14 @@ namespace {
 
 constexpr int64_t kPage = 256;
 
+/// Of commands and plugins, which choose themselves among the session's hosts.
+NetworkReach ReachOfProcesses(const SessionSettings& settings) {
+  std::string hosts;
+  for (const std::string& host : settings.network_hosts)
+    hosts += (hosts.empty() ? "" : ", ") + host;
+  return {hosts, ""};
+}
+
 }  // namespace
 
 void NetworkSeen::Add(const ToolDispatch& dispatch) {
@@ -37,10 +45,14 @@ std::string TaintOf(const NetworkSeen& seen, const NetworkReach& reach) {
 NetworkReach ControlLoop::ReachOf(const SessionRun& session, const ToolCall& call) const {
   switch (OriginOf(session, call.name)) {
     case ToolOrigin::kBuiltin:
+      if (call.name == "bash") return ReachOfProcesses(session.settings);
       return {call.name == kWebFetch ? WebFetchHost(call.arguments) : "", ""};
     case ToolOrigin::kHttp:
-    case ToolOrigin::kOutside:
-      return parts_.outside == nullptr ? NetworkReach() : parts_.outside->ReachOf(call.name);
+    case ToolOrigin::kOutside: {
+      const NetworkReach reach =
+          parts_.outside == nullptr ? NetworkReach() : parts_.outside->ReachOf(call.name);
+      return reach.host.empty() ? ReachOfProcesses(session.settings) : reach;
+    }
     case ToolOrigin::kHost:
     case ToolOrigin::kScript: break;
   }

@@ -128,12 +128,12 @@ bool OutsideTools::MayRun(const ToolSpec& made_with) const {
   return servers_->Knows(made_with.name);
 }
 
-ToolResult OutsideTools::Call(const ToolSpec& made_with, const std::string& workspace,
+ToolResult OutsideTools::Call(const ToolSpec& made_with, const ProcessBounds& bounds,
                               const ToolCall& call, CallContext& context) {
   for (const auto& tool : plugins_->tools()) {
     if (tool->spec().name != call.name) continue;
     const std::string drift = ToolDrift(made_with, tool->spec());
-    if (drift.empty()) return tool->CallIn(workspace, call, context);
+    if (drift.empty()) return tool->CallIn(bounds, call, context);
     return NotRun("the plugin has made another tool of it since this session began: " + drift +
                   ". A new session has it as it is now");
   }

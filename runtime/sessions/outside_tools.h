@@ -62,8 +62,8 @@ class OutsideTools {
   bool MayRun(const ToolSpec& made_with) const;
 
   /// Runs a call of the tool that a session knows as `made_with`. However it ends, there is a
-  /// result. `workspace`: the session's folder, an absolute, plain path; empty: none.
-  ToolResult Call(const ToolSpec& made_with, const std::string& workspace, const ToolCall& call,
+  /// result. `bounds`: of the session's processes.
+  ToolResult Call(const ToolSpec& made_with, const ProcessBounds& bounds, const ToolCall& call,
                   CallContext& context);
 
  private:

@@ -199,6 +199,10 @@ class Importer {
     }
     plan_.settings.workspace = request_.workspace;
     if (request_.workspace.empty()) plan_.settings.tools.clear();
+    if (!plan_.settings.network_hosts.empty()) {
+      plan_.view.notes.push_back("the hosts that commands may reach were left out");
+      plan_.settings.network_hosts.clear();
+    }
     // Nor may it say what needs no asking here.
     if (std::erase_if(plan_.settings.policy.rules,
                       [](const PolicyRule& rule) { return rule.decision == "allow"; }) > 0) {

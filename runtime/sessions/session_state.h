@@ -20,6 +20,7 @@
 #include "runtime/engine/engine.h"
 #include "runtime/remote/chat_answer.h"
 #include "runtime/runtime.h"
+#include "runtime/sandbox/process_bounds.h"
 #include "runtime/sessions/approval_json.h"
 #include "runtime/sessions/budget_account.h"
 #include "runtime/sessions/conversation.h"
@@ -264,7 +265,7 @@ struct SessionRun {
   std::unique_ptr<TurnRun> following;  ///< Begins when the running turn's end is journalled.
   /// Null: no file tools. Owners: the session, and tool calls that outlive their cancelled turn.
   std::shared_ptr<const Workspace> workspace;
-  std::string workspace_path;  ///< For processes: absolute and plain; empty: there is none.
+  ProcessBounds bounds;  ///< Of its commands and plugins.
   /// Null as `workspace`. Owners: as of `workspace`.
   std::shared_ptr<WorkspaceEditor> editor;
   /// bash and its companions, if the settings name it. Owners: as of `workspace`.

@@ -246,9 +246,9 @@ void ControlLoop::RunOutside(SessionRun& session, size_t index, const std::strin
     SetResult(*run, index, std::move(result));
   });
   RunBody(session, index, spec, parts_.outside_pool,
-          [outside = parts_.outside, spec, workspace = session.workspace_path](
-              const ToolCall& call, CallContext& context) {
-            return outside->Call(spec, workspace, call, context);
+          [outside = parts_.outside, spec, bounds = session.bounds](const ToolCall& call,
+                                                                    CallContext& context) {
+            return outside->Call(spec, bounds, call, context);
           });
 }
 

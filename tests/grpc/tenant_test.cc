@@ -163,6 +163,26 @@ TEST_CASE("A client names folders below its roots only; the owner of the socket 
   CHECK(f.remote->CreateSession(In(place.File("secret"))).ok());
 }
 
+TEST_CASE(
+    "A client names hosts for its commands that its grant lists; the owner of the socket any") {
+  ClientGrant own = Bounded("own", {});
+  own.network_hosts = {"*.example.org"};
+  const Fixture f(WithClients({Bounded("client", {}), own}));
+  const auto reaching = [](const std::string& host) {
+    CreateSessionRequest request = In("");
+    request.settings.network_hosts = {host};
+    return request;
+  };
+  CHECK(As(f, "client")->CreateSession(reaching("example.org")).status().reason() ==
+        "NETWORK_REFUSED");
+  CHECK(As(f, "own")->CreateSession(reaching("127.0.0.1:80")).status().reason() ==
+        "NETWORK_REFUSED");
+  const auto allowed = As(f, "own")->CreateSession(reaching("*.example.org"));
+  REQUIRE(allowed.ok());
+  CHECK(allowed->settings.network_hosts == std::vector<std::string>{"*.example.org"});
+  CHECK(f.remote->CreateSession(reaching("127.0.0.1:80")).ok());
+}
+
 TEST_CASE("Bounds that are none, and roots that aren't there, are refused at the start") {
   FakeRuntime runtime;
   const TempDirectory folder;

@@ -29,14 +29,14 @@ std::vector<Caged> Cages() {
   return cages;
 }
 
-ToolResult Call(const PluginSet& set, const std::string& workspace, const std::string& tool,
+ToolResult Call(const PluginSet& set, const ProcessBounds& bounds, const std::string& tool,
                 const std::string& text) {
   for (const auto& found : set.tools()) {
     if (found->spec().name != tool) continue;
     CallContext context;
     std::string escaped;
     for (const char c : text) escaped += (c == '"' || c == '\\' ? "\\" : "") + std::string(1, c);
-    return found->CallIn(workspace, {"s/t1.c1", tool, "{\"text\":\"" + escaped + "\"}"}, context);
+    return found->CallIn(bounds, {"s/t1.c1", tool, "{\"text\":\"" + escaped + "\"}"}, context);
   }
   FAIL("no tool " << tool);
   return {};
@@ -48,7 +48,7 @@ TEST_CASE("APluginInTheSandboxReachesItsWorkspaceAndNothingElse") {
   for (const auto& [kind, set] : Cages()) {
     const OutsideWorld world;
     const auto call = [&, &plugin = *set](const std::string& tool, const std::string& text) {
-      return Call(plugin, world.workspace(), tool, world.Filled(text));
+      return Call(plugin, {world.workspace(), nullptr}, tool, world.Filled(text));
     };
     INFO(SandboxKindName(kind));
     // What is denied must be denied by the sandbox, not by a tool that can't do it at all.
@@ -100,17 +100,42 @@ TEST_CASE("APluginOfASessionWithoutAWorkspaceHasNone") {
   for (const auto& [kind, set] : Cages()) {
     const OutsideWorld world;
     INFO(SandboxKindName(kind));
-    CHECK(Call(*set, "", "shell", "pwd").content == "/\n[0]");
-    CHECK(Call(*set, "", "open", world.workspace() + "/inside.txt").content.find(", not read") !=
+    CHECK(Call(*set, {}, "shell", "pwd").content == "/\n[0]");
+    CHECK(Call(*set, {}, "open", world.workspace() + "/inside.txt").content.find(", not read") !=
           std::string::npos);
     CHECK(ReadText(world.workspace() + "/inside.txt") == "inside");
+  }
+}
+
+TEST_CASE("APluginHasTheNetworkOfItsSession") {
+  for (const auto& [kind, set] : Cages()) {
+    const OutsideWorld world;
+    auto network = std::make_shared<NetworkBounds>();  // owners: this and the call
+    network->rules = Must(HostRules::Parse({"example.org"}));
+    network->resolver = std::make_shared<NameResolver>();
+    std::string decisions;
+    network->on_decision = [&decisions](const HostDecision& one) { decisions += one.host; };
+    const ToolResult result =
+        Call(*set, {world.workspace(), network}, "shell",
+             "python3 -c 'import urllib.request as r; r.urlopen(\"http://example.net/\")' 2>&1; "
+             "bash -c 'echo x > /dev/tcp/127.0.0.1/" +
+                 world.Filled("@PORT@") + "'");
+    INFO(SandboxKindName(kind) << ": " << result.content);
+    if (kind == SandboxKind::kBubblewrap) {
+      CHECK(result.content.find("HTTP Error 403") != std::string::npos);
+      CHECK(decisions == "example.net");
+    } else {
+      CHECK(result.outcome == ToolOutcome::kError);
+      CHECK(result.content.find("bubblewrap alone") != std::string::npos);
+    }
+    CHECK(world.Changes().empty());
   }
 }
 
 TEST_CASE("APluginThatMultipliesIsEnded") {
   for (const auto& [kind, set] : Cages()) {
     const OutsideWorld world;
-    const ToolResult result = Call(*set, world.workspace(), "multiply", "");
+    const ToolResult result = Call(*set, {world.workspace(), nullptr}, "multiply", "");
     INFO(SandboxKindName(kind) << ": " << result.content);
     // The kernel holds back what isn't root's, in a namespace of its own; the watch all else.
     if (kind == SandboxKind::kBubblewrap && geteuid() != 0) {

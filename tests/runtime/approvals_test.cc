@@ -335,6 +335,7 @@ TEST_CASE("AnArchivesGrantsAndAllowancesCoverNothingHere") {
   const auto runtime = OpenRuntime(Options(temp));
   CreateSessionRequest request = Asking("s");
   request.settings.policy.rules.push_back({"nothing", "", "allow", ""});
+  request.settings.network_hosts = {"example.org"};
   REQUIRE_OK(runtime->CreateSession(request));
   {
     Host host;
@@ -351,6 +352,8 @@ TEST_CASE("AnArchivesGrantsAndAllowancesCoverNothingHere") {
   const ImportView view = Must(runtime->ImportSession(import, {}));
   REQUIRE(AnyContains(nlohmann::json(view.notes), "grants were left out"));
   REQUIRE(AnyContains(nlohmann::json(view.notes), "allow calls were left out"));
+  REQUIRE(AnyContains(nlohmann::json(view.notes), "hosts that commands may reach were left out"));
+  REQUIRE(Must(runtime->GetSession("copy")).settings.network_hosts.empty());
   Start(*runtime, "copy");
   REQUIRE(Pending(*runtime, "copy", 2).calls.size() == 2);
 }

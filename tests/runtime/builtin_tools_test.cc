@@ -1,5 +1,8 @@
 // The built-in tools that sessions name: asked about, run over the session's workspace, and there
 // again after the runtime was opened anew.
+#include <mutex>
+
+#include "runtime/observer.h"
 #include "tests/runtime/fixture.h"
 
 namespace baleen {
@@ -133,6 +136,49 @@ TEST_CASE("ACommandsJobsEndWithItsSession") {
   }
   const auto runtime = OpenRuntime(options);  // the jobs' table began anew
   REQUIRE(Run(*runtime, R"(["bash_output",{"job":"job-1"}])").starts_with("ERROR:"));
+}
+
+TEST_CASE("CommandsReachTheHostsThatTheirSessionNames") {
+  const TempDirectory temp;
+  class Hearer final : public RuntimeObserver {
+   public:
+    void OnTurnEnded(const TurnView&, double) override {}
+    void OnGeneration(const GenerationFigures&) override {}
+    void OnToolCall(ToolOutcome) override {}
+    void OnCommit(double, bool) override {}
+    void OnHostDecision(const std::string& session, const std::string& host, int port,
+                        const std::string&, const std::string& why) override {
+      const std::lock_guard<std::mutex> lock(mutex);
+      heard += session + " " + host + ":" + std::to_string(port) + " " + why + "\n";
+    }
+    std::mutex mutex;
+    std::string heard;
+  } hearer;
+  RuntimeOptions options = WorkerOptions(temp.File("data"), TinyModel());
+  options.observer = &hearer;
+  const std::string folder = temp.File("work");
+  std::filesystem::create_directories(folder);
+  const auto runtime = OpenRuntime(options);
+  CreateSessionRequest request = Session(folder, {"bash"});
+  request.settings.network_hosts = {"not a host"};
+  const Status bad = runtime->CreateSession(request).status();
+  REQUIRE((bad.reason() == "BAD_FIELD" && bad.message().find("network_hosts") == 0));
+  request.settings.network_hosts = {"*.example.org", "127.0.0.1:1"};
+  REQUIRE_OK(runtime->CreateSession(request));
+  REQUIRE(Must(runtime->GetSession("s")).settings.network_hosts == request.settings.network_hosts);
+  for (const ToolView& tool : Must(runtime->ListTools("s"))) {
+    if (tool.spec.name != "bash") continue;
+    CHECK(tool.spec.description.find("*.example.org, 127.0.0.1:1 alone") != std::string::npos);
+    CHECK(tool.spec.description.find("no network") == std::string::npos);
+  }
+  const std::string out =
+      Run(*runtime, R"(["bash",{"command":"exec 3<>/dev/tcp/127.0.0.1/${HTTP_PROXY##*:}; )"
+                    R"(printf 'CONNECT example.net:443 HTTP/1.1\\r\\n\\r\\n' >&3; cat <&3"}])");
+  INFO(out);
+  if (out.find("no command runs") != std::string::npos) return;  // refused, as it must be
+  CHECK(out.find("HTTP/1.1 403") != std::string::npos);
+  CHECK(out.find("[network refused: example.net:443: not among") != std::string::npos);
+  CHECK(hearer.heard == "s example.net:443 not among the session's network_hosts\n");
 }
 
 TEST_CASE("AQuestionWaitsForItsAnswerOverARestart") {

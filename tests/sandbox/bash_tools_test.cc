@@ -26,7 +26,7 @@ struct Fixture {
     context.files = files.get();
     context.changes = editor.get();
     context.cancelled = &cancelled;
-    tools = MakeBashTools(sandbox, temp.path());
+    tools = MakeBashTools(sandbox, {temp.path(), nullptr});
   }
   bool Ready() {
     if (sandbox->Get().kind() != SandboxKind::kNone) return true;

@@ -208,13 +208,14 @@ Findings CheckPhrases(std::string_view path, std::string_view text) {
        false},
       {std::make_shared<RE2>(R"(std::thread |std::jthread|\.detach\(\))"),
        "threads are made in the engine, its row stream, the worker, the runtime, the pool, HTTP, "
-       "commands and gRPC only",
+       "commands, their proxy and gRPC only",
        [](std::string_view p) {
          return IsLibrary(p) && !p.starts_with("runtime/engine/engine.") &&
                 !p.starts_with("runtime/engine/unit_loader.") && p != "runtime/worker.h" &&
                 !p.starts_with("runtime/sessions/local_runtime.") &&
                 !p.starts_with("kernels/cpu/") && !p.starts_with("runtime/grpc/") &&
-                !p.starts_with("runtime/sandbox/command_job.") && !p.starts_with("runtime/http/");
+                !p.starts_with("runtime/sandbox/command_job.") &&
+                !p.starts_with("runtime/sandbox/network_proxy.") && !p.starts_with("runtime/http/");
        },
        false},
   };
