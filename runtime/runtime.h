@@ -142,6 +142,14 @@ class Runtime {
   virtual Result<std::vector<SessionView>> ListSessions(int64_t page_size,
                                                         const std::string& page_token,
                                                         std::string* next_page_token) = 0;
+  /// Changes what `mask` names of an idle session's settings, from its next turn on; watchers get a
+  /// session_updated event. Settings are the session's, not its timelines': a rewind doesn't take
+  /// the change back, a fork has it. A new goal or notes stand in place of those that a compaction
+  /// kept, a new budget without what was granted on top of the old one. Errors:
+  /// NOT_FOUND/SESSION_UNKNOWN, INVALID_ARGUMENT/BAD_FIELD (a path that is no setting or is fixed
+  /// at creation, and values that CreateSession would refuse), FAILED_PRECONDITION/SESSION_BUSY,
+  /// ABORTED/HEAD_MOVED.
+  virtual Result<SessionView> UpdateSession(const UpdateSessionRequest& request) = 0;
   /// A new session that shares the origin's history up to a point; nothing is copied, and the
   /// origin may be running. Errors: NOT_FOUND/SESSION_UNKNOWN, NOT_FOUND/POINT_UNKNOWN (turn,
   /// timeline), OUT_OF_RANGE/POINT_UNKNOWN (tokens), FAILED_PRECONDITION/SESSION_BUSY (at a running
@@ -198,7 +206,7 @@ class Runtime {
   /// Answers, once that is on the disk, with what was taken back; calls that run already go on. A
   /// grant for a workspace goes from the session and its forks alike. No rewind or fork brings it
   /// back. Errors: NOT_FOUND/SESSION_UNKNOWN, NOT_FOUND/ITEM_UNKNOWN,
-  /// FAILED_PRECONDITION/SESSION_BUSY (it is being rewound, pinned or deleted),
+  /// FAILED_PRECONDITION/SESSION_BUSY (it is being rewound, changed or deleted),
   /// INVALID_ARGUMENT/BAD_FIELD.
   virtual Result<GrantView> RevokeGrant(const RevokeGrantRequest& request) = 0;
   /// Of a session, in the order in which its model is told of them; "": what new ones may have, but
@@ -262,6 +270,10 @@ class Runtime {
   /// Deletes the sessions that go beyond limits of age and size, as DeleteSession would; what is
   /// used meanwhile stays. Errors: INVALID_ARGUMENT/BAD_FIELD.
   virtual Result<PruneView> PruneSessions(const PruneRequest& request) = 0;
+  /// What all sessions that count for `tenant` come to; nothing for one that nobody has heard of.
+  /// Errors: INVALID_ARGUMENT/BAD_FIELD (no name). Cost: as the tenant's timelines, and what was
+  /// written since it was asked last; the first call reads all sessions.
+  virtual Result<TenantUsage> ReadTenant(const std::string& tenant) = 0;
   /// Walks journal and KV; "" = all sessions.
   virtual Result<VerifyReport> Verify(const std::string& session) = 0;
   virtual Result<RuntimeStats> Stats() = 0;

@@ -36,7 +36,7 @@ struct ConstraintSettings {
   int64_t thinking_tokens = -1;
 };
 
-/// What a session is made of. Fixed at creation.
+/// What a session is made of. UpdateSession changes some of it; the rest is fixed at creation.
 struct SessionSettings {
   std::string title;
   std::string workspace;    ///< Folder that the file tools may read; empty: no file tools.
@@ -96,6 +96,7 @@ struct SessionView {
   std::vector<std::string> schema_notes;
   std::vector<std::string> pending_approvals;  ///< Ids.
   int64_t context_tokens = 0;                  ///< Of `tokens`, those that the model still sees.
+  std::string tenant;                          ///< Whom it counts for; empty: nobody.
 };
 
 struct CreateSessionRequest {
@@ -104,6 +105,25 @@ struct CreateSessionRequest {
   std::string request_id;  ///< Optional; a repeat gets the first answer.
   /// Name of a script that was put (runtime/script.h), in place of the settings' `script`.
   std::string stored_script{};
+  std::string tenant{};  ///< Whom it will count for (Runtime::ReadTenant); empty: nobody.
+};
+
+struct UpdateSessionRequest {
+  std::string session;
+  /// What changes: "title", "goal", "notes", "compact_at_percent", "tokens_max", "sampling",
+  /// "policy", "budget", "turn_budget", "prices", or a member of one of these, as
+  /// "sampling.temperature".
+  std::vector<std::string> mask;
+  SessionSettings settings;   ///< Has the new values; what `mask` doesn't name isn't read.
+  std::string expected_head;  ///< Optional cursor: ABORTED/HEAD_MOVED if the session moved on.
+  std::string request_id;     ///< Optional; a repeat gets the first answer.
+};
+
+/// What the sessions of one tenant come to.
+struct TenantUsage {
+  int64_t sessions = 0;
+  /// Text and token ids that they wrote themselves: what a fork shares counts where it was written.
+  int64_t stored_bytes = 0;
 };
 
 struct StartTurnRequest {
@@ -151,6 +171,7 @@ struct ForkRequest {
   std::string title;          ///< Empty: as the origin's.
   std::string expected_head;  ///< Optional cursor: ABORTED/HEAD_MOVED if the origin moved on.
   std::string request_id;     ///< Optional; a repeat gets the first answer.
+  std::string tenant{};       ///< Whom it will count for; empty: whom the origin does.
 };
 
 struct RewindRequest {
@@ -215,15 +236,15 @@ struct TurnView {
 };
 
 /// One event of a session. Durable events have seq > 0 and a payload as journalled.
-/// Kinds, durable: session_created, session_forked, session_rewound, turn_started, generate,
-/// generated, tool_calls, approval_requested, approval_resolved, tool_dispatched, tool_result,
-/// tool_results, step_started and step_ended (of a script's other effects: a sleep, an approval, a
-/// budget of its own, a fork, a turn of a fork), steered, compaction_started, compacted,
-/// generation_dropped (the answer is asked for anew), cancel_requested, turn_finished. Live:
-/// progress, delta, snapshot, waiting, heartbeat (every few seconds while a turn runs, with what it
-/// waits for). One more tells of the stream itself: `timeline` (payload {"timeline", "kept_seq"},
-/// seq = kept_seq). The session moved to another timeline: what was sent with a higher seq is no
-/// longer part of it; the events after kept_seq follow.
+/// Kinds, durable: session_created, session_forked, session_rewound, session_updated, turn_started,
+/// generate, generated, tool_calls, approval_requested, approval_resolved, tool_dispatched,
+/// tool_result, tool_results, step_started and step_ended (of a script's other effects: a sleep, an
+/// approval, a budget of its own, a fork, a turn of a fork), steered, compaction_started,
+/// compacted, generation_dropped (the answer is asked for anew), cancel_requested, turn_finished.
+/// Live: progress, delta, snapshot, waiting, heartbeat (every few seconds while a turn runs, with
+/// what it waits for). One more tells of the stream itself: `timeline` (payload {"timeline",
+/// "kept_seq"}, seq = kept_seq). The session moved to another timeline: what was sent with a higher
+/// seq is no longer part of it; the events after kept_seq follow.
 struct Event {
   std::string session;
   std::string turn;
@@ -269,7 +290,7 @@ struct StepReuse {
 /// A tool that a session's model is told of.
 struct ToolView {
   ToolSpec spec;
-  std::string origin;  ///< "builtin", "plugin" (an MCP server's, too), "host" or "script".
+  std::string origin;  ///< "builtin", "plugin", "mcp", "http", "host" or "script".
   /// Its plugin is loaded as it was, its server is known, or a host is connected for it.
   bool available = true;
 };
@@ -350,6 +371,7 @@ struct ImportRequest {
   /// ones give wrong answers, here and in every session that shares their tokens.
   bool trust_kv = false;
   std::string request_id;  ///< Optional; a repeat gets the first answer.
+  std::string tenant{};    ///< Whom it will count for; empty: nobody, whatever the archive says.
 };
 
 /// What an import took over.

@@ -125,9 +125,34 @@ Result<Json> CreateSession(Runtime& runtime, JsonRequest& fields) {
   fields.Get("session", &request.session);
   fields.Get("request_id", &request.request_id);
   fields.Get("stored_script", &request.stored_script);
+  fields.Get("tenant", &request.tenant);
   ReadSettings(fields, &request.settings);
   RETURN_IF_ERROR(fields.Finish());
   return Viewed(runtime.CreateSession(request));
+}
+
+/// Paths of all members that the request's settings have: what is there is what changes.
+std::vector<std::string> MaskOf(const Json& settings) {
+  std::vector<std::string> mask;
+  for (const auto& [name, value] : settings.items()) {
+    if (!value.is_object()) {
+      mask.push_back(name);
+      continue;
+    }
+    for (const auto& [inner, _] : value.items()) mask.push_back(name + "." + inner);
+  }
+  return mask;
+}
+
+Result<Json> UpdateSession(Runtime& runtime, JsonRequest& fields) {
+  UpdateSessionRequest request;
+  fields.Need("session", &request.session);
+  fields.Get("expected_head", &request.expected_head);
+  fields.Get("request_id", &request.request_id);
+  ReadSettings(fields, &request.settings);
+  RETURN_IF_ERROR(fields.Finish());
+  if (const Json* settings = fields.Find("settings")) request.mask = MaskOf(*settings);
+  return Viewed(runtime.UpdateSession(request));
 }
 
 /// A verb that takes a session's id and nothing else.
@@ -166,6 +191,7 @@ Result<Json> ForkSession(Runtime& runtime, JsonRequest& fields) {
   fields.Get("title", &request.title);
   fields.Get("expected_head", &request.expected_head);
   fields.Get("request_id", &request.request_id);
+  fields.Get("tenant", &request.tenant);
   RETURN_IF_ERROR(fields.Finish());
   return Viewed(runtime.ForkSession(request));
 }
@@ -408,8 +434,16 @@ Result<Json> ImportSession(Runtime& runtime, JsonRequest& fields) {
   fields.Get("workspace", &request.workspace);
   fields.Get("trust_kv", &request.trust_kv);
   fields.Get("request_id", &request.request_id);
+  fields.Get("tenant", &request.tenant);
   RETURN_IF_ERROR(fields.Finish());
   return Viewed(runtime.ImportSession(request, {}));
+}
+
+Result<Json> ReadTenant(Runtime& runtime, JsonRequest& fields) {
+  std::string tenant;
+  fields.Need("tenant", &tenant);
+  RETURN_IF_ERROR(fields.Finish());
+  return Viewed(runtime.ReadTenant(tenant));
 }
 
 Result<Json> Verify(Runtime& runtime, JsonRequest& fields) {
@@ -462,6 +496,7 @@ BALEEN_VERB(get_session, OfSession<&baleen::Runtime::GetSession>)
 BALEEN_VERB(list_sessions, ListSessions)
 BALEEN_VERB(fork_session, ForkSession)
 BALEEN_VERB(rewind_session, RewindSession)
+BALEEN_VERB(update_session, UpdateSession)
 BALEEN_VERB(delete_session, DeleteSession)
 BALEEN_VERB(pin_session, PinSession)
 BALEEN_VERB(prefetch_session, OfSession<&baleen::Runtime::PrefetchSession>)
@@ -488,6 +523,7 @@ BALEEN_VERB(explain, Explain)
 BALEEN_VERB(read_tokens, ReadTokens)
 BALEEN_VERB(export_session, ExportSession)
 BALEEN_VERB(import_session, ImportSession)
+BALEEN_VERB(read_tenant, ReadTenant)
 BALEEN_VERB(verify, Verify)
 BALEEN_VERB(backup, Backup)
 BALEEN_VERB(compact, Compact)

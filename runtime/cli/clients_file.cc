@@ -46,6 +46,15 @@ Status ReadTexts(const std::string& path, const std::string& key, const toml::no
   return OkStatus();
 }
 
+/// Null: no bound goes by this name.
+int64_t* BoundOf(ClientQuota& quota, const std::string& key) {
+  return key == "requests_per_second" ? &quota.requests_per_second
+         : key == "running_turns"     ? &quota.running_turns
+         : key == "sessions_max"      ? &quota.sessions_max
+         : key == "stored_bytes_max"  ? &quota.stored_bytes_max
+                                      : nullptr;
+}
+
 Result<ClientGrant> GrantOf(const std::string& path, const toml::node& node) {
   if (!node.is_table()) return Bad(path, node, "expected [[client]]");
   ClientGrant grant;
@@ -65,15 +74,15 @@ Result<ClientGrant> GrantOf(const std::string& path, const toml::node& node) {
                                 key == "scopes"       ? &grant.scopes
                                 : key == "workspaces" ? &grant.workspaces
                                                       : &grant.network_hosts));
-    } else if (key == "requests_per_second" || key == "running_turns") {
+    } else if (int64_t* bound = BoundOf(grant.quota, key)) {
       if (!value.is_integer()) return Bad(path, value, key + ": expected a whole number");
-      (key == "running_turns" ? grant.quota.running_turns : grant.quota.requests_per_second) =
-          value.as_integer()->get();
+      *bound = value.as_integer()->get();
     } else {
       return Bad(path, value,
                  "unknown key '" + key +
                      "'; expected name, token_sha256, certificate, scopes, expires, workspaces, "
-                     "network_hosts, requests_per_second or running_turns");
+                     "network_hosts, requests_per_second, running_turns, sessions_max or "
+                     "stored_bytes_max");
     }
   }
   return grant;
@@ -101,11 +110,11 @@ toml::table TableOf(const ClientGrant& grant) {
   toml::array hosts;
   for (const std::string& host : grant.network_hosts) hosts.push_back(host);
   if (!hosts.empty()) table.insert("network_hosts", std::move(hosts));
-  const ClientQuota& quota = grant.quota;
-  if (quota.requests_per_second != 0) {
-    table.insert("requests_per_second", quota.requests_per_second);
+  ClientQuota quota = grant.quota;
+  for (const char* name :
+       {"requests_per_second", "running_turns", "sessions_max", "stored_bytes_max"}) {
+    if (const int64_t bound = *BoundOf(quota, name); bound != 0) table.insert(name, bound);
   }
-  if (quota.running_turns != 0) table.insert("running_turns", quota.running_turns);
   return table;
 }
 

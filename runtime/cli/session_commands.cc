@@ -72,6 +72,12 @@ int Verify(const SessionFlags& flags) {
 int Stats(const SessionFlags& flags) {
   auto runtime = OpenRuntime(flags.runtime);
   if (!runtime.ok()) return Fail(runtime.status(), flags.json);
+  if (!flags.tenant.empty()) {
+    auto usage = (*runtime)->ReadTenant(flags.tenant);
+    if (!usage.ok()) return Fail(usage.status(), flags.json);
+    PrintFields(ViewJson(*usage), flags.json);
+    return kExitOk;
+  }
   auto stats = (*runtime)->Stats();
   if (!stats.ok()) return Fail(stats.status(), flags.json);
   PrintFields(ViewJson(*stats), flags.json);
@@ -154,7 +160,9 @@ void AddSessions(CLI::App& app, int* exit_code) {
   add("show", "One session", &Show)->add_option("session", flags->session)->required();
   add("verify", "Check journal and KV cache, of one session or of all", &Verify)
       ->add_option("session", flags->session);
-  add("stats", "Engine and store figures", &Stats);
+  add("stats", "Engine and store figures", &Stats)
+      ->add_option("--tenant", flags->tenant,
+                   "Instead: what the sessions come to that this client of the daemon made");
   CLI::App* tokens = add("tokens", "Token ids, and hashes of the logits of traced turns", &Tokens);
   tokens->add_option("session", flags->session)->required();
   tokens->add_option("--begin", flags->begin, "First position")->capture_default_str();
@@ -170,6 +178,7 @@ void AddSessions(CLI::App& app, int* exit_code) {
                           &CompactContext);
   compact->add_option("session", flags->session)->required();
   compact->add_option("--note", flags->words, "Kept word for word, by this and later compactions");
+  AddUpdate(add, *flags);
   AddHistory(add, *flags);
   AddPorting(add, *flags);
   AddUpkeep(add, *flags);

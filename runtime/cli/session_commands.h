@@ -36,6 +36,8 @@ struct SessionFlags {
   bool after_turn = false;
   double unused_days = 0;
   int64_t bytes_max = 0;
+  UpdateSessionRequest update;  ///< Settings and mask alone.
+  std::string tenant;
 };
 
 /// As JSON, or a name and a value a line.
@@ -50,6 +52,8 @@ using AddSessionCommand =
 void AddPorting(const AddSessionCommand& add, SessionFlags& flags);
 /// search, explain, prefetch, release, backup, compact, prune.
 void AddUpkeep(const AddSessionCommand& add, SessionFlags& flags);
+/// update.
+void AddUpdate(const AddSessionCommand& add, SessionFlags& flags);
 /// fork, rewind, undo, delete, pin, unpin.
 void AddHistory(const AddSessionCommand& add, SessionFlags& flags);
 

@@ -76,6 +76,12 @@ void AddToken(CLI::App& app, int* exit_code) {
                       "That it may make; 0: no bound");
   command->add_option("--running-turns", flags->grant.quota.running_turns,
                       "That it may have at a time; 0: no bound");
+  command->add_option("--sessions-max", flags->grant.quota.sessions_max,
+                      "Sessions that it may have made; 0: no bound");
+  command
+      ->add_option("--stored-bytes-max", flags->grant.quota.stored_bytes_max,
+                   "Text and token ids that those may hold in all, e.g. 2GiB; 0: no bound")
+      ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false));
   command->add_option("--days", flags->days, "Days until it expires; default: never")
       ->check(CLI::Range(int64_t{1}, int64_t{36500}));
   command->add_flag("--json", flags->json, "JSON on stdout");

@@ -56,12 +56,14 @@ std::string Property(const grpc::AuthContext& peer, const char* name) {
 }
 
 Status CheckQuota(const ClientQuota& quota, const std::string& who) {
-  if (quota.requests_per_second >= 0 && quota.requests_per_second <= 1'000'000 &&
-      quota.running_turns >= 0 && quota.running_turns <= 1'000'000) {
-    return OkStatus();
-  }
-  return InvalidArgumentError(
-      who + ": requests_per_second, running_turns: expected 0 (no bound) to 1000000");
+  constexpr int64_t kMost = 1'000'000;
+  const bool good = quota.requests_per_second >= 0 && quota.requests_per_second <= kMost &&
+                    quota.running_turns >= 0 && quota.running_turns <= kMost &&
+                    quota.sessions_max >= 0 && quota.stored_bytes_max >= 0;
+  if (good) return OkStatus();
+  return InvalidArgumentError(who +
+                              ": requests_per_second, running_turns: expected 0 (no bound) to "
+                              "1000000; sessions_max, stored_bytes_max: 0 (no bound) or more");
 }
 
 Status CheckRoot(const std::string& folder, const std::string& who) {
@@ -100,6 +102,8 @@ ClientQuota QuotaOf(const ClientQuota& own, const ClientQuota& fallback) {
   ClientQuota quota = own;
   if (quota.requests_per_second == 0) quota.requests_per_second = fallback.requests_per_second;
   if (quota.running_turns == 0) quota.running_turns = fallback.running_turns;
+  if (quota.sessions_max == 0) quota.sessions_max = fallback.sessions_max;
+  if (quota.stored_bytes_max == 0) quota.stored_bytes_max = fallback.stored_bytes_max;
   return quota;
 }
 

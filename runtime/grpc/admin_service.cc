@@ -5,6 +5,7 @@
 
 #include <mutex>
 #include <string>
+#include <type_traits>
 
 #include "runtime/grpc/operation_table.h"
 #include "runtime/grpc/unary.h"
@@ -34,6 +35,18 @@ class AdminService final : public v1::Admin::CallbackService {
                     v1::Stats* response) override {
     return Answer(service_, context, Scope::kAdmin,
                   [response](Runtime& runtime) { return Reply(runtime.Stats(), response); });
+  }
+
+  Reactor* GetTenant(Context* context, const v1::GetTenantRequest* request,
+                     v1::Tenant* response) override {
+    return Answer(service_, context, Scope::kAdmin,
+                  [request, response](Runtime& runtime) -> Status {
+                    RETURN_IF_ERROR(CheckKey(request->name(), "name"));
+                    ASSIGN_OR_RETURN(const std::string tenant,
+                                     wire::ParseTenantName(request->name(), "name"));
+                    response->set_name(request->name());
+                    return Reply(runtime.ReadTenant(tenant), response);
+                  });
   }
 
   Reactor* Backup(Context* context, const v1::BackupRequest* request,
@@ -72,7 +85,7 @@ class AdminService final : public v1::Admin::CallbackService {
   Reactor* Upkeep(Context* context, const Request* request, Response* response) {
     return AnswerCaller(
         service_, context, Scope::kAdmin,
-        [this, context, request, response](const Caller& caller, wire::Details*) -> Status {
+        [this, context, request, response](const Caller& caller, wire::Details* details) -> Status {
           const std::unique_lock<std::mutex> works(service_.operations->working(),
                                                    std::try_to_lock);
           if (!works.owns_lock()) {
@@ -82,7 +95,11 @@ class AdminService final : public v1::Admin::CallbackService {
                 "UPKEEP_RUNNING");
           }
           const auto progress = [context](int64_t, int64_t) { return !context->IsCancelled(); };
-          return RunUpkeep(caller, *request, progress, response);
+          if constexpr (std::is_same_v<Request, v1::ImportSessionRequest>) {
+            return RunUpkeep(caller, *request, progress, response, details);
+          } else {
+            return RunUpkeep(caller, *request, progress, response);
+          }
         });
   }
 

@@ -73,9 +73,19 @@ Status CheckPoint(const HistoryPoint& point) {
   return InvalidArgumentError("a point is a turn or a number of tokens: expected one, got both",
                               wire::kBadField);
 }
-Status CheckPointOf(const ForkRequest& request) { return CheckPoint(request.at); }
+/// Who asks is whom a session counts for: the server knows, and asks nobody.
+Status CheckTenant(const std::string& tenant) {
+  if (tenant.empty()) return OkStatus();
+  return InvalidArgumentError("tenant: a server counts sessions for the client that asks for them",
+                              wire::kBadField);
+}
+Status CheckPointOf(const ForkRequest& request) {
+  RETURN_IF_ERROR(CheckTenant(request.tenant));
+  return CheckPoint(request.at);
+}
 Status CheckPointOf(const RewindRequest& request) { return CheckPoint(request.to); }
 Status CheckPointOf(const DeleteRequest& /*request*/) { return OkStatus(); }
+Status CheckPointOf(const UpdateSessionRequest& /*request*/) { return OkStatus(); }
 
 class RemoteRuntime final : public Runtime {
  public:
@@ -94,6 +104,7 @@ class RemoteRuntime final : public Runtime {
 
   Result<SessionView> CreateSession(const CreateSessionRequest& request) override {
     // An enum on the wire: a word that it can't hold must not become another one.
+    RETURN_IF_ERROR(CheckTenant(request.tenant));
     const std::string& thinking = request.settings.thinking;
     if (thinking != "chat" && thinking != "thinking") {
       return InvalidArgumentError(
@@ -133,6 +144,11 @@ class RemoteRuntime final : public Runtime {
     }
     if (next_page_token != nullptr) *next_page_token = response.next_page_token();
     return out;
+  }
+
+  Result<SessionView> UpdateSession(const UpdateSessionRequest& request) override {
+    return Change<v1::UpdateSessionRequest, v1::Session>(request,
+                                                         &v1::Sessions::Stub::UpdateSession);
   }
 
   Result<SessionView> ForkSession(const ForkRequest& request) override {
@@ -422,6 +438,7 @@ class RemoteRuntime final : public Runtime {
 
   Result<ImportView> ImportSession(const ImportRequest& request,
                                    const PortProgress& progress) override {
+    RETURN_IF_ERROR(CheckTenant(request.tenant));
     v1::StartOperationRequest wire;
     wire::ToWire(request, wire.mutable_import_session());
     v1::ImportSessionResponse response;
@@ -442,6 +459,14 @@ class RemoteRuntime final : public Runtime {
     v1::CompactResponse response;
     RETURN_IF_ERROR(Call(admin_.get(), &v1::Admin::Stub::Compact, v1::CompactRequest(), &response,
                          options_.verify_ms_max));
+    return wire::FromWire(response);
+  }
+
+  Result<TenantUsage> ReadTenant(const std::string& tenant) override {
+    v1::GetTenantRequest wire;
+    wire.set_name(wire::TenantNameOf(tenant));
+    v1::Tenant response;
+    RETURN_IF_ERROR(Call(admin_.get(), &v1::Admin::Stub::GetTenant, wire, &response));
     return wire::FromWire(response);
   }
 

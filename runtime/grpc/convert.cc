@@ -201,6 +201,7 @@ void ToWire(const SessionView& view, v1::Session* out) {
   out->set_pinned(view.pinned);
   out->set_timeline(view.timeline);
   if (!view.parent.empty()) out->set_parent(SessionName(view.parent));
+  out->set_tenant(ReplaceInvalidUtf8(view.tenant));
   for (const std::string& note : view.schema_notes) out->add_schema_notes(ReplaceInvalidUtf8(note));
   for (const std::string& approval : view.pending_approvals) {
     out->add_pending_approvals(ApprovalNameOf(view.session, approval));
@@ -236,6 +237,7 @@ Result<SessionView> FromWire(const v1::Session& session) {
   if (!session.parent().empty()) {
     ASSIGN_OR_RETURN(out.parent, ParseSessionName(session.parent(), "session.parent"));
   }
+  out.tenant = session.tenant();
   return out;
 }
 
@@ -492,6 +494,7 @@ void ToWire(const std::string& session, const ToolView& view, v1::Tool* out) {
   out->set_name(ReplaceInvalidUtf8(ToolNameOf(session, view.spec.name)));
   ToWire(view.spec, out->mutable_spec());
   out->set_origin(view.origin == "plugin"   ? v1::Tool::PLUGIN
+                  : view.origin == "mcp"    ? v1::Tool::MCP
                   : view.origin == "host"   ? v1::Tool::HOST
                   : view.origin == "script" ? v1::Tool::SCRIPT
                   : view.origin == "http"   ? v1::Tool::HTTP
@@ -508,6 +511,7 @@ Result<ToolView> FromWire(const v1::Tool& tool) {
     case v1::Tool::HOST: out.origin = "host"; break;
     case v1::Tool::SCRIPT: out.origin = "script"; break;
     case v1::Tool::HTTP: out.origin = "http"; break;
+    case v1::Tool::MCP: out.origin = "mcp"; break;
     default: break;  // of a newer server
   }
   out.available = tool.available();

@@ -35,6 +35,10 @@ v1::Session::State ToWire(SessionState state);
 void ToWire(const SessionView& view, v1::Session* out);
 Result<SessionView> FromWire(const v1::Session& session);
 
+/// The wire's paths are those of a Session: "settings.title".
+void ToWire(const UpdateSessionRequest& request, v1::UpdateSessionRequest* out);
+Result<UpdateSessionRequest> FromWire(const v1::UpdateSessionRequest& request);
+
 void ToWire(const ForkRequest& request, v1::ForkSessionRequest* out);
 Result<ForkRequest> FromWire(const v1::ForkSessionRequest& request);
 
@@ -128,6 +132,10 @@ TokenTrace FromWire(const v1::ReadTokensResponse& response);
 
 void ToWire(const VerifyReport& report, v1::VerifySessionResponse* out);
 VerifyReport FromWire(const v1::VerifySessionResponse& response);
+
+/// But for its name.
+void ToWire(const TenantUsage& usage, v1::Tenant* out);
+TenantUsage FromWire(const v1::Tenant& tenant);
 
 void ToWire(const RuntimeStats& stats, v1::Stats* out);
 RuntimeStats FromWire(const v1::Stats& stats);

@@ -7,6 +7,8 @@
 namespace baleen::wire {
 namespace {
 
+constexpr char kSettingsPath[] = "settings.";
+
 void ToWirePoint(const std::string& session, const HistoryPoint& point, v1::HistoryPoint* out) {
   if (point.tokens.has_value()) out->set_tokens(*point.tokens);
   if (!point.turn.empty()) out->set_turn(TurnNameOf(session, point.turn));
@@ -29,6 +31,31 @@ Result<HistoryPoint> FromWirePoint(const std::string& session, const v1::History
 }
 
 }  // namespace
+
+void ToWire(const UpdateSessionRequest& request, v1::UpdateSessionRequest* out) {
+  out->mutable_session()->set_name(SessionName(request.session));
+  ToWire(request.settings, out->mutable_session()->mutable_settings());
+  for (const std::string& path : request.mask) {
+    out->mutable_update_mask()->add_paths(ReplaceInvalidUtf8(kSettingsPath + path));
+  }
+  out->set_expected_head(ReplaceInvalidUtf8(request.expected_head));
+  out->set_request_id(ReplaceInvalidUtf8(request.request_id));
+}
+
+Result<UpdateSessionRequest> FromWire(const v1::UpdateSessionRequest& request) {
+  UpdateSessionRequest out;
+  ASSIGN_OR_RETURN(out.session, ParseSessionName(request.session().name(), "session.name"));
+  ASSIGN_OR_RETURN(out.settings, FromWire(request.session().settings()));
+  for (const std::string& path : request.update_mask().paths()) {
+    if (!path.starts_with(kSettingsPath)) {
+      return BadField("update_mask", "paths of settings, as settings.title", path);
+    }
+    out.mask.push_back(path.substr(std::string_view(kSettingsPath).size()));
+  }
+  out.expected_head = request.expected_head();
+  out.request_id = request.request_id();
+  return out;
+}
 
 void ToWire(const ForkRequest& request, v1::ForkSessionRequest* out) {
   out->set_name(SessionName(request.session));
@@ -207,6 +234,15 @@ Result<std::vector<StepReuse>> FromWire(const v1::ExplainSessionResponse& respon
   return steps;
 }
 
+void ToWire(const TenantUsage& usage, v1::Tenant* out) {
+  out->set_sessions(usage.sessions);
+  out->set_stored_bytes(usage.stored_bytes);
+}
+
+TenantUsage FromWire(const v1::Tenant& tenant) {
+  return {tenant.sessions(), tenant.stored_bytes()};
+}
+
 void ToWire(const BackupReport& report, v1::BackupResponse* out) {
   out->set_path(ReplaceInvalidUtf8(report.path));
   out->set_journal_bytes(report.journal_bytes);
@@ -305,8 +341,8 @@ void ToWire(const ImportRequest& request, v1::ImportSessionRequest* out) {
 }
 
 ImportRequest FromWire(const v1::ImportSessionRequest& request) {
-  return {request.path(), request.session_id(), request.workspace(), request.trust_kv(),
-          request.request_id()};
+  return {request.path(),     request.session_id(), request.workspace(),
+          request.trust_kv(), request.request_id(), /*tenant=*/""};
 }
 
 void ToWire(const ImportView& view, v1::ImportSessionResponse* out) {

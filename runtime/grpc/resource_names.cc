@@ -14,6 +14,7 @@ constexpr char kTurns[] = "/turns/";
 constexpr char kApprovals[] = "/approvals/";
 constexpr char kGrants[] = "/grants/";
 constexpr char kTools[] = "/tools/";
+constexpr char kTenants[] = "tenants/";
 constexpr char kAllSessions[] = "sessions/-";
 constexpr size_t kIdBytesMax = 63;
 constexpr size_t kToolNameBytesMax = 64;
@@ -106,6 +107,16 @@ Result<ToolName> ParseToolName(std::string_view name, std::string_view field) {
   }
   return ToolName{std::move(session).value(), std::string(tool)};
 }
+
+Result<std::string> ParseTenantName(std::string_view name, std::string_view field) {
+  const std::string_view prefix = kTenants;
+  if (name.size() > prefix.size() && name.starts_with(prefix)) {
+    return std::string(name.substr(prefix.size()));
+  }
+  return BadField(field, "'tenants/{client}'", name);
+}
+
+std::string TenantNameOf(std::string_view tenant) { return kTenants + std::string(tenant); }
 
 std::string GrantNameOf(std::string_view session, std::string_view approval) {
   return SessionName(session) + kGrants + std::string(approval);

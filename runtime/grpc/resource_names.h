@@ -54,6 +54,9 @@ std::string ApprovalNameOf(std::string_view session, std::string_view approval);
 std::string GrantNameOf(std::string_view session, std::string_view approval);
 std::string ScriptNameOf(std::string_view script);
 std::string ToolNameOf(std::string_view session, std::string_view tool);
+/// "tenants/{client}": whatever the file of clients may call one.
+Result<std::string> ParseTenantName(std::string_view name, std::string_view field);
+std::string TenantNameOf(std::string_view tenant);
 /// "models/embedded" for an empty one.
 std::string ModelNameOf(std::string_view engine);
 

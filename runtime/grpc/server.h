@@ -15,10 +15,13 @@
 
 namespace baleen {
 
-/// What a client may use at a time. 0: no bound.
+/// What a client may use at a time, and hold. 0: no bound.
 struct ClientQuota {
   int64_t requests_per_second = 0;  ///< Calls and streams; a second's worth may come at once.
   int64_t running_turns = 0;
+  /// Sessions that it made, and their text and token ids (Runtime::ReadTenant).
+  int64_t sessions_max = 0;
+  int64_t stored_bytes_max = 0;
 };
 
 /// A client that proves who it is by a bearer token or a certificate, and what it may do.

@@ -9,6 +9,9 @@
 namespace baleen {
 namespace {
 
+/// A client repeats a request soon, or not at all.
+constexpr size_t kRememberedMax = 256;
+
 std::vector<std::string> RealPaths(const std::vector<std::string>& folders) {
   std::vector<std::string> real;
   for (const std::string& folder : folders) {
@@ -104,8 +107,74 @@ void Tenant::Prune(Runtime& runtime) {
   });
 }
 
+void Tenant::Remember(const StoringRequest& request) {
+  if (request.request_id.empty()) return;
+  carried_out_.push_back(request);
+  if (carried_out_.size() > kRememberedMax) carried_out_.pop_front();
+}
+
+Status Tenant::CheckStored(Runtime& runtime, const StoringRequest& request, int64_t sessions,
+                           wire::Details* details) {
+  const bool repeat =
+      std::any_of(carried_out_.begin(), carried_out_.end(), [&](const StoringRequest& known) {
+        return known.method == request.method && known.request_id == request.request_id;
+      });
+  if (repeat) return OkStatus();
+  ASSIGN_OR_RETURN(const TenantUsage usage, runtime.ReadTenant(name_));
+  const auto refuse = [&](const char* quota, int64_t limit, int64_t used, const char* unit) {
+    details->metadata = {
+        {"limit", std::to_string(limit)}, {"used", std::to_string(used)}, {"quota", quota}};
+    details->quota_subject = "client:" + name_;
+    return ResourceExhaustedError("client '" + name_ + "' holds " + std::to_string(used) + unit +
+                                      ", and may hold " + std::to_string(limit) +
+                                      "; delete sessions that it made, or ask whoever runs the "
+                                      "server for more (" +
+                                      quota + " in the file of clients)",
+                                  "QUOTA");
+  };
+  const int64_t made = usage.sessions + making_;
+  if (sessions > 0 && quota_.sessions_max > 0 && made + sessions > quota_.sessions_max) {
+    return refuse("sessions_max", quota_.sessions_max, made, " sessions");
+  }
+  if (quota_.stored_bytes_max > 0 && usage.stored_bytes >= quota_.stored_bytes_max) {
+    return refuse("stored_bytes_max", quota_.stored_bytes_max, usage.stored_bytes,
+                  " bytes of text and token ids");
+  }
+  return OkStatus();
+}
+
+Status Tenant::BeginSession(Runtime& runtime, const StoringRequest& request,
+                            wire::Details* details) {
+  if (quota_.sessions_max == 0 && quota_.stored_bytes_max == 0) return OkStatus();
+  const std::lock_guard<std::mutex> lock(storing_mutex_);
+  RETURN_IF_ERROR(CheckStored(runtime, request, 1, details));
+  ++making_;
+  return OkStatus();
+}
+
+void Tenant::EndSession(const StoringRequest& request, bool made) {
+  if (quota_.sessions_max == 0 && quota_.stored_bytes_max == 0) return;
+  const std::lock_guard<std::mutex> lock(storing_mutex_);
+  --making_;
+  if (made) Remember(request);
+}
+
 Result<TurnView> Tenant::StartTurn(Runtime& runtime, const StartTurnRequest& request,
                                    wire::Details* details) {
+  if (quota_.stored_bytes_max == 0) return StartCounted(runtime, request, details);
+  const StoringRequest storing = {"StartTurn", request.request_id};
+  {
+    const std::lock_guard<std::mutex> lock(storing_mutex_);
+    RETURN_IF_ERROR(CheckStored(runtime, storing, 0, details));
+  }
+  Result<TurnView> view = StartCounted(runtime, request, details);
+  const std::lock_guard<std::mutex> lock(storing_mutex_);
+  if (view.ok()) Remember(storing);
+  return view;
+}
+
+Result<TurnView> Tenant::StartCounted(Runtime& runtime, const StartTurnRequest& request,
+                                      wire::Details* details) {
   if (quota_.running_turns == 0) return runtime.StartTurn(request);
   Prune(runtime);
   {

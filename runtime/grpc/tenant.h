@@ -1,4 +1,4 @@
-// Tenant: what one client of the server uses at a time, and what it may use.
+// Tenant: what one client of the server uses and holds, and what it may.
 //
 // A tenant is a name in the file of clients, however many connections show its token or
 // certificate; those let in by an authority alone are one together. Who owns the server (a peer on
@@ -7,7 +7,7 @@
 
 #include <chrono>
 #include <cstdint>
-#include <map>
+#include <deque>
 #include <mutex>
 #include <string>
 #include <vector>
@@ -31,6 +31,12 @@ class Tenant {
   Tenant(const Tenant&) = delete;
   Tenant& operator=(const Tenant&) = delete;
 
+  /// A request that stores something. Ids are those of one method.
+  struct StoringRequest {
+    std::string method;
+    std::string request_id;  ///< Empty: never a repeat.
+  };
+
   const std::string& name() const { return name_; }
 
   /// Counts a call or a stream against the rate. A second's worth may come at once.
@@ -41,10 +47,21 @@ class Tenant {
   Status CheckWorkspace(std::string* folder) const;
   /// Errors: PERMISSION_DENIED/NETWORK_REFUSED.
   Status CheckNetworkHosts(const std::vector<std::string>& hosts) const;
-  /// Starts a turn unless too many of the tenant's run. A repeat of a request is let through.
-  /// Errors: RESOURCE_EXHAUSTED/RUNNING_TURNS; the runtime's.
+  /// Starts a turn unless too many of the tenant's run, or it holds too much. A repeat of a request
+  /// is let through. Errors: RESOURCE_EXHAUSTED/RUNNING_TURNS, /QUOTA; the runtime's.
   Result<TurnView> StartTurn(Runtime& runtime, const StartTurnRequest& request,
                              wire::Details* details);
+  /// Lets `make` make a session for the tenant, unless it holds too much. A repeat of a request is
+  /// let through. Errors: RESOURCE_EXHAUSTED/QUOTA, with limit, what is used and what to do; what
+  /// `make` says.
+  template <typename Make>
+  auto AddSession(Runtime& runtime, const StoringRequest& request, wire::Details* details,
+                  const Make& make) -> decltype(make()) {
+    RETURN_IF_ERROR(BeginSession(runtime, request, details));
+    auto made = make();
+    EndSession(request, made.ok());
+    return made;
+  }
 
  private:
   struct Turn {
@@ -55,6 +72,16 @@ class Tenant {
 
   /// Forgets turns that have ended.
   void Prune(Runtime& runtime);
+  /// As StartTurn, whatever is stored.
+  Result<TurnView> StartCounted(Runtime& runtime, const StartTurnRequest& request,
+                                wire::Details* details);
+  Status BeginSession(Runtime& runtime, const StoringRequest& request, wire::Details* details);
+  void EndSession(const StoringRequest& request, bool made);
+  /// Requires: storing_mutex_. `sessions`: how many more are to be, beside those on their way.
+  Status CheckStored(Runtime& runtime, const StoringRequest& request, int64_t sessions,
+                     wire::Details* details);
+  /// Requires: storing_mutex_.
+  void Remember(const StoringRequest& request);
 
   const std::string name_;
   const ClientQuota quota_;
@@ -66,6 +93,12 @@ class Tenant {
   Clock::time_point counted_at_;
   std::vector<Turn> turns_;  ///< At most quota_.running_turns.
   int64_t starting_ = 0;     ///< Turns that are being started.
+  /// Held while what is stored is counted, so that what is on its way counts once at least.
+  std::mutex storing_mutex_;
+  // Guarded by storing_mutex_:
+  int64_t making_ = 0;  ///< Sessions on their way.
+  /// The latest that had an id and stored something, the oldest first.
+  std::deque<StoringRequest> carried_out_;
 };
 
 }  // namespace baleen

@@ -40,7 +40,7 @@ class SessionsService final : public v1::Sessions::CallbackService {
                          v1::Session* response) override {
     return AnswerCaller(
         service_, context, Scope::kSessionsWrite,
-        [this, request, response](const Caller& caller, wire::Details*) -> Status {
+        [this, request, response](const Caller& caller, wire::Details* details) -> Status {
           RETURN_IF_ERROR(CheckAccepting(service_));
           RETURN_IF_ERROR(CheckKey(request->request_id(), "request_id"));
           CreateSessionRequest wanted;
@@ -54,11 +54,37 @@ class SessionsService final : public v1::Sessions::CallbackService {
             ASSIGN_OR_RETURN(wanted.stored_script,
                              wire::ParseScriptName(request->script(), "script"));
           }
-          if (caller.tenant != nullptr) {
-            RETURN_IF_ERROR(caller.tenant->CheckWorkspace(&wanted.settings.workspace));
-            RETURN_IF_ERROR(caller.tenant->CheckNetworkHosts(wanted.settings.network_hosts));
+          const auto create = [&] { return caller.runtime->CreateSession(wanted); };
+          if (caller.tenant == nullptr) return Reply(create(), response);
+          RETURN_IF_ERROR(caller.tenant->CheckWorkspace(&wanted.settings.workspace));
+          RETURN_IF_ERROR(caller.tenant->CheckNetworkHosts(wanted.settings.network_hosts));
+          wanted.tenant = caller.tenant->name();
+          return Reply(caller.tenant->AddSession(
+                           *caller.runtime, {"CreateSession", wanted.request_id}, details, create),
+                       response);
+        });
+  }
+
+  Reactor* UpdateSession(Context* context, const v1::UpdateSessionRequest* request,
+                         v1::Session* response) override {
+    return AnswerCaller(
+        service_, context, Scope::kSessionsWrite,
+        [this, request, response](const Caller& caller, wire::Details*) -> Status {
+          RETURN_IF_ERROR(CheckAccepting(service_));
+          RETURN_IF_ERROR(CheckKey(request->request_id(), "request_id"));
+          RETURN_IF_ERROR(CheckKey(request->expected_head(), "expected_head"));
+          ASSIGN_OR_RETURN(const UpdateSessionRequest wanted, wire::FromWire(*request));
+          const bool policy =
+              std::any_of(wanted.mask.begin(), wanted.mask.end(),
+                          [](const std::string& path) { return path.starts_with("policy"); });
+          if (caller.tenant != nullptr && policy) {
+            // Else it could let the tools of a session loose where it may not make one.
+            ASSIGN_OR_RETURN(const SessionView now, caller.runtime->GetSession(wanted.session));
+            std::string workspace = now.settings.workspace;  // both are fixed since it was made
+            RETURN_IF_ERROR(caller.tenant->CheckWorkspace(&workspace));
+            RETURN_IF_ERROR(caller.tenant->CheckNetworkHosts(now.settings.network_hosts));
           }
-          return Reply(caller.runtime->CreateSession(wanted), response);
+          return Reply(caller.runtime->UpdateSession(wanted), response);
         });
   }
 
@@ -94,7 +120,20 @@ class SessionsService final : public v1::Sessions::CallbackService {
 
   Reactor* ForkSession(Context* context, const v1::ForkSessionRequest* request,
                        v1::Session* response) override {
-    return Change(context, request, response, &Runtime::ForkSession);
+    return AnswerCaller(
+        service_, context, Scope::kSessionsWrite,
+        [this, request, response](const Caller& caller, wire::Details* details) -> Status {
+          RETURN_IF_ERROR(CheckAccepting(service_));
+          RETURN_IF_ERROR(CheckKey(request->request_id(), "request_id"));
+          RETURN_IF_ERROR(CheckKey(request->expected_head(), "expected_head"));
+          ASSIGN_OR_RETURN(ForkRequest wanted, wire::FromWire(*request));
+          const auto fork = [&] { return caller.runtime->ForkSession(wanted); };
+          if (caller.tenant == nullptr) return Reply(fork(), response);
+          wanted.tenant = caller.tenant->name();
+          return Reply(caller.tenant->AddSession(*caller.runtime,
+                                                 {"ForkSession", wanted.request_id}, details, fork),
+                       response);
+        });
   }
 
   Reactor* RewindSession(Context* context, const v1::RewindSessionRequest* request,

@@ -45,13 +45,18 @@ Status RunUpkeep(const Caller& caller, const v1::ExportSessionRequest& request,
 }
 
 Status RunUpkeep(const Caller& caller, const v1::ImportSessionRequest& request,
-                 const PortProgress& progress, v1::ImportSessionResponse* response) {
+                 const PortProgress& progress, v1::ImportSessionResponse* response,
+                 wire::Details* details) {
   RETURN_IF_ERROR(CheckPath(request.path()));
   ImportRequest wanted = wire::FromWire(request);
-  if (caller.tenant != nullptr) {
-    RETURN_IF_ERROR(caller.tenant->CheckWorkspace(&wanted.workspace));
-  }
-  return Reply(caller.runtime->ImportSession(wanted, progress), response);
+  const auto import = [&] { return caller.runtime->ImportSession(wanted, progress); };
+  if (caller.tenant == nullptr) return Reply(import(), response);
+  RETURN_IF_ERROR(caller.tenant->CheckWorkspace(&wanted.workspace));
+  wanted.tenant = caller.tenant->name();
+  wire::Details unsaid;
+  return Reply(caller.tenant->AddSession(*caller.runtime, {"ImportSession", wanted.request_id},
+                                         details != nullptr ? details : &unsaid, import),
+               response);
 }
 
 Status RunUpkeep(const Caller& caller, const v1::PruneSessionsRequest& request,

@@ -22,7 +22,8 @@ Status RunUpkeep(const Caller& caller, const v1::VerifySessionRequest& request,
 Status RunUpkeep(const Caller& caller, const v1::ExportSessionRequest& request,
                  const PortProgress& progress, v1::ExportSessionResponse* response);
 Status RunUpkeep(const Caller& caller, const v1::ImportSessionRequest& request,
-                 const PortProgress& progress, v1::ImportSessionResponse* response);
+                 const PortProgress& progress, v1::ImportSessionResponse* response,
+                 wire::Details* details = nullptr);  ///< Where a refusal may say more.
 Status RunUpkeep(const Caller& caller, const v1::PruneSessionsRequest& request,
                  const PortProgress& progress, v1::PruneSessionsResponse* response);
 

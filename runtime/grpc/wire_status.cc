@@ -37,6 +37,13 @@ grpc::Status ToGrpc(const Status& status, const Details& extra) {
     when.mutable_retry_delay()->set_nanos(static_cast<int32_t>(extra.retry_ms % 1000 * 1'000'000));
     details.add_details()->PackFrom(when);
   }
+  if (!extra.quota_subject.empty()) {
+    google::rpc::QuotaFailure quota;
+    auto* violation = quota.add_violations();
+    violation->set_subject(ReplaceInvalidUtf8(extra.quota_subject));
+    violation->set_description(details.message());
+    details.add_details()->PackFrom(quota);
+  }
   return grpc::Status(static_cast<grpc::StatusCode>(status.code()), details.message(),
                       details.SerializeAsString());
 }

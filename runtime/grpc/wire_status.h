@@ -26,6 +26,7 @@ inline constexpr size_t kMessageBytesMax = 1024;
 struct Details {
   std::map<std::string, std::string> metadata;  ///< Of ErrorInfo.
   int64_t retry_ms = 0;                         ///< > 0: a RetryInfo says so.
+  std::string quota_subject;  ///< Not empty: a QuotaFailure says whose quota the message is about.
 };
 
 /// An empty reason becomes the code's name: AIP-193 wants one always.

@@ -168,6 +168,7 @@ std::string ApprovalEndToJson(const ApprovalEnd& end) {
                {"reason", end.reason}};
   if (!end.budget.owner.empty()) json["budget"] = BudgetToJson(end.budget);
   if (end.granted_ms != 0) json["granted_ms"] = end.granted_ms;
+  if (end.revision != 0) json["revision"] = end.revision;
   return JsonText(json);
 }
 
@@ -185,6 +186,7 @@ Result<ApprovalEnd> ApprovalEndFromJson(std::string_view json) {
   members.Get("resolved_by", &end.resolved_by);
   members.Get("reason", &end.reason);
   members.Get("granted_ms", &end.granted_ms);
+  members.Get("revision", &end.revision);
   RETURN_IF_ERROR(ReadBudget(members, &end.budget));
   RETURN_IF_ERROR(members.status());
   end.state = StateFromName(state);

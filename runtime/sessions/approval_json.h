@@ -42,6 +42,7 @@ struct ApprovalEnd {
   int64_t granted_ms = 0;          ///< kRevoked: when what is taken back was granted.
   std::string resolved_by;
   std::string reason;
+  int64_t revision = 0;  ///< Of the session's settings, where more of its budget was granted.
 };
 std::string ApprovalEndToJson(const ApprovalEnd& end);
 Result<ApprovalEnd> ApprovalEndFromJson(std::string_view json);

@@ -233,6 +233,7 @@ void ControlLoop::EndApproval(SessionRun& session, ApprovalView& approval, Appro
                               JournalBatch batch, const Answer<ApprovalView>& answer) {
   end.turn = approval.turn;
   end.approval = approval.approval;
+  if (end.budget.owner == "session") end.revision = session.marks.revision;
   batch.events.push_back(NewEvent(session, event_kind::kApprovalResolved, ApprovalEndToJson(end)));
   const int64_t ended_ms = batch.events.back().time_ms;
   ApplyEnd(end, ended_ms, &approval);

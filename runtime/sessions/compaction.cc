@@ -90,14 +90,12 @@ Status CheckCompaction(const SessionSettings& settings) {
   return OkStatus();
 }
 
-Status ControlLoop::ReadCompaction(SessionRun& session) {
+Status ControlLoop::ReadCompaction(SessionRun& session, const std::optional<EventRecord>& last) {
   session.context_begin = 0;
   session.context_head.clear();
   session.goal.clear();
   session.notes.clear();
-  const auto last = parts_.journal_reader->LastEvent(session.record.id, event_kind::kCompacted);
-  if (last.status().code() == StatusCode::kNotFound) return OkStatus();
-  RETURN_IF_ERROR(last.status());
+  if (!last.has_value()) return OkStatus();
   ASSIGN_OR_RETURN(CompactionEnd end, CompactionEndFromJson(last->payload));
   if (end.context_begin < 0 || end.context_begin > session.record.tokens) {
     return DataLossError("event " + std::to_string(last->seq) + " compacts up to token " +
@@ -106,8 +104,10 @@ Status ControlLoop::ReadCompaction(SessionRun& session) {
   }
   session.context_begin = end.context_begin;
   session.context_head = CompactedHead(end.goal, end.notes, end.summary);
-  session.goal = std::move(end.goal);
-  session.notes = std::move(end.notes);
+  const bool goal_holds = end.revision >= session.marks.goal_revision;
+  const bool notes_hold = end.revision >= session.marks.notes_revision;
+  session.goal = goal_holds ? std::move(end.goal) : session.settings.goal;
+  session.notes = notes_hold ? std::move(end.notes) : session.settings.notes;
   return OkStatus();
 }
 
@@ -227,6 +227,7 @@ void ControlLoop::EndCompaction(SessionRun& session, std::string summary) {
   if (pins) end.notes.push_back(turn.start.input);
   end.summary = summary.empty() ? "(none were written)" : std::move(summary);
   end.reuse = turn.generation->reuse;
+  end.revision = session.marks.revision;
   turn.generation.reset();
   session.context_begin = end.context_begin;
   session.context_head = CompactedHead(end.goal, end.notes, end.summary);

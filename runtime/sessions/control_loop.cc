@@ -122,12 +122,17 @@ Result<SessionRecord> ControlLoop::ReadRecord(const std::string& id) {
 Status ControlLoop::ReadTimeline(SessionRun& session) {
   const std::string id = session.record.id;
   ASSIGN_OR_RETURN(session.record, ReadRecord(id));
+  session.marks = {};
+  ASSIGN_OR_RETURN(session.settings, SettingsFromJson(session.record.settings, &session.marks));
+  session.settings.title = session.record.title;
   session.tokens.clear();
   session.tokens_loaded = false;
   session.conversation = {};
-  RETURN_IF_ERROR(ReadCompaction(session));
   session.spent.reset();
-  ASSIGN_OR_RETURN(session.turns, parts_.journal_reader->CountEvents(id, event_kind::kTurnStarted));
+  ASSIGN_OR_RETURN(const EventScan scan, parts_.journal_reader->ScanEvents(
+                                             id, event_kind::kTurnStarted, event_kind::kCompacted));
+  session.turns = scan.count;
+  RETURN_IF_ERROR(ReadCompaction(session, scan.last));
   session.last_turn = 0;
   session.fork_position = 0;
   ASSIGN_OR_RETURN(const auto timelines,
@@ -139,9 +144,11 @@ Status ControlLoop::ReadTimeline(SessionRun& session) {
     const auto last =
         parts_.journal_reader->LastEvent(id, event_kind::kTurnStarted, timeline.number);
     if (!last.ok()) continue;
-    ASSIGN_OR_RETURN(const TurnStart start, TurnStartFromJson(last->payload));
-    session.last_turn =
-        std::max<int64_t>(session.last_turn, std::strtoll(start.turn.c_str() + 1, nullptr, 10));
+    const std::string turn = TurnOf(last->payload);
+    if (!turn.empty()) {
+      session.last_turn =
+          std::max<int64_t>(session.last_turn, std::strtoll(turn.c_str() + 1, nullptr, 10));
+    }
   }
   return OkStatus();
 }
@@ -187,8 +194,6 @@ Result<std::unique_ptr<SessionRun>> ControlLoop::ReadSession(const std::string& 
   auto run = std::make_unique<SessionRun>();
   run->record.id = id;
   RETURN_IF_ERROR(ReadTimeline(*run));
-  ASSIGN_OR_RETURN(run->settings, SettingsFromJson(run->record.settings));
-  run->settings.title = run->record.title;
   if (!run->settings.workspace.empty()) {
     auto workspace = Workspace::Open(run->settings.workspace);
     // A workspace that is gone must not make the session unreadable: its tools say so when called.
@@ -270,19 +275,31 @@ Result<ToolSet> ControlLoop::MakeToolSet(const SessionSettings& settings) const 
   return tools;
 }
 
-Status ControlLoop::CheckSettings(const SessionSettings& settings) const {
-  if (settings.thinking != "chat" && settings.thinking != "thinking") {
-    return InvalidArgumentError(
-        "thinking is '" + settings.thinking + "': expected 'chat' or 'thinking'", "BAD_FIELD");
-  }
+Status ControlLoop::CheckChangeable(const SessionSettings& settings) const {
   if (settings.tokens_max < 1) {
     return InvalidArgumentError(
         "tokens_max is " + std::to_string(settings.tokens_max) + ": expected at least 1",
         "BAD_FIELD");
   }
-  for (const std::string* text : {&settings.title, &settings.system_prompt, &settings.script}) {
+  if (Utf8ValidPrefix(settings.title) != settings.title.size()) {
+    return InvalidArgumentError("the title is not valid UTF-8", "BAD_FIELD");
+  }
+  RETURN_IF_ERROR(CheckCompaction(settings));
+  RETURN_IF_ERROR(CheckPolicy(settings.policy));
+  RETURN_IF_ERROR(CheckBudget(settings.budget));
+  RETURN_IF_ERROR(CheckBudget(settings.turn_budget));
+  return CheckPrices(settings.prices);
+}
+
+Status ControlLoop::CheckSettings(const SessionSettings& settings) const {
+  if (settings.thinking != "chat" && settings.thinking != "thinking") {
+    return InvalidArgumentError(
+        "thinking is '" + settings.thinking + "': expected 'chat' or 'thinking'", "BAD_FIELD");
+  }
+  RETURN_IF_ERROR(CheckChangeable(settings));
+  for (const std::string* text : {&settings.system_prompt, &settings.script}) {
     if (Utf8ValidPrefix(*text) != text->size()) {
-      return InvalidArgumentError("title, system prompt or script is not valid UTF-8", "BAD_FIELD");
+      return InvalidArgumentError("system prompt or script is not valid UTF-8", "BAD_FIELD");
     }
   }
   RETURN_IF_ERROR(CheckScript(settings.script.empty() ? DefaultLoopSource() : settings.script,
@@ -293,15 +310,10 @@ Status ControlLoop::CheckSettings(const SessionSettings& settings) const {
     }
   }
   RETURN_IF_ERROR(CheckEngine(settings));
-  RETURN_IF_ERROR(CheckCompaction(settings));
   RETURN_IF_ERROR(CheckTools(settings));
   if (const auto hosts = HostRules::Parse(settings.network_hosts); !hosts.ok()) {
     return InvalidArgumentError("network_hosts: " + hosts.status().message(), "BAD_FIELD");
   }
-  RETURN_IF_ERROR(CheckPolicy(settings.policy));
-  RETURN_IF_ERROR(CheckBudget(settings.budget));
-  RETURN_IF_ERROR(CheckBudget(settings.turn_budget));
-  RETURN_IF_ERROR(CheckPrices(settings.prices));
   ASSIGN_OR_RETURN(const ToolSet tools, MakeToolSet(settings));
   RETURN_IF_ERROR(CheckConstraint(settings.constraint, settings, tools));
   return CheckContext(settings, tools);
@@ -433,6 +445,7 @@ SessionView ControlLoop::View(const SessionRun& session) const {
   view.pinned = session.record.pinned;
   view.timeline = session.record.timeline;
   view.parent = session.record.parent;
+  view.tenant = session.marks.tenant;
   return view;
 }
 
@@ -443,18 +456,18 @@ SessionView ControlLoop::ViewOf(const SessionRecord& record) {
   SessionView view;
   view.session = record.id;
   // What can't be read is left out: one damaged session must not hide the others.
-  if (auto settings = SettingsFromJson(record.settings); settings.ok()) {
+  SettingsMarks marks;
+  if (auto settings = SettingsFromJson(record.settings, &marks); settings.ok()) {
     view.settings = std::move(settings).value();
   }
+  view.tenant = marks.tenant;
   view.settings.title = record.title;
   view.tokens = view.context_tokens = record.tokens;
-  if (const auto end = parts_.journal_reader->LastEvent(record.id, event_kind::kCompacted);
-      end.ok()) {
-    view.context_tokens -= end->tokens;
-  }
-  if (auto turns = parts_.journal_reader->CountEvents(record.id, event_kind::kTurnStarted);
-      turns.ok()) {
-    view.turns = *turns;
+  if (const auto scan = parts_.journal_reader->ScanEvents(record.id, event_kind::kTurnStarted,
+                                                          event_kind::kCompacted);
+      scan.ok()) {
+    view.turns = scan->count;
+    if (scan->last.has_value()) view.context_tokens -= scan->last->tokens;
   }
   view.created_ms = record.created_ms;
   view.updated_ms = record.updated_ms;
@@ -514,7 +527,9 @@ void ControlLoop::CreateSession(const CreateSessionRequest& request,
   if (Status status = ReadScriptTools(&run->settings); !status.ok()) return answer(status);
   run->record.id = id;
   run->record.title = request.settings.title;
-  run->record.settings = SettingsToJson(run->settings);
+  SettingsMarks marks;
+  marks.tenant = request.tenant;
+  run->record.settings = SettingsToJson(run->settings, marks);
   run->record.created_ms = run->record.updated_ms = parts_.clock->WallMs();
   JournalBatch batch;
   batch.create_sessions.push_back(run->record);

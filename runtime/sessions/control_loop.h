@@ -3,7 +3,8 @@
 // Everything that happens to a session happens here, in order: requests from hosts, tokens from the
 // engine, answers from the journal, results of tools. Each arrives as a closure on the mailbox. The
 // agent decides, the loop performs. Split by verb: control_loop.cc (mailbox, commits, sessions),
-// history.cc (fork, rewind, delete, pin), residence.cc (prefetch, release), turns.cc,
+// history.cc (fork, rewind, delete, pin), session_update.cc, residence.cc (prefetch, release),
+// turns.cc,
 // steering.cc, budgets.cc, generation.cc, elsewhere.cc,
 // compaction.cc, tool_calls.cc, decisions.cc, network_reach.cc, tool_hosts.cc, flow_steps.cc,
 // child_turns.cc, approvals.cc, grants.cc, waits.cc, watching.cc, recovery.cc.
@@ -105,6 +106,7 @@ class ControlLoop final : public EngineListener, public RemoteListener {
   void GetSession(const std::string& session, const Answer<SessionView>& answer);
   void ListSessions(int64_t page_size, const std::string& after,
                     const Answer<std::vector<SessionView>>& answer);
+  void UpdateSession(const UpdateSessionRequest& request, const Answer<SessionView>& answer);
   void ForkSession(const ForkRequest& request, const Answer<SessionView>& answer);
   void RewindSession(const RewindRequest& request, const Answer<RewindView>& answer);
   void DeleteSession(const DeleteRequest& request, const Answer<DeleteView>& answer);
@@ -180,7 +182,7 @@ class ControlLoop final : public EngineListener, public RemoteListener {
   Result<SessionRun*> Load(const std::string& id);
   Result<std::unique_ptr<SessionRun>> ReadSession(const std::string& id);
   Result<SessionRecord> ReadRecord(const std::string& id);
-  /// What of a run stems from the session's current timeline.
+  /// What of a run stems from the session's record and its current timeline.
   Status ReadTimeline(SessionRun& session);
   Status LoadTokens(SessionRun& session);
   /// What the last message of the context asked for, and what of its results is known.
@@ -194,6 +196,8 @@ class ControlLoop final : public EngineListener, public RemoteListener {
       const std::string& session, const std::vector<std::string>& hosts) const;
   Status CheckTools(const SessionSettings& settings) const;
   Status CheckSettings(const SessionSettings& settings) const;
+  /// Those that UpdateSession may change.
+  Status CheckChangeable(const SessionSettings& settings) const;
   /// Runs the script's chunk, and keeps the tools that it declares. Errors: the chunk's, and tools
   /// that can't stand beside the others.
   Status ReadScriptTools(SessionSettings* settings) const;
@@ -347,7 +351,7 @@ class ControlLoop final : public EngineListener, public RemoteListener {
 
   // compaction.cc
   /// Reads what a compaction left on the current timeline.
-  Status ReadCompaction(SessionRun& session);
+  Status ReadCompaction(SessionRun& session, const std::optional<EventRecord>& last);
   /// Tokens that the context may have before it is compacted; beyond what it may have at all: it
   /// never is.
   int64_t CompactionRoom(const SessionSettings& settings) const;

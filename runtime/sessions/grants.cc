@@ -117,6 +117,7 @@ Status ControlLoop::ReadGrants(SessionRun& session) {
       if (end.state == ApprovalState::kRevoked) RemoveGrant(session, end);
       if (end.state != ApprovalState::kGranted) continue;
       AddGrant(session, end, event.time_ms);
+      if (end.budget.owner == "session" && end.revision < session.marks.budget_revision) continue;
       ApprovalView extension;
       ApplyEnd(end, event.time_ms, &extension);
       ApplyExtension(session, extension);
@@ -295,7 +296,7 @@ Result<std::vector<SessionRun*>> ControlLoop::HoldersOf(const GrantView& grant) 
     if (session.state == SessionState::kBroken) status = session.broken;
     if (session.changing) {
       status = FailedPreconditionError(
-          "session '" + id + "' is being rewound, pinned or deleted; ask again", "SESSION_BUSY");
+          "session '" + id + "' is being rewound, changed or deleted; ask again", "SESSION_BUSY");
     }
     if (!status.ok()) break;
     session.changing = true;  // which keeps it loaded, and where it is

@@ -54,7 +54,7 @@ Status ControlLoop::CheckIdle(const SessionRun& session) const {
   }
   if (session.changing) {
     return FailedPreconditionError(
-        "session '" + session.record.id + "' is being rewound, pinned or deleted; ask again",
+        "session '" + session.record.id + "' is being rewound, changed or deleted; ask again",
         "SESSION_BUSY");
   }
   return OkStatus();
@@ -201,6 +201,11 @@ void ControlLoop::ForkSession(const ForkRequest& request, const Answer<SessionVi
   record.title = request.title.empty() ? origin.record.title : request.title;
   record.created_ms = parts_.clock->WallMs();
   batch->forks.push_back({record, cut->point});
+  if (!request.tenant.empty() && request.tenant != origin.marks.tenant) {
+    SettingsMarks marks = origin.marks;
+    marks.tenant = request.tenant;
+    batch->forks[0].settings = SettingsToJson(origin.settings, marks);
+  }
   batch->events = BranchEvents(record.id, *cut, event_kind::kSessionForked);
   if (Status status = CarryRevocations(origin, cut->point, record.id, &batch->events);
       !status.ok()) {

@@ -207,6 +207,13 @@ const char* EffectClassName(EffectClass effect) {
   return "EFFECT";
 }
 
+std::string TurnOf(std::string_view payload) {
+  constexpr std::string_view kStart = "{\"turn\":\"";
+  if (!payload.starts_with(kStart)) return "";
+  const size_t end = payload.find('"', kStart.size());
+  return std::string(payload.substr(kStart.size(), end - kStart.size()));
+}
+
 const char* TurnStateName(TurnState state) {
   switch (state) {
     case TurnState::kRunning: return "RUNNING";
@@ -217,7 +224,7 @@ const char* TurnStateName(TurnState state) {
   return "FAILED";
 }
 
-std::string SettingsToJson(const SessionSettings& settings) {
+std::string SettingsToJson(const SessionSettings& settings, const SettingsMarks& marks) {
   Json tools = Json::array();
   for (const ToolSpec& spec : settings.host_tools) tools.push_back(ToolSpecToJson(spec));
   Json json = {
@@ -249,10 +256,28 @@ std::string SettingsToJson(const SessionSettings& settings) {
   for (const ToolSpec& spec : settings.script_tools) {
     json["script_tools"].push_back(ToolSpecToJson(spec));
   }
+  if (!marks.tenant.empty()) json["tenant"] = marks.tenant;
+  if (marks.revision != 0) {
+    json["revision"] = {{"settings", marks.revision},
+                        {"goal", marks.goal_revision},
+                        {"notes", marks.notes_revision},
+                        {"budget", marks.budget_revision}};
+  }
   return Text(json);
 }
 
-Result<SessionSettings> SettingsFromJson(std::string_view json) {
+std::string SettingsUpdateToJson(const std::vector<std::string>& mask,
+                                 const SessionSettings& settings) {
+  const Json all = Json::parse(SettingsToJson(settings));
+  Json changed = Json::object();
+  for (const std::string& path : mask) {
+    const std::string name = path.substr(0, path.find('.'));
+    changed[name] = all.at(name);
+  }
+  return Text({{"mask", mask}, {"settings", changed}});
+}
+
+Result<SessionSettings> SettingsFromJson(std::string_view json, SettingsMarks* marks) {
   SessionSettings settings;
   Reader reader(json, "session settings");
   reader.Get("workspace", &settings.workspace);
@@ -298,6 +323,17 @@ Result<SessionSettings> SettingsFromJson(std::string_view json) {
     for (const Json& tool : *tools) {
       ASSIGN_OR_RETURN(ToolSpec spec, ToolSpecFromJson(tool));
       settings.script_tools.push_back(std::move(spec));
+    }
+  }
+  if (marks != nullptr) {
+    reader.Get("tenant", &marks->tenant);
+    if (const Json* revision = reader.Find("revision")) {
+      Reader fields(*revision, "revision");
+      fields.Get("settings", &marks->revision);
+      fields.Get("goal", &marks->goal_revision);
+      fields.Get("notes", &marks->notes_revision);
+      fields.Get("budget", &marks->budget_revision);
+      RETURN_IF_ERROR(fields.status());
     }
   }
   RETURN_IF_ERROR(reader.status());
@@ -368,14 +404,16 @@ Result<GenerateStart> GenerateStartFromJson(std::string_view json) {
 }
 
 std::string CompactionEndToJson(const CompactionEnd& end) {
-  return Text({{"turn", end.turn},
+  Json json = {{"turn", end.turn},
                {"step", end.step},
                {"reopen_tokens", end.reopen_tokens},
                {"context_begin", end.context_begin},
                {"goal", end.goal},
                {"notes", end.notes},
                {"summary", end.summary},
-               {"reuse", ReuseToJson(end.reuse)}});
+               {"reuse", ReuseToJson(end.reuse)}};
+  if (end.revision != 0) json["revision"] = end.revision;
+  return Text(json);
 }
 
 Result<CompactionEnd> CompactionEndFromJson(std::string_view json) {
@@ -388,6 +426,7 @@ Result<CompactionEnd> CompactionEndFromJson(std::string_view json) {
   reader.Get("goal", &end.goal);
   reader.Get("notes", &end.notes);
   reader.Get("summary", &end.summary);
+  reader.Get("revision", &end.revision);
   RETURN_IF_ERROR(ReadReuse(reader, &end.reuse));
   RETURN_IF_ERROR(reader.status());
   return end;

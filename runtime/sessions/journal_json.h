@@ -22,6 +22,7 @@ namespace event_kind {
 inline constexpr char kSessionCreated[] = "session_created";
 inline constexpr char kSessionForked[] = "session_forked";
 inline constexpr char kSessionRewound[] = "session_rewound";
+inline constexpr char kSessionUpdated[] = "session_updated";
 inline constexpr char kTurnStarted[] = "turn_started";
 inline constexpr char kGenerate[] = "generate";
 inline constexpr char kGenerated[] = "generated";
@@ -50,14 +51,32 @@ inline constexpr char kHeartbeat[] = "heartbeat";
 inline constexpr char kTimeline[] = "timeline";
 }  // namespace event_kind
 
+/// The turn that a payload begins with, as those of all events of turns do; empty: none.
+std::string TurnOf(std::string_view payload);
+
 /// "RUNNING", "SUCCEEDED", "FAILED", "CANCELLED".
 const char* TurnStateName(TurnState state);
 
 /// "PURE", "IDEMPOTENT", "EFFECT".
 const char* EffectClassName(EffectClass effect);
 
-std::string SettingsToJson(const SessionSettings& settings);
-Result<SessionSettings> SettingsFromJson(std::string_view json);
+/// What the journal knows of a session's settings beside them. Forks have it in common.
+struct SettingsMarks {
+  std::string tenant;
+  int64_t revision = 0;  ///< How often they were updated.
+  /// The update that set it last. What a compaction or a grant of before it says of goal, notes or
+  /// budget holds no more: those name the revision that they knew.
+  int64_t goal_revision = 0;
+  int64_t notes_revision = 0;
+  int64_t budget_revision = 0;
+};
+
+std::string SettingsToJson(const SessionSettings& settings, const SettingsMarks& marks = {});
+Result<SessionSettings> SettingsFromJson(std::string_view json, SettingsMarks* marks = nullptr);
+
+/// Payload of session_updated: {"mask", "settings": what they name, as it is now}.
+std::string SettingsUpdateToJson(const std::vector<std::string>& mask,
+                                 const SessionSettings& settings);
 
 /// A turn as it began.
 struct TurnStart {
@@ -114,6 +133,7 @@ struct CompactionEnd {
   std::vector<std::string> notes;
   std::string summary;
   ReuseReport reuse;
+  int64_t revision = 0;  ///< Of the settings.
 };
 std::string CompactionEndToJson(const CompactionEnd& end);
 Result<CompactionEnd> CompactionEndFromJson(std::string_view json);

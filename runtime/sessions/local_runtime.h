@@ -25,6 +25,7 @@
 #include "runtime/sessions/retention.h"
 #include "runtime/sessions/search.h"
 #include "runtime/sessions/session_export.h"
+#include "runtime/sessions/tenant_counter.h"
 #include "runtime/store/data_directory.h"
 #include "runtime/store/journal.h"
 #include "runtime/store/kv_store.h"
@@ -53,6 +54,9 @@ class LocalRuntime final : public Runtime {
   }
   Result<std::vector<SessionView>> ListSessions(int64_t page_size, const std::string& page_token,
                                                 std::string* next_page_token) override;
+  Result<SessionView> UpdateSession(const UpdateSessionRequest& request) override {
+    return Ask<SessionView>([&](auto done) { control_->UpdateSession(request, done); });
+  }
   Result<SessionView> ForkSession(const ForkRequest& request) override {
     return Ask<SessionView>([&](auto done) { control_->ForkSession(request, done); });
   }
@@ -142,6 +146,7 @@ class LocalRuntime final : public Runtime {
   Result<ImportView> ImportSession(const ImportRequest& request,
                                    const PortProgress& progress) override;
   Result<PruneView> PruneSessions(const PruneRequest& request) override;
+  Result<TenantUsage> ReadTenant(const std::string& tenant) override;
   Result<VerifyReport> Verify(const std::string& session) override;
   Result<RuntimeStats> Stats() override;
 
@@ -222,7 +227,9 @@ class LocalRuntime final : public Runtime {
   // Guarded by search_mutex_; opened by the first search.
   std::unique_ptr<SearchIndex> search_index_;
   std::unique_ptr<SessionSearch> search_;
-  std::vector<std::string> notes_;  // what Open found and mended
+  std::mutex tenants_mutex_;
+  std::unique_ptr<TenantCounter> tenants_;  // guarded by tenants_mutex_; made by the first question
+  std::vector<std::string> notes_;          // what Open found and mended
   std::unique_ptr<Model> model_;
   std::vector<std::unique_ptr<Tool>> builtins_, optional_tools_;
   std::unique_ptr<Redactor> redactor_;  // before whoever borrows it

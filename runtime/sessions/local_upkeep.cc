@@ -175,6 +175,16 @@ Status LocalRuntime::CountTimelines(RuntimeStats* stats) const {
   }
 }
 
+Result<TenantUsage> LocalRuntime::ReadTenant(const std::string& tenant) {
+  if (tenant.empty()) return InvalidArgumentError("tenant: expected a name", "BAD_FIELD");
+  const std::lock_guard<std::mutex> lock(tenants_mutex_);
+  if (tenants_ == nullptr) {
+    ASSIGN_OR_RETURN(auto journal, OpenReader());
+    tenants_ = std::make_unique<TenantCounter>(std::move(journal));
+  }
+  return tenants_->Count(tenant);
+}
+
 Result<RuntimeStats> LocalRuntime::Stats() {
   RuntimeStats stats;
   OnControl([&] { stats.turns_running = control_->RunningTurns(); });

@@ -128,6 +128,14 @@ bool OutsideTools::MayRun(const ToolSpec& made_with) const {
   return servers_->Knows(made_with.name);
 }
 
+const char* OutsideTools::OriginOf(const std::string& tool) const {
+  for (const auto& own : plugins_->tools()) {
+    if (own->spec().name == tool) return "plugin";
+  }
+  if (IsHttp(tool)) return "http";
+  return servers_->Knows(tool) ? "mcp" : "plugin";
+}
+
 ToolResult OutsideTools::Call(const ToolSpec& made_with, const ProcessBounds& bounds,
                               const ToolCall& call, CallContext& context) {
   for (const auto& tool : plugins_->tools()) {

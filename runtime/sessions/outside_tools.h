@@ -61,6 +61,9 @@ class OutsideTools {
   /// plugin as it was, or its server, whatever that says when it is asked. Never blocks.
   bool MayRun(const ToolSpec& made_with) const;
 
+  /// "plugin", "http", or "mcp" for a name that a known server's tools have.
+  const char* OriginOf(const std::string& tool) const;
+
   /// Runs a call of the tool that a session knows as `made_with`. However it ends, there is a
   /// result. `bounds`: of the session's processes.
   ToolResult Call(const ToolSpec& made_with, const ProcessBounds& bounds, const ToolCall& call,

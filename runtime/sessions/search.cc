@@ -1,6 +1,7 @@
 #include "runtime/sessions/search.h"
 
 #include <algorithm>
+#include <cstring>
 #include <map>
 #include <utility>
 
@@ -48,15 +49,6 @@ std::string TextOf(const EventRecord& event) {
   return "";
 }
 
-std::string TurnOf(const EventRecord& event) {
-  if (event.kind == event_kind::kTurnStarted) {
-    const auto start = TurnStartFromJson(event.payload);
-    return start.ok() ? start->turn : "";
-  }
-  const auto answer = StepAnswerFromJson(event.payload);
-  return answer.ok() ? answer->turn : "";
-}
-
 Result<std::map<int64_t, TimelineRecord>> AllTimelines(Journal& journal) {
   std::map<int64_t, TimelineRecord> timelines;
   int64_t after = 0;
@@ -89,7 +81,8 @@ Status IndexTimeline(Journal& journal, SearchIndex& index, const TimelineRecord&
     for (const EventRecord& event : events) {
       known.seq = event.seq;
       if (std::string text = TextOf(event); !text.empty()) {
-        texts.push_back({0, timeline.key, event.seq, std::move(text)});
+        texts.push_back({0, timeline.key, event.seq, std::move(text), event.kind,
+                         TurnOf(event.payload), event.time_ms});
       }
     }
     RETURN_IF_ERROR(index.Add(timeline.key, known, texts));
@@ -169,8 +162,32 @@ Status CheckRequest(const SearchRequest& request) {
 struct SessionSearch::Known {
   int64_t change_number = 0;
   std::vector<SessionRecord> sessions;
-  std::vector<std::string> folded_titles;  ///< Beside `sessions`.
+  std::string titles;               ///< Folded, each with a zero byte behind it.
+  std::vector<size_t> title_begin;  ///< In `titles`, beside `sessions`.
   Readers readers;
+
+  void AddTitle(std::string_view title) {
+    title_begin.push_back(titles.size());
+    titles += Folded(title);
+    titles += '\0';
+  }
+  /// The first `count` whose title has `folded` in it, which has no zero byte.
+  std::vector<size_t> TitlesWith(std::string_view folded, int64_t count) const {
+    std::vector<size_t> found;
+    size_t at = 0;
+    while (std::ssize(found) < count) {
+      // Not find(): that stops at each letter that is the first one of `folded`.
+      const void* place =
+          memmem(titles.data() + at, titles.size() - at, folded.data(), folded.size());
+      if (place == nullptr) break;
+      at = static_cast<size_t>(static_cast<const char*>(place) - titles.data());
+      const auto next = std::upper_bound(title_begin.begin(), title_begin.end(), at);
+      found.push_back(static_cast<size_t>(next - title_begin.begin()) - 1);
+      if (next == title_begin.end()) break;
+      at = *next;
+    }
+    return found;
+  }
 };
 
 SessionSearch::SessionSearch(std::unique_ptr<Journal> journal) : journal_(std::move(journal)) {}
@@ -189,7 +206,7 @@ Status SessionSearch::BringUpToDate(SearchIndex& index) {
   RETURN_IF_ERROR(IndexAll(*journal_, index, timelines));
   known->readers = ReadersOf(known->sessions, timelines);
   for (SessionRecord& session : known->sessions) {
-    known->folded_titles.push_back(Folded(session.title));
+    known->AddTitle(session.title);
     session.settings.clear();  // may be long, and isn't searched
   }
   known_ = std::move(known);
@@ -204,9 +221,7 @@ Result<std::vector<SearchHit>> SessionSearch::Find(SearchIndex& index,
   std::vector<SearchHit> hits;
   const auto full = [&] { return static_cast<int64_t>(hits.size()) >= request.hits_max; };
   const std::string folded = Folded(request.words);
-  for (size_t i = 0; i < known_->sessions.size(); ++i) {
-    if (full()) return hits;
-    if (known_->folded_titles[i].find(folded) == std::string::npos) continue;
+  for (const size_t i : known_->TitlesWith(folded, request.hits_max)) {
     const SessionRecord& session = known_->sessions[i];
     hits.push_back({session.id, "", "title", 0, session.updated_ms, session.title, 1});
   }
@@ -219,14 +234,12 @@ Result<std::vector<SearchHit>> SessionSearch::Find(SearchIndex& index,
       before = place.key;
       const auto all = readers.find(place.timeline);
       if (full() || all == readers.end()) continue;  // on a timeline that was left
-      std::vector<Reader> seen;
-      std::copy_if(all->second.begin(), all->second.end(), std::back_inserter(seen),
-                   [&](const Reader& reader) { return place.seq <= reader.last_seq; });
-      const auto events = journal_->ReadTimelineEvents(place.timeline, place.seq - 1, 1);
-      if (seen.empty() || !events.ok() || events->empty()) continue;  // deleted meanwhile
-      const EventRecord& event = events->front();
-      hits.push_back({seen.front().session, TurnOf(event), event.kind, event.seq, event.time_ms,
-                      Snippet(place.text, request.words), static_cast<int64_t>(seen.size())});
+      const auto sees = [&](const Reader& reader) { return place.seq <= reader.last_seq; };
+      const auto first = std::find_if(all->second.begin(), all->second.end(), sees);
+      if (first == all->second.end()) continue;
+      hits.push_back({first->session, place.turn, place.kind, place.seq, place.time_ms,
+                      Snippet(place.text, request.words),
+                      std::count_if(first, all->second.end(), sees)});
     }
   }
   return hits;

@@ -13,12 +13,15 @@ namespace {
 
 constexpr std::array kKinds = {
     event_kind::kSessionCreated,    event_kind::kSessionForked,     event_kind::kSessionRewound,
-    event_kind::kTurnStarted,       event_kind::kGenerate,          event_kind::kGenerated,
-    event_kind::kGenerationDropped, event_kind::kCompactionStarted, event_kind::kCompacted,
-    event_kind::kSteered,           event_kind::kToolCalls,         event_kind::kToolDispatched,
-    event_kind::kToolResult,        event_kind::kToolResults,       event_kind::kApprovalRequested,
-    event_kind::kApprovalResolved,  event_kind::kStepStarted,       event_kind::kStepEnded,
-    event_kind::kCancelRequested,   event_kind::kTurnFinished};
+    event_kind::kSessionUpdated,    event_kind::kTurnStarted,       event_kind::kGenerate,
+    event_kind::kGenerated,         event_kind::kGenerationDropped, event_kind::kCompactionStarted,
+    event_kind::kCompacted,         event_kind::kSteered,           event_kind::kToolCalls,
+    event_kind::kToolDispatched,    event_kind::kToolResult,        event_kind::kToolResults,
+    event_kind::kApprovalRequested, event_kind::kApprovalResolved,  event_kind::kStepStarted,
+    event_kind::kStepEnded,         event_kind::kCancelRequested,   event_kind::kTurnFinished};
+
+/// More updates than anybody makes, and far from where counting them would overflow.
+constexpr int64_t kRevisionMax = int64_t{1} << 50;
 
 class Importer {
  public:
@@ -187,8 +190,16 @@ class Importer {
 
   /// A folder that an archive names is not one that its tools may read here.
   Status MakeSettings() {
-    auto settings = SettingsFromJson(header_.settings);
+    SettingsMarks marks;
+    auto settings = SettingsFromJson(header_.settings, &marks);
     if (!settings.ok()) return settings.status().WithContext("archive '" + request_.path + "'");
+    for (const int64_t revision :
+         {marks.revision, marks.goal_revision, marks.notes_revision, marks.budget_revision}) {
+      if (revision < 0 || revision > kRevisionMax) {
+        return Wrong("the settings' revision is " + std::to_string(revision));
+      }
+    }
+    marks.tenant = request_.tenant;
     plan_.settings = *std::move(settings);
     if (!plan_.settings.workspace.empty() && plan_.settings.workspace != request_.workspace) {
       plan_.view.notes.push_back("the archive's workspace '" + plan_.settings.workspace +
@@ -208,7 +219,7 @@ class Importer {
                       [](const PolicyRule& rule) { return rule.decision == "allow"; }) > 0) {
       plan_.view.notes.push_back("the policy's rules that allow calls were left out");
     }
-    plan_.session.settings = SettingsToJson(plan_.settings);
+    plan_.session.settings = SettingsToJson(plan_.settings, marks);
     return OkStatus();
   }
 

@@ -237,10 +237,11 @@ struct HostState {
 struct SessionRun {
   SessionRecord record;
   SessionSettings settings;
+  SettingsMarks marks;
   SessionState state = SessionState::kIdle;
-  Status broken;                ///< Why, for kBroken.
-  bool creating = false;        ///< Not in the journal yet.
-  bool changing = false;        ///< A rewind, a delete or a pin is on its way to the journal.
+  Status broken;          ///< Why, for kBroken.
+  bool creating = false;  ///< Not in the journal yet.
+  bool changing = false;  ///< A rewind, an update, a delete or a pin is on its way to the journal.
   std::vector<int32_t> tokens;  ///< All of the timeline's, once `tokens_loaded`.
   int64_t context_begin = 0;  ///< The model sees those from here on: what was before is compacted.
   std::string context_head;   ///< What its context begins with in place of what was before.

@@ -60,8 +60,7 @@ void ControlLoop::ListTools(const std::string& session, const std::vector<ToolSp
     for (const Tool* tool : parts_.optional_tools) views.push_back({tool->spec(), "builtin", true});
     for (const ToolSpec& spec : BashToolSpecs()) views.push_back({spec, "builtin", true});
     for (const ToolSpec& spec : outside) {
-      const bool http = parts_.outside != nullptr && parts_.outside->IsHttp(spec.name);
-      views.push_back({spec, http ? "http" : "plugin", true});
+      views.push_back({spec, parts_.outside->OriginOf(spec.name), true});
     }
     return answer(std::move(views));
   }
@@ -72,7 +71,7 @@ void ControlLoop::ListTools(const std::string& session, const std::vector<ToolSp
     ToolView view = {spec, "builtin", true};
     const ToolOrigin origin = OriginOf(run, spec.name);
     if (origin == ToolOrigin::kOutside || origin == ToolOrigin::kHttp) {
-      view.origin = origin == ToolOrigin::kHttp ? "http" : "plugin";
+      view.origin = parts_.outside == nullptr ? "plugin" : parts_.outside->OriginOf(spec.name);
       view.available = parts_.outside != nullptr && parts_.outside->MayRun(spec);
     } else if (origin == ToolOrigin::kHost) {
       view.origin = "host";

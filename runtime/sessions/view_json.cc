@@ -51,8 +51,13 @@ Json ViewJson(const SessionView& view) {
           {"pinned", view.pinned},
           {"timeline", view.timeline},
           {"parent", view.parent},
+          {"tenant", view.tenant},
           {"schema_notes", view.schema_notes},
           {"pending_approvals", view.pending_approvals}};
+}
+
+Json ViewJson(const TenantUsage& usage) {
+  return {{"sessions", usage.sessions}, {"stored_bytes", usage.stored_bytes}};
 }
 
 Json ViewJson(const TurnView& view) {

@@ -14,6 +14,7 @@ namespace baleen {
 const char* SessionStateName(SessionState state);
 
 nlohmann::ordered_json ViewJson(const SessionView& view);
+nlohmann::ordered_json ViewJson(const TenantUsage& usage);
 nlohmann::ordered_json ViewJson(const TurnView& view);
 nlohmann::ordered_json ViewJson(const ApprovalView& view);
 nlohmann::ordered_json ViewJson(const DecisionView& view);

@@ -9,19 +9,10 @@ namespace {
 
 constexpr int64_t kCatchUpPage = 256;
 
-/// The turn that a payload begins with, as all but session_created do; empty: none.
-std::string TurnOf(const EventRecord& record) {
-  constexpr std::string_view kStart = "{\"turn\":\"";
-  const std::string_view payload = record.payload;
-  if (!payload.starts_with(kStart)) return "";
-  const size_t end = payload.find('"', kStart.size());
-  return std::string(payload.substr(kStart.size(), end - kStart.size()));
-}
-
 Event ToEvent(const EventRecord& record, int64_t timeline) {
   Event event;
   event.session = record.session;
-  event.turn = TurnOf(record);
+  event.turn = TurnOf(record.payload);
   event.kind = record.kind;
   event.payload = record.payload;
   event.cursor = MakeCursor(record.session, {timeline, record.seq});

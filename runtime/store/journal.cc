@@ -87,6 +87,9 @@ Status CheckBatch(const JournalBatch& batch) {
   }
   for (const JournalBatch::Fork& fork : batch.forks) {
     RETURN_IF_ERROR(CheckSessionId(fork.session.id));
+    if (fork.settings.empty()) continue;
+    RETURN_IF_ERROR(CheckJsonObject(fork.settings, kSettingsBytesMax)
+                        .WithContext("settings of session '" + fork.session.id + "'"));
   }
   for (const JournalBatch::Import& import : batch.imports) {
     RETURN_IF_ERROR(CheckSessionId(import.session.id));

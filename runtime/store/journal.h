@@ -56,6 +56,8 @@ class Journal {
                                                     int64_t limit);
   /// Bytes of the timeline's own payloads and token rows. Cost: reads them.
   Result<int64_t> TimelineBytes(int64_t timeline_key);
+  /// Bytes of the timeline's own payloads with seq > after. Cost: reads them.
+  Result<int64_t> EventBytes(int64_t timeline_key, int64_t after);
   /// The newest event that both timelines of the session have; 0: none.
   Result<int64_t> LastSharedSeq(std::string_view session, int64_t timeline, int64_t other);
   /// Events with seq > after, ascending.
@@ -65,8 +67,9 @@ class Journal {
   Result<std::vector<EventRecord>> ReadEventsOfKind(std::string_view session, std::string_view kind,
                                                     int64_t after, int64_t limit,
                                                     int64_t timeline = 0);
-  Result<int64_t> CountEvents(std::string_view session, std::string_view kind,
-                              int64_t timeline = 0);
+  /// How many events of kind `counted` the timeline has, and the newest one of kind `last`.
+  Result<EventScan> ScanEvents(std::string_view session, std::string_view counted,
+                               std::string_view last, int64_t timeline = 0);
   /// The same as ReadEvents of any timeline, by key; `session` of the events is empty.
   Result<std::vector<EventRecord>> ReadTimelineEvents(int64_t key, int64_t after, int64_t limit);
   /// The newest event of `kind` with seq <= up_to, or NOT_FOUND.

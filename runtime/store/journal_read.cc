@@ -201,22 +201,41 @@ Result<int64_t> Journal::TimelineBytes(int64_t timeline_key) {
   return bytes;
 }
 
-Result<int64_t> Journal::CountEvents(std::string_view session, std::string_view kind,
-                                     int64_t timeline) {
+Result<int64_t> Journal::EventBytes(int64_t timeline_key, int64_t after) {
+  ASSIGN_OR_RETURN(Query select,
+                   impl_->database->Prepare("SELECT coalesce(sum(length(CAST(payload AS BLOB))), "
+                                            "0) FROM events WHERE key > ?1 AND key < ?2"));
+  select.Bind(RowKey(timeline_key, after)).Bind(RowKey(timeline_key + 1, 0));
+  RETURN_IF_ERROR(select.Step().status());
+  return select.Int(0);
+}
+
+Result<EventScan> Journal::ScanEvents(std::string_view session, std::string_view counted,
+                                      std::string_view last, int64_t timeline) {
   ASSIGN_OR_RETURN(const TimelineRow row, impl_->FindTimeline(session, timeline));
   ASSIGN_OR_RETURN(const std::vector<Segment> segments, impl_->Segments(row));
-  int64_t count = 0;
+  EventScan scan;
+  int64_t last_timeline = 0;
+  int64_t last_seq = 0;
   for (const Segment& segment : segments) {
     ASSIGN_OR_RETURN(Query select,
-                     impl_->database->Prepare("SELECT count(*) FROM events WHERE key > ?1 AND "
-                                              "key <= ?2 AND kind = ?3"));
+                     impl_->database->Prepare("SELECT coalesce(sum(kind = ?3), 0), "
+                                              "coalesce(max(CASE WHEN kind = ?4 THEN key END), 0) "
+                                              "FROM events WHERE key > ?1 AND key <= ?2"));
     select.Bind(RowKey(segment.timeline, segment.after_seq))
         .Bind(RowKey(segment.timeline, segment.last_seq))
-        .Bind(kind);
+        .Bind(counted)
+        .Bind(last);
     RETURN_IF_ERROR(select.Step().status());
-    count += select.Int(0);
+    scan.count += select.Int(0);
+    if (select.Int(1) == 0) continue;
+    last_timeline = segment.timeline;
+    last_seq = select.Int(1) - RowKey(segment.timeline, 0);
   }
-  return count;
+  if (last_seq > 0) {
+    ASSIGN_OR_RETURN(scan.last, impl_->EventIn(last_timeline, last_seq, session));
+  }
+  return scan;
 }
 
 Result<EventRecord> Journal::LastEvent(std::string_view session, std::string_view kind,

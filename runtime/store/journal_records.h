@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -54,6 +55,12 @@ struct EventRecord {
   int64_t tokens = 0;   ///< Length of the context after the event's commit. Set by the journal.
 };
 
+/// What one walk over a timeline's events finds.
+struct EventScan {
+  int64_t count = 0;                ///< Of the one kind.
+  std::optional<EventRecord> last;  ///< The newest of the other kind.
+};
+
 /// Consecutive token ids of a session, with an optional hash of the logits that each was drawn
 /// from.
 struct TokenRun {
@@ -98,8 +105,9 @@ struct JournalBatch {
   std::vector<Import> imports;
 
   struct Fork {
-    SessionRecord session;  ///< Id, title, created_ms. Its settings are the origin's, shared.
+    SessionRecord session;  ///< Id, title, created_ms.
     TimelinePoint from;
+    std::string settings = {};  ///< Of its own; empty: the origin's, shared.
   };
   std::vector<Fork> forks;
 

@@ -55,22 +55,30 @@ Result<TimelineRow> Journal::Impl::TimelineByKey(int64_t key) {
 }
 
 Result<TimelineRow> Journal::Impl::FindTimeline(std::string_view session, int64_t number) {
-  ASSIGN_OR_RETURN(const SessionKeys keys, FindSession(session));
-  {
-    ASSIGN_OR_RETURN(
-        Query select,
-        number > 1
-            ? database->Prepare(BALEEN_SELECT_TIMELINE "WHERE t.session = ?1 AND t.number = ?2 AND "
-                                                       "t.number > 1 AND t.session != 0")
-            : database->Prepare(BALEEN_SELECT_TIMELINE "WHERE t.session = ?1 AND t.key = ?2"));
-    select.Bind(keys.key).Bind(number > 1 ? number : number == 1 ? keys.key : keys.timeline);
+  if (number == 0) {
+    // What nearly every read begins with.
+    ASSIGN_OR_RETURN(Query select,
+                     database->Prepare(BALEEN_SELECT_TIMELINE
+                                       "JOIN timelines s ON s.current = t.key AND s.key = "
+                                       "t.session WHERE s.id = ?1"));
+    select.Bind(session);
     ASSIGN_OR_RETURN(const bool row, select.Step());
     if (row) return TimelineFromRow(select);
   }
+  ASSIGN_OR_RETURN(const SessionKeys keys, FindSession(session));
   if (number == 0) {
     return DataLossError("journal: session '" + std::string(session) + "' has lost its timeline " +
                          std::to_string(keys.timeline) + "; restore the journal from a backup");
   }
+  ASSIGN_OR_RETURN(
+      Query select,
+      number > 1
+          ? database->Prepare(BALEEN_SELECT_TIMELINE "WHERE t.session = ?1 AND t.number = ?2 AND "
+                                                     "t.number > 1 AND t.session != 0")
+          : database->Prepare(BALEEN_SELECT_TIMELINE "WHERE t.session = ?1 AND t.key = ?2"));
+  select.Bind(keys.key).Bind(number > 1 ? number : keys.key);
+  ASSIGN_OR_RETURN(const bool row, select.Step());
+  if (row) return TimelineFromRow(select);
   return NotFoundError("session '" + std::string(session) + "' has no timeline " +
                            std::to_string(number) + "; list its timelines to see which it has",
                        "POINT_UNKNOWN");
@@ -176,7 +184,11 @@ Status Journal::Impl::ForkSession(const JournalBatch::Fork& fork) {
   RETURN_IF_ERROR(RequireAbsent(fork.session.id));
   ASSIGN_OR_RETURN(const SessionKeys origin, FindSession(fork.from.session));
   ASSIGN_OR_RETURN(const TimelineRow timeline, BranchAt(fork.from));
-  return InsertSession(fork.session, origin.settings, timeline);
+  int64_t settings = origin.settings;
+  if (!fork.settings.empty()) {
+    ASSIGN_OR_RETURN(settings, InsertSettings(fork.settings));
+  }
+  return InsertSession(fork.session, settings, timeline);
 }
 
 Status Journal::Impl::RewindSession(const JournalBatch::Rewind& rewind) {

@@ -11,7 +11,7 @@ namespace baleen {
 namespace {
 
 /// PRAGMA user_version; another one is replaced. "BALS" is PRAGMA application_id.
-constexpr int64_t kVersion = 1;
+constexpr int64_t kVersion = 2;
 constexpr int64_t kApplicationId = 0x42414c53;
 
 // Nothing here must survive a power cut: what is lost is indexed again.
@@ -27,12 +27,15 @@ CREATE TABLE timelines(
 CREATE TABLE places(
   key INTEGER PRIMARY KEY AUTOINCREMENT,
   timeline INTEGER NOT NULL,
-  seq INTEGER NOT NULL
+  seq INTEGER NOT NULL,
+  kind TEXT NOT NULL,
+  turn TEXT NOT NULL,
+  time_ms INTEGER NOT NULL
 ) STRICT;
 CREATE UNIQUE INDEX places_by_event ON places(timeline, seq);
 CREATE VIRTUAL TABLE texts USING fts5(text, tokenize = 'trigram');
 PRAGMA application_id = 1111575635;
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;
 COMMIT;
 )sql";
 static_assert(kApplicationId == 1111575635);
@@ -89,8 +92,10 @@ class SearchIndex::Impl {
     for (const IndexedText& entry : texts) {
       {
         ASSIGN_OR_RETURN(Query place,
-                         database->Prepare("INSERT INTO places(timeline, seq) VALUES(?1, ?2)"));
-        RETURN_IF_ERROR(place.Bind(timeline).Bind(entry.seq).Run());
+                         database->Prepare("INSERT INTO places(timeline, seq, kind, turn, time_ms) "
+                                           "VALUES(?1, ?2, ?3, ?4, ?5)"));
+        place.Bind(timeline).Bind(entry.seq).Bind(entry.kind).Bind(entry.turn);
+        RETURN_IF_ERROR(place.Bind(entry.time_ms).Run());
       }
       const int64_t key = sqlite3_last_insert_rowid(database->handle());
       ASSIGN_OR_RETURN(Query text,
@@ -171,27 +176,32 @@ Status SearchIndex::Forget(int64_t timeline, int64_t seq) {
   return impl_->End(impl_->Erase(timeline, seq));
 }
 
+#define BALEEN_SELECT_PLACE                                                          \
+  "SELECT p.key, p.timeline, p.seq, t.text, p.kind, p.turn, p.time_ms FROM texts t " \
+  "JOIN places p ON p.key = t.rowid "
+
 Result<std::vector<IndexedText>> SearchIndex::Find(std::string_view words, int64_t before,
                                                    int64_t limit) {
   // A trigram needs three characters; shorter words are looked for in each text.
   const bool indexed = CharactersOf(words) >= 3;
   const std::string wanted = indexed ? Phrase(words) : Pattern(words);
-  ASSIGN_OR_RETURN(
-      Query select,
-      impl_->database->Prepare(
-          indexed ? "SELECT p.key, p.timeline, p.seq, t.text FROM texts t JOIN places p ON "
-                    "p.key = t.rowid WHERE t.text MATCH ?1 AND t.rowid < ?2 "
-                    "ORDER BY t.rowid DESC LIMIT ?3"
-                  : "SELECT p.key, p.timeline, p.seq, t.text FROM texts t JOIN places p ON "
-                    "p.key = t.rowid WHERE t.text LIKE ?1 ESCAPE '\\' AND t.rowid < ?2 "
-                    "ORDER BY t.rowid DESC LIMIT ?3"));
+  ASSIGN_OR_RETURN(Query select,
+                   impl_->database->Prepare(indexed ? BALEEN_SELECT_PLACE
+                                                "WHERE t.text MATCH ?1 AND t.rowid < ?2 "
+                                                "ORDER BY t.rowid DESC LIMIT ?3"
+                                                    : BALEEN_SELECT_PLACE
+                                                "WHERE t.text LIKE ?1 ESCAPE '\\' AND t.rowid < ?2 "
+                                                "ORDER BY t.rowid DESC LIMIT ?3"));
   select.Bind(wanted).Bind(before).Bind(limit);
   std::vector<IndexedText> found;
   while (true) {
     ASSIGN_OR_RETURN(const bool row, select.Step());
     if (!row) return found;
-    found.push_back({select.Int(0), select.Int(1), select.Int(2), select.Text(3)});
+    found.push_back({select.Int(0), select.Int(1), select.Int(2), select.Text(3), select.Text(4),
+                     select.Text(5), select.Int(6)});
   }
 }
+
+#undef BALEEN_SELECT_PLACE
 
 }  // namespace baleen

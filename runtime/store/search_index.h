@@ -3,7 +3,7 @@
 //
 // A cache: filled from the journal when somebody searches, so that nobody else pays for it, and
 // begun anew when its file is lost or damaged. Knows nothing of sessions; an event is a timeline's
-// key and a sequence number.
+// key and a sequence number, with what a hit tells of it beside, so that it need not be read again.
 #pragma once
 
 #include <cstdint>
@@ -23,6 +23,9 @@ struct IndexedText {
   int64_t timeline = 0;
   int64_t seq = 0;
   std::string text;
+  std::string kind;
+  std::string turn;
+  int64_t time_ms = 0;
 };
 
 /// Up to where a timeline's own events have been indexed.

@@ -142,6 +142,16 @@ TEST_CASE("A session lives its whole life through C", "[c]") {
   CHECK(rewound["session"]["timeline"] == 2);
   CHECK(host.Do(&baleen_rewind_session, {{"session", "s"}, {"undo", true}})["session"]["turns"] ==
         2);
+  const Json updated =
+      host.Do(&baleen_update_session,
+              {{"session", "s"}, {"settings", {{"title", "T"}, {"sampling", {{"top_k", 4}}}}}});
+  CHECK(updated["settings"]["title"] == "T");
+  CHECK(updated["settings"]["sampling"]["top_k"] == 4);
+  CHECK(updated["settings"]["sampling"]["seed"] ==
+        rewound["session"]["settings"]["sampling"]["seed"]);
+  CHECK(host.Call(&baleen_update_session, {{"session", "s"}, {"settings", {{"script", ""}}}})
+            .reason == "BAD_FIELD");
+  CHECK(host.Do(&baleen_read_tenant, {{"tenant", "t"}})["sessions"] == 0);
   CHECK(host.Do(&baleen_pin_session, {{"session", "s"}, {"pinned", true}})["pinned"] == true);
   CHECK(host.Call(&baleen_delete_session, {{"session", "s"}}).reason == "SESSION_PINNED");
   CHECK(host.Do(&baleen_prefetch_session, {{"session", "f"}})["context_tokens"] == fork["tokens"]);

@@ -218,6 +218,20 @@ class Cli(unittest.TestCase):
         self.assertEqual(run("sessions", "rewind", "one", *store).returncode, 2)
         self.assertEqual(
             run("sessions", "fork", "one", "--turn", "t1", "--tokens", 1, *store).returncode, 2)
+        changed = sessions("update", "one", "--title", "Renamed", "--note", "a", "--note", "b",
+                           "--max-tokens", 9, "--top-k", 3, "--deny", "bash", "--total-budget-tokens", 5000)
+        settings = changed["settings"]
+        self.assertEqual((settings["title"], settings["notes"], settings["tokens_max"]),
+                         ("Renamed", ["a", "b"], 9))
+        self.assertEqual((settings["sampling"]["top_k"], settings["budget"]["tokens"]), (3, 5000))
+        self.assertEqual(settings["policy"]["rules"][0]["decision"], "deny")
+        cleared = sessions("update", "one", "--no-notes", "--no-rules")["settings"]
+        self.assertEqual((cleared["notes"], cleared["policy"]["rules"], cleared["title"]), ([], [], "Renamed"))
+        self.assertEqual(run("sessions", "update", "one", *store).returncode, 2)
+        self.assertEqual(sessions("update", "one", "--max-tokens", 0, code=1)["error"]["reason"], "BAD_FIELD")
+        self.assertEqual(sessions("update", "one", "--title", "x", "--expected-head", "one:1",
+                                  code=1)["error"]["reason"], "HEAD_MOVED")
+        self.assertEqual(sessions("stats", "--tenant", "nobody"), {"sessions": 0, "stored_bytes": 0})
         self.assertTrue(sessions("pin", "one")["pinned"])
         self.assertEqual(sessions("delete", "one", "--yes", code=1)["error"]["reason"],
                          "SESSION_PINNED")

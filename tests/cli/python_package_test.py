@@ -207,7 +207,10 @@ class Package(unittest.IsolatedAsyncioTestCase):
         async with session.host(add):
             await (await session.start("one")).result()
             await (await session.start("two")).result()
+        await session.update(title="renamed", sampling={"seed": 4})
+        self.assertEqual((session.message.settings.title, session.message.settings.sampling.seed), ("renamed", 4))
         fork = await session.fork(turn="t1", session="b")
+        self.assertEqual(fork.message.settings.title, "renamed")
         self.assertEqual(fork.message.turns, 1)
         await session.rewind(turn="t1")
         self.assertEqual(session.message.turns, 1)

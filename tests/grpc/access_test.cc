@@ -281,6 +281,7 @@ TEST_CASE("Every error of every RPC has an ErrorInfo") {
   const auto channel = RawChannel(f.address());
   const std::string name = "no name of anything!";
   const std::string bad = "\x0A" + std::string(1, static_cast<char>(name.size())) + name;
+  const std::string nested = "\x0A" + std::string(1, static_cast<char>(bad.size())) + bad;
   // What a string in field 1 isn't wrong for.
   const std::set<std::string> fine = {
       "/baleen.v1.Admin/GetStats",        "/baleen.v1.Admin/Compact",
@@ -292,7 +293,11 @@ TEST_CASE("Every error of every RPC has an ErrorInfo") {
   for (const std::string& method : AllMethods()) {
     CAPTURE(method);
     grpc::Status status;
-    RawCall(channel, method, method == "/baleen.v1.ToolHost/Serve" ? "" : bad, &status);
+    RawCall(channel, method,
+            method == "/baleen.v1.ToolHost/Serve"           ? ""
+            : method == "/baleen.v1.Sessions/UpdateSession" ? nested
+                                                            : bad,
+            &status);
     if (fine.count(method) != 0) continue;
     ++refused;
     CHECK(status.error_code() == grpc::StatusCode::INVALID_ARGUMENT);

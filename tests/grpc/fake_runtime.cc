@@ -153,6 +153,8 @@ Result<SessionView> FakeRuntime::CreateSession(const CreateSessionRequest& reque
   Session& own = sessions_[id];
   own.view.session = id;
   own.view.settings = request.settings;
+  own.view.tenant = request.tenant;
+  if (!request.tenant.empty()) ++usage[request.tenant].sessions;
   own.view.created_ms = 1'600'000'000'001;
   own.view.updated_ms = -1;  // before 1970: the conversion has to round the right way
   Publish(id, "", "session_created", "{}");
@@ -182,6 +184,20 @@ Result<std::vector<SessionView>> FakeRuntime::ListSessions(int64_t page_size,
   return out;
 }
 
+Result<SessionView> FakeRuntime::UpdateSession(const UpdateSessionRequest& request) {
+  const Lock lock(mutex_);
+  ASSIGN_OR_RETURN(Session * own, Find(request.session));
+  updated.push_back(request);
+  own->view.settings.title = request.settings.title;
+  return own->view;
+}
+
+Result<TenantUsage> FakeRuntime::ReadTenant(const std::string& tenant) {
+  const Lock lock(mutex_);
+  RETURN_IF_ERROR(TakeFailure());
+  return usage[tenant];
+}
+
 Result<SessionView> FakeRuntime::ForkSession(const ForkRequest& request) {
   const Lock lock(mutex_);
   ASSIGN_OR_RETURN(Session * own, Find(request.session));
@@ -190,6 +206,7 @@ Result<SessionView> FakeRuntime::ForkSession(const ForkRequest& request) {
   fork.view = own->view;
   fork.view.session = request.fork;
   fork.view.parent = request.session;
+  if (!request.tenant.empty()) ++usage[request.tenant].sessions;
   return fork.view;
 }
 
@@ -491,6 +508,7 @@ Result<ImportView> FakeRuntime::ImportSession(const ImportRequest& request,
   CreateSessionRequest create;
   create.session = request.session;
   create.settings.workspace = request.workspace;
+  create.tenant = request.tenant;
   ImportView view;
   ASSIGN_OR_RETURN(view.session, CreateSession(create));
   view.events = 1;

@@ -45,7 +45,9 @@ class FakeRuntime final : public Runtime {
   // --- what was seen; read under WaitUntil or when quiet ---
   std::vector<CreateSessionRequest> created;
   std::vector<StartTurnRequest> started;
+  std::vector<UpdateSessionRequest> updated;
   std::vector<ForkRequest> forked;
+  std::map<std::string, TenantUsage> usage;  ///< By tenant; CreateSession counts there.
   std::vector<RewindRequest> rewound;
   std::vector<DeleteRequest> deleted;
   std::vector<SteerTurnRequest> steered;
@@ -83,6 +85,7 @@ class FakeRuntime final : public Runtime {
   Result<SessionView> GetSession(const std::string& session) override;
   Result<std::vector<SessionView>> ListSessions(int64_t page_size, const std::string& page_token,
                                                 std::string* next_page_token) override;
+  Result<SessionView> UpdateSession(const UpdateSessionRequest& request) override;
   Result<SessionView> ForkSession(const ForkRequest& request) override;
   Result<RewindView> RewindSession(const RewindRequest& request) override;
   Result<DeleteView> DeleteSession(const DeleteRequest& request) override;
@@ -126,6 +129,7 @@ class FakeRuntime final : public Runtime {
                                    const PortProgress& progress) override;
   Result<ImportView> ImportSession(const ImportRequest& request,
                                    const PortProgress& progress) override;
+  Result<TenantUsage> ReadTenant(const std::string& tenant) override;
   Result<VerifyReport> Verify(const std::string& session) override;
   Result<RuntimeStats> Stats() override;
 

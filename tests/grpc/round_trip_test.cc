@@ -337,13 +337,15 @@ TEST_CASE("Tools and models carry every field") {
   tool.spec = {"pay", "Pays.", R"({"type":"object"})", EffectClass::kIdempotent, 1234, 5678};
   tool.origin = "plugin";
   tool.available = false;
-  f.runtime.tools = {tool, tool};
+  f.runtime.tools = {tool, tool, tool};
+  f.runtime.tools[2].origin = "mcp";
   f.runtime.tools[1].spec.name = "look";
   f.runtime.tools[1].origin = "host";
   f.runtime.tools[1].available = true;
   const auto tools = f.remote->ListTools("s");
   REQUIRE(tools.ok());
-  REQUIRE(tools->size() == 2);
+  REQUIRE(tools->size() == 3);
+  CHECK(tools->at(2).origin == "mcp");
   CHECK(f.runtime.tools_asked == "s");
   CHECK(tools->at(0).spec.name == "pay");
   CHECK(tools->at(0).spec.description == "Pays.");
@@ -403,6 +405,41 @@ TEST_CASE("A session without settings gets the defaults of the value types") {
   Fixture f;
   REQUIRE(f.remote->CreateSession({}).ok());
   CheckSame(f.runtime.created.at(0).settings, SessionSettings());
+}
+
+TEST_CASE("An update carries its mask and what it names; a tenant goes by any name") {
+  Fixture f;
+  f.NewSession("s");
+  UpdateSessionRequest update;
+  update.session = "s";
+  update.mask = {"title", "sampling.top_k", "notes", "budget.micro_usd"};
+  update.settings.title = "Neu";
+  update.settings.sampling.top_k = 7;
+  update.settings.notes = {"one", "two"};
+  update.settings.budget.micro_usd = 8;
+  update.expected_head = "s:1";
+  update.request_id = "r-9";
+  const auto view = f.remote->UpdateSession(update);
+  REQUIRE(view.ok());
+  CHECK(view->settings.title == "Neu");
+  const UpdateSessionRequest& got = f.runtime.updated.at(0);
+  CHECK(got.session == "s");
+  CHECK(got.mask == update.mask);
+  CHECK(got.settings.title == "Neu");
+  CHECK(got.settings.sampling.top_k == 7);
+  CHECK(got.settings.notes == update.settings.notes);
+  CHECK(got.settings.budget.micro_usd == 8);
+  CHECK(got.expected_head == "s:1");
+  CHECK(got.request_id == "r-9");
+  f.runtime.usage["a client/of any name"] = {3, 1'000'000'000'000};
+  const auto usage = f.remote->ReadTenant("a client/of any name");
+  REQUIRE(usage.ok());
+  CHECK(usage->sessions == 3);
+  CHECK(usage->stored_bytes == 1'000'000'000'000);
+  CHECK(f.remote->ReadTenant("").status().reason() == "BAD_FIELD");
+  CreateSessionRequest create;
+  create.tenant = "somebody";  // a server knows who asks
+  CHECK(f.remote->CreateSession(create).status().reason() == "BAD_FIELD");
 }
 
 TEST_CASE("Fork, rewind, delete and pin carry every field both ways") {
@@ -567,7 +604,7 @@ TEST_CASE("Search, explain, backup and compact carry every field both ways") {
   CHECK(exported->notes == std::vector<std::string>{"a note"});
   CHECK(f.remote->ExportSession("s", "relative", {}).status().code() ==
         StatusCode::kInvalidArgument);
-  ImportRequest import{"/a/file", "moved", "/w", true, "r1"};
+  ImportRequest import{"/a/file", "moved", "/w", true, "r1", ""};
   const auto imported = f.remote->ImportSession(import, {});
   REQUIRE(imported.ok());
   CHECK(imported->session.session == "moved");

@@ -6,7 +6,10 @@
 #include <google/rpc/error_details.pb.h>
 #include <google/rpc/status.pb.h>
 
+#include <atomic>
 #include <filesystem>
+#include <thread>
+#include <vector>
 
 #include "tests/grpc/fixture.h"
 #include "tests/grpc/grants.h"
@@ -183,6 +186,143 @@ TEST_CASE(
   CHECK(f.remote->CreateSession(reaching("127.0.0.1:80")).ok());
 }
 
+TEST_CASE("A client makes so many sessions and no more, and is told what to do") {
+  ServerOptions options =
+      WithClients({Bounded("few", {.sessions_max = 2}), Bounded("plain", {}), Bounded("own", {})});
+  options.clients[2].quota.sessions_max = 9;
+  options.client_quota.sessions_max = 3;  // of those without their own
+  Fixture f(std::move(options));
+  const auto few = As(f, "few");
+  CreateSessionRequest create;
+  create.request_id = "22222222-2222-4222-8222-222222222222";
+  const auto first = few->CreateSession(create);
+  REQUIRE(first.ok());
+  CHECK(first->tenant == "client of few");
+  CHECK(f.runtime.created[0].tenant == "client of few");
+  ForkRequest fork;
+  fork.session = first->session;
+  fork.fork = "f";
+  fork.request_id = create.request_id;  // ids are a method's own
+  REQUIRE(few->ForkSession(fork).ok());
+  CHECK(f.runtime.forked[0].tenant == "client of few");
+  CHECK(As(f, "own")->ReadTenant("client of few")->sessions == 2);
+  const Status refused = few->CreateSession({}).status();
+  CHECK(refused.code() == StatusCode::kResourceExhausted);
+  CHECK(refused.reason() == "QUOTA");
+  CHECK(refused.message().find("holds 2 sessions, and may hold 2; delete") != std::string::npos);
+  fork.request_id.clear();
+  fork.fork = "g";
+  CHECK(few->ForkSession(fork).status().reason() == "QUOTA");
+  ImportRequest import;
+  import.path = "/archive";
+  CHECK(few->ImportSession(import, {}).status().reason() == "QUOTA");
+  CHECK(few->StartTurn(Turn("f")).ok());       // that makes none
+  f.runtime.FailNext(InternalError("asked"));  // this runtime knows no repeats: it was let through
+  CHECK(few->CreateSession(create).status().message() == "asked");
+  // Nobody else is held up.
+  for (int i = 0; i < 3; ++i) CHECK(As(f, "plain")->CreateSession({}).ok());
+  CHECK(As(f, "plain")->CreateSession({}).status().reason() == "QUOTA");
+  CHECK(As(f, "own")->CreateSession({}).ok());
+  const auto by_owner = f.remote->CreateSession({});
+  REQUIRE(by_owner.ok());
+  CHECK(by_owner->tenant.empty());
+  f.runtime.usage["client of few"].sessions = 1;
+  CHECK(few->ForkSession(fork).ok());
+}
+
+TEST_CASE("A client that holds too many bytes begins nothing more, and a QuotaFailure says so") {
+  Fixture f(WithClients({Bounded("full", {.stored_bytes_max = 1000})}));
+  f.NewSession("a");
+  const auto full = As(f, "full");
+  f.runtime.usage["client of full"] = {1, 999};
+  const std::string id = "33333333-3333-4333-8333-333333333333";
+  REQUIRE(full->StartTurn(Turn("a", id)).ok());
+  f.runtime.usage["client of full"].stored_bytes = 1000;
+  CHECK(full->StartTurn(Turn("a", id)).ok());  // its first answer was lost
+  CHECK(full->StartTurn(Turn("a")).status().reason() == "QUOTA");
+  CHECK(full->GetSession("a").ok());
+  grpc::Status status;
+  RawCall(TokenChannel(f.address(), "full"), "/baleen.v1.Sessions/CreateSession", "", &status);
+  CHECK(status.error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED);
+  google::rpc::Status details;
+  REQUIRE(details.ParseFromString(status.error_details()));
+  REQUIRE(details.details_size() == 2);
+  google::rpc::ErrorInfo why;
+  google::rpc::QuotaFailure quota;
+  REQUIRE(details.details(0).UnpackTo(&why));
+  CHECK(why.reason() == "QUOTA");
+  CHECK(why.metadata().at("quota") == "stored_bytes_max");
+  CHECK(why.metadata().at("limit") == "1000");
+  CHECK(why.metadata().at("used") == "1000");
+  REQUIRE(details.details(1).UnpackTo(&quota));
+  REQUIRE(quota.violations_size() == 1);
+  CHECK(quota.violations(0).subject() == "client:client of full");
+  CHECK(quota.violations(0).description().find("delete sessions") != std::string::npos);
+}
+
+TEST_CASE("Sessions that are made at once count once each") {
+  Fixture f(WithClients({Bounded("busy", {.sessions_max = 5})}));
+  std::atomic<int> made = 0;
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 8; ++i) {
+    threads.emplace_back([&] {
+      const auto runtime = ConnectRuntime(f.address(), {.token = "busy"});
+      for (int k = 0; k < 4 && runtime.ok(); ++k)
+        made += (*runtime)->CreateSession({}).ok() ? 1 : 0;
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  CHECK(made == 5);
+}
+
+TEST_CASE("A client changes the policy only where it may make a session") {
+  const TempDirectory place;
+  std::filesystem::create_directories(place.File("open"));
+  std::filesystem::create_directories(place.File("secret"));
+  ClientGrant grant = Bounded("client", {});
+  grant.workspaces = {place.File("open")};
+  Fixture f(WithClients({grant}));
+  for (const char* name : {"open", "secret"}) {
+    CreateSessionRequest create = In(place.File(name));
+    create.session = name;
+    REQUIRE(f.runtime.CreateSession(create).ok());
+  }
+  const auto client = As(f, "client");
+  for (const char* path : {"policy", "policy.rules"}) {
+    UpdateSessionRequest update;
+    update.mask = {"title", path};
+    update.session = "open";
+    CHECK(client->UpdateSession(update).ok());
+    update.session = "secret";
+    CHECK(client->UpdateSession(update).status().reason() == "WORKSPACE_REFUSED");
+    CHECK(f.remote->UpdateSession(update).ok());
+    update.mask = {"title"};
+    CHECK(client->UpdateSession(update).ok());
+  }
+}
+
+TEST_CASE("Paths that aren't of settings are refused by name before the runtime is asked") {
+  Fixture f(WithClients({Bounded("client", {})}));
+  f.NewSession("s");
+  for (const char* path : {"title", "state", "settings", "*", "settingstitle"}) {
+    v1::UpdateSessionRequest update;
+    update.mutable_session()->set_name("sessions/s");
+    update.mutable_update_mask()->add_paths("settings.title");
+    update.mutable_update_mask()->add_paths(path);
+    grpc::Status status;
+    RawCall(TokenChannel(f.address(), "client"), "/baleen.v1.Sessions/UpdateSession",
+            update.SerializeAsString(), &status);
+    CHECK(status.error_code() == grpc::StatusCode::INVALID_ARGUMENT);
+    CHECK(status.error_message().find(std::string("got '") + path + "'") != std::string::npos);
+    google::rpc::Status details;
+    google::rpc::ErrorInfo why;
+    REQUIRE(details.ParseFromString(status.error_details()));
+    REQUIRE(details.details(0).UnpackTo(&why));
+    CHECK(why.reason() == "BAD_FIELD");
+  }
+  CHECK(f.runtime.updated.empty());
+}
+
 TEST_CASE("Bounds that are none, and roots that aren't there, are refused at the start") {
   FakeRuntime runtime;
   const TempDirectory folder;
@@ -191,6 +331,9 @@ TEST_CASE("Bounds that are none, and roots that aren't there, are refused at the
     return Server::Start(options, &runtime).status();
   };
   ServerOptions options;
+  options.client_quota.stored_bytes_max = -1;
+  CHECK(refusal(options).message().find("stored_bytes_max") != std::string::npos);
+  options.client_quota = {};
   options.client_quota.running_turns = -1;
   CHECK(refusal(options).code() == StatusCode::kInvalidArgument);
   options = {};

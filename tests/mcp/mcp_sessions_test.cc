@@ -39,6 +39,14 @@ TEST_CASE("ASessionKeepsTheServersToolsThatItWasMadeWith") {
     const auto runtime = OpenRuntime(Options(temp, "drift"));
     const SessionView view = Must(runtime->CreateSession(CallingSession("s", allow)));
     REQUIRE(view.settings.outside_tools.size() == 2);
+    for (const char* session : {"", "s"}) {
+      int64_t of_server = 0;
+      for (const ToolView& tool : Must(runtime->ListTools(session))) {
+        REQUIRE((tool.origin == "mcp") == tool.spec.name.starts_with("h_"));
+        of_server += tool.origin == "mcp" ? 1 : 0;
+      }
+      REQUIRE(of_server == 2);
+    }
     REQUIRE(Run(*runtime, "s", "h_echo hello") == "OK:hello");
     REQUIRE(Run(*runtime, "s", "h_echo").starts_with("ERROR:"));  // it is another tool by now
   }

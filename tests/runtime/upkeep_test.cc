@@ -1,8 +1,13 @@
 // Search, explain, backup and compact beside live sessions.
 #include <sys/stat.h>
 
+#include <cctype>
+#include <set>
+#include <tuple>
+
 #include "runtime/store/data_directory.h"
 #include "runtime/store/kv_store.h"
+#include "runtime/store/sqlite.h"
 #include "tests/runtime/fixture.h"
 
 namespace baleen {
@@ -163,6 +168,89 @@ TEST_CASE("SearchFindsTurnsAndTitlesOfTodayAndNothingThatIsGone") {
   std::ofstream(temp.File("data/search.db")) << std::string(20'000, 'x');
   runtime = OpenRuntime(Options(temp));
   REQUIRE(Must(runtime->Search({"baleen plates", 10})).size() == 1);
+}
+
+TEST_CASE("SearchAnswersWhatReadingEverySessionAnswers") {
+  const TempDirectory temp;
+  auto runtime = OpenRuntime(Options(temp));
+  Create(*runtime, "a", "First");
+  Create(*runtime, "b", "second FIRST");
+  Create(*runtime, "c", "Third");
+  for (const char* text : {"a common word", "a rare ONE", "common again"}) {
+    Say(*runtime, "a", text);
+    Say(*runtime, "b", text + std::string(", in b"));
+  }
+  ForkRequest fork;
+  fork.session = "a";
+  fork.fork = "fork";
+  fork.at.turn = "t2";
+  REQUIRE_OK(runtime->ForkSession(fork));
+  Say(*runtime, "fork", "common in the fork");
+  fork.session = "fork";
+  fork.fork = "deep";
+  fork.at.turn = "t1";
+  REQUIRE_OK(runtime->ForkSession(fork));
+  RewindRequest rewind;
+  rewind.session = "b";
+  rewind.to.turn = "t1";
+  REQUIRE_OK(runtime->RewindSession(rewind));
+  Say(*runtime, "b", "common behind a rewind");
+  DeleteRequest remove;
+  remove.session = "a";  // whose forks keep what they share
+  REQUIRE_OK(runtime->DeleteSession(remove));
+  using Place = std::tuple<std::string, int64_t, std::string, std::string, int64_t>;
+  const auto folded = [](std::string text) {
+    for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    return text;
+  };
+  const auto slowly = [&](const std::string& words) {
+    std::map<Place, std::set<std::string>> found;  // what forks share has one place for all
+    for (const SessionView& view : Must(runtime->ListSessions(100, "", nullptr))) {
+      if (folded(view.settings.title).find(words) != std::string::npos) {
+        found[{"title", 0, "", view.session, view.updated_ms}].insert(view.session);
+      }
+      for (const Event& event : AllEvents(*runtime, view.session)) {
+        const auto payload = Parse(event.payload);
+        std::string text;
+        if (event.kind == "turn_started") text = payload["input"];
+        if (event.kind == "generated") text = payload["event"]["message"]["content"];
+        if (text.empty() || folded(text).find(words) == std::string::npos) continue;
+        found[{event.kind, event.seq, payload["turn"], text, event.time_ms}].insert(view.session);
+      }
+    }
+    return found;
+  };
+  const auto agree = [&] {
+    for (const char* words : {"common", "rare", "first", "a", "word", "nowhere", "behind"}) {
+      CAPTURE(words);
+      auto expected = slowly(words);
+      const auto hits = Must(runtime->Search({words, 1000}));
+      REQUIRE(hits.size() == expected.size());
+      for (const SearchHit& hit : hits) {
+        const auto same = std::find_if(expected.begin(), expected.end(), [&](const auto& entry) {
+          const auto& [kind, seq, turn, text, time_ms] = entry.first;
+          return kind == hit.kind && seq == hit.seq && turn == hit.turn && time_ms == hit.time_ms &&
+                 entry.second.contains(hit.session) &&
+                 (hit.kind != "turn_started" ||
+                  text.find(hit.snippet.substr(0, 20)) != std::string::npos);
+        });
+        REQUIRE(same != expected.end());
+        REQUIRE(hit.sessions == std::ssize(same->second));
+        expected.erase(same);
+      }
+    }
+  };
+  agree();
+  runtime.reset();
+  runtime = OpenRuntime(Options(temp));
+  agree();
+  runtime.reset();
+  {  // as a release of before left it
+    const auto index = Must(Sqlite::Open({.path = temp.File("data/search.db")}));
+    REQUIRE_OK(index->Exec("DELETE FROM texts; PRAGMA user_version = 1;"));
+  }
+  runtime = OpenRuntime(Options(temp));
+  agree();
 }
 
 TEST_CASE("ExplainTellsWhereEachContextCameFrom") {

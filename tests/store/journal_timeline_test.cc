@@ -349,6 +349,7 @@ namespace {
 struct CopiedTimeline {
   std::vector<int32_t> ids;
   std::vector<std::string> payloads;
+  std::vector<std::string> kinds;
   std::vector<int64_t> tokens;  ///< By event.
 };
 struct CopiedSession {
@@ -361,6 +362,7 @@ CopiedTimeline CutAt(const CopiedTimeline& timeline, size_t seq, size_t tokens) 
   CopiedTimeline cut = timeline;
   cut.ids.resize(tokens);
   cut.payloads.resize(seq);
+  cut.kinds.resize(seq);
   cut.tokens.resize(seq);
   return cut;
 }
@@ -387,6 +389,15 @@ class RandomWalk {
           REQUIRE(events[k].seq == static_cast<int64_t>(k) + 1);
           REQUIRE(events[k].payload == expected.payloads[k]);
           REQUIRE(events[k].tokens == expected.tokens[k]);
+        }
+        for (const std::string counted : {"rare", "usual", "none"}) {
+          const std::string last = counted == "rare" ? "usual" : "rare";
+          const EventScan scan = Must(journal_.ScanEvents(id, counted, last, number));
+          const auto& kinds = expected.kinds;
+          REQUIRE(scan.count == std::count(kinds.begin(), kinds.end(), counted));
+          const auto newest = std::find(kinds.rbegin(), kinds.rend(), last);
+          REQUIRE(scan.last.has_value() == (newest != kinds.rend()));
+          if (scan.last.has_value()) REQUIRE(scan.last->seq == kinds.rend() - newest);
         }
       }
       const auto record = Must(journal_.GetSession(id));
@@ -431,7 +442,9 @@ class RandomWalk {
     if (Below(2) == 0) {
       const auto seq = static_cast<int64_t>(timeline.payloads.size()) + 1;
       batch.events = {TextEvent(id, seq, std::to_string(Below(1'000'000)))};
+      batch.events[0].kind = Below(4) == 0 ? "rare" : "usual";
       timeline.payloads.push_back(batch.events[0].payload);
+      timeline.kinds.push_back(batch.events[0].kind);
       timeline.tokens.push_back(static_cast<int64_t>(timeline.ids.size()));
     }
     REQUIRE_OK(journal_.Commit(batch, Durability::kKernel));

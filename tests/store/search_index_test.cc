@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <fstream>
 
+#include "runtime/store/files.h"
+#include "runtime/store/sqlite.h"
 #include "tests/store/status_checks.h"
 #include "tests/testing/temp_directory.h"
 
@@ -33,7 +35,7 @@ TEST_CASE("SearchFindsWordsAsTheyStandWhateverTheyLookLike") {
       "col:value ^ start", "日本語の文",           "'; DROP TABLE texts; --"};
   std::vector<IndexedText> entries;
   for (size_t i = 0; i < texts.size(); ++i) {
-    entries.push_back({0, 1, static_cast<int64_t>(i) + 1, texts[i]});
+    entries.push_back({0, 1, static_cast<int64_t>(i) + 1, texts[i], "turn_started", "t1", 0});
   }
   REQUIRE_OK(index->Add(1, {1000, 7}, entries));
   // Each text is found by itself, and by nothing that only looks like an operator.
@@ -63,8 +65,9 @@ TEST_CASE("SearchFindsWordsAsTheyStandWhateverTheyLookLike") {
 TEST_CASE("SearchForgetsWhatIsGoneAndRemembersAcrossReopen") {
   const TempDirectory temp;
   auto index = OpenIndex(temp);
-  REQUIRE_OK(index->Add(1, {1000, 2}, {{0, 1, 1, "first words"}, {0, 1, 2, "second words"}}));
-  REQUIRE_OK(index->Add(2, {1001, 1}, {{0, 2, 1, "other words"}}));
+  REQUIRE_OK(index->Add(
+      1, {1000, 2}, {{0, 1, 1, "first words", "", "", 0}, {0, 1, 2, "second words", "", "", 0}}));
+  REQUIRE_OK(index->Add(2, {1001, 1}, {{0, 2, 1, "other words", "", "", 0}}));
   index.reset();
   index = OpenIndex(temp);
   REQUIRE(Found(*index, "words").size() == 3);
@@ -79,12 +82,49 @@ TEST_CASE("SearchForgetsWhatIsGoneAndRemembersAcrossReopen") {
   REQUIRE(Found(*index, "other").empty());
 }
 
+TEST_CASE("SearchTellsOfAPlaceWhatItWasTold") {
+  const TempDirectory temp;
+  auto index = OpenIndex(temp);
+  REQUIRE_OK(index->Add(7, {1000, 3}, {{0, 7, 3, "some words", "generated", "t2", 1234}}));
+  const auto found = Must(index->Find("words", INT64_MAX, 10));
+  REQUIRE(found.size() == 1);
+  REQUIRE(found[0].timeline == 7);
+  REQUIRE(found[0].seq == 3);
+  REQUIRE(found[0].text == "some words");
+  REQUIRE(found[0].kind == "generated");
+  REQUIRE(found[0].turn == "t2");
+  REQUIRE(found[0].time_ms == 1234);
+}
+
+TEST_CASE("SearchBeginsAnewWhereTheIndexIsOfAnEarlierVersion") {
+  const TempDirectory temp;
+  REQUIRE_OK(EnsureFile(temp.File("search.db")));
+  {
+    const auto old = Must(Sqlite::Open({.path = temp.File("search.db")}));
+    REQUIRE_OK(old->Exec(
+        "CREATE TABLE timelines(key INTEGER PRIMARY KEY, created_ms INTEGER NOT NULL, "
+        "seq INTEGER NOT NULL) STRICT;"
+        "CREATE TABLE places(key INTEGER PRIMARY KEY AUTOINCREMENT, timeline INTEGER NOT NULL, "
+        "seq INTEGER NOT NULL) STRICT;"
+        "CREATE UNIQUE INDEX places_by_event ON places(timeline, seq);"
+        "CREATE VIRTUAL TABLE texts USING fts5(text, tokenize = 'trigram');"
+        "INSERT INTO timelines VALUES(1, 1000, 1); INSERT INTO places VALUES(1, 1, 1);"
+        "INSERT INTO texts(rowid, text) VALUES(1, 'old words');"
+        "PRAGMA application_id = 1111575635; PRAGMA user_version = 1;"));
+  }
+  auto index = OpenIndex(temp);
+  REQUIRE(Must(index->Timelines()).empty());
+  REQUIRE(Found(*index, "old words").empty());
+  REQUIRE_OK(index->Add(1, {1000, 1}, {{0, 1, 1, "new words", "generated", "t1", 5}}));
+  REQUIRE(Found(*index, "words").size() == 1);
+}
+
 TEST_CASE("SearchReplacesFilesThatAreNoIndex") {
   const TempDirectory temp;
   std::ofstream(temp.File("search.db")) << std::string(5000, 'x');
   auto index = OpenIndex(temp);
   REQUIRE(Must(index->Timelines()).empty());
-  REQUIRE_OK(index->Add(1, {1000, 1}, {{0, 1, 1, "some words"}}));
+  REQUIRE_OK(index->Add(1, {1000, 1}, {{0, 1, 1, "some words", "", "", 0}}));
   REQUIRE(Found(*index, "words").size() == 1);
 }
 

@@ -176,6 +176,14 @@ class Session:
         await self.client.approvals.RevokeGrant(approvals_pb2.RevokeGrantRequest(
             name=grant, reason=reason, request_id=str(uuid.uuid4())), timeout=_DEADLINE_S)
 
+    async def update(self, **settings: typing.Any) -> None:
+        """Changes settings of the idle session from its next turn on: title, goal, notes, tokens_max, sampling,
+        policy, budget, turn_budget, prices, compact_at_percent; each whole."""
+        changed = sessions_pb2.Session(name=self.name, settings=sessions_pb2.SessionSettings(**settings))
+        self.message = await self.client.sessions.UpdateSession(sessions_pb2.UpdateSessionRequest(
+            session=changed, update_mask={"paths": [f"settings.{name}" for name in settings]},
+            request_id=str(uuid.uuid4())), timeout=_DEADLINE_S)
+
     async def fork(self, *, turn: str = "", tokens: int | None = None, session: str = "") -> "Session":
         """A new session that shares this one's history up to a point; default: all of it."""
         request = sessions_pb2.ForkSessionRequest(name=self.name, request_id=str(uuid.uuid4()),

@@ -97,6 +97,9 @@ Status CheckShapes(const JournalBatch& batch) {
   }
   for (const JournalBatch::Fork& fork : batch.forks) {
     RETURN_IF_ERROR(CheckSessionId(fork.session.id));
+    if (fork.settings.empty()) continue;
+    RETURN_IF_ERROR(CheckJsonObject(fork.settings, kSettingsBytesMax)
+                        .WithContext("settings of session '" + fork.session.id + "'"));
   }
   for (const EventRecord& event : batch.events) {
     if (event.kind.empty()) return InvalidArgumentError("an event has no kind");
@@ -260,7 +263,8 @@ class BatchWriter {
                      FindTimeline(tables_, fork.from.session, fork.from.timeline));
     ASSIGN_OR_RETURN(Timeline timeline, BranchAt(*base, fork.from));
     SessionRecord record = fork.session;
-    record.settings = tables_.sessions[fork.from.session].record.settings;
+    record.settings =
+        fork.settings.empty() ? tables_.sessions[fork.from.session].record.settings : fork.settings;
     record.parent = fork.from.session;
     return Add(record, std::move(timeline));
   }
@@ -490,12 +494,16 @@ Result<std::vector<EventRecord>> Journal::ReadEventsOfKind(std::string_view sess
   return events;
 }
 
-Result<int64_t> Journal::CountEvents(std::string_view session, std::string_view kind,
-                                     int64_t timeline) {
+Result<EventScan> Journal::ScanEvents(std::string_view session, std::string_view counted,
+                                      std::string_view last, int64_t timeline) {
   const std::lock_guard<std::mutex> lock(impl_->tables->mutex);
   ASSIGN_OR_RETURN(const Timeline* found, FindTimeline(*impl_->tables, session, timeline));
-  return std::count_if(found->events.begin(), found->events.end(),
-                       [&](const EventRecord& event) { return event.kind == kind; });
+  EventScan scan;
+  for (const EventRecord& event : found->events) {
+    if (event.kind == counted) ++scan.count;
+    if (event.kind == last) scan.last = event;
+  }
+  return scan;
 }
 
 Result<EventRecord> Journal::LastEvent(std::string_view session, std::string_view kind,

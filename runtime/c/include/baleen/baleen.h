@@ -93,14 +93,17 @@ BALEEN_API void baleen_close(baleen_runtime* runtime);
   BALEEN_API int baleen_##name(baleen_runtime* runtime, const char* request_json, \
                                char** reply_json, baleen_error** error)
 
-/* {session?, settings?, request_id?} -> a session */
+/* {session?, settings?, request_id?, tenant?: whom it counts for} -> a session */
 BALEEN_VERB(create_session);
 /* {session} -> a session */
 BALEEN_VERB(get_session);
 /* {page_size?, page_token?} -> {sessions, next_page_token} */
 BALEEN_VERB(list_sessions);
-/* {session, at: {turn?, tokens?, timeline?}, fork?, title?, expected_head?, request_id?} -> a
- * session */
+/* {session, settings: {what changes, e.g. "title", "sampling": {"seed"}}, expected_head?,
+ * request_id?} -> a session */
+BALEEN_VERB(update_session);
+/* {session, at: {turn?, tokens?, timeline?}, fork?, title?, expected_head?, request_id?,
+ * tenant?} -> a session */
 BALEEN_VERB(fork_session);
 /* {session, to: {...}, undo?, validate_only?, expected_head?, request_id?} ->
  * {session, kept_seq, left_tokens, left_turns, left_timeline} */
@@ -161,7 +164,7 @@ BALEEN_VERB(explain);
 BALEEN_VERB(read_tokens);
 /* {session, path} -> {path, bytes, events, tokens, blocks, blocks_missing, checkpoints, notes} */
 BALEEN_VERB(export_session);
-/* {path, session?, workspace?, trust_kv?, request_id?} ->
+/* {path, session?, workspace?, trust_kv?, request_id?, tenant?} ->
  * {session, events, tokens, blocks, checkpoints, kv_taken, notes} */
 BALEEN_VERB(import_session);
 /* {session?} -> counts, and {problems} */
@@ -174,6 +177,8 @@ BALEEN_VERB(compact);
 BALEEN_VERB(prune_sessions);
 /* {} -> the figures of RuntimeStats */
 BALEEN_VERB(stats);
+/* {tenant} -> {sessions, stored_bytes} that count for it */
+BALEEN_VERB(read_tenant);
 
 /* Events of a session. {session, after?, live?}; `after` is the cursor of the last event seen. */
 BALEEN_API int baleen_watch_start(baleen_runtime* runtime, const char* request_json,
