@@ -219,6 +219,9 @@ class Importer {
                       [](const PolicyRule& rule) { return rule.decision == "allow"; }) > 0) {
       plan_.view.notes.push_back("the policy's rules that allow calls were left out");
     }
+    if (std::exchange(plan_.settings.policy.ignore_taint, false)) {
+      plan_.view.notes.push_back("the policy's ignore_taint was left out");
+    }
     plan_.session.settings = SettingsToJson(plan_.settings, marks);
     return OkStatus();
   }

@@ -336,6 +336,7 @@ TEST_CASE("AnArchivesGrantsAndAllowancesCoverNothingHere") {
   CreateSessionRequest request = Asking("s");
   request.settings.policy.rules.push_back({"nothing", "", "allow", ""});
   request.settings.network_hosts = {"example.org"};
+  request.settings.policy.ignore_taint = true;
   REQUIRE_OK(runtime->CreateSession(request));
   {
     Host host;
@@ -354,6 +355,7 @@ TEST_CASE("AnArchivesGrantsAndAllowancesCoverNothingHere") {
   REQUIRE(AnyContains(nlohmann::json(view.notes), "allow calls were left out"));
   REQUIRE(AnyContains(nlohmann::json(view.notes), "hosts that commands may reach were left out"));
   REQUIRE(Must(runtime->GetSession("copy")).settings.network_hosts.empty());
+  REQUIRE_FALSE(Must(runtime->GetSession("copy")).settings.policy.ignore_taint);
   Start(*runtime, "copy");
   REQUIRE(Pending(*runtime, "copy", 2).calls.size() == 2);
 }
