@@ -40,6 +40,10 @@ class DataDirectory {
   std::string journal_path() const { return path_ + "/journal.db"; }
   /// For SearchIndex::Open.
   std::string search_path() const { return path_ + "/search.db"; }
+  /// For FileHistory.
+  std::string file_history_path() const { return path_ + "/files.db"; }
+  /// For NoteStore.
+  std::string notes_path() const { return path_ + "/notes.db"; }
   /// For KvStoreOptions::path.
   std::string kv_path() const { return path_ + "/kv"; }
   /// For ScriptShelf.

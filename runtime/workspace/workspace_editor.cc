@@ -8,6 +8,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <utility>
@@ -99,6 +100,26 @@ Status WriteAll(int file, std::string_view content, std::string_view path) {
   return fsync(file) == 0 ? OkStatus() : FileError(path, errno);
 }
 
+/// All of an open file. Errors: RESOURCE_EXHAUSTED (it has more than `bytes_max`, or grows beyond).
+Result<std::string> ReadAll(int file, int64_t bytes_max, std::string_view path) {
+  struct stat status = {};
+  if (fstat(file, &status) != 0) return FileError(path, errno);
+  // One more: it may have grown.
+  std::string content(static_cast<size_t>(std::min<int64_t>(status.st_size, bytes_max)) + 1, '\0');
+  size_t got = 0;
+  while (got < content.size()) {
+    const ssize_t part =
+        pread(file, content.data() + got, content.size() - got, static_cast<off_t>(got));
+    if (part < 0 && errno == EINTR) continue;
+    if (part < 0) return FileError(path, errno);
+    if (part == 0) break;
+    got += static_cast<size_t>(part);
+  }
+  if (got == content.size()) return ResourceExhaustedError(QuotedPath(path) + " grows");
+  content.resize(got);
+  return content;
+}
+
 /// Whether the file `name` in `folder` holds exactly `content`.
 bool Holds(int folder, const std::string& name, std::string_view content) {
   const FileDescriptor file(
@@ -108,17 +129,8 @@ bool Holds(int folder, const std::string& name, std::string_view content) {
       status.st_size != static_cast<off_t>(content.size())) {
     return false;
   }
-  std::string there(content.size() + 1, '\0');  // one more: it may have grown
-  size_t got = 0;
-  while (got < there.size()) {
-    const ssize_t part =
-        pread(file.get(), there.data() + got, there.size() - got, static_cast<off_t>(got));
-    if (part < 0 && errno == EINTR) continue;
-    if (part < 0) return false;
-    if (part == 0) break;
-    got += static_cast<size_t>(part);
-  }
-  return std::string_view(there.data(), got) == content;
+  const auto there = ReadAll(file.get(), static_cast<int64_t>(content.size()), name);
+  return there.ok() && *there == content;
 }
 
 Status Stale(std::string_view path) {
@@ -136,7 +148,8 @@ class Draft {
   Draft(const Draft&) = delete;
   Draft& operator=(const Draft&) = delete;
 
-  Status Write(std::string_view content, const std::string& target, std::string_view path) {
+  Status Write(std::string_view content, uint32_t mode, const std::string& target,
+               std::string_view path) {
     struct stat status = {};
     const bool there = fstatat(folder_, target.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0;
     if (there && S_ISLNK(status.st_mode)) {
@@ -146,9 +159,8 @@ class Draft {
     const FileDescriptor file(
         openat(folder_, name_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666));
     if (file.get() < 0) return FileError(path, errno);
-    if (there && S_ISREG(status.st_mode) && fchmod(file.get(), status.st_mode & 0777) != 0) {
-      return FileError(path, errno);
-    }
+    const mode_t bits = there && S_ISREG(status.st_mode) ? status.st_mode & 0777 : mode & 0777;
+    if (bits != 0 && fchmod(file.get(), bits) != 0) return FileError(path, errno);
     return WriteAll(file.get(), content, path);
   }
 
@@ -174,6 +186,26 @@ class Draft {
     return Stale(path);
   }
 
+  /// Takes away `target`, which holds `replaced`.
+  Status Remove(const std::string& target, const std::string& replaced, std::string_view path) {
+    placed_ = true;  // until the name holds what may go
+    if (!Holds(folder_, target, replaced)) return Stale(path);
+    if (renameat2(folder_, target.c_str(), folder_, name_.c_str(), RENAME_NOREPLACE) != 0) {
+      return errno == ENOENT ? Stale(path) : FileError(path, errno);
+    }
+    if (Holds(folder_, name_, replaced)) {
+      placed_ = false;
+      return OkStatus();
+    }
+    if (renameat2(folder_, name_.c_str(), folder_, target.c_str(), RENAME_NOREPLACE) != 0) {
+      return AbortedError(QuotedPath(path) +
+                          " was changed by somebody else in this moment; what "
+                          "was there is '" +
+                          name_ + "' in its folder now");
+    }
+    return Stale(path);
+  }
+
  private:
   int folder_;
   std::string name_;
@@ -186,6 +218,11 @@ std::string DraftName() {
 }
 
 }  // namespace
+
+Result<std::string> PlainPath(std::string_view path) {
+  ASSIGN_OR_RETURN(const std::vector<std::string> names, NamesOf(path));
+  return Joined(names);
+}
 
 Result<std::string> WorkspaceEditor::ReadWhole(std::string_view path) const {
   ASSIGN_OR_RETURN(const int64_t size, workspace_->Size(path));
@@ -200,18 +237,18 @@ Result<std::string> WorkspaceEditor::ReadWhole(std::string_view path) const {
   return content;
 }
 
-void WorkspaceEditor::Remember(const std::string& name, std::string_view content) {
+void WorkspaceEditor::Remember(const std::string& name, std::string digest) {
   const std::lock_guard<std::mutex> lock(mutex_);
   // Whoever has seen so many may look again.
   if (seen_.size() >= kSeenFilesMax && seen_.count(name) == 0) seen_.clear();
-  seen_[name] = Digest(content);
+  seen_[name] = std::move(digest);
 }
 
 void WorkspaceEditor::NoteSeen(std::string_view path) {
   const auto names = NamesOf(path);
   if (!names.ok()) return;
   const auto content = ReadWhole(path);
-  if (content.ok()) Remember(Joined(*names), *content);
+  if (content.ok()) Remember(Joined(*names), Digest(*content));
 }
 
 Result<SeenFile> WorkspaceEditor::Load(std::string_view path) {
@@ -235,6 +272,24 @@ Status WorkspaceEditor::Store(std::string_view path, std::string_view content,
                                   std::to_string(content.size()) + " bytes: expected at most " +
                                   std::to_string(kChangeBytesMax));
   }
+  RETURN_IF_ERROR(Place(names, path, &content, replaced, 0));
+  Remember(Joined(names), Digest(content));
+  return OkStatus();
+}
+
+Status WorkspaceEditor::Restore(std::string_view path, const std::optional<std::string>& content,
+                                const std::optional<std::string>& replaced, uint32_t mode) {
+  ASSIGN_OR_RETURN(const std::vector<std::string> names, NamesOf(path));
+  const std::string_view whole = content.has_value() ? *content : std::string_view();
+  RETURN_IF_ERROR(Place(names, path, content.has_value() ? &whole : nullptr,
+                        replaced.has_value() ? &*replaced : nullptr, mode));
+  Remember(Joined(names), {});  // the digest of nothing that a file could hold
+  return OkStatus();
+}
+
+Status WorkspaceEditor::Place(const std::vector<std::string>& names, std::string_view path,
+                              const std::string_view* content, const std::string* replaced,
+                              uint32_t mode) {
   if (names.size() > kFoldersMax) {
     return InvalidArgumentError(QuotedPath(path) + " is more than " + std::to_string(kFoldersMax) +
                                 " folders deep");
@@ -243,13 +298,50 @@ Status WorkspaceEditor::Store(std::string_view path, std::string_view content,
   const FileDescriptor folder(opened);
   {
     Draft draft(folder.get(), DraftName());
-    RETURN_IF_ERROR(draft.Write(content, names.back(), path));
-    RETURN_IF_ERROR(replaced == nullptr ? draft.PlaceNew(names.back(), path)
-                                        : draft.PlaceOver(names.back(), *replaced, path));
+    if (content == nullptr) {
+      if (replaced != nullptr) RETURN_IF_ERROR(draft.Remove(names.back(), *replaced, path));
+    } else {
+      RETURN_IF_ERROR(draft.Write(*content, mode, names.back(), path));
+      RETURN_IF_ERROR(replaced == nullptr ? draft.PlaceNew(names.back(), path)
+                                          : draft.PlaceOver(names.back(), *replaced, path));
+    }
   }
-  if (fsync(folder.get()) != 0) return FileError(path, errno);
-  Remember(Joined(names), content);
-  return OkStatus();
+  return fsync(folder.get()) == 0 ? OkStatus() : FileError(path, errno);
+}
+
+Result<PresentFile> WorkspaceEditor::Present(std::string_view path) const {
+  ASSIGN_OR_RETURN(const std::vector<std::string> names, NamesOf(path));
+  const std::string plain = Joined(names);
+  const auto open = [&](int flags) {
+    return OpenBelow(workspace_->root(), plain.c_str(), flags, 0, RESOLVE_NO_SYMLINKS);
+  };
+  PresentFile present;
+  struct stat status = {};
+  {
+    // Opening a device can have effects, so look before.
+    const FileDescriptor place(open(O_PATH | O_NOFOLLOW));
+    if (place.get() < 0 && errno == ENOENT) return present;
+    if (place.get() < 0 && errno == ELOOP) {
+      return PermissionDeniedError(QuotedPath(path) + " goes through a link now");
+    }
+    if (place.get() < 0 || fstat(place.get(), &status) != 0) return FileError(path, errno);
+    if (S_ISLNK(status.st_mode)) return PermissionDeniedError(QuotedPath(path) + " is a link now");
+    if (!S_ISREG(status.st_mode)) {
+      return FailedPreconditionError(QuotedPath(path) + (S_ISDIR(status.st_mode)
+                                                             ? " is a directory now"
+                                                             : " is not a regular file now"));
+    }
+  }
+  const FileDescriptor file(open(O_RDONLY | O_NONBLOCK | O_NOCTTY));
+  if (file.get() < 0 || fstat(file.get(), &status) != 0) return FileError(path, errno);
+  if (!S_ISREG(status.st_mode) || status.st_size > kChangeBytesMax) {
+    return ResourceExhaustedError(QuotedPath(path) + " is larger than " +
+                                  std::to_string(kChangeBytesMax) +
+                                  " bytes, which is the most that is changed");
+  }
+  ASSIGN_OR_RETURN(present.content, ReadAll(file.get(), kChangeBytesMax, path));
+  present.mode = status.st_mode & 0777;
+  return present;
 }
 
 }  // namespace baleen

@@ -6,17 +6,29 @@
 // with the process: the model reads again. Called by the built-in tools through WorkspaceChanges.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "runtime/workspace/workspace.h"
 #include "tools_sdk/tool.h"
 
 namespace baleen {
+
+/// A path that may be changed, without what means nothing in it. Errors: as WorkspaceEditor::Store.
+Result<std::string> PlainPath(std::string_view path);
+
+/// What lies under a path.
+struct PresentFile {
+  std::optional<std::string> content;  ///< Unset: nothing.
+  uint32_t mode = 0;                   ///< Permission bits.
+};
 
 /// Threads: any.
 class WorkspaceEditor final : public WorkspaceChanges {
@@ -32,12 +44,24 @@ class WorkspaceEditor final : public WorkspaceChanges {
   Status Store(std::string_view path, std::string_view content,
                const std::string* replaced) override;
 
+  /// The file as a change would find it, through no link. Errors: as Store; FAILED_PRECONDITION
+  /// (not a regular file), RESOURCE_EXHAUSTED (larger than kChangeBytesMax).
+  Result<PresentFile> Present(std::string_view path) const;
+  /// As Store, for what the session's model doesn't know of: it has to read the file again.
+  /// `content` unset: the file is removed, in one step; folders stay. `mode`: of a file that wasn't
+  /// there; 0: as any new one.
+  Status Restore(std::string_view path, const std::optional<std::string>& content,
+                 const std::optional<std::string>& replaced, uint32_t mode);
+
   static constexpr int kFoldersMax = 64;
 
  private:
   /// The whole file if it may be changed at all.
   Result<std::string> ReadWhole(std::string_view path) const;
-  void Remember(const std::string& name, std::string_view content);
+  void Remember(const std::string& name, std::string digest);
+  /// `content` null: removes the file.
+  Status Place(const std::vector<std::string>& names, std::string_view path,
+               const std::string_view* content, const std::string* replaced, uint32_t mode);
 
   const std::shared_ptr<const Workspace> workspace_;  ///< Owners: the session, and this.
   std::mutex mutex_;

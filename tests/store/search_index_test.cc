@@ -1,4 +1,4 @@
-// The search index: hostile words are data, files that aren't indexes are replaced.
+// The search index and notes: hostile words are data, files that aren't indexes are replaced.
 #include "runtime/store/search_index.h"
 
 #include <algorithm>
@@ -6,6 +6,7 @@
 
 #include "runtime/store/files.h"
 #include "runtime/store/sqlite.h"
+#include "runtime/store/note_store.h"
 #include "tests/store/status_checks.h"
 #include "tests/testing/temp_directory.h"
 
@@ -126,6 +127,36 @@ TEST_CASE("SearchReplacesFilesThatAreNoIndex") {
   REQUIRE(Must(index->Timelines()).empty());
   REQUIRE_OK(index->Add(1, {1000, 1}, {{0, 1, 1, "some words", "", "", 0}}));
   REQUIRE(Found(*index, "words").size() == 1);
+}
+
+TEST_CASE("NotesAreKeptOnceByTheirCallAndFoundByAnyWordInTheirWorkspace") {
+  const TempDirectory temp;
+  {
+    NoteStore notes(temp.File("notes.db"));
+    REQUIRE(Must(notes.Find("/w", "word", 5)).empty());  // makes no file
+    REQUIRE(Must(notes.Add({0, "/w", "s", "c1", 10, "Tabs, never spaces"})) == 1);
+    REQUIRE(Must(notes.Add({0, "/w", "s", "c1", 11, "a repeat"})) == 1);
+    REQUIRE(Must(notes.Add({0, "/w", "s", "c2", 12, "spaces spaces in YAML"})) == 2);
+    REQUIRE(Must(notes.Add({0, "/v", "s", "c3", 13, "spaces elsewhere"})) == 3);
+  }
+  NoteStore notes(temp.File("notes.db"));
+  const auto found = [&](const std::string& query) {
+    std::vector<int64_t> keys;
+    for (const StoredNote& note : Must(notes.Find("/w", query, 5))) keys.push_back(note.key);
+    return keys;
+  };
+  REQUIRE(found("SPACES? or what") == std::vector<int64_t>{2, 1});
+  REQUIRE(found("tabs* OR (\"nothing") == std::vector<int64_t>{1});
+  REQUIRE(found("*\"()").empty());
+  REQUIRE(Must(notes.List("", 1, 1)).at(0).text == "spaces spaces in YAML");
+  REQUIRE(Must(notes.Forget(2)).call == "c2");
+  REQUIRE(notes.Forget(2).status().code() == StatusCode::kNotFound);
+  REQUIRE(found("spaces") == std::vector<int64_t>{1});
+  REQUIRE(Must(notes.Add({0, "/w", "s", "c4", 14, "later"})) == 4);  // no id comes twice
+  REQUIRE(Must(notes.Verify()).empty());
+  REQUIRE_OK(notes.Backup(temp.File("copy.db")));
+  NoteStore copy(temp.File("copy.db"));
+  REQUIRE(Must(copy.List("/w", 0, 10)).size() == 2);
 }
 
 }  // namespace baleen
