@@ -49,6 +49,7 @@ class Agent::Impl {
     impl->binding_.tools = options.tools;
     impl->binding_.errand = options.errand;
     impl->binding_.first_turn = options.first_turn;
+    impl->binding_.task = options.task;
     ASSIGN_OR_RETURN(impl->sandbox_, Sandbox::Create(SandboxOptionsFrom(options, &impl->binding_)));
     const bool own = options.script.empty();
     RETURN_IF_ERROR(impl->sandbox_->Compile(own ? DefaultLoopSource() : options.script,
@@ -126,9 +127,12 @@ Result<Effect> Agent::Resume(const AgentEvent& event) { return impl_->Resume(eve
 Result<std::vector<ToolSpec>> ScriptTools(const AgentOptions& options) {
   TurnBinding binding;
   binding.tools = options.tools;
+  binding.task = options.task;
   ASSIGN_OR_RETURN(const std::unique_ptr<Sandbox> sandbox,
                    Sandbox::Create(SandboxOptionsFrom(options, &binding)));
-  RETURN_IF_ERROR(sandbox->Compile(options.script, options.script_name));
+  const bool own = options.script.empty();
+  RETURN_IF_ERROR(sandbox->Compile(own ? DefaultLoopSource() : options.script,
+                                   own ? "loop.lua" : options.script_name));
   RETURN_IF_ERROR(sandbox->RunChunk());
   return std::move(binding.declared);
 }

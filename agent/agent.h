@@ -17,6 +17,9 @@
 
 namespace baleen {
 
+/// The name of the tool that AgentOptions::task declares.
+inline constexpr char kTaskTool[] = "task";
+
 struct AgentOptions {
   std::string script;                    ///< Lua source; empty: the default tool loop.
   std::string script_name = "loop.lua";  ///< For error messages.
@@ -29,6 +32,7 @@ struct AgentOptions {
   /// the policy, hooks and tools that the script declares; empty: a turn like any other.
   std::string errand;
   bool first_turn = false;  ///< Of the session: `on.session_start` runs.
+  bool task = false;        ///< Declares the tool `task` (task.lua) behind what the script declares.
   uint64_t seed = 0;        ///< Of the script's own random numbers.
   /// Borrows: may be set by any thread while a step runs, which then ends with CANCELLED. For hosts
   /// that watch the clock: instructions don't all cost the same. Null: never.
@@ -65,8 +69,11 @@ std::string_view DefaultLoopSource();
 /// Of api.lua and flow.lua, in which what scripts declare is told to the bindings.
 std::string_view DeclarationsSource();
 std::string_view FlowSource();
+/// Of task.lua, the body of the tool `task`.
+std::string_view TaskSource();
 
-/// Runs a script's chunk as Create does: the tools that it declares. Errors: as Create.
+/// Runs a script's chunk as Create does: the tools that it declares, `task` among them. Errors: as
+/// Create.
 Result<std::vector<ToolSpec>> ScriptTools(const AgentOptions& options);
 
 /// Compiles a script without running it. Errors: INVALID_ARGUMENT with file and line.

@@ -75,6 +75,7 @@ struct FinishEffect {
 /// Make a session that goes on from the turn's context as it is now. Answered by a ForkedEvent.
 struct ForkEffect {
   std::string label;
+  bool clean = false;  ///< It begins with an empty context instead.
 };
 
 /// What one of these is to do as a turn of its own, which counts as spent by this one.
@@ -147,6 +148,7 @@ struct ChildTurnEnd {
   int64_t wall_ms = 0;
   int64_t tool_calls = 0;
   int64_t micro_usd = 0;
+  std::vector<std::string> files = {};  ///< Paths of what it changed.
 };
 
 struct ChildTurnsEvent {

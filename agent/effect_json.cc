@@ -184,6 +184,14 @@ Status ReadResult(const Json& json, ToolResult* out) {
   out->outcome = static_cast<ToolOutcome>(outcome);
   reader.Text("content", &out->content);
   reader.Integer("content_bytes", &out->content_bytes);
+  for (const Json& entry : reader.OptionalList("files")) {
+    MemberReader file(entry, "event.results[].files[]");
+    ChangedFile& changed = out->files.emplace_back();
+    file.Text("path", &changed.path);
+    file.Text("before", &changed.before);
+    file.Text("after", &changed.after);
+    reader.Take(file.Finish());
+  }
   return reader.Finish();
 }
 
@@ -236,6 +244,9 @@ Status ReadChildTurn(MemberReader* reader, ChildTurnEnd* out) {
   reader->Integer("wall_ms", &out->wall_ms);
   reader->Integer("tool_calls", &out->tool_calls);
   reader->Integer("micro_usd", &out->micro_usd);
+  for (const Json& path : reader->OptionalList("files")) {
+    if (path.is_string()) out->files.push_back(path.get<std::string>());
+  }
   return reader->Finish();
 }
 
@@ -291,7 +302,9 @@ struct EffectWriter {
                 {"tool_calls", effect.tool_calls}, {"micro_usd", effect.micro_usd}};
   }
   Json operator()(const ForkEffect& effect) const {
-    return Json{{"kind", "fork"}, {"label", effect.label}};
+    Json out{{"kind", "fork"}, {"label", effect.label}};
+    if (effect.clean) out["clean"] = true;
+    return out;
   }
   // One alone is written as it was before there could be several.
   Json operator()(const ChildTurnsEffect& effect) const {
@@ -327,10 +340,14 @@ struct EventWriter {
   Json operator()(const ToolResultsEvent& event) const {
     Json results = Json::array();
     for (const ToolResult& result : event.results) {
-      results.push_back(Json{{"call_id", result.call_id},
-                             {"outcome", ToolOutcomeName(result.outcome)},
-                             {"content", result.content},
-                             {"content_bytes", result.content_bytes}});
+      Json& out = results.emplace_back(Json{{"call_id", result.call_id},
+                                            {"outcome", ToolOutcomeName(result.outcome)},
+                                            {"content", result.content},
+                                            {"content_bytes", result.content_bytes}});
+      for (const ChangedFile& file : result.files) {
+        out["files"].push_back(
+            Json{{"path", file.path}, {"before", file.before}, {"after", file.after}});
+      }
     }
     return Json{{"kind", "tool_results"}, {"results", std::move(results)}};
   }
@@ -356,13 +373,14 @@ struct EventWriter {
   Json operator()(const ChildTurnsEvent& event) const {
     Json ends = Json::array();
     for (const ChildTurnEnd& end : event.ends) {
-      ends.push_back(Json{{"succeeded", end.succeeded},
-                          {"text", end.text},
-                          {"error", end.error},
-                          {"tokens", end.tokens},
-                          {"wall_ms", end.wall_ms},
-                          {"tool_calls", end.tool_calls},
-                          {"micro_usd", end.micro_usd}});
+      Json& out = ends.emplace_back(Json{{"succeeded", end.succeeded},
+                                         {"text", end.text},
+                                         {"error", end.error},
+                                         {"tokens", end.tokens},
+                                         {"wall_ms", end.wall_ms},
+                                         {"tool_calls", end.tool_calls},
+                                         {"micro_usd", end.micro_usd}});
+      if (!end.files.empty()) out["files"] = end.files;
     }
     return OneOrMany("child_turn", "child_turns", "ends", std::move(ends));
   }

@@ -118,18 +118,19 @@ local RESOURCES = { "tokens", "wall_ms", "tool_calls", "micro_usd" }
 local Kid = {}
 Kid.__index = Kid
 
--- A session of its own that goes on from here: it knows what this one knows, and what it does stays
--- with it. `usage` is what it has spent, which counts as this turn's.
+-- A session of its own that goes on from here: it knows what this one knows (with `clean`: nothing),
+-- and what it does stays with it. `usage` is what it has spent, which counts as this turn's.
 function Session:fork(options)
   options = options or {}
-  check_members("s:fork", options, { label = true, budget = true })
+  check_members("s:fork", options, { label = true, budget = true, clean = true })
   local label = parts.text_option("s:fork", options, "label", "")
   local limits = options.budget == nil and { 0, 0, 0, 0 } or limits_of("s:fork", options.budget)
   local usage = { tokens = 0, wall_ms = 0, tool_calls = 0, micro_usd = 0 }
-  return setmetatable({ id = core.fork(label), label = label, limits = limits, usage = usage }, Kid)
+  return setmetatable({ id = core.fork(label, options.clean == true), label = label, limits = limits, usage = usage }, Kid)
 end
 
--- Lets the fork run a turn that does `errand`: its text, or nil and why it failed.
+-- Lets the fork run a turn that does `errand`: its text, or nil and why it failed; and what files it
+-- changed.
 local function run_errand(kid, what, text, errand)
   if kid.closed then raise(what .. ": the fork is closed") end
   local left = {}
@@ -137,15 +138,17 @@ local function run_errand(kid, what, text, errand)
     left[i] = kid.limits[i] == 0 and 0 or kid.limits[i] - kid.usage[resource]
     if left[i] < 0 or (left[i] == 0 and kid.limits[i] > 0) then
       return nil, ("the fork's budget of %s is spent (%d of %d)"):format(resource, kid.usage[resource],
-        kid.limits[i])
+        kid.limits[i]), {}
     end
   end
   local ended = table.pack(core.child_turn(kid.id, text, json.encode(errand), table.unpack(left)))
   for i, resource in ipairs(RESOURCES) do kid.usage[resource] = kid.usage[resource] + ended[2 + i] end
   parts.subagent_ended { session = kid.id, label = kid.label, ok = ended[1], text = ended[2] }
-  if not ended[1] then return nil, ended[2] end
-  return ended[2]
+  if not ended[1] then return nil, ended[2], ended[7] end
+  return ended[2], nil, ended[7]
 end
+
+parts.question, parts.run_errand, parts.current = question, run_errand, current
 
 function Kid:ask(text, options)
   options = options or {}
@@ -171,6 +174,7 @@ function Kid:close() self.closed = true end
 -- In the fork: what its turn does.
 function parts.errand(text)
   local errand = json.decode(text)
+  parts.depth = errand.depth
   return function(message)
     running = "of a fork"
     if not errand.call then return work(message, errand) end

@@ -121,7 +121,7 @@ constexpr LuaField kSessionFields[] = {
      "As baleen.call."},
     {"note", "fun(self: baleen.Session, text: string)", "Tells the model with its next prompt."},
     {"fork", "fun(self: baleen.Session, options?: table): baleen.Fork",
-     "A session that goes on from here; label, and budget: what it may spend."},
+     "A session that goes on from here; label, budget: what it may spend, clean: without a past."},
 };
 constexpr LuaField kForkFields[] = {
     {"id", "string", "The session's."},

@@ -47,6 +47,7 @@ struct TurnBinding {
   int64_t calls_made = 0;             ///< Numbers the calls that come without an id.
   std::string errand;                 ///< As AgentOptions::errand.
   bool first_turn = false;            ///< As AgentOptions::first_turn.
+  bool task = false;                  ///< As AgentOptions::task.
   std::vector<ToolSpec> declared;     ///< By the script, in this order.
   std::string problem;                ///< Scratch: why a binding is about to raise.
   BranchList branches;

@@ -18,7 +18,9 @@
 namespace baleen {
 namespace {
 
-const char kApi = 0;  // Its address is a registry key.
+// Their addresses are registry keys.
+const char kApi = 0;
+const char kParts = 0;
 
 constexpr const char* kGlobals[] = {"allow", "ask",    "bool",    "deny", "fail", "flow",
                                     "int",   "list",   "memo",    "note", "on",   "one_of",
@@ -164,11 +166,13 @@ int ForkDone(lua_State* L, int, lua_KContext) {
   return 1;
 }
 
-int Fork(lua_State* L) {  // (label)
+int Fork(lua_State* L) {  // (label, clean)
   CheckYieldable(L, "s:fork");
-  lua_settop(L, 1);
   TurnBinding& binding = BindingOf(L);
-  TakeText(L, "s:fork", "label", &binding.effect.emplace<ForkEffect>().label);
+  ForkEffect* effect = &binding.effect.emplace<ForkEffect>();
+  effect->clean = lua_toboolean(L, 2) != 0;
+  lua_settop(L, 1);
+  TakeText(L, "s:fork", "label", &effect->label);
   binding.effect_ready = true;
   return lua_yieldk(L, 0, 0, ForkDone);
 }
@@ -184,7 +188,13 @@ int ChildTurnDone(lua_State* L, int, lua_KContext) {
   for (const int64_t spent : {end.tokens, end.wall_ms, end.tool_calls, end.micro_usd}) {
     lua_pushinteger(L, spent);
   }
-  return 6;
+  lua_createtable(L, static_cast<int>(end.files.size()), 0);
+  lua_Integer position = 0;
+  for (const std::string& path : end.files) {
+    lua_pushlstring(L, path.data(), path.size());
+    lua_rawseti(L, -2, ++position);
+  }
+  return 7;
 }
 
 int RunChildTurn(lua_State* L) {  // (session, text, errand, tokens, wall_ms, tool_calls, micro_usd)
@@ -224,6 +234,7 @@ struct OwnChunks {
   std::string declarations = Compile(DeclarationsSource(), kOwnChunk);
   std::string flow = Compile(FlowSource(), kOwnChunk);
   std::string loop = Compile(DefaultLoopSource(), "@loop.lua");
+  std::string task = Compile(TaskSource(), kOwnChunk);
 };
 
 const OwnChunks& Own() {
@@ -332,6 +343,8 @@ void LoadDeclarations(lua_State* L) {
   AddGlobals(L, globals);
   lua_pushvalue(L, api);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &kApi);
+  lua_pushvalue(L, parts);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &kParts);
   lua_settop(L, core - 1);
 }
 
@@ -348,10 +361,26 @@ bool PushDeclaration(lua_State* L, const char* name) {
   return false;
 }
 
+namespace {
+
+// Declares the tool task, whose parts LoadDeclarations has left.
+void LoadTask(lua_State* L) {
+  LoadDeclarations(L);
+  LoadOwn(L, Own().task);
+  PushBuiltins(L);
+  lua_setupvalue(L, -2, 1);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &kParts);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &kApi);
+  lua_call(L, 2, 0);
+}
+
+}  // namespace
+
 void PushTurnFunction(lua_State* L) {
   const TurnBinding* binding = StateOf(L).binding;
   const bool errand = binding != nullptr && !binding->errand.empty();
   if (errand) LoadDeclarations(L);
+  if (binding != nullptr && binding->task) LoadTask(L);
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, &kApi) == LUA_TNIL) {
     lua_pop(L, 1);
     return;

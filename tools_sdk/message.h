@@ -33,11 +33,19 @@ enum class ToolOutcome : int {
 /// "ABORTED_BEFORE_DISPATCH".
 const char* ToolOutcomeName(ToolOutcome outcome);
 
+/// A file that a call changed.
+struct ChangedFile {
+  std::string path;           ///< Below the workspace.
+  std::string before, after;  ///< SHA-256 in hex; empty: there was no file.
+};
+
 struct ToolResult {
   std::string call_id;
   ToolOutcome outcome = ToolOutcome::kOk;
   std::string content;        ///< UTF-8 text for the model.
   int64_t content_bytes = 0;  ///< Size before truncation; 0 means content.size().
+  /// Written down by the runtime, for hosts and for a rewind of files.
+  std::vector<ChangedFile> files = {};
 };
 
 /// One message. Which fields apply depends on the role (model/text/chat_encoder.h).

@@ -558,6 +558,61 @@ TEST_CASE("AForkIsASessionWhoseTurnsAreStepsOfThisOne") {
   }
 }
 
+TEST_CASE("TaskIsAToolWhoseCallsAreTurnsOfForks") {
+  // Of the default loop, which declares nothing itself.
+  ScriptRun run("");
+  run.options.task = true;
+  REQUIRE(run.Step(UserTurnEvent{"go"}));
+  REQUIRE(run.Step(Wants({{"1", "task", R"({"prompt":"Mend it","tools":"read|edit","tokens":70})"},
+                          {"2", "task", R"({"prompt":"Look","clean":true})"}})));
+  CHECK(Verdicts(run) == "-|-");
+  REQUIRE(run.Step(
+      ToolResultsEvent{{{"1", ToolOutcome::kOk, "begun", 0}, {"2", ToolOutcome::kOk, "", 0}}}));
+  CHECK(EffectToJson(run.effect) == R"({"kind":"fork","label":"task"})");
+  REQUIRE(run.Step(ForkedEvent{"kid-1"}));
+  const ChildTurn mends = std::get<ChildTurnsEffect>(run.effect).turns.at(0);
+  CHECK(mends.session == "kid-1");
+  CHECK(mends.tokens == 70);
+  CHECK(mends.text.ends_with("result alone:\n\nMend it"));
+  REQUIRE(run.Step(ChildTurnsEvent{{{true, "Done", "", 60, 10, 2, 0, {"a.txt", "b/c.txt"}}}}));
+  CHECK(EffectToJson(run.effect) == R"({"kind":"fork","label":"task","clean":true})");
+  REQUIRE(run.Step(ForkedEvent{"kid-2"}));
+  const ChildTurn looks = std::get<ChildTurnsEffect>(run.effect).turns.at(0);
+  CHECK(looks.text == "Look");
+  CHECK(looks.tokens == 0);
+  REQUIRE(run.Step(ChildTurnsEvent{{{false, "", "no budget", 5, 1, 0, 0}}}));
+  const auto told = Prompt(run);
+  REQUIRE(told.size() == 2);
+  CHECK(told[0].content == "Done\n[files changed: a.txt, b/c.txt]");
+  CHECK(told[1].content == "ERROR: no budget");
+
+  // In the fork, the errand's tools hold, and subagents of it are one deeper.
+  const auto deeper = [](const std::string& errand) {
+    ScriptRun kid("");
+    kid.options.task = true;
+    kid.options.errand = errand;
+    REQUIRE(kid.Step(UserTurnEvent{"Look"}));
+    REQUIRE(kid.Step(Wants({{"1", "bash", "{}"}, {"2", "task", R"({"prompt":"More"})"}})));
+    return kid;
+  };
+  ScriptRun confined = deeper(mends.errand);
+  CHECK(Verdicts(confined) ==
+        "deny:this step may use read, edit only|deny:this step may use read, edit only");
+  std::string errand = looks.errand;
+  for (int depth = 1; depth <= 3; ++depth) {
+    CAPTURE(depth);
+    ScriptRun kid = deeper(errand);
+    REQUIRE(kid.Step(
+        ToolResultsEvent{{{"1", ToolOutcome::kOk, "", 0}, {"2", ToolOutcome::kOk, "", 0}}}));
+    if (depth == 3) {
+      CHECK(Prompt(kid)[1].content == "ERROR: subagents may be 3 deep; do this yourself");
+      break;
+    }
+    REQUIRE(kid.Step(ForkedEvent{"kid"}));
+    errand = std::get<ChildTurnsEffect>(kid.effect).turns.at(0).errand;
+  }
+}
+
 TEST_CASE("NamesThatAScriptSetsItselfStayItsOwn") {
   CHECK(ScriptRun::Text("list, note = { 1 }, 'n' return note .. #list") == "n1");
   CHECK(
