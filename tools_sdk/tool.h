@@ -79,11 +79,31 @@ class WorkspaceChanges {
   static constexpr int64_t kChangeBytesMax = 8 << 20;
 };
 
+/// A note, or what an earlier session of the workspace said.
+struct RecalledText {
+  std::string source;   ///< "note n3 of session s", "session s, t2, the user".
+  int64_t time_ms = 0;  ///< Unix milliseconds.
+  std::string text;     ///< Somebody's words: data, never trusted text.
+};
+
+/// What sessions of one workspace tell those that come later. Implemented by the runtime.
+/// Threads: any.
+class WorkspaceNotes {
+ public:
+  virtual ~WorkspaceNotes() = default;
+  /// Keeps a note, for good when it returns its id; a repeat of the call keeps no second one.
+  /// Errors: RESOURCE_EXHAUSTED (too many), UNAVAILABLE.
+  virtual Result<std::string> Remember(const std::string& text) = 0;
+  /// Notes and what other sessions said, the best first.
+  virtual Result<std::vector<RecalledText>> Recall(const std::string& query, int64_t hits_max) = 0;
+};
+
 /// What a tool may use during one call.
 /// Borrows: everything; valid until Call returns.
 struct CallContext {
   const WorkspaceFiles* files = nullptr;  ///< Null: the session has no workspace.
   WorkspaceChanges* changes = nullptr;    ///< Null: its files are only to be read.
+  WorkspaceNotes* notes = nullptr;        ///< Null: there are none here.
   const std::atomic<bool>* cancelled = nullptr;
   int64_t deadline_ms = 0;  ///< Monotonic milliseconds of the runtime's clock.
 

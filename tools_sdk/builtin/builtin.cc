@@ -2,10 +2,12 @@
 
 #include "tools_sdk/builtin/ask_user.h"
 #include "tools_sdk/builtin/edit.h"
+#include "tools_sdk/builtin/find_tools.h"
 #include "tools_sdk/builtin/glob.h"
 #include "tools_sdk/builtin/grep.h"
 #include "tools_sdk/builtin/list.h"
 #include "tools_sdk/builtin/read.h"
+#include "tools_sdk/builtin/remember.h"
 #include "tools_sdk/builtin/todo.h"
 #include "tools_sdk/builtin/write.h"
 
@@ -26,9 +28,14 @@ std::vector<std::unique_ptr<Tool>> MakeOptionalTools() {
   tools.push_back(NewEditTool());
   tools.push_back(NewTodoTool());
   tools.push_back(NewAskUserTool());
+  tools.push_back(NewRememberTool());
+  tools.push_back(NewRecallTool());
+  tools.push_back(NewFindToolsTool());
   return tools;
 }
 
-bool NeedsWorkspace(std::string_view tool) { return tool != "todo" && tool != kAskUser; }
+bool NeedsWorkspace(std::string_view tool) {
+  return tool != "todo" && tool != kAskUser && tool != kFindTools;
+}
 
 }  // namespace baleen

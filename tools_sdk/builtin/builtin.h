@@ -14,10 +14,10 @@ namespace baleen {
 std::vector<std::unique_ptr<Tool>> MakeBuiltinTools();
 
 /// What a session has beside them if its settings name it: glob, write, edit, todo,
-/// ask_user.
+/// ask_user, remember, recall, find_tools.
 std::vector<std::unique_ptr<Tool>> MakeOptionalTools();
 
-/// Whether the optional tool of that name works on files.
+/// Whether the optional tool of that name works on a folder.
 bool NeedsWorkspace(std::string_view tool);
 
 }  // namespace baleen
