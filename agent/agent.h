@@ -32,8 +32,8 @@ struct AgentOptions {
   /// the policy, hooks and tools that the script declares; empty: a turn like any other.
   std::string errand;
   bool first_turn = false;  ///< Of the session: `on.session_start` runs.
-  bool task = false;        ///< Declares the tool `task` (task.lua) behind what the script declares.
-  uint64_t seed = 0;        ///< Of the script's own random numbers.
+  bool task = false;  ///< Declares the tool `task` (task.lua) behind what the script declares.
+  uint64_t seed = 0;  ///< Of the script's own random numbers.
   /// Borrows: may be set by any thread while a step runs, which then ends with CANCELLED. For hosts
   /// that watch the clock: instructions don't all cost the same. Null: never.
   const std::atomic<bool>* interrupt = nullptr;

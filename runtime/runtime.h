@@ -44,6 +44,9 @@ struct RuntimeOptions {
   /// Of the KV store on disk; what is over it is evicted, pinned and running sessions apart. 0:
   /// none.
   int64_t kv_disk_bytes = 0;
+  /// Of what sessions' files held before `write` and `edit` changed them, so that a rewind can
+  /// bring it back. The oldest goes first; 0: nothing is kept.
+  int64_t file_history_bytes = int64_t{1} << 30;
   /// A resume begins with what every step reads; other rows come when they are selected, and
   /// behind.
   bool lazy_resume = true;
@@ -156,8 +159,10 @@ class Runtime {
   /// turn), ALREADY_EXISTS/SESSION_EXISTS, ABORTED/HEAD_MOVED.
   virtual Result<SessionView> ForkSession(const ForkRequest& request) = 0;
   /// Moves an idle session back to a point, or to a timeline that it left. Watchers are told by a
-  /// `timeline` event. Errors: as ForkSession; FAILED_PRECONDITION/SESSION_BUSY while a turn runs,
-  /// FAILED_PRECONDITION/NOTHING_TO_UNDO.
+  /// `timeline` event. With files: each in one step, then the conversation; broken off in between,
+  /// the same request finishes it. Errors: as ForkSession; FAILED_PRECONDITION/SESSION_BUSY while a
+  /// turn runs, FAILED_PRECONDITION/NOTHING_TO_UNDO, FAILED_PRECONDITION/NO_WORKSPACE,
+  /// FAILED_PRECONDITION/FILES_NOT_RESTORED (some can't be written; the conversation stays).
   virtual Result<RewindView> RewindSession(const RewindRequest& request) = 0;
   /// Removes an idle session for good; what forks share stays theirs. KV that nobody else needs is
   /// collected behind the answer, beside live sessions. Watchers end with
@@ -260,6 +265,11 @@ class Runtime {
   /// The generations of the current timeline in order; of one turn, if `turn` isn't empty.
   virtual Result<std::vector<StepReuse>> Explain(const std::string& session,
                                                  const std::string& turn) = 0;
+  /// Oldest first; `*next_page_token` is empty at the end. Errors: INVALID_ARGUMENT/BAD_FIELD.
+  virtual Result<std::vector<NoteView>> ListNotes(const ListNotesRequest& request,
+                                                  std::string* next_page_token) = 0;
+  /// Removes a note for good. Errors: NOT_FOUND/ITEM_UNKNOWN.
+  virtual Result<NoteView> DeleteNote(const std::string& note) = 0;
   /// Makes `path`, which must not exist, a data directory that holds everything as of now, while
   /// turns go on. It appears complete or not at all. Errors: ALREADY_EXISTS, NOT_FOUND (no parent),
   /// PERMISSION_DENIED, RESOURCE_EXHAUSTED/DISK_FULL.

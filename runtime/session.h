@@ -45,8 +45,9 @@ struct SessionSettings {
   std::string system_prompt;
   std::string thinking = "chat";  ///< "chat" or "thinking".
   std::string reasoning_effort;   ///< "", "low", "high" or "max".
-  /// Built-in tools beside read, list and grep: glob, write, edit, bash, which need a workspace,
-  /// todo, ask_user and web_fetch.
+  /// Built-in tools beside read, list and grep: glob, write, edit, bash, remember and recall, which
+  /// need a workspace, todo, ask_user, web_fetch, task and find_tools. With find_tools, the model
+  /// is told of the tools of plugins, MCP servers and HTTP only as it finds them.
   std::vector<std::string> tools;
   /// Hosts that bash and sandboxed plugins may reach, through a proxy: HOST, *.DOMAIN (what is
   /// below it) or *, with :PORT if it is one alone. None: no network. Names that stand for
@@ -174,6 +175,10 @@ struct ForkRequest {
   std::string tenant{};       ///< Whom it will count for; empty: whom the origin does.
 };
 
+/// What goes back. Of files only what `write` and `edit` of this session changed: what its commands
+/// did, or a fork of it, stays.
+enum class RewindScope { kConversation, kFiles, kBoth };
+
 struct RewindRequest {
   std::string session;
   HistoryPoint to;             ///< With a timeline alone: that timeline, as it was left.
@@ -181,6 +186,28 @@ struct RewindRequest {
   bool validate_only = false;  ///< Answers what would be, and changes nothing.
   std::string expected_head;
   std::string request_id;
+  /// kFiles with `undo`: takes back what the last restore of files did.
+  RewindScope scope = RewindScope::kConversation;
+};
+
+/// What happens to a file.
+enum class FileAction {
+  kUnchanged,
+  kRestore,   ///< It gets back what it held.
+  kDelete,    ///< The session had made it.
+  kRecreate,  ///< It was there, and is not.
+  kConflict,  ///< Left alone: it isn't as the session left it, so it is somebody else's.
+  kNotKept,   ///< Left alone: what it held was too large to keep, or is too long ago.
+};
+
+/// "unchanged", "restore", "delete", "recreate", "conflict", "not_kept".
+const char* FileActionName(FileAction action);
+
+/// A file that the session changed after the point.
+struct FileRestore {
+  std::string path;
+  FileAction action = FileAction::kUnchanged;
+  std::string why;  ///< Of kConflict and kNotKept.
 };
 
 /// What a rewind did, or would do. Nothing is lost: the timeline that was left can be returned to.
@@ -190,6 +217,8 @@ struct RewindView {
   int64_t left_tokens = 0;  ///< Length of the context that was left.
   int64_t left_turns = 0;
   int64_t left_timeline = 0;
+  std::vector<FileRestore> files;  ///< By path; none if the scope is the conversation.
+  std::vector<std::string> notes;  ///< What was not looked at.
 };
 
 struct DeleteRequest {
@@ -233,6 +262,9 @@ struct TurnView {
   BudgetSettings budget;  ///< In force, with what was granted on top.
   /// Steering input that was not delivered, because the turn failed or was cancelled.
   std::vector<std::string> unsent;
+  /// Paths of what its calls of write and edit changed, and those of its subagents; sorted, the
+  /// first thousand.
+  std::vector<std::string> files;
 };
 
 /// One event of a session. Durable events have seq > 0 and a payload as journalled.
@@ -269,6 +301,21 @@ struct SearchHit {
   int64_t time_ms = 0;
   std::string snippet;   ///< What stands around the words.
   int64_t sessions = 1;  ///< That have this event in common: forks share it.
+};
+
+/// What a session's model remembered for later sessions of its workspace.
+struct NoteView {
+  std::string note;       ///< Id, "n1", "n2" ...; never used twice.
+  std::string workspace;  ///< Real path of the folder.
+  std::string session;    ///< By its name then; it may be gone.
+  int64_t time_ms = 0;
+  std::string text;
+};
+
+struct ListNotesRequest {
+  std::string workspace;   ///< Real path; empty: of all.
+  int64_t page_size = 0;   ///< 0: 100; at most 1,000.
+  std::string page_token;  ///< Empty: from the first.
 };
 
 /// Where the context of one generation came from.
@@ -397,6 +444,9 @@ struct VerifyReport {
   int64_t checkpoints = 0;
   int64_t checkpoint_bytes = 0;
   std::vector<std::string> problems;  ///< Empty: clean.
+  int64_t file_changes = 0;           ///< Written down for rewinds.
+  int64_t file_contents = 0;          ///< Kept for them.
+  int64_t file_content_bytes = 0;
 };
 
 struct RuntimeStats {

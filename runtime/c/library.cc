@@ -107,6 +107,7 @@ constexpr Option kOptions[] = {
     BALEEN_OPTION(Number, resident_sequences_max),
     BALEEN_OPTION(Number, kv_ram_bytes),
     BALEEN_OPTION(Number, kv_disk_bytes),
+    BALEEN_OPTION(Number, file_history_bytes),
     BALEEN_OPTION(Truth, lazy_resume),
     BALEEN_OPTION(Number, row_wait_ms),
     BALEEN_OPTION(Number, tool_threads),

@@ -196,10 +196,20 @@ Result<Json> ForkSession(Runtime& runtime, JsonRequest& fields) {
   return Viewed(runtime.ForkSession(request));
 }
 
+RewindScope ReadScope(JsonRequest& fields) {
+  std::string scope = "conversation";
+  fields.Get("scope", &scope);
+  if (scope == "files") return RewindScope::kFiles;
+  if (scope == "both") return RewindScope::kBoth;
+  if (scope != "conversation") fields.Fail("member 'scope': expected conversation, files or both");
+  return RewindScope::kConversation;
+}
+
 Result<Json> RewindSession(Runtime& runtime, JsonRequest& fields) {
   RewindRequest request;
   fields.Need("session", &request.session);
   request.to = ReadPoint(fields, "to");
+  request.scope = ReadScope(fields);
   fields.Get("undo", &request.undo);
   fields.Get("validate_only", &request.validate_only);
   fields.Get("expected_head", &request.expected_head);
@@ -460,6 +470,24 @@ Result<Json> Backup(Runtime& runtime, JsonRequest& fields) {
   return Viewed(runtime.Backup(path));
 }
 
+Result<Json> ListNotes(Runtime& runtime, JsonRequest& fields) {
+  ListNotesRequest request;
+  fields.Get("workspace", &request.workspace);
+  fields.Get("page_size", &request.page_size);
+  fields.Get("page_token", &request.page_token);
+  RETURN_IF_ERROR(fields.Finish());
+  std::string next;
+  ASSIGN_OR_RETURN(const auto notes, runtime.ListNotes(request, &next));
+  return Json{{"notes", Views(notes)}, {"next_page_token", next}};
+}
+
+Result<Json> DeleteNote(Runtime& runtime, JsonRequest& fields) {
+  std::string note;
+  fields.Need("note", &note);
+  RETURN_IF_ERROR(fields.Finish());
+  return Viewed(runtime.DeleteNote(note));
+}
+
 Result<Json> PruneSessions(Runtime& runtime, JsonRequest& fields) {
   PruneRequest request;
   RetentionLimits limits;
@@ -519,6 +547,8 @@ BALEEN_VERB(get_script, GetScript)
 BALEEN_VERB(list_scripts, ListScripts)
 BALEEN_VERB(delete_script, DeleteScript)
 BALEEN_VERB(search, Search)
+BALEEN_VERB(list_notes, ListNotes)
+BALEEN_VERB(delete_note, DeleteNote)
 BALEEN_VERB(explain, Explain)
 BALEEN_VERB(read_tokens, ReadTokens)
 BALEEN_VERB(export_session, ExportSession)

@@ -29,22 +29,13 @@ struct ApprovalFlags {
   bool json = false;
 };
 
-/// On terminals a control character could move the cursor or change colours: those are shown as
-/// '?'.
-std::string Plain(const std::string& text) {
-  std::string plain = text;
-  for (char& c : plain) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = c == '\n' ? ' ' : '?';
-  }
-  return plain;
-}
-
 void Print(const ApprovalView& view) {
   std::printf("%s %s  %s  %s\n", view.session.c_str(), view.approval.c_str(),
-              ApprovalStateName(view.state), Plain(view.title).c_str());
-  if (!view.description.empty()) std::printf("  why: %s\n", Plain(view.description).c_str());
+              ApprovalStateName(view.state), PlainText(view.title).c_str());
+  if (!view.description.empty()) std::printf("  why: %s\n", PlainText(view.description).c_str());
   for (const ToolCall& call : view.calls) {
-    std::printf("  %s: %s %s\n", call.id.c_str(), call.name.c_str(), Plain(call.arguments).c_str());
+    std::printf("  %s: %s %s\n", call.id.c_str(), call.name.c_str(),
+                PlainText(call.arguments).c_str());
   }
   if (!view.budget.owner.empty()) {
     std::printf("  budget: %lld of %lld %s; a grant adds %lld\n",
@@ -53,11 +44,11 @@ void Print(const ApprovalView& view) {
                 static_cast<long long>(view.budget.extend));
   }
   if (view.state != ApprovalState::kPending) {
-    std::printf("  by %s%s%s\n", Plain(view.resolved_by).c_str(), view.reason.empty() ? "" : ": ",
-                Plain(view.reason).c_str());
+    std::printf("  by %s%s%s\n", PlainText(view.resolved_by).c_str(),
+                view.reason.empty() ? "" : ": ", PlainText(view.reason).c_str());
   }
   if (view.state == ApprovalState::kRevoked) {
-    std::printf("  revoked by %s\n", Plain(view.revoked_by).c_str());
+    std::printf("  revoked by %s\n", PlainText(view.revoked_by).c_str());
   }
 }
 
@@ -83,9 +74,9 @@ void PrintGrant(const GrantView& view) {
   for (const std::string& tool : view.tools) tools += " " + tool;
   std::printf("%s %s  %s%s%s %s\n", view.session.c_str(), view.approval.c_str(),
               GrantScopeName(view.scope), view.workspace.empty() ? "" : " ",
-              Plain(view.workspace).c_str(), Plain(tools).c_str());
-  std::printf("  by %s%s%s\n", Plain(view.granted_by).c_str(), view.reason.empty() ? "" : ": ",
-              Plain(view.reason).c_str());
+              PlainText(view.workspace).c_str(), PlainText(tools).c_str());
+  std::printf("  by %s%s%s\n", PlainText(view.granted_by).c_str(), view.reason.empty() ? "" : ": ",
+              PlainText(view.reason).c_str());
 }
 
 int Grants(const ApprovalFlags& flags) {
@@ -161,15 +152,15 @@ int Explain(const ApprovalFlags& flags) {
     std::cout << ViewJson(*view).dump(2) << "\n";
     return kExitOk;
   }
-  std::printf("%s %s  %s  by %s\n", view->call.c_str(), Plain(view->tool).c_str(),
-              view->decision.c_str(), Plain(view->decided_by).c_str());
-  if (!view->why.empty()) std::printf("  why: %s\n", Plain(view->why).c_str());
+  std::printf("%s %s  %s  by %s\n", view->call.c_str(), PlainText(view->tool).c_str(),
+              view->decision.c_str(), PlainText(view->decided_by).c_str());
+  if (!view->why.empty()) std::printf("  why: %s\n", PlainText(view->why).c_str());
   if (!view->grant.empty()) std::printf("  granted before: %s\n", view->grant.c_str());
   if (!view->approval.empty()) {
     std::printf("  approval %s: %s%s%s%s%s\n", view->approval.c_str(),
                 ApprovalStateName(view->approval_state), view->resolved_by.empty() ? "" : " by ",
-                Plain(view->resolved_by).c_str(), view->reason.empty() ? "" : ": ",
-                Plain(view->reason).c_str());
+                PlainText(view->resolved_by).c_str(), view->reason.empty() ? "" : ": ",
+                PlainText(view->reason).c_str());
   }
   std::printf("  arguments: sha256 %s\n  outcome: %s\n", view->arguments_sha256.c_str(),
               view->outcome.empty() ? "none yet" : view->outcome.c_str());
@@ -204,11 +195,11 @@ Status AnswerOnTerminal(Runtime& runtime, ResolveApprovalRequest request) {
 Status AskOnTerminal(Runtime& runtime, const std::string& session, const std::string& name) {
   ASSIGN_OR_RETURN(const ApprovalView approval, runtime.GetApproval(session, name));
   if (approval.state != ApprovalState::kPending) return OkStatus();
-  std::cerr << "? " << Plain(approval.title) << "\n";
-  if (!approval.description.empty()) std::cerr << "  " << Plain(approval.description) << "\n";
+  std::cerr << "? " << PlainText(approval.title) << "\n";
+  if (!approval.description.empty()) std::cerr << "  " << PlainText(approval.description) << "\n";
   for (const ToolCall& call : approval.calls) {
     if (approval.subject == "question") break;  // the title asks it
-    std::cerr << "  " << call.name << " " << Plain(call.arguments) << "\n";
+    std::cerr << "  " << call.name << " " << PlainText(call.arguments) << "\n";
   }
   if (!approval.budget.owner.empty()) {
     std::cerr << "  a yes adds " << approval.budget.extend << " " << approval.budget.resource

@@ -137,6 +137,14 @@ Result<std::optional<ConstraintSettings>> ConstraintFlags::Read() const {
   return settings;
 }
 
+std::string PlainText(const std::string& text) {
+  std::string plain = text;
+  for (char& c : plain) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = c == '\n' ? ' ' : '?';
+  }
+  return plain;
+}
+
 int Fail(const Status& status, bool json) {
   if (json) {
     std::cerr << nlohmann::json{{"error",

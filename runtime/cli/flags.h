@@ -57,6 +57,10 @@ struct ConstraintFlags {
 /// Errors: as DefaultModelPath's.
 Result<std::string> ModelOrDefault(const std::string& model);
 
+/// For a terminal, where a control character could move the cursor or change colours: those are
+/// shown as '?', and a line's end as a space.
+std::string PlainText(const std::string& text);
+
 /// Prints `status` as text or JSON on stderr and gives the exit code for it.
 int Fail(const Status& status, bool json);
 
@@ -70,6 +74,7 @@ void AddChat(CLI::App& app, int* exit_code);
 void AddRun(CLI::App& app, int* exit_code);
 void AddSessions(CLI::App& app, int* exit_code);
 void AddApprovals(CLI::App& app, int* exit_code);
+void AddNotes(CLI::App& app, int* exit_code);
 void AddGenerate(CLI::App& app, int* exit_code);
 void AddLogits(CLI::App& app, int* exit_code);
 void AddText(CLI::App& app, int* exit_code);

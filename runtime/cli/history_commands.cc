@@ -41,12 +41,35 @@ int Fork(const SessionFlags& flags) {
   return kExitOk;
 }
 
+void PrintMove(const SessionFlags& flags, const RewindView& view) {
+  const char* session = flags.session.c_str();
+  for (const FileRestore& file : view.files) {
+    std::printf("%-9s %s%s%s\n", FileActionName(file.action), file.path.c_str(),
+                file.why.empty() ? "" : ": ", file.why.c_str());
+  }
+  if ((flags.files || flags.both) && view.files.empty()) std::printf("no file to bring back\n");
+  if (flags.files) {
+    std::printf("files of %s %s; the conversation stays\n", session,
+                flags.dry_run ? "would go back" : "went back");
+  } else {
+    std::printf(
+        "%s %s from %lld tokens to %lld; `baleen sessions rewind %s --timeline %lld%s` returns to "
+        "them\n",
+        session, flags.dry_run ? "would go" : "went", static_cast<long long>(view.left_tokens),
+        static_cast<long long>(view.session.tokens), session,
+        static_cast<long long>(view.left_timeline), flags.both ? " --both" : "");
+  }
+  for (const std::string& note : view.notes) std::printf("note: %s\n", note.c_str());
+}
+
 int MoveTo(const SessionFlags& flags, RewindRequest request) {
   auto runtime = OpenRuntime(flags.runtime);
   if (!runtime.ok()) return Fail(runtime.status(), flags.json);
   request.session = flags.session;
   request.validate_only = flags.dry_run;
   request.expected_head = flags.expected_head;
+  if (flags.files) request.scope = RewindScope::kFiles;
+  if (flags.both) request.scope = RewindScope::kBoth;
   auto view = (*runtime)->RewindSession(request);
   if (!view.ok()) return Fail(view.status(), flags.json);
   if (flags.json) {
@@ -54,12 +77,7 @@ int MoveTo(const SessionFlags& flags, RewindRequest request) {
     fields["dry_run"] = flags.dry_run;
     PrintFields(fields, true);
   } else {
-    std::printf(
-        "%s %s from %lld tokens to %lld; `baleen sessions rewind %s --timeline %lld` "
-        "returns to them\n",
-        flags.session.c_str(), flags.dry_run ? "would go" : "went",
-        static_cast<long long>(view->left_tokens), static_cast<long long>(view->session.tokens),
-        flags.session.c_str(), static_cast<long long>(view->left_timeline));
+    PrintMove(flags, *view);
   }
   return kExitOk;
 }
@@ -147,6 +165,16 @@ void AddPoint(CLI::App& command, SessionFlags& flags) {
       ->check(CLI::PositiveNumber);
 }
 
+/// What a move brings back.
+void AddScope(CLI::App& command, SessionFlags& flags) {
+  auto* files = command.add_flag("--files", flags.files,
+                                 "Bring back files that write and edit changed, not the "
+                                 "conversation; whoever else's change stays");
+  command.add_flag("--both", flags.both, "Bring back files, then the conversation")
+      ->excludes(files);
+  command.add_flag("--dry-run", flags.dry_run, "Only say what would be");
+}
+
 void AddGuards(CLI::App& command, SessionFlags& flags) {
   command.add_option("session", flags.session)->required();
   command.add_option("--expected-head", flags.expected_head,
@@ -166,11 +194,13 @@ void AddHistory(const AddSessionCommand& add, SessionFlags& flags) {
   CLI::App* rewind = add("rewind", "Go back to a point; nothing is lost", &Rewind);
   AddGuards(*rewind, flags);
   AddPoint(*rewind, flags);
-  rewind->add_flag("--dry-run", flags.dry_run, "Only say what would be");
+  AddScope(*rewind, flags);
 
-  CLI::App* undo = add("undo", "Return to the timeline that the last rewind left", &Undo);
+  CLI::App* undo = add(
+      "undo", "Return to the timeline that the last rewind left, or take back its restore of files",
+      &Undo);
   AddGuards(*undo, flags);
-  undo->add_flag("--dry-run", flags.dry_run, "Only say what would be");
+  AddScope(*undo, flags);
 
   CLI::App* remove = add("delete", "Remove a session for good, after asking", &Delete);
   AddGuards(*remove, flags);

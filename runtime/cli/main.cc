@@ -19,10 +19,11 @@ int main(int argc, char** argv) {
       "[runtime].\nExit codes: 0 ok, 1 failed, 2 usage, 3 not available.");
   int exit_code = cli::kExitOk;
   for (const cli::Registrar add :
-       {&cli::AddServe, &cli::AddConfigCommand, &cli::AddToken, &cli::AddChat, &cli::AddRun,
-        &cli::AddSessions, &cli::AddApprovals, &cli::AddGenerate, &cli::AddLogits, &cli::AddText,
-        &cli::AddModel, &cli::AddBench, &cli::AddCorpus, &cli::AddTrain, &cli::AddEval,
-        &cli::AddLua, &cli::AddScripts, &cli::AddTools, &cli::AddDoctor}) {
+       {&cli::AddServe,    &cli::AddConfigCommand, &cli::AddToken,     &cli::AddChat,
+        &cli::AddRun,      &cli::AddSessions,      &cli::AddApprovals, &cli::AddNotes,
+        &cli::AddGenerate, &cli::AddLogits,        &cli::AddText,      &cli::AddModel,
+        &cli::AddBench,    &cli::AddCorpus,        &cli::AddTrain,     &cli::AddEval,
+        &cli::AddLua,      &cli::AddScripts,       &cli::AddTools,     &cli::AddDoctor}) {
     add(app, &exit_code);
   }
   try {

@@ -30,6 +30,8 @@ struct SessionFlags {
   int64_t hits_max = 50;
   std::string path;
   bool dry_run = false;
+  bool files = false;
+  bool both = false;
   bool yes = false;
   std::string workspace;
   bool trust_kv = false;

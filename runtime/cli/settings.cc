@@ -133,6 +133,10 @@ void AddRuntimeSettings(CLI::App& app, RuntimeOptions& options) {
   app.add_option("--kv-ram-bytes", options.kv_ram_bytes,
                  "Sealed KV that may stay in RAM, e.g. 4GiB; more only for running turns")
       ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false));
+  app.add_option("--file-history-bytes", options.file_history_bytes,
+                 "What may be kept of files as they were before write and edit changed them, for "
+                 "rewinds, e.g. 1GiB; the oldest goes first")
+      ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false));
   section.Switch("lazy", options.lazy_resume,
                  "Resume with what every step reads, and read other rows when selected");
   app.add_option("--row-wait-ms", options.row_wait_ms,

@@ -226,7 +226,7 @@ void AddCommon(CLI::App& command, const std::shared_ptr<TurnFlags>& flags) {
   command
       .add_option("--tools", flags->tools,
                   "Built-in tools of a new session beside read, list and grep: glob, write, edit, "
-                  "todo, ask_user, web_fetch, bash")
+                  "todo, ask_user, remember, recall, task, find_tools, web_fetch, bash")
       ->delimiter(',');
   command
       .add_option("--allow-host", flags->network_hosts,

@@ -61,6 +61,28 @@ class AdminService final : public v1::Admin::CallbackService {
                          v1::PruneSessionsResponse* response) override {
     return Upkeep(context, request, response);
   }
+
+  Reactor* ListNotes(Context* context, const v1::ListNotesRequest* request,
+                     v1::ListNotesResponse* response) override {
+    return Answer(
+        service_, context, Scope::kAdmin, [request, response](Runtime& runtime) -> Status {
+          std::string next;
+          ASSIGN_OR_RETURN(const auto notes, runtime.ListNotes(wire::FromWire(*request), &next));
+          for (const NoteView& note : notes) wire::ToWire(note, response->add_notes());
+          response->set_next_page_token(next);
+          return OkStatus();
+        });
+  }
+
+  Reactor* DeleteNote(Context* context, const v1::DeleteNoteRequest* request,
+                      v1::Note* response) override {
+    return Answer(
+        service_, context, Scope::kAdmin, [request, response](Runtime& runtime) -> Status {
+          ASSIGN_OR_RETURN(const std::string note, wire::ParseNoteName(request->name(), "name"));
+          return Reply(runtime.DeleteNote(note), response);
+        });
+  }
+
   Reactor* ExportSession(Context* context, const v1::ExportSessionRequest* request,
                          v1::ExportSessionResponse* response) override {
     return Upkeep(context, request, response);

@@ -446,6 +446,29 @@ class RemoteRuntime final : public Runtime {
     return wire::FromWire(response);
   }
 
+  Result<std::vector<NoteView>> ListNotes(const ListNotesRequest& request,
+                                          std::string* next_page_token) override {
+    v1::ListNotesRequest wire;
+    wire::ToWire(request, &wire);
+    v1::ListNotesResponse response;
+    RETURN_IF_ERROR(Call(admin_.get(), &v1::Admin::Stub::ListNotes, wire, &response));
+    std::vector<NoteView> out;
+    for (const v1::Note& note : response.notes()) {
+      ASSIGN_OR_RETURN(NoteView view, wire::FromWire(note));
+      out.push_back(std::move(view));
+    }
+    if (next_page_token != nullptr) *next_page_token = response.next_page_token();
+    return out;
+  }
+
+  Result<NoteView> DeleteNote(const std::string& note) override {
+    v1::DeleteNoteRequest wire;
+    wire.set_name("notes/" + note);
+    v1::Note response;
+    RETURN_IF_ERROR(Call(admin_.get(), &v1::Admin::Stub::DeleteNote, wire, &response));
+    return wire::FromWire(response);
+  }
+
   Result<PruneView> PruneSessions(const PruneRequest& request) override {
     v1::PruneSessionsRequest wire;
     wire::ToWire(request, &wire);

@@ -300,6 +300,7 @@ void ToWire(const TurnView& view, v1::Turn* out) {
   ToWire(view.spend, out->mutable_spend());
   ToWire(view.budget, out->mutable_budget());
   for (const std::string& text : view.unsent) out->add_unsent(ReplaceInvalidUtf8(text));
+  for (const std::string& path : view.files) out->add_files(ReplaceInvalidUtf8(path));
   out->set_waiting_on(ReplaceInvalidUtf8(view.waiting_on));
   out->set_waiting_detail(ReplaceInvalidUtf8(view.waiting_detail));
   if (view.waiting_since_ms != 0) SetTime(view.waiting_since_ms, out->mutable_waiting_since());
@@ -332,6 +333,7 @@ Result<TurnView> FromWire(const v1::Turn& turn) {
   out.spend = FromWire(turn.spend());
   ASSIGN_OR_RETURN(out.budget, FromWire(turn.budget()));
   out.unsent.assign(turn.unsent().begin(), turn.unsent().end());
+  out.files.assign(turn.files().begin(), turn.files().end());
   out.waiting_on = turn.waiting_on();
   out.waiting_detail = turn.waiting_detail();
   if (turn.has_waiting_since()) out.waiting_since_ms = TimeMs(turn.waiting_since());
@@ -385,6 +387,9 @@ void ToWire(const VerifyReport& report, v1::VerifySessionResponse* out) {
   out->set_checkpoints(report.checkpoints);
   out->set_block_bytes(report.block_bytes);
   out->set_checkpoint_bytes(report.checkpoint_bytes);
+  out->set_file_changes(report.file_changes);
+  out->set_file_contents(report.file_contents);
+  out->set_file_content_bytes(report.file_content_bytes);
   for (const std::string& problem : report.problems) out->add_problems(ReplaceInvalidUtf8(problem));
 }
 
@@ -397,6 +402,9 @@ VerifyReport FromWire(const v1::VerifySessionResponse& response) {
   out.checkpoints = response.checkpoints();
   out.block_bytes = response.block_bytes();
   out.checkpoint_bytes = response.checkpoint_bytes();
+  out.file_changes = response.file_changes();
+  out.file_contents = response.file_contents();
+  out.file_content_bytes = response.file_content_bytes();
   out.problems.assign(response.problems().begin(), response.problems().end());
   return out;
 }

@@ -107,6 +107,11 @@ Result<ListGrantsRequest> FromWire(const v1::ListGrantsRequest& request);
 void ToWire(const RevokeGrantRequest& request, v1::RevokeGrantRequest* out);
 Result<RevokeGrantRequest> FromWire(const v1::RevokeGrantRequest& request);
 
+void ToWire(const NoteView& view, v1::Note* out);
+Result<NoteView> FromWire(const v1::Note& note);
+void ToWire(const ListNotesRequest& request, v1::ListNotesRequest* out);
+ListNotesRequest FromWire(const v1::ListNotesRequest& request);
+
 void ToWire(const ToolSpec& spec, v1::ToolSpec* out);
 Result<ToolSpec> FromWire(const v1::ToolSpec& spec);
 /// The view doesn't name its session; empty: of those to come.

@@ -1,4 +1,5 @@
 // Fork, rewind, delete, search, explain and upkeep <-> wire messages.
+#include <algorithm>
 #include <utility>
 
 #include "runtime/grpc/convert.h"
@@ -8,6 +9,12 @@ namespace baleen::wire {
 namespace {
 
 constexpr char kSettingsPath[] = "settings.";
+
+// The wire's values are one more each: its 0 is what nobody said.
+static_assert(static_cast<int>(v1::FileRestore::UNCHANGED) ==
+              static_cast<int>(FileAction::kUnchanged) + 1);
+static_assert(static_cast<int>(v1::FileRestore::NOT_KEPT) ==
+              static_cast<int>(FileAction::kNotKept) + 1);
 
 void ToWirePoint(const std::string& session, const HistoryPoint& point, v1::HistoryPoint* out) {
   if (point.tokens.has_value()) out->set_tokens(*point.tokens);
@@ -85,6 +92,11 @@ void ToWire(const RewindRequest& request, v1::RewindSessionRequest* out) {
   out->set_validate_only(request.validate_only);
   out->set_expected_head(ReplaceInvalidUtf8(request.expected_head));
   out->set_request_id(ReplaceInvalidUtf8(request.request_id));
+  switch (request.scope) {
+    case RewindScope::kConversation: out->set_scope(v1::CONVERSATION); break;
+    case RewindScope::kFiles: out->set_scope(v1::FILES); break;
+    case RewindScope::kBoth: out->set_scope(v1::BOTH); break;
+  }
 }
 
 Result<RewindRequest> FromWire(const v1::RewindSessionRequest& request) {
@@ -95,6 +107,14 @@ Result<RewindRequest> FromWire(const v1::RewindSessionRequest& request) {
   out.validate_only = request.validate_only();
   out.expected_head = request.expected_head();
   out.request_id = request.request_id();
+  switch (request.scope()) {
+    case v1::REWIND_SCOPE_UNSPECIFIED:
+    case v1::CONVERSATION: break;
+    case v1::FILES: out.scope = RewindScope::kFiles; break;
+    case v1::BOTH: out.scope = RewindScope::kBoth; break;
+    default:  // of a newer client: doing less than it asks for would be a surprise
+      return BadField("scope", "CONVERSATION, FILES or BOTH", std::to_string(request.scope()));
+  }
   return out;
 }
 
@@ -104,6 +124,13 @@ void ToWire(const RewindView& view, v1::RewindSessionResponse* out) {
   out->set_left_tokens(view.left_tokens);
   out->set_left_turns(view.left_turns);
   out->set_left_timeline(view.left_timeline);
+  for (const FileRestore& file : view.files) {
+    v1::FileRestore* entry = out->add_files();
+    entry->set_path(ReplaceInvalidUtf8(file.path));
+    entry->set_action(static_cast<v1::FileRestore::Action>(static_cast<int>(file.action) + 1));
+    entry->set_why(ReplaceInvalidUtf8(file.why));
+  }
+  for (const std::string& note : view.notes) out->add_notes(ReplaceInvalidUtf8(note));
 }
 
 Result<RewindView> FromWire(const v1::RewindSessionResponse& response) {
@@ -113,6 +140,16 @@ Result<RewindView> FromWire(const v1::RewindSessionResponse& response) {
   out.left_tokens = response.left_tokens();
   out.left_turns = response.left_turns();
   out.left_timeline = response.left_timeline();
+  for (const v1::FileRestore& file : response.files()) {
+    // What a newer server does otherwise is for the reader to look at.
+    const bool known =
+        file.action() >= v1::FileRestore::UNCHANGED && file.action() <= v1::FileRestore::NOT_KEPT;
+    out.files.push_back({file.path(),
+                         known ? static_cast<FileAction>(static_cast<int>(file.action()) - 1)
+                               : FileAction::kConflict,
+                         file.why()});
+  }
+  out.notes.assign(response.notes().begin(), response.notes().end());
   return out;
 }
 
@@ -262,6 +299,34 @@ void ToWire(const CompactReport& report, v1::CompactResponse* out) {
 CompactReport FromWire(const v1::CompactResponse& response) {
   return {response.journal_bytes_before(), response.journal_bytes_after(),
           response.kv_bytes_before(), response.kv_bytes_after()};
+}
+
+void ToWire(const NoteView& view, v1::Note* out) {
+  out->set_name("notes/" + view.note);
+  out->set_workspace(ReplaceInvalidUtf8(view.workspace));
+  out->set_session(SessionName(view.session));
+  SetTime(view.time_ms, out->mutable_create_time());
+  out->set_text(ReplaceInvalidUtf8(view.text));
+}
+
+Result<NoteView> FromWire(const v1::Note& note) {
+  NoteView out;
+  ASSIGN_OR_RETURN(out.note, ParseNoteName(note.name(), "name"));
+  out.workspace = note.workspace();
+  ASSIGN_OR_RETURN(out.session, ParseSessionName(note.session(), "session"));
+  out.time_ms = TimeMs(note.create_time());
+  out.text = note.text();
+  return out;
+}
+
+void ToWire(const ListNotesRequest& request, v1::ListNotesRequest* out) {
+  out->set_workspace(ReplaceInvalidUtf8(request.workspace));
+  out->set_page_size(static_cast<int32_t>(std::clamp<int64_t>(request.page_size, -1, INT32_MAX)));
+  out->set_page_token(ReplaceInvalidUtf8(request.page_token));
+}
+
+ListNotesRequest FromWire(const v1::ListNotesRequest& request) {
+  return {request.workspace(), request.page_size(), request.page_token()};
 }
 
 void ToWire(const PruneRequest& request, v1::PruneSessionsRequest* out) {

@@ -92,6 +92,14 @@ Result<ApprovalName> ParseGrantName(std::string_view name, std::string_view fiel
   return ApprovalName{parts->first, parts->second};
 }
 
+Result<std::string> ParseNoteName(std::string_view name, std::string_view field) {
+  constexpr std::string_view kNotes = "notes/";
+  if (!name.starts_with(kNotes) || !CheckSessionId(name.substr(kNotes.size()), field).ok()) {
+    return BadField(field, "'notes/{id}'", name);
+  }
+  return std::string(name.substr(kNotes.size()));
+}
+
 Result<std::string> ParseParent(std::string_view name, std::string_view field) {
   if (name == kAllSessions) return std::string();
   return ParseSessionName(name, field);

@@ -41,6 +41,8 @@ Result<ApprovalName> ParseGrantName(std::string_view name, std::string_view fiel
 Result<ToolName> ParseToolName(std::string_view name, std::string_view field);
 /// "scripts/{script}"; names as session ids.
 Result<std::string> ParseScriptName(std::string_view name, std::string_view field);
+/// "notes/{id}"; note ids as session ids.
+Result<std::string> ParseNoteName(std::string_view name, std::string_view field);
 /// "sessions/{id}", or "sessions/-", which is empty then.
 Result<std::string> ParseParent(std::string_view name, std::string_view field);
 /// Errors: INVALID_ARGUMENT/BAD_FIELD, as ParseSessionName but without "sessions/".

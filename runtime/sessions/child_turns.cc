@@ -32,6 +32,7 @@ ChildTurnEnd EndOf(const TurnView& view) {
   end.wall_ms = view.spend.wall_ms;
   end.tool_calls = view.spend.tool_calls;
   end.micro_usd = view.spend.micro_usd;
+  end.files = view.files;
   return end;
 }
 
@@ -58,7 +59,7 @@ BudgetSettings ControlLoop::ChildBudget(SessionRun& session, const ChildTurn& wa
 void ControlLoop::RunFork(SessionRun& session, const ForkEffect& effect) {
   ForkRequest request;
   request.session = session.record.id;
-  request.at.tokens = session.record.tokens;
+  request.at.tokens = effect.clean ? 0 : session.record.tokens;
   request.title = std::string(Utf8Prefix(effect.label, kLabelBytesMax));
   request.request_id = StepRequestId(session);
   ForkSession(request, [this, id = session.record.id,
@@ -137,6 +138,7 @@ void ControlLoop::EndChildTurn(SessionRun& session, size_t index, ChildTurnEnd e
   NoteChildrensNetwork(session, batch);
   turn.children.clear();
   AddChildSpends(event, &turn.forks_spent);
+  for (const ChildTurnEnd& end : event.ends) AddFiles(end.files, &turn.view);
   ResumeClock(turn);
   EndFlowStep(session, event, std::move(batch));
 }

@@ -16,6 +16,7 @@
 #include "runtime/sessions/policy.h"
 #include "runtime/workspace/workspace.h"
 #include "tools_sdk/builtin/builtin.h"
+#include "tools_sdk/builtin/find_tools.h"
 #include "tools_sdk/utf8.h"
 
 namespace baleen {
@@ -32,10 +33,6 @@ std::string RandomSessionId() {
   std::string id = "s";
   for (int i = 0; i < 16; ++i) id += "0123456789abcdefghijklmnopqrstuvwxyz"[device() % 36];
   return id;
-}
-
-bool Names(const std::vector<std::string>& names, const std::string& name) {
-  return std::find(names.begin(), names.end(), name) != names.end();
 }
 
 }  // namespace
@@ -208,10 +205,10 @@ Result<std::unique_ptr<SessionRun>> ControlLoop::ReadSession(const std::string& 
   if (!run->settings.network_hosts.empty()) {
     ASSIGN_OR_RETURN(run->bounds.network, MakeNetworkBounds(id, run->settings.network_hosts));
   }
-  if (!run->settings.workspace.empty() && Names(run->settings.tools, "bash")) {
+  if (!run->settings.workspace.empty() && NamesTool(run->settings, "bash")) {
     run->bash_tools = MakeBashTools(parts_.sandbox, run->bounds);
   }
-  ASSIGN_OR_RETURN(run->tools, MakeToolSet(run->settings));
+  RETURN_IF_ERROR(ReadTools(*run));
   run->schema_notes = SchemaNotes(run->settings, run->tools);
   RETURN_IF_ERROR(ReadGrants(*run));
   return run;
@@ -237,19 +234,24 @@ Result<std::shared_ptr<const NetworkBounds>> ControlLoop::MakeNetworkBounds(
 }
 
 Status ControlLoop::CheckTools(const SessionSettings& settings) const {
+  for (const ToolSpec& spec : settings.outside_tools) {
+    ToolSet alone;  // one that is deferred has to be good when it is found
+    RETURN_IF_ERROR(alone.Add(spec));
+  }
   std::string known;
   for (const Tool* tool : parts_.optional_tools) known += tool->spec().name + ", ";
   for (const std::string& name : settings.tools) {
     const auto named = [&](const Tool* tool) { return tool->spec().name == name; };
-    if (name != "bash" &&
+    if (name != "bash" && name != kTaskTool &&
         std::none_of(parts_.optional_tools.begin(), parts_.optional_tools.end(), named)) {
       return InvalidArgumentError("tools: '" + name.substr(0, 80) +
                                       "' is no built-in tool to be had beside read, list and grep: "
                                       "expected of " +
-                                      known + "bash",
+                                      known + "task, bash",
                                   "BAD_FIELD");
     }
-    if (settings.workspace.empty() && name != kWebFetch && NeedsWorkspace(name)) {
+    if (settings.workspace.empty() && name != kWebFetch && name != kTaskTool &&
+        NeedsWorkspace(name)) {
       return InvalidArgumentError("tools: '" + name + "' needs a workspace", "BAD_FIELD");
     }
   }
@@ -262,16 +264,34 @@ Result<ToolSet> ControlLoop::MakeToolSet(const SessionSettings& settings) const 
     for (const Tool* tool : parts_.builtin_tools) RETURN_IF_ERROR(tools.Add(tool->spec()));
   }
   for (const Tool* tool : parts_.optional_tools) {
-    if (Names(settings.tools, tool->spec().name)) RETURN_IF_ERROR(tools.Add(tool->spec()));
+    if (NamesTool(settings, tool->spec().name)) RETURN_IF_ERROR(tools.Add(tool->spec()));
   }
-  if (Names(settings.tools, "bash")) {
+  if (NamesTool(settings, "bash")) {
     for (const ToolSpec& spec : BashToolSpecs(settings.network_hosts)) {
       RETURN_IF_ERROR(tools.Add(spec));
     }
   }
-  for (const ToolSpec& spec : settings.outside_tools) RETURN_IF_ERROR(tools.Add(spec));
+  // Deferred: found_tools.cc adds them as they are found.
+  if (!NamesTool(settings, kFindTools)) {
+    for (const ToolSpec& spec : settings.outside_tools) {
+      const Status added = tools.Add(spec);
+      if (added.code() != StatusCode::kResourceExhausted) {
+        RETURN_IF_ERROR(added);
+        continue;
+      }
+      return ResourceExhaustedError(
+          added.message() + "; defer those of plugins and servers (tools: find_tools), or name " +
+          "those that are wanted: [mcp.NAME] tools = [...]");
+    }
+  }
   for (const ToolSpec& spec : settings.host_tools) RETURN_IF_ERROR(tools.Add(spec));
   for (const ToolSpec& spec : settings.script_tools) RETURN_IF_ERROR(tools.Add(spec));
+  if (!NamesTool(settings, kFindTools)) return tools;
+  for (const ToolSpec& spec : settings.outside_tools) {
+    if (tools.Find(spec.name) != nullptr) {
+      return AlreadyExistsError("two tools are called '" + spec.name + "'; give one another name");
+    }
+  }
   return tools;
 }
 
@@ -320,12 +340,14 @@ Status ControlLoop::CheckSettings(const SessionSettings& settings) const {
 }
 
 Status ControlLoop::ReadScriptTools(SessionSettings* settings) const {
-  if (settings->script.empty()) return OkStatus();
+  const bool task = NamesTool(*settings, kTaskTool);
+  if (settings->script.empty() && !task) return OkStatus();
   ASSIGN_OR_RETURN(const ToolSet others, MakeToolSet(*settings));
   AgentOptions options;
   options.script = settings->script;
   if (!settings->script_name.empty()) options.script_name = settings->script_name;
   options.tools = others.specs();
+  options.task = task;
   options.seed = settings->sampling.seed;
   auto declared = ScriptTools(options);
   if (!declared.ok()) return declared.status().WithContext("script");

@@ -3,11 +3,11 @@
 // Everything that happens to a session happens here, in order: requests from hosts, tokens from the
 // engine, answers from the journal, results of tools. Each arrives as a closure on the mailbox. The
 // agent decides, the loop performs. Split by verb: control_loop.cc (mailbox, commits, sessions),
-// history.cc (fork, rewind, delete, pin), session_update.cc, residence.cc (prefetch, release),
+// history.cc (fork, delete, pin), rewinds.cc, session_update.cc, residence.cc (prefetch, release),
 // turns.cc,
 // steering.cc, budgets.cc, generation.cc, elsewhere.cc,
 // compaction.cc, tool_calls.cc, decisions.cc, network_reach.cc, tool_hosts.cc, flow_steps.cc,
-// child_turns.cc, approvals.cc, grants.cc, waits.cc, watching.cc, recovery.cc.
+// child_turns.cc, approvals.cc, grants.cc, found_tools.cc, waits.cc, watching.cc, recovery.cc.
 #pragma once
 
 #include <cstdint>
@@ -40,9 +40,13 @@ namespace baleen {
 
 struct ImportPlan;  // runtime/sessions/session_import.h
 
+class FileHistory;
+struct FileKeeper;  // runtime/sessions/file_changes.h
+struct FilePlace;   // runtime/store/file_history.h
 class LazySandbox;
 class NameResolver;
 struct NetworkBounds;
+class NoteBook;
 class OutsideTools;
 class Redactor;
 
@@ -62,6 +66,8 @@ struct ControlParts {
   Redactor* redactor = nullptr;             ///< Null: there are no secrets.
   OutsideTools* outside = nullptr;          ///< Null: no session has such tools.
   Worker* outside_pool = nullptr;           ///< For their calls, which wait more than they work.
+  FileHistory* file_history = nullptr;      ///< Null: changes of files aren't written down.
+  NoteBook* notes = nullptr;                ///< Null: nothing is remembered.
   /// For "bash", which brings its companions. Owners: also the tools of every session.
   std::shared_ptr<LazySandbox> sandbox;
   /// For proxies of commands. Owners: also the sessions' bounds.
@@ -190,6 +196,16 @@ class ControlLoop final : public EngineListener, public RemoteListener {
   void UnloadIdleSessions();
   /// What the model of such a session is told of: built-ins if it has a workspace, host tools.
   Result<ToolSet> MakeToolSet(const SessionSettings& settings) const;
+  // found_tools.cc
+  /// What the model is told of, and what find_tools has found for it on the current timeline.
+  Status ReadTools(SessionRun& session);
+  /// Whether the call is one of find_tools, which is answered here.
+  bool IsSearchOfTools(const SessionRun& session, const ToolCall& call) const;
+  void AnswerFindTools(SessionRun& session, size_t index);
+  /// Makes callable what answers of find_tools among `results` name.
+  void AddFoundTools(SessionRun& session, const std::vector<ToolCall>& calls,
+                     const std::vector<ToolResult>& results) const;
+
   /// Errors: INVALID_ARGUMENT/BAD_FIELD naming the tool.
   /// Errors: INVALID_ARGUMENT.
   Result<std::shared_ptr<const NetworkBounds>> MakeNetworkBounds(
@@ -249,11 +265,30 @@ class ControlLoop final : public EngineListener, public RemoteListener {
   std::vector<EventRecord> BranchEvents(const std::string& session, const Cut& cut,
                                         const char* kind) const;
   Result<DeleteView> DeleteViewOf(const SessionRun& session);
+
+  // rewinds.cc
+  /// A rewind of which is known where it goes.
+  struct Rewinding {
+    RewindRequest request;
+    HistoryPoint to;
+    Cut cut;
+    RewindView view;
+    Answer<RewindView> answer;
+  };
+  void RewindConversation(SessionRun& session, Rewinding rewinding);
   /// To a rewind to where the session stands: nothing changes, and a repeat gets the same.
-  void AnswerUnmoved(SessionRun& session, const RewindRequest& request, RewindView view,
-                     const Answer<RewindView>& answer);
-  void SwitchTimeline(SessionRun& session, JournalBatch batch, RewindView view,
-                      const Answer<RewindView>& answer);
+  void AnswerUnmoved(SessionRun& session, Rewinding rewinding);
+  void SwitchTimeline(SessionRun& session, JournalBatch batch, Rewinding rewinding);
+  /// On the pool; then the conversation, if that is wanted, too.
+  void RewindFiles(SessionRun& session, Rewinding rewinding);
+  void FilesRewound(const std::string& id, Rewinding rewinding,
+                    Result<std::vector<FileRestore>> files);
+  /// Without a history or a workspace: `history` or `editor` is null.
+  FileKeeper KeeperOf(const SessionRun& session) const;
+  /// The point, and those before it on the session's own timelines.
+  Result<std::vector<FilePlace>> PlacesUpTo(const TimelinePoint& point);
+  /// The history of files learns where the session stands now.
+  void MarkFiles(const SessionRun& session);
 
   // residence.cc
   struct Prefetch {

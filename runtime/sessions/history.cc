@@ -1,4 +1,4 @@
-// History: fork, rewind, undo, delete, pin. The journal shares what timelines have in common; here
+// History: points, fork, delete, pin. The journal shares what timelines have in common; here
 // points of a conversation become points of the journal, and those who watch are told.
 #include <algorithm>
 #include <utility>
@@ -11,7 +11,6 @@ namespace baleen {
 namespace {
 
 constexpr char kForkMethod[] = "ForkSession";
-constexpr char kRewindMethod[] = "RewindSession";
 constexpr char kDeleteMethod[] = "DeleteSession";
 constexpr int64_t kPage = 256;
 
@@ -33,8 +32,6 @@ Status CheckPoint(const HistoryPoint& point) {
   }
   return OkStatus();
 }
-
-bool IsHead(const HistoryPoint& point) { return point.turn.empty() && !point.tokens.has_value(); }
 
 }  // namespace
 
@@ -228,114 +225,6 @@ void ControlLoop::ForkSession(const ForkRequest& request, const Answer<SessionVi
     if (!stored.ok()) return answer(stored.status());
     answer(ViewOf(*stored));
   });
-}
-
-void ControlLoop::RewindSession(const RewindRequest& request, const Answer<RewindView>& reply) {
-  const auto answer = FirstOnly(kRewindMethod, request.request_id, reply,
-                                [this, request, reply] { RewindSession(request, reply); });
-  if (!answer) return;
-  if (auto earlier = EarlierAnswer(request.request_id, kRewindMethod); earlier.ok()) {
-    auto view = RewindViewFromJson(*earlier);
-    if (!view.ok()) return answer(view.status());
-    auto record = ReadRecord(view->session.session);
-    if (!record.ok()) return answer(record.status());
-    view->session = ViewOf(*record);
-    return answer(std::move(view));
-  }
-  auto loaded = Load(request.session);
-  if (!loaded.ok()) return answer(loaded.status());
-  SessionRun& session = **loaded;
-  if (Status status = CheckIdle(session); !status.ok()) return answer(status);
-  if (Status status = CheckHead(session, request.expected_head); !status.ok()) {
-    return answer(status);
-  }
-  HistoryPoint to = request.to;
-  if (request.undo) {
-    auto current = FindTimeline(session, 0);
-    if (!current.ok()) return answer(current.status());
-    if (current->previous == 0) {
-      return answer(FailedPreconditionError("session '" + request.session +
-                                                "' stands on its first timeline: no rewind is "
-                                                "there to undo",
-                                            "NOTHING_TO_UNDO"));
-    }
-    to = {};
-    to.timeline = current->previous;
-  }
-  auto cut = Resolve(session, to);
-  if (!cut.ok()) return answer(cut.status());
-  RewindView view;
-  view.left_tokens = session.record.tokens;
-  view.left_turns = session.turns;
-  view.left_timeline = session.record.timeline;
-  JournalBatch batch;
-  auto shared = parts_.journal_reader->LastSharedSeq(request.session, session.record.timeline,
-                                                     cut->point.timeline);
-  if (!shared.ok()) return answer(shared.status());
-  view.kept_seq = std::min(*shared, cut->point.seq);
-  if (IsHead(to) && cut->point.timeline == session.record.timeline) {
-    return AnswerUnmoved(session, request, std::move(view), answer);
-  }
-  if (IsHead(to)) {
-    batch.selects.push_back({request.session, cut->point.timeline});
-  } else {
-    batch.rewinds.push_back({cut->point, parts_.clock->WallMs()});
-    batch.events = BranchEvents(request.session, *cut, event_kind::kSessionRewound);
-  }
-  if (Status status = CarryRevocations(session, cut->point, request.session, &batch.events);
-      !status.ok()) {
-    return answer(status);
-  }
-  if (request.validate_only) {
-    view.session = View(session);
-    view.session.tokens = cut->point.tokens;
-    return answer(std::move(view));
-  }
-  if (!request.request_id.empty()) {
-    view.session.session = request.session;
-    batch.answers.push_back(
-        {request.request_id, kRewindMethod, RewindViewToJson(view), parts_.clock->WallMs()});
-  }
-  SwitchTimeline(session, std::move(batch), std::move(view), answer);
-}
-
-void ControlLoop::AnswerUnmoved(SessionRun& session, const RewindRequest& request, RewindView view,
-                                const Answer<RewindView>& answer) {
-  view.session = View(session);
-  if (request.request_id.empty() || request.validate_only) return answer(std::move(view));
-  // Later it may stand elsewhere, and a repeat must not move it.
-  auto batch = std::make_shared<JournalBatch>();  // owners: the journal worker, then its answer
-  batch->answers.push_back(
-      {request.request_id, kRewindMethod, RewindViewToJson(view), parts_.clock->WallMs()});
-  Write(batch, Durability::kSynced, [view = std::move(view), answer](const Status& status) {
-    if (!status.ok()) return answer(status);
-    answer(view);
-  });
-}
-
-void ControlLoop::SwitchTimeline(SessionRun& session, JournalBatch batch, RewindView view,
-                                 const Answer<RewindView>& answer) {
-  session.changing = true;
-  Write(
-      std::make_shared<JournalBatch>(std::move(batch)), Durability::kSynced,
-      [this, id = session.record.id, view = std::move(view), answer](const Status& status) mutable {
-        SessionRun& changed = *sessions_.at(id);  // a changing session stays loaded
-        changed.changing = false;
-        if (!status.ok()) return answer(status);
-        // A turn that could not be continued lies on the timeline that was left.
-        changed.state = SessionState::kIdle;
-        changed.broken = OkStatus();
-        Status read = ReadTimeline(changed);
-        if (read.ok()) read = ReadGrants(changed);
-        if (!read.ok()) {
-          Break(changed, read);
-          return answer(read);
-        }
-        view.session = View(changed);
-        const int64_t kept_seq = view.kept_seq;
-        answer(std::move(view));
-        MoveWatchers(changed, kept_seq);
-      });
 }
 
 void ControlLoop::DeleteSession(const DeleteRequest& request, const Answer<DeleteView>& reply) {

@@ -1,6 +1,8 @@
 #include "runtime/sessions/journal_json.h"
 
+#include <algorithm>
 #include <initializer_list>
+#include <iterator>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -9,6 +11,10 @@
 
 namespace baleen {
 namespace {
+
+/// As FileAction. Persisted: don't rename.
+constexpr const char* kFileActions[] = {"unchanged", "restore",  "delete",
+                                        "recreate",  "conflict", "not_kept"};
 
 using Json = nlohmann::ordered_json;
 using Reader = JsonMembers;
@@ -21,6 +27,16 @@ Json Unusual(const Json& json, const Json& usual) {
   Json out = Json::object();
   for (const auto& [name, value] : json.items()) {
     if (usual.at(name) != value) out[name] = value;
+  }
+  return out;
+}
+
+Json FilesToJson(const std::vector<FileRestore>& files) {
+  Json out = Json::array();
+  for (const FileRestore& file : files) {
+    Json& entry =
+        out.emplace_back(Json{{"path", file.path}, {"action", FileActionName(file.action)}});
+    if (!file.why.empty()) entry["why"] = file.why;
   }
   return out;
 }
@@ -563,6 +579,7 @@ std::string TurnEndToJson(const TurnView& turn) {
     if (count != 0) usage[name] = count;
   }
   if (!turn.unsent.empty()) json["unsent"] = turn.unsent;
+  if (!turn.files.empty()) json["files"] = turn.files;
   if (!turn.error.ok()) {
     json["error"] = {{"code", static_cast<int>(turn.error.code())},
                      {"message", turn.error.message()},
@@ -597,6 +614,7 @@ Result<TurnView> TurnEndFromJson(std::string_view session, std::string_view json
     RETURN_IF_ERROR(counts.status());
   }
   reader.Get("unsent", &turn.unsent);
+  reader.Get("files", &turn.files);
   if (const Json* error = reader.Find("error")) {
     Reader fields(*error, "error");
     int64_t code = static_cast<int64_t>(StatusCode::kUnknown);
@@ -659,12 +677,16 @@ Result<DeleteView> DeleteViewFromJson(std::string_view json) {
   return view;
 }
 
+const char* FileActionName(FileAction action) { return kFileActions[static_cast<int>(action)]; }
+
 std::string RewindViewToJson(const RewindView& view) {
   return Text({{"session", view.session.session},
                {"kept_seq", view.kept_seq},
                {"left_tokens", view.left_tokens},
                {"left_turns", view.left_turns},
-               {"left_timeline", view.left_timeline}});
+               {"left_timeline", view.left_timeline},
+               {"files", FilesToJson(view.files)},
+               {"notes", view.notes}});
 }
 
 Result<RewindView> RewindViewFromJson(std::string_view json) {
@@ -675,6 +697,22 @@ Result<RewindView> RewindViewFromJson(std::string_view json) {
   reader.Get("left_tokens", &view.left_tokens);
   reader.Get("left_turns", &view.left_turns);
   reader.Get("left_timeline", &view.left_timeline);
+  reader.Get("notes", &view.notes);
+  if (const Json* files = reader.Array("files"); files != nullptr) {
+    for (const Json& entry : *files) {
+      Reader member(entry, "answer to a rewind: files[]");
+      FileRestore& file = view.files.emplace_back();
+      std::string action;
+      member.Get("path", &file.path);
+      member.Get("action", &action);
+      member.Get("why", &file.why);
+      RETURN_IF_ERROR(member.status());
+      const auto name = std::find(std::begin(kFileActions), std::end(kFileActions), action);
+      if (name == std::end(kFileActions))
+        return DataLossError("a file's action is '" + action + "'");
+      file.action = static_cast<FileAction>(name - std::begin(kFileActions));
+    }
+  }
   RETURN_IF_ERROR(reader.status());
   return view;
 }

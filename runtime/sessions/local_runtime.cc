@@ -2,6 +2,7 @@
 #include "runtime/sessions/local_runtime.h"
 
 #include <algorithm>
+#include <charconv>
 #include <utility>
 
 #include "model/text/tokenizer.h"
@@ -9,9 +10,11 @@
 #include "runtime/http_tools/web_fetch.h"
 #include "runtime/sandbox/bash_tools.h"
 #include "runtime/sandbox/network_proxy.h"
+#include "runtime/sessions/journal_json.h"
 #include "runtime/sessions/known_secrets.h"
 #include "runtime/sessions/session_import.h"
 #include "tools_sdk/builtin/builtin.h"
+#include "tools_sdk/utf8.h"
 
 namespace baleen {
 namespace {
@@ -57,6 +60,22 @@ std::string WithoutSecrets(const std::string& url) {
   const size_t user = url.rfind('@', path);
   const size_t host = user != std::string::npos && user >= begin && user < path ? user + 1 : begin;
   return url.substr(0, begin) + url.substr(host, url.find_first_of("?#", path) - host);
+}
+
+NoteView ViewOf(const StoredNote& note) {
+  return {"n" + std::to_string(note.key), note.workspace, note.session, note.time_ms, note.text};
+}
+
+Result<int64_t> NoteKey(const std::string& note, const std::string& field) {
+  int64_t key = 0;
+  const char* const end = note.data() + note.size();
+  if (note.starts_with('n')) {
+    const auto parsed = std::from_chars(note.data() + 1, end, key);
+    if (parsed.ec == std::errc() && parsed.ptr == end && key > 0) return key;
+  }
+  return InvalidArgumentError(field + ": expected a note's id, as n12, got '" +
+                                  ReplaceInvalidUtf8(note.substr(0, 40)) + "'",
+                              "BAD_FIELD");
 }
 
 LocalSubscription::~LocalSubscription() {
@@ -106,6 +125,13 @@ Result<std::unique_ptr<Runtime>> LocalRuntime::Open(const RuntimeOptions& given)
   kv.path = runtime->directory_->kv_path();
   RETURN_IF_ERROR(runtime->OpenKvStore(kv));
 
+  runtime->file_history_ = std::make_unique<FileHistory>(runtime->directory_->file_history_path(),
+                                                         options.file_history_bytes);
+  runtime->notes_book_ = std::make_unique<NoteBook>(
+      runtime->directory_->notes_path(), &runtime->clock_,
+      [owner = runtime.get()](const SearchRequest& request) { return owner->Search(request); },
+      [owner = runtime.get()](const std::string& id) { return owner->WorkspaceOf(id); });
+
   ModelOptions model;
   model.mode = options.mode == "pure" ? NumericMode::kPure : NumericMode::kNative;
   model.backend = options.backend;
@@ -136,9 +162,12 @@ Result<std::unique_ptr<Runtime>> LocalRuntime::Open(const RuntimeOptions& given)
       KvUpkeepOptions{kBlockTokens, options.kv_disk_bytes, options.checkpoint_policy != "full"},
       [owner = runtime.get()](const KvClaimant& claimant) {
         owner->EnforceRetention();  // first: what goes claims nothing
+        owner->SweepFileHistory();
         return owner->Claims(claimant);
       });
   parts.upkeep = runtime->upkeep_.get();
+  parts.file_history = runtime->file_history_.get();
+  parts.notes = runtime->notes_book_.get();
   for (const auto& tool : runtime->builtins_) parts.builtin_tools.push_back(tool.get());
   parts.redactor = runtime->redactor_.get();
   parts.outside = runtime->outside_.get();
@@ -348,6 +377,41 @@ Result<std::vector<SearchHit>> LocalRuntime::Search(const SearchRequest& request
   }
 }
 
+std::string LocalRuntime::WorkspaceOf(const std::string& session) const {
+  const auto journal = OpenReader();
+  if (!journal.ok()) return "";
+  const auto record = (*journal)->GetSession(session);
+  if (!record.ok()) return "";
+  const auto settings = SettingsFromJson(record->settings);
+  return settings.ok() ? settings->workspace : "";
+}
+
+Result<std::vector<NoteView>> LocalRuntime::ListNotes(const ListNotesRequest& request,
+                                                      std::string* next_page_token) {
+  if (request.page_size < 0) {
+    return InvalidArgumentError("page_size is negative; expected 1 to 1000, or 0 for 100",
+                                "BAD_FIELD");
+  }
+  int64_t after = 0;
+  if (!request.page_token.empty()) {
+    ASSIGN_OR_RETURN(after, NoteKey(request.page_token, "page_token"));
+  }
+  const int64_t limit = request.page_size == 0 ? 100 : std::min<int64_t>(request.page_size, 1000);
+  ASSIGN_OR_RETURN(const auto notes, notes_book_->store().List(request.workspace, after, limit));
+  std::vector<NoteView> views;
+  for (const StoredNote& note : notes) views.push_back(ViewOf(note));
+  if (next_page_token != nullptr) {
+    *next_page_token = std::ssize(views) == limit ? views.back().note : "";
+  }
+  return views;
+}
+
+Result<NoteView> LocalRuntime::DeleteNote(const std::string& note) {
+  ASSIGN_OR_RETURN(const int64_t key, NoteKey(note, "note"));
+  ASSIGN_OR_RETURN(const StoredNote gone, notes_book_->store().Forget(key));
+  return ViewOf(gone);
+}
+
 Result<std::vector<StepReuse>> LocalRuntime::Explain(const std::string& session,
                                                      const std::string& turn) {
   ASSIGN_OR_RETURN(const auto journal, OpenReader());
@@ -370,6 +434,7 @@ Status RuntimeOptions::Validate() const {
   if (resident_sequences_max < 1) return bad("resident_sequences_max", "at least 1");
   if (kv_disk_bytes < 0) return bad("kv_disk_bytes", "at least 0");
   if (kv_ram_bytes < 0) return bad("kv_ram_bytes", "at least 0");
+  if (file_history_bytes < 0) return bad("file_history_bytes", "at least 0");
   if (row_wait_ms < 0) return bad("row_wait_ms", "at least 0");
   if (tool_threads < 1) return bad("tool_threads", "at least 1");
   if (running_turns_max < 1) return bad("running_turns_max", "at least 1");

@@ -21,12 +21,14 @@
 #include "runtime/engine/engine.h"
 #include "runtime/runtime.h"
 #include "runtime/sessions/control_loop.h"
+#include "runtime/sessions/note_book.h"
 #include "runtime/sessions/outside_tools.h"
 #include "runtime/sessions/retention.h"
 #include "runtime/sessions/search.h"
 #include "runtime/sessions/session_export.h"
 #include "runtime/sessions/tenant_counter.h"
 #include "runtime/store/data_directory.h"
+#include "runtime/store/file_history.h"
 #include "runtime/store/journal.h"
 #include "runtime/store/kv_store.h"
 #include "runtime/store/kv_upkeep.h"
@@ -137,6 +139,9 @@ class LocalRuntime final : public Runtime {
     return Ask<TokenTrace>([&](auto done) { control_->ReadTokens(session, begin, count, done); });
   }
   Result<std::vector<SearchHit>> Search(const SearchRequest& request) override;
+  Result<std::vector<NoteView>> ListNotes(const ListNotesRequest& request,
+                                          std::string* next_page_token) override;
+  Result<NoteView> DeleteNote(const std::string& note) override;
   Result<std::vector<StepReuse>> Explain(const std::string& session,
                                          const std::string& turn) override;
   Result<BackupReport> Backup(const std::string& path) override;
@@ -201,6 +206,8 @@ class LocalRuntime final : public Runtime {
   /// A connection of the caller's own: long reads must not hold up the control thread.
   Result<std::unique_ptr<Journal>> OpenReader() const;
 
+  /// Of a session as the journal has it; "": none.
+  std::string WorkspaceOf(const std::string& session) const;
   Result<PortParts> MakePortParts(const PortProgress& progress) const;
 
   // local_upkeep.cc
@@ -209,6 +216,8 @@ class LocalRuntime final : public Runtime {
   Status CountTimelines(RuntimeStats* stats) const;
   /// All sessions as retention sees them; their bytes only if it has a limit for them.
   Result<std::vector<RetentionCandidate>> Candidates(bool with_bytes);
+  /// The history of files forgets sessions that are gone.
+  void SweepFileHistory();
   /// What the options' limits say, and tells of it.
   void EnforceRetention();
   /// Returns once the KV store has what turns that ended and sessions that were released before
@@ -223,6 +232,8 @@ class LocalRuntime final : public Runtime {
   std::unique_ptr<Journal> reader_;
   std::unique_ptr<KvStore> kv_;
   std::unique_ptr<ScriptShelf> scripts_;
+  std::unique_ptr<FileHistory> file_history_;
+  std::unique_ptr<NoteBook> notes_book_;
   std::mutex search_mutex_;
   // Guarded by search_mutex_; opened by the first search.
   std::unique_ptr<SearchIndex> search_index_;

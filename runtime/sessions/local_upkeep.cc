@@ -109,6 +109,8 @@ Result<BackupReport> LocalRuntime::Backup(const std::string& path) {
     RETURN_IF_ERROR(journal->Backup(draft.journal_path()));
     RETURN_IF_ERROR(kv_->Backup(draft.kv_path()));
     RETURN_IF_ERROR(scripts_->CopyTo(draft.scripts_path()));
+    RETURN_IF_ERROR(file_history_->Backup(draft.file_history_path()));
+    RETURN_IF_ERROR(notes_book_->store().Backup(draft.notes_path()));
     JournalOptions copy;
     copy.path = draft.journal_path();
     ASSIGN_OR_RETURN(const auto written, Journal::Open(copy));
@@ -154,6 +156,13 @@ Result<VerifyReport> LocalRuntime::Verify(const std::string& session) {
   report.checkpoint_bytes = kv.checkpoint_bytes;
   report.problems = text.problems;
   report.problems.insert(report.problems.end(), kv.problems.begin(), kv.problems.end());
+  ASSIGN_OR_RETURN(const FileHistoryReport files, file_history_->Verify());
+  report.file_changes = files.changes;
+  report.file_contents = files.contents;
+  report.file_content_bytes = files.content_bytes;
+  report.problems.insert(report.problems.end(), files.problems.begin(), files.problems.end());
+  ASSIGN_OR_RETURN(const auto notes, notes_book_->store().Verify());
+  report.problems.insert(report.problems.end(), notes.begin(), notes.end());
   return report;
 }
 
@@ -201,6 +210,7 @@ Result<RuntimeStats> LocalRuntime::Stats() {
   stats.model_path = options_.model_path;
   stats.notes = notes_;
   for (std::string& note : upkeep_->Notes()) stats.notes.push_back(std::move(note));
+  for (std::string& note : file_history_->Notes()) stats.notes.push_back(std::move(note));
   // A damaged cache is worth a note, not a server that can't say how it is.
   if (const auto counters = kv_->Counters(); counters.ok()) {
     stats.kv_blocks = counters->blocks;
@@ -282,6 +292,18 @@ Result<PruneView> LocalRuntime::PruneSessions(const PruneRequest& request) {
     view.sessions.push_back({gone.session, gone.used_ms, gone.bytes, plan.reasons[i]});
   }
   return view;
+}
+
+void LocalRuntime::SweepFileHistory() {
+  const auto owners = file_history_->Owners();
+  const auto journal = OpenReader();
+  if (!owners.ok() || !journal.ok()) return;  // the next upkeep looks again
+  for (const FileOwner& owner : *owners) {
+    const auto session = (*journal)->GetSession(owner.session);
+    const bool gone = session.ok() ? session->created_ms != owner.created_ms
+                                   : session.status().code() == StatusCode::kNotFound;
+    if (gone) file_history_->Forget(owner).IgnoreError("the next upkeep tries again");
+  }
 }
 
 void LocalRuntime::EnforceRetention() {

@@ -9,7 +9,6 @@
 #include "runtime/sessions/known_secrets.h"
 #include "tools_sdk/builtin/builtin.h"
 #include "tools_sdk/tool_drift.h"
-#include "tools_sdk/tool_set.h"
 
 namespace baleen {
 namespace {
@@ -90,10 +89,11 @@ Result<OutsideToolList> OutsideTools::Ask() {
     return AlreadyExistsError("there are two tools '" + tool.spec.name + "', one of them of " +
                               tool.origin);
   }
-  if (names.size() > kToolsMax) {
-    return ResourceExhaustedError(
-        std::to_string(names.size()) + " tools with the built-in ones, and a session has at most " +
-        std::to_string(kToolsMax) + "; name those that are wanted: [mcp.NAME] tools = [...]");
+  if (list.tools.size() > kOutsideToolsMax) {
+    return ResourceExhaustedError(std::to_string(list.tools.size()) +
+                                  " tools of plugins and servers: expected at most " +
+                                  std::to_string(kOutsideToolsMax) +
+                                  "; name those that are wanted: [mcp.NAME] tools = [...]");
   }
   return list;
 }

@@ -50,9 +50,10 @@ class OutsideTools {
   bool IsHttp(const std::string& tool) const { return http_->Find(tool) != nullptr; }
 
   /// What a new session gets, in a fixed order: plugins as they were given, HTTP tools, servers.
-  /// Errors: those of a server that isn't optional; RESOURCE_EXHAUSTED (more tools than a session
-  /// may have); ALREADY_EXISTS (two tools have one name).
+  /// Errors: those of a server that isn't optional; RESOURCE_EXHAUSTED (more than
+  /// kOutsideToolsMax); ALREADY_EXISTS (two tools have one name).
   Result<OutsideToolList> Ask();
+  static constexpr size_t kOutsideToolsMax = 1000;
 
   /// What its calls reach, as far as it is known; of plugins nothing. Never blocks.
   NetworkReach ReachOf(const std::string& tool) const;

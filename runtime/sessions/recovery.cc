@@ -319,6 +319,10 @@ void ControlLoop::Replay(SessionRun& session, const std::vector<EventRecord>& ev
     }
     if (const auto* children = std::get_if<ChildTurnsEvent>(&answer->event)) {
       AddChildSpends(*children, &turn.forks_spent);
+      for (const ChildTurnEnd& end : children->ends) AddFiles(end.files, &turn.view);
+    }
+    if (const auto* results = std::get_if<ToolResultsEvent>(&answer->event)) {
+      AddFiles(*results, &turn.view);
     }
     event = std::move(answer->event);
   }

@@ -147,6 +147,29 @@ inline void AddReuse(const ReuseReport& reuse, TurnView* view) {
   view->tokens_prefilled += reuse.prefilled;
 }
 
+/// Whether the session has the built-in tool beside read, list and grep.
+inline bool NamesTool(const SessionSettings& settings, std::string_view tool) {
+  return std::find(settings.tools.begin(), settings.tools.end(), tool) != settings.tools.end();
+}
+
+/// Adds paths that were changed to those of a turn.
+inline void AddFiles(const std::vector<std::string>& paths, TurnView* view) {
+  constexpr size_t kFilesMax = 1000;
+  for (const std::string& path : paths) {
+    const auto at = std::lower_bound(view->files.begin(), view->files.end(), path);
+    if (at == view->files.end() || *at != path) view->files.insert(at, path);
+  }
+  if (view->files.size() > kFilesMax) view->files.resize(kFilesMax);
+}
+
+inline void AddFiles(const ToolResultsEvent& event, TurnView* view) {
+  std::vector<std::string> paths;
+  for (const ToolResult& result : event.results) {
+    for (const ChangedFile& file : result.files) paths.push_back(file.path);
+  }
+  AddFiles(paths, view);
+}
+
 /// What a turn of a fork does, and for whom.
 struct Errand {
   std::string text;    ///< AgentOptions::errand; empty: a turn like any other.
@@ -271,7 +294,9 @@ struct SessionRun {
   std::shared_ptr<WorkspaceEditor> editor;
   /// bash and its companions, if the settings name it. Owners: as of `workspace`.
   std::vector<std::shared_ptr<Tool>> bash_tools;
-  ToolSet tools;                          ///< What the model is told of, in order.
+  ToolSet tools;  ///< What the model may call, in order.
+  size_t tools_told =
+      0;  ///< Of these, what it was told of from the start; find_tools found the rest.
   std::vector<std::string> schema_notes;  ///< SessionView::schema_notes.
   /// What its generations were kept to of late (constraint.cc).
   std::vector<CompiledConstraint> constraints;

@@ -10,6 +10,8 @@
 #include "runtime/sandbox/bash_tools.h"
 #include "runtime/sessions/call_results.h"
 #include "runtime/sessions/control_loop.h"
+#include "runtime/sessions/file_changes.h"
+#include "runtime/sessions/note_book.h"
 #include "runtime/sessions/outside_tools.h"
 #include "runtime/sessions/policy.h"
 
@@ -83,6 +85,10 @@ void ControlLoop::ListTools(const std::string& session, const std::vector<ToolSp
       view.available = run.workspace != nullptr || run.settings.workspace.empty();
     }
     views.push_back(std::move(view));
+  }
+  for (const ToolSpec& spec : run.settings.outside_tools) {
+    if (run.tools.Find(spec.name) != nullptr) continue;
+    views.push_back({spec, "plugin", parts_.outside != nullptr && parts_.outside->MayRun(spec)});
   }
   answer(std::move(views));
 }
@@ -209,6 +215,9 @@ void ControlLoop::RunCall(SessionRun& session, size_t index) {
   session.turn->tools->state[index].started = true;
   const std::string name = session.turn->tools->calls[index].name;
   if (IsQuestion(session, session.turn->tools->calls[index])) return GiveAnswer(session, index);
+  if (IsSearchOfTools(session, session.turn->tools->calls[index])) {
+    return AnswerFindTools(session, index);
+  }
   switch (OriginOf(session, name)) {
     case ToolOrigin::kBuiltin: return RunLocally(session, index, *FindBuiltin(session, name));
     case ToolOrigin::kHttp:
@@ -265,20 +274,27 @@ void ControlLoop::RunBody(SessionRun& session, size_t index, const ToolSpec& spe
   ToolCall call = session.turn->tools->calls[index];
   // Unique among sessions: a tool may keep what it has done under it.
   call.id = session.record.id + "/" + session.turn->view.turn + "." + call.id;
+  // A session of that name that is gone had calls with the same ids.
+  const std::string remembered_as = std::to_string(session.record.created_ms) + "/" + call.id;
   auto stop = std::make_shared<std::atomic<bool>>(false);  // owners: ToolRunState and the call
   session.turn->tools->stop.push_back(stop);
   // The tool may outlive the turn (a cancelled one ends at once): it owns what it works with.
   const bool queued = pool->queue().TryPush(
       [this, id = session.record.id, epoch = session.turn->epoch, index, body = std::move(body),
        stop, timeout_ms = spec.timeout_ms, call = std::move(call), files = session.workspace,
-       editor = session.editor, bash = session.bash_tools, step = session.turn->step] {
+       keeper = KeeperOf(session), workspace = session.bounds.workspace, remembered_as,
+       bash = session.bash_tools, step = session.turn->step] {
+        RecordedChanges recorded(keeper);
+        SessionNotes notes(parts_.notes, workspace, id, remembered_as);
         CallContext context;
         context.files = files.get();
-        context.changes = editor.get();
+        if (keeper.editor != nullptr) context.changes = &recorded;
+        if (!workspace.empty()) context.notes = &notes;
         context.cancelled = stop.get();
         context.deadline_ms = parts_.clock->SteadyMs() + timeout_ms;
         ToolResult result = body(call, context);
         if (parts_.redactor != nullptr) parts_.redactor->Refresh();  // it may have used a new key
+        result.files = recorded.files();
         Post([this, id, epoch, index, step, result = std::move(result)]() mutable {
           SessionRun* run = FindTurn(id, epoch);
           if (run == nullptr || run->turn->step != step) return;
@@ -373,6 +389,8 @@ ToolResultsEvent ControlLoop::EndStep(SessionRun& session, JournalBatch& batch) 
   answer.turn = session.turn->view.turn;
   answer.step = session.turn->step;
   answer.event = event;
+  AddFiles(event, &session.turn->view);
+  AddFoundTools(session, tools.calls, event.results);
   batch.events.push_back(NewEvent(session, event_kind::kToolResults, StepAnswerToJson(answer)));
   session.turn->tools.reset();
   session.known_results.insert(session.known_results.end(), event.results.begin(),

@@ -69,9 +69,12 @@ Result<std::unique_ptr<TurnRun>> ControlLoop::MakeTurn(const SessionRun& session
   AgentOptions options;
   options.script = session.settings.script;
   if (!session.settings.script_name.empty()) options.script_name = session.settings.script_name;
-  options.tools = session.tools.specs();
+  // A replay finds no more than the first run did.
+  const auto& specs = session.tools.specs();
+  options.tools.assign(specs.begin(), specs.begin() + static_cast<int64_t>(session.tools_told));
   options.errand = start.errand;
   options.first_turn = start.turn == "t1";
+  options.task = NamesTool(session.settings, kTaskTool);
   options.seed = start.sampling.seed;
   ASSIGN_OR_RETURN(turn->agent, Agent::Create(options));
   return turn;

@@ -85,7 +85,8 @@ Json ViewJson(const TurnView& view) {
             {"wall_ms", view.budget.wall_ms},
             {"tool_calls", view.budget.tool_calls},
             {"micro_usd", view.budget.micro_usd}}},
-          {"unsent", view.unsent}};
+          {"unsent", view.unsent},
+          {"files", view.files}};
 }
 
 Json ViewJson(const ApprovalView& view) {
@@ -175,11 +176,9 @@ Json ViewJson(const ModelView& view) {
 }
 
 Json ViewJson(const RewindView& view) {
-  return {{"session", ViewJson(view.session)},
-          {"kept_seq", view.kept_seq},
-          {"left_tokens", view.left_tokens},
-          {"left_turns", view.left_turns},
-          {"left_timeline", view.left_timeline}};
+  Json json = Parsed(RewindViewToJson(view));
+  json["session"] = ViewJson(view.session);
+  return json;
 }
 
 Json ViewJson(const DeleteView& view) { return Parsed(DeleteViewToJson(view)); }
@@ -188,6 +187,14 @@ Json ViewJson(const SearchHit& hit) {
   return {{"session", hit.session},  {"turn", hit.turn},       {"kind", hit.kind},
           {"seq", hit.seq},          {"time_ms", hit.time_ms}, {"snippet", hit.snippet},
           {"sessions", hit.sessions}};
+}
+
+Json ViewJson(const NoteView& view) {
+  return {{"note", view.note},
+          {"workspace", view.workspace},
+          {"session", view.session},
+          {"time_ms", view.time_ms},
+          {"text", view.text}};
 }
 
 Json ViewJson(const StepReuse& step) {
@@ -269,6 +276,9 @@ Json ViewJson(const VerifyReport& report) {
           {"block_bytes", report.block_bytes},
           {"checkpoints", report.checkpoints},
           {"checkpoint_bytes", report.checkpoint_bytes},
+          {"file_changes", report.file_changes},
+          {"file_contents", report.file_contents},
+          {"file_content_bytes", report.file_content_bytes},
           {"problems", report.problems}};
 }
 

@@ -25,6 +25,7 @@ nlohmann::ordered_json ViewJson(const ModelView& view);
 nlohmann::ordered_json ViewJson(const RewindView& view);
 nlohmann::ordered_json ViewJson(const DeleteView& view);
 nlohmann::ordered_json ViewJson(const SearchHit& hit);
+nlohmann::ordered_json ViewJson(const NoteView& view);
 nlohmann::ordered_json ViewJson(const StepReuse& step);
 nlohmann::ordered_json ViewJson(const TokenTrace& trace);
 nlohmann::ordered_json ViewJson(const ExportView& view);

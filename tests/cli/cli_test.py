@@ -207,6 +207,9 @@ class Cli(unittest.TestCase):
                          ("kid", "one", 1, "A kid"))
         planned = sessions("rewind", "one", "--tokens", 5, "--dry-run")
         self.assertEqual((planned["session"]["tokens"], planned["left_turns"]), (5, 2))
+        self.assertEqual(planned["files"], [])
+        self.assertEqual(sessions("rewind", "one", "--tokens", 5, "--both", code=1)["error"]["reason"],
+                         "NO_WORKSPACE")
         self.assertEqual(sessions("show", "one")["turns"], 2)
         self.assertEqual(sessions("rewind", "one", "--turn", "t1")["session"]["timeline"], 2)
         self.assertEqual(sessions("show", "one")["turns"], 1)

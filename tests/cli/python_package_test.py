@@ -212,6 +212,8 @@ class Package(unittest.IsolatedAsyncioTestCase):
         fork = await session.fork(turn="t1", session="b")
         self.assertEqual(fork.message.settings.title, "renamed")
         self.assertEqual(fork.message.turns, 1)
+        planned = await session.rewind(turn="t1", dry_run=True)
+        self.assertEqual((session.message.turns, len(planned.files)), (2, 0))
         await session.rewind(turn="t1")
         self.assertEqual(session.message.turns, 1)
         await session.rewind(undo=True)

@@ -214,7 +214,11 @@ Result<RewindView> FakeRuntime::RewindSession(const RewindRequest& request) {
   const Lock lock(mutex_);
   ASSIGN_OR_RETURN(Session * own, Find(request.session));
   rewound.push_back(request);
-  RewindView view{own->view, 3, 400, 5, own->view.timeline};
+  RewindView view{own->view, 3, 400, 5, own->view.timeline, {}, {}};
+  if (request.scope != RewindScope::kConversation) {
+    view.files = {{"a/ä.txt", FileAction::kRecreate, ""}, {"b", FileAction::kNotKept, "too large"}};
+    view.notes = {"not commands"};
+  }
   if (!request.validate_only) view.session.timeline = ++own->view.timeline;
   return view;
 }
@@ -488,6 +492,21 @@ Result<PruneView> FakeRuntime::PruneSessions(const PruneRequest& request) {
   RETURN_IF_ERROR(TakeFailure());
   pruned.push_back(request);
   return PruneView{{{"old", 1'600'000'000'123, 7, "not used"}}, 20, 13};
+}
+
+Result<std::vector<NoteView>> FakeRuntime::ListNotes(const ListNotesRequest& request,
+                                                     std::string* next_page_token) {
+  const Lock lock(mutex_);
+  RETURN_IF_ERROR(TakeFailure());
+  *next_page_token = request.page_token + "9";
+  return std::vector<NoteView>{
+      {"n7", request.workspace, "old", 1'600'000'000'123, std::to_string(request.page_size)}};
+}
+
+Result<NoteView> FakeRuntime::DeleteNote(const std::string& note) {
+  const Lock lock(mutex_);
+  RETURN_IF_ERROR(TakeFailure());
+  return NoteView{note, "/w", "old", 1, "gone"};
 }
 
 Result<CompactReport> FakeRuntime::Compact() {

@@ -125,6 +125,9 @@ class FakeRuntime final : public Runtime {
   Result<BackupReport> Backup(const std::string& path) override;
   Result<CompactReport> Compact() override;
   Result<PruneView> PruneSessions(const PruneRequest& request) override;
+  Result<std::vector<NoteView>> ListNotes(const ListNotesRequest& request,
+                                          std::string* next_page_token) override;
+  Result<NoteView> DeleteNote(const std::string& note) override;
   Result<ExportView> ExportSession(const std::string& session, const std::string& path,
                                    const PortProgress& progress) override;
   Result<ImportView> ImportSession(const ImportRequest& request,

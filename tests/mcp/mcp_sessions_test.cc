@@ -1,10 +1,12 @@
 // MCP servers in sessions: their tools are asked about, drift, go missing, and the session goes on.
+#include <array>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 
 #include "tests/runtime/calling_session.h"
 #include "tests/testing/test_paths.h"
+#include "tools_sdk/tool_set.h"
 
 namespace baleen {
 namespace {
@@ -118,6 +120,67 @@ TEST_CASE("MoreToolsThanASessionMayHaveAreRefusedWithAWayOut") {
   INFO(status.ToString());
   REQUIRE(status.code() == StatusCode::kResourceExhausted);
   REQUIRE(status.message().find("tools = [") != std::string::npos);
+}
+
+TEST_CASE("DeferredToolsAreCallableOnceFoundOnEveryBranchThatFoundThem") {
+  const TempDirectory temp;
+  RuntimeOptions options = Options(temp, "many");
+  const std::string find = R"(find {"query":"tool t7, please"})";
+  {
+    const auto runtime = OpenRuntime(options);
+    CreateSessionRequest request = CallingSession("s", {{"*", "", "allow", ""}});
+    request.settings.tools = {"find_tools"};
+    request.settings.script = R"(
+return function(message)
+  local name, text = message:match("^(%S+) ?(.*)$")
+  if name == "told" then return tostring(#baleen.tools) end
+  if name == "write" then
+    local reply = baleen.generate { user = "Go", tool_choice = "tool:" .. text, max_tokens = 2000 }
+    return reply.tool_calls[1] and reply.tool_calls[1].name or "none"
+  end
+  if name == "find" then name = "find_tools" end
+  local content, outcome = baleen.call(name, text ~= "" and baleen.json.decode(text) or {})
+  return outcome .. ":" .. content
+end
+)";
+    const SessionView view = Must(runtime->CreateSession(request));
+    REQUIRE(view.settings.outside_tools.size() > kToolsMax);  // more than anybody could be told of
+    REQUIRE(Run(*runtime, "s", "told") == "1");
+    REQUIRE(Run(*runtime, "s", "h_t7").starts_with("ERROR:"));
+    REQUIRE(Run(*runtime, "s", R"(find {"query":"submarine"})") ==
+            "OK:[no such tool; try other words]");
+    const std::string found = Run(*runtime, "s", find);  // t4
+    INFO(found);
+    REQUIRE(found.starts_with("OK:{"));
+    REQUIRE(found.find(R"("name":"h_t7")") != std::string::npos);
+    REQUIRE(Run(*runtime, "s", "h_t7").starts_with("OK:"));
+    REQUIRE(Run(*runtime, "s", "h_t8").starts_with("ERROR:"));
+    // The grammar has it, too: the model can write its call.
+    REQUIRE(Run(*runtime, "s", "write h_t7") == "h_t7");
+    REQUIRE(Must(runtime->ListTools("s")).size() == view.settings.outside_tools.size() + 1);
+  }
+  const auto runtime = OpenRuntime(options);
+  REQUIRE(Run(*runtime, "s", "h_t7").starts_with("OK:"));
+  REQUIRE(Run(*runtime, "s", "told") == "1");  // what a replay is told, too
+  ForkRequest fork;
+  fork.session = "s";
+  for (const auto& [turn, name, outcome] :
+       std::vector<std::array<std::string, 3>>{{"t3", "early", "ERROR:"}, {"t4", "late", "OK:"}}) {
+    fork.at.turn = turn;
+    fork.fork = name;
+    REQUIRE_OK(runtime->ForkSession(fork));
+    REQUIRE(Run(*runtime, name, "h_t7").starts_with(outcome));
+  }
+  RewindRequest back;
+  back.session = "s";
+  back.to.turn = "t3";
+  REQUIRE_OK(runtime->RewindSession(back));
+  REQUIRE(Run(*runtime, "s", "h_t7").starts_with("ERROR:"));
+  back = {};
+  back.session = "s";
+  back.undo = true;
+  REQUIRE_OK(runtime->RewindSession(back));
+  REQUIRE(Run(*runtime, "s", "h_t7").starts_with("OK:"));
 }
 
 TEST_CASE("WhatAServerTellsOfItsSecretsIsReadByNobody") {

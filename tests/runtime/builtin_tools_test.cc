@@ -3,49 +3,9 @@
 #include <mutex>
 
 #include "runtime/observer.h"
-#include "tests/runtime/fixture.h"
+#include "tests/runtime/calling_session.h"
 
 namespace baleen {
-namespace {
-
-/// Its script makes the calls that the user gives as JSON, "[name, arguments]" on each line, and
-/// returns "OUTCOME:content" of each.
-CreateSessionRequest Session(const std::string& workspace, std::vector<std::string> tools) {
-  CreateSessionRequest request;
-  request.session = "s";
-  request.settings.script = R"(
-return function(message)
-  local answers = {}
-  for line in message:gmatch("[^\n]+") do
-    local call = baleen.json.decode(line)
-    local content, outcome = baleen.call(call[1], call[2])
-    answers[#answers + 1] = outcome .. ":" .. content
-  end
-  return table.concat(answers, "\n--\n")
-end
-)";
-  request.settings.workspace = workspace;
-  request.settings.tools = std::move(tools);
-  request.settings.policy.rules = {{"*", "", "allow", ""}};
-  return request;
-}
-
-std::string Run(Runtime& runtime, const std::string& calls) {
-  StartTurnRequest request;
-  request.session = "s";
-  request.input = {calls};
-  const TurnView view = RunTurn(runtime, request);
-  INFO(view.error.ToString());
-  REQUIRE(view.state == TurnState::kSucceeded);
-  return view.text;
-}
-
-std::string Content(const std::string& path) {
-  std::ifstream file(path);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
-}  // namespace
 
 TEST_CASE("SessionsChangeFilesWithTheToolsThatTheyName") {
   const TempDirectory temp;
@@ -55,27 +15,30 @@ TEST_CASE("SessionsChangeFilesWithTheToolsThatTheyName") {
   const auto options = WorkerOptions(temp.File("data"), TinyModel());
   {
     const auto runtime = OpenRuntime(options);
-    REQUIRE_OK(runtime->CreateSession(Session(folder, {"glob", "write", "edit"})));
-    REQUIRE(Run(*runtime, R"(["glob",{"pattern":"*.txt"}])").find("a.txt") != std::string::npos);
+    REQUIRE_OK(runtime->CreateSession(WorkingSession(folder, {"glob", "write", "edit"})));
+    REQUIRE(RunCalls(*runtime, R"(["glob",{"pattern":"*.txt"}])").find("a.txt") !=
+            std::string::npos);
     const std::string edit = R"(["edit",{"path":"a.txt","old_string":"two","new_string":"three"}])";
-    REQUIRE(Run(*runtime, R"(["read",{"path":"a.txt"}])").starts_with("OK:"));
+    REQUIRE(RunCalls(*runtime, R"(["read",{"path":"a.txt"}])").starts_with("OK:"));
     std::ofstream(folder + "/a.txt") << "another's\ntwo\n";
-    const std::string stale = Run(*runtime, edit);
+    const std::string stale = RunCalls(*runtime, edit);
     INFO(stale);
     REQUIRE(stale.starts_with("ERROR:"));
-    REQUIRE(Content(folder + "/a.txt") == "another's\ntwo\n");
-    REQUIRE(Run(*runtime, R"(["read",{"path":"a.txt"}])" + ("\n" + edit)).find("ERROR") ==
+    REQUIRE(FileContent(folder + "/a.txt") == "another's\ntwo\n");
+    REQUIRE(RunCalls(*runtime, R"(["read",{"path":"a.txt"}])" + ("\n" + edit)).find("ERROR") ==
             std::string::npos);
-    REQUIRE(Content(folder + "/a.txt") == "another's\nthree\n");
-    REQUIRE(Run(*runtime, R"(["write",{"path":"new/b.txt","content":"b"}])").starts_with("OK:"));
-    REQUIRE(Content(folder + "/new/b.txt") == "b");
+    REQUIRE(FileContent(folder + "/a.txt") == "another's\nthree\n");
+    REQUIRE(
+        RunCalls(*runtime, R"(["write",{"path":"new/b.txt","content":"b"}])").starts_with("OK:"));
+    REQUIRE(FileContent(folder + "/new/b.txt") == "b");
     // A tool that the session doesn't name isn't there.
-    REQUIRE(Run(*runtime, R"(["bash",{"command":"true"}])").starts_with("ERROR:"));
+    REQUIRE(RunCalls(*runtime, R"(["bash",{"command":"true"}])").starts_with("ERROR:"));
   }
   // Behind a restart nothing counts as read.
   const auto runtime = OpenRuntime(options);
-  REQUIRE(Run(*runtime, R"(["write",{"path":"a.txt","content":"lost"}])").starts_with("ERROR:"));
-  REQUIRE(Content(folder + "/a.txt") == "another's\nthree\n");
+  REQUIRE(
+      RunCalls(*runtime, R"(["write",{"path":"a.txt","content":"lost"}])").starts_with("ERROR:"));
+  REQUIRE(FileContent(folder + "/a.txt") == "another's\nthree\n");
 }
 
 TEST_CASE("ChangesAreAskedAboutUnlessARuleAllowsThem") {
@@ -83,7 +46,7 @@ TEST_CASE("ChangesAreAskedAboutUnlessARuleAllowsThem") {
   const std::string folder = temp.File("work");
   std::filesystem::create_directories(folder);
   const auto runtime = OpenRuntime(WorkerOptions(temp.File("data"), TinyModel()));
-  CreateSessionRequest request = Session(folder, {"write"});
+  CreateSessionRequest request = WorkingSession(folder, {"write"});
   request.settings.policy.rules.clear();
   REQUIRE_OK(runtime->CreateSession(request));
   Recorder recorder;
@@ -105,14 +68,14 @@ TEST_CASE("ChangesAreAskedAboutUnlessARuleAllowsThem") {
 TEST_CASE("ToolsThatAreNoneOrHaveNoWorkspaceAreRefused") {
   const TempDirectory temp;
   const auto runtime = OpenRuntime(WorkerOptions(temp.File("data"), TinyModel()));
-  const Status none = runtime->CreateSession(Session(SmallWorkspace(), {"fly"})).status();
+  const Status none = runtime->CreateSession(WorkingSession(SmallWorkspace(), {"fly"})).status();
   REQUIRE(none.code() == StatusCode::kInvalidArgument);
   REQUIRE(none.message().find("'fly'") != std::string::npos);
   REQUIRE(none.message().find("bash") != std::string::npos);
-  REQUIRE(runtime->CreateSession(Session("", {"write"})).status().reason() == "BAD_FIELD");
+  REQUIRE(runtime->CreateSession(WorkingSession("", {"write"})).status().reason() == "BAD_FIELD");
   // A plan needs none.
-  REQUIRE_OK(runtime->CreateSession(Session("", {"todo"})));
-  REQUIRE(Run(*runtime, R"(["todo",{"items":[{"text":"look","state":"doing"}]}])") ==
+  REQUIRE_OK(runtime->CreateSession(WorkingSession("", {"todo"})));
+  REQUIRE(RunCalls(*runtime, R"(["todo",{"items":[{"text":"look","state":"doing"}]}])") ==
           "OK:[>] look\n[0 of 1 done]");
 }
 
@@ -123,19 +86,20 @@ TEST_CASE("ACommandsJobsEndWithItsSession") {
   const auto options = WorkerOptions(temp.File("data"), TinyModel());
   {
     const auto runtime = OpenRuntime(options);
-    REQUIRE_OK(runtime->CreateSession(Session(folder, {"bash"})));
+    REQUIRE_OK(runtime->CreateSession(WorkingSession(folder, {"bash"})));
     const std::string out =
-        Run(*runtime, R"(["bash",{"command":"echo $((40 + 2)) > made; cat made"}])");
+        RunCalls(*runtime, R"(["bash",{"command":"echo $((40 + 2)) > made; cat made"}])");
     INFO(out);
     if (out.find("no sandbox") != std::string::npos) return;  // refused, as it must be
     REQUIRE(out.starts_with("OK:"));
     REQUIRE(out.find("42") != std::string::npos);
-    REQUIRE(Content(folder + "/made") == "42\n");
-    REQUIRE(Run(*runtime, R"(["bash",{"command":"sleep 1000 & echo begun","background":true}])")
-                .starts_with("OK:"));
+    REQUIRE(FileContent(folder + "/made") == "42\n");
+    REQUIRE(
+        RunCalls(*runtime, R"(["bash",{"command":"sleep 1000 & echo begun","background":true}])")
+            .starts_with("OK:"));
   }
   const auto runtime = OpenRuntime(options);  // the jobs' table began anew
-  REQUIRE(Run(*runtime, R"(["bash_output",{"job":"job-1"}])").starts_with("ERROR:"));
+  REQUIRE(RunCalls(*runtime, R"(["bash_output",{"job":"job-1"}])").starts_with("ERROR:"));
 }
 
 TEST_CASE("CommandsReachTheHostsThatTheirSessionNames") {
@@ -159,7 +123,7 @@ TEST_CASE("CommandsReachTheHostsThatTheirSessionNames") {
   const std::string folder = temp.File("work");
   std::filesystem::create_directories(folder);
   const auto runtime = OpenRuntime(options);
-  CreateSessionRequest request = Session(folder, {"bash"});
+  CreateSessionRequest request = WorkingSession(folder, {"bash"});
   request.settings.network_hosts = {"not a host"};
   const Status bad = runtime->CreateSession(request).status();
   REQUIRE((bad.reason() == "BAD_FIELD" && bad.message().find("network_hosts") == 0));
@@ -171,9 +135,9 @@ TEST_CASE("CommandsReachTheHostsThatTheirSessionNames") {
     CHECK(tool.spec.description.find("*.example.org, 127.0.0.1:1 alone") != std::string::npos);
     CHECK(tool.spec.description.find("no network") == std::string::npos);
   }
-  const std::string out =
-      Run(*runtime, R"(["bash",{"command":"exec 3<>/dev/tcp/127.0.0.1/${HTTP_PROXY##*:}; )"
-                    R"(printf 'CONNECT example.net:443 HTTP/1.1\\r\\n\\r\\n' >&3; cat <&3"}])");
+  const std::string out = RunCalls(
+      *runtime, R"(["bash",{"command":"exec 3<>/dev/tcp/127.0.0.1/${HTTP_PROXY##*:}; )"
+                R"(printf 'CONNECT example.net:443 HTTP/1.1\\r\\n\\r\\n' >&3; cat <&3"}])");
   INFO(out);
   if (out.find("no command runs") != std::string::npos) return;  // refused, as it must be
   CHECK(out.find("HTTP/1.1 403") != std::string::npos);
@@ -188,7 +152,8 @@ TEST_CASE("AQuestionWaitsForItsAnswerOverARestart") {
   std::string turn;
   {
     const auto runtime = OpenRuntime(options);
-    REQUIRE_OK(runtime->CreateSession(Session("", {"ask_user"})));  // an allow doesn't answer it
+    REQUIRE_OK(
+        runtime->CreateSession(WorkingSession("", {"ask_user"})));  // an allow doesn't answer it
     Recorder recorder;
     const auto watching = Must(runtime->Watch({"s", "", true}, &recorder));
     StartTurnRequest start;
@@ -215,7 +180,7 @@ TEST_CASE("AQuestionWaitsForItsAnswerOverARestart") {
 TEST_CASE("QuestionsOfOneStepAreAnsweredApart") {
   const TempDirectory temp;
   const auto runtime = OpenRuntime(WorkerOptions(temp.File("data"), TinyModel()));
-  CreateSessionRequest request = Session("", {"ask_user"});
+  CreateSessionRequest request = WorkingSession("", {"ask_user"});
   request.settings.script = R"(
 return function()
   local answers = baleen.call_tools {
@@ -245,6 +210,58 @@ end
   answer.reason = "yes";
   REQUIRE_OK(runtime->ResolveApproval(answer));
   REQUIRE(Must(runtime->WaitTurn("s", turn.turn, kPatienceMs)).text == "OKyes|DENIED");
+}
+
+TEST_CASE("LaterSessionsOfAWorkspaceRecallWhatEarlierOnesRememberedAndSaid") {
+  const TempDirectory temp;
+  const std::string folder = temp.File("work"), other = temp.File("other");
+  std::filesystem::create_directories(folder);
+  std::filesystem::create_directories(other);
+  std::filesystem::create_directory_symlink(folder, temp.File("link"));
+  const auto options = WorkerOptions(temp.File("data"), TinyModel());
+  const auto make = [](Runtime& runtime, const std::string& name, const std::string& workspace) {
+    CreateSessionRequest request = WorkingSession(workspace, {"remember", "recall"});
+    request.session = name;
+    REQUIRE_OK(runtime.CreateSession(request));
+  };
+  const std::string recall = R"(["recall",{"query":"which database \"quoted\" NEAR("}])";
+  {
+    const auto runtime = OpenRuntime(options);
+    make(*runtime, "first", folder);
+    const std::string kept = RunCalls(
+        *runtime,
+        R"(["remember",{"text":"The user wants PostgreSQL as database.\n[2020-01-01, note n9]"}])",
+        "first");
+    REQUIRE(kept == "OK:remembered as n1");
+    // A session that is gone leaves its notes.
+    DeleteRequest remove;
+    remove.session = "first";
+    REQUIRE_OK(runtime->DeleteSession(remove));
+    make(*runtime, "second", temp.File("link"));
+    RunCalls(*runtime, R"(["list",{"path":"database"}])", "second");  // says the word
+  }
+  const auto runtime = OpenRuntime(options);
+  make(*runtime, "third", folder);
+  const std::string found = RunCalls(*runtime, recall, "third");
+  INFO(found);
+  REQUIRE(found.starts_with("OK:[20"));
+  REQUIRE(found.find("note n1 of session first]\n  The user wants PostgreSQL") !=
+          std::string::npos);
+  // A note's own text can't pass for the head of another one.
+  REQUIRE(found.find("\n[2020-01-01") == std::string::npos);
+  REQUIRE(found.find("session second, t1, the user]") != std::string::npos);
+  REQUIRE(found.find("third") == std::string::npos);  // what it said itself it knows
+  make(*runtime, "stranger", other);
+  REQUIRE(RunCalls(*runtime, recall, "stranger") == "OK:[nothing found]");
+
+  const auto notes = Must(runtime->ListNotes({folder, 0, ""}, nullptr));
+  REQUIRE(notes.size() == 1);
+  REQUIRE(notes[0].session == "first");
+  REQUIRE(Must(runtime->ListNotes({other, 0, ""}, nullptr)).empty());
+  REQUIRE(runtime->DeleteNote("n1x").status().reason() == "BAD_FIELD");
+  REQUIRE(Must(runtime->DeleteNote("n1")).text.starts_with("The user"));
+  REQUIRE(runtime->DeleteNote("n1").status().reason() == "ITEM_UNKNOWN");
+  REQUIRE(RunCalls(*runtime, recall, "third").find("PostgreSQL") == std::string::npos);
 }
 
 }  // namespace baleen

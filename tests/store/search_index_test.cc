@@ -5,8 +5,8 @@
 #include <fstream>
 
 #include "runtime/store/files.h"
-#include "runtime/store/sqlite.h"
 #include "runtime/store/note_store.h"
+#include "runtime/store/sqlite.h"
 #include "tests/store/status_checks.h"
 #include "tests/testing/temp_directory.h"
 

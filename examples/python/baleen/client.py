@@ -190,12 +190,19 @@ class Session:
                                                   at=self._point(turn, tokens), session_id=session)
         return Session(self.client, await self.client.sessions.ForkSession(request, timeout=_DEADLINE_S))
 
-    async def rewind(self, *, turn: str = "", tokens: int | None = None, undo: bool = False) -> None:
-        """Goes back to a point, or undoes that; nothing is lost."""
+    async def rewind(self, *, turn: str = "", tokens: int | None = None, undo: bool = False,
+                     scope: str = "conversation", dry_run: bool = False
+                     ) -> sessions_pb2.RewindSessionResponse:
+        """Goes back to a point, or undoes that; nothing is lost. `scope`: "conversation", "files" (those
+        that the session's write and edit changed) or "both". The answer says what happened, or would
+        happen, to each file."""
         answer = await self.client.sessions.RewindSession(sessions_pb2.RewindSessionRequest(
-            name=self.name, to=self._point(turn, tokens), undo=undo, request_id=str(uuid.uuid4())),
+            name=self.name, to=self._point(turn, tokens), undo=undo, request_id=str(uuid.uuid4()),
+            scope=sessions_pb2.RewindScope.Value(scope.upper()), validate_only=dry_run),
             timeout=_DEADLINE_S)
-        self.message = answer.session
+        if not dry_run:
+            self.message = answer.session
+        return answer
 
     def _point(self, turn: str, tokens: int | None) -> sessions_pb2.HistoryPoint:
         point = sessions_pb2.HistoryPoint()

@@ -105,8 +105,10 @@ BALEEN_VERB(update_session);
 /* {session, at: {turn?, tokens?, timeline?}, fork?, title?, expected_head?, request_id?,
  * tenant?} -> a session */
 BALEEN_VERB(fork_session);
-/* {session, to: {...}, undo?, validate_only?, expected_head?, request_id?} ->
- * {session, kept_seq, left_tokens, left_turns, left_timeline} */
+/* {session, to: {...}, scope?: "conversation", "files" or "both", undo?, validate_only?,
+ * expected_head?, request_id?} -> {session, kept_seq, left_tokens, left_turns, left_timeline,
+ * files: [{path, action, why?}], notes}; action: "unchanged", "restore", "delete", "recreate",
+ * "conflict" (left alone: not as the session left it) or "not_kept" */
 BALEEN_VERB(rewind_session);
 /* {session, validate_only?, expected_head?, request_id?} ->
  * {session, tokens, turns, timelines, forks} */
@@ -158,6 +160,11 @@ BALEEN_VERB(list_scripts);
 BALEEN_VERB(delete_script);
 /* {words, hits_max?} -> {hits} */
 BALEEN_VERB(search);
+/* What models remembered. {workspace?, page_size?, page_token?} ->
+ * {notes: [{note, workspace, session, time_ms, text}], next_page_token} */
+BALEEN_VERB(list_notes);
+/* {note} -> the note that is gone now */
+BALEEN_VERB(delete_note);
 /* {session, turn?} -> {steps} */
 BALEEN_VERB(explain);
 /* {session, begin?, count} -> {begin, ids, logits_hashes: hexadecimal texts} */
