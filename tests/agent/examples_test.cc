@@ -47,7 +47,7 @@ TEST_CASE("EveryExampleIsShortCleanAndLoads") {
     CHECK(agent.ok());
     ++examples;
   }
-  CHECK(examples == 4);
+  CHECK(examples == 5);
 }
 
 TEST_CASE("TheNightlyAuditEditsWhatIsApprovedAndNothingElse") {
@@ -122,6 +122,31 @@ TEST_CASE("ThreeTriesKeepTheBest") {
   REQUIRE(run.Step(Says("It is the net.")));
   REQUIRE(run.Step(AccountEvent{}));
   CHECK(Take<FinishEffect>(run).text == "It is the net.");
+}
+
+TEST_CASE("ATreeIsSummarisedByForksAndRemembered") {
+  ScriptRun run(ReadExample("summarise_tree.lua"));
+  REQUIRE(run.Step(UserTurnEvent{"*.h"}));
+  REQUIRE(run.Step(AccountEvent{}));
+  CHECK(Take<CallToolsEffect>(run).calls[0].name == "glob");
+  REQUIRE(run.Step(ToolResultsEvent{{{"c1", ToolOutcome::kOk, "a.h\nb.h\n[2 of 2 paths]", 0}}}));
+  for (const char* const path : {"a.h", "b.h"}) {
+    CHECK(Take<ForkEffect>(run).label == path);
+    REQUIRE(run.Step(ForkedEvent{std::string("kid-") + path[0]}));
+  }
+  REQUIRE(Take<ChildTurnsEffect>(run).turns.size() == 2);
+  REQUIRE(run.Step(
+      ChildTurnsEvent{{{true, R"({"purpose":"It adds.","decides":["x","y"]})", "", 9, 1, 1, 0},
+                       {false, "", "cancelled", 9, 1, 1, 0}}}));
+  const auto& note = Take<CallToolsEffect>(run);
+  CHECK(note.calls[0].name == "remember");
+  CHECK(note.calls[0].arguments == R"({"text":"a.h: It adds. Decides: x; y"})");
+  CHECK(note.verdicts.empty());
+  REQUIRE(
+      run.Step(ToolResultsEvent{{{note.calls[0].id, ToolOutcome::kOk, "remembered as n1", 0}}}));
+  REQUIRE(run.Step(AccountEvent{}));
+  CHECK(Take<FinishEffect>(run).text ==
+        R"({"files":2,"remembered":1,"unread":["b.h: cancelled"]})");
 }
 
 }  // namespace

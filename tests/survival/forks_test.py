@@ -59,8 +59,7 @@ class Run:
         d.make_stubs(stubs)
         data = scratch / "data"
         data.mkdir(mode=0o700)
-        self.daemon = d.Daemon(options.baleen, options.killer, data, self.model, scratch / "log",
-                               ["--threads", "2"])
+        self.daemon = d.Daemon(options.baleen, options.killer, data, self.model, scratch / "log")
         self.daemon.connect()
         self.client = d.Client(self.daemon.channel)
         from baleen.v1 import approvals_pb2_grpc
