@@ -101,9 +101,10 @@ TEST_CASE("ChangedSettingsHoldFromTheNextTurnOnWhereverTheSessionGoes") {
   update.settings.prices = {5, 7};
   update.settings.goal = "not named";
   Recorder recorder;
-  const auto watching = Must(runtime->Watch({"s", "", false}, &recorder));
+  auto watching = Must(runtime->Watch({"s", "", false}, &recorder));
   const SessionView changed = Must(runtime->UpdateSession(update));
   REQUIRE(recorder.WaitFor("session_updated"));
+  watching.reset();  // before its runtime
   const auto holds = [](const SessionView& view) {
     const SessionSettings& now = view.settings;
     CHECK(now.title == "second title");
