@@ -53,7 +53,7 @@ class Config(unittest.TestCase):
         self.assertEqual(json.loads(shown.stdout)["engines"],
                          [{"name": "there", "url": "https://example.org/v1", "model": "m"}])
         self.assertIn("[engines.there]", text.stdout)
-        self.assertNotIn("secret", shown.stdout + shown.stderr + text.stdout + text.stderr)
+        self.assertNotIn("-secret", shown.stdout + shown.stderr + text.stdout + text.stderr)
         self.assertIn("the name of a variable", self.refused(good + 'key_env = ""\n'))
         self.assertIn("expected one key", self.refused(good + 'key_env = "NOT_SET"\nkey_file = "k"\n'))
         self.assertIn("unknown key 'engines.there.urls'", self.refused(good + 'urls = "x"\n'))
@@ -112,7 +112,7 @@ class Config(unittest.TestCase):
                          [{"name": "files", "command": ["files", "/srv"]},
                           {"name": "there", "url": "https://example.org/mcp"}])
         self.assertIn("[mcp.files]", text.stdout)
-        self.assertNotIn("secret", shown.stdout + shown.stderr + text.stdout + text.stderr)
+        self.assertNotIn("-secret", shown.stdout + shown.stderr + text.stdout + text.stderr)
         self.path.write_text(good + 'pass_env = ["NOT_SET_ANYWHERE"]\n')  # it isn't passed; the server may say so
         self.assertEqual(self.run_baleen("config", "--config", self.path).returncode, 0)
         self.assertIn("unknown key 'mcp.files.tool'", self.refused(good + 'tool = ["x"]\n'))

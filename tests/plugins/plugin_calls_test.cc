@@ -84,8 +84,8 @@ TEST_CASE("ACrashLeavesAnEffectUnknownAndKeepsWhatWasWritten") {
   REQUIRE(left.outcome == ToolOutcome::kUnknown);
   CHECK(Says(left, "exited with status 0 without an answer"));
   // The next call goes as if nothing had been.
-  REQUIRE(Call(*set, "remember").content == "1 s/t1.c1");
-  REQUIRE(Call(*set, "remember").content == "1 s/t1.c1");
+  REQUIRE(Call(*set, "tally").content == "1 s/t1.c1");
+  REQUIRE(Call(*set, "tally").content == "1 s/t1.c1");
 }
 
 TEST_CASE("ACallThatHangsIsEndedAtItsTimeLimit") {
@@ -199,8 +199,8 @@ TEST_CASE("NothingIsLeftBehind") {
 TEST_CASE("InProcessACallIsAskedToStopAndAloneAtATime") {
   const auto set = Load(PluginPlace::kThisProcess);
   REQUIRE(set->plugins()[0].place == PluginPlace::kThisProcess);
-  REQUIRE(Call(*set, "remember").content == "1 s/t1.c1");
-  REQUIRE(Call(*set, "remember").content == "2 s/t1.c1");  // one process, one memory
+  REQUIRE(Call(*set, "tally").content == "1 s/t1.c1");
+  REQUIRE(Call(*set, "tally").content == "2 s/t1.c1");  // one process, one memory
   REQUIRE(Call(*set, "flood").content_bytes == (int64_t{100} << 20) + 3);
   std::atomic<bool> first{false};
   ToolResult waited;
@@ -208,7 +208,7 @@ TEST_CASE("InProcessACallIsAskedToStopAndAloneAtATime") {
   std::atomic<bool> second{true};
   ToolResult refused;
   do {
-    refused = Call(*set, "remember", "{}", &second);
+    refused = Call(*set, "tally", "{}", &second);
   } while (refused.outcome == ToolOutcome::kOk);  // until the first one is in
   REQUIRE(refused.outcome == ToolOutcome::kAbortedBeforeDispatch);
   first = true;

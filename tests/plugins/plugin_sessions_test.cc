@@ -33,7 +33,7 @@ TEST_CASE("APluginsToolsServeSessionsWhateverTheyDo") {
         Must(runtime->CreateSession(CallingSession("s", {{"*", "", "allow", ""}})));
     REQUIRE(view.settings.outside_tools.size() > 10);
     REQUIRE(Run(*runtime, "types hello") == "OK:hello|-1|-1.000000|0");
-    REQUIRE(Run(*runtime, "remember") == "OK:1 s/t2.c1");
+    REQUIRE(Run(*runtime, "tally") == "OK:1 s/t2.c1");
     REQUIRE(Run(*runtime, "crash").starts_with("UNKNOWN:"));
     REQUIRE(Run(*runtime, "hang").starts_with("TIMEOUT:"));
     REQUIRE(Run(*runtime, "types").starts_with("ERROR:"));  // the schema is checked
@@ -53,8 +53,8 @@ TEST_CASE("APluginsToolsServeSessionsWhateverTheyDo") {
 TEST_CASE("APluginsToolIsAskedAboutUnlessARuleAllows") {
   const TempDirectory temp;
   const auto runtime = OpenRuntime(Options(temp));
-  REQUIRE_OK(runtime->CreateSession(CallingSession("s", {{"remember", "", "allow", ""}})));
-  REQUIRE(Run(*runtime, "remember").starts_with("OK:"));
+  REQUIRE_OK(runtime->CreateSession(CallingSession("s", {{"tally", "", "allow", ""}})));
+  REQUIRE(Run(*runtime, "tally").starts_with("OK:"));
   Recorder recorder;
   const auto watching = Must(runtime->Watch({"s", "", true}, &recorder));
   StartTurnRequest request;

@@ -67,8 +67,9 @@ TEST_CASE("OptionalToolsHaveSchemasAndChangesAskForLeave") {
   for (const auto& tool : MakeOptionalTools()) {
     INFO(tool->spec().name);
     CHECK(Schema::Parse(tool->spec().parameters).ok());
-    const bool changes_files = tool->spec().name == "write" || tool->spec().name == "edit";
-    CHECK((tool->spec().effect == EffectClass::kPure) == !changes_files);
+    const std::string& name = tool->spec().name;
+    const bool changes = name == "write" || name == "edit" || name == "remember";
+    CHECK((tool->spec().effect == EffectClass::kPure) == !changes);
   }
 }
 

@@ -139,7 +139,7 @@ std::string Multiply(Call&) {
   Hang();
 }
 
-std::string Remember(Call& call) {
+std::string Tally(Call& call) {
   static int calls = 0;
   return std::to_string(++calls) + " " + std::string(call.id());
 }
@@ -195,7 +195,7 @@ BALEEN_PLUGIN(
     Tool("connect", "Connects.").Argument<std::string>("text", "Port.").Run(Connect),
     Tool("leave_family", "Leaves.").Argument<std::string>("text", "Mark.").Run(LeaveFamily),
     Tool("multiply", "Forks.").TimeoutMs(5000).Run(Multiply),
-    Tool("remember", "Counts its calls.").Pure().Run(Remember),
+    Tool("tally", "Counts its calls.").Pure().Run(Tally),
     Tool("types", "Reads arguments.")
         .Argument<std::string>("text", "A text.")
         .Optional<int64_t>("integer", "An integer.")
