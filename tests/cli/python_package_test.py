@@ -8,6 +8,7 @@ import asyncio
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -59,10 +60,15 @@ class Package(unittest.IsolatedAsyncioTestCase):
             [BALEEN, "serve", "--data-dir", self.folder.name + "/data", "--model", ROOT / "model/krill",
              "--listen", self.address, "--threads", "1", "--log-level", "error"])
         deadline = time.monotonic() + PATIENCE_S
-        while not os.path.exists(self.folder.name + "/sock"):
+        while not self.answers():
             self.assertIsNone(self.daemon.poll())
             self.assertLess(time.monotonic(), deadline)
             time.sleep(0.02)
+
+    def answers(self):
+        """Whether somebody listens: the socket's file is there a moment before."""
+        with socket.socket(socket.AF_UNIX) as knock:
+            return knock.connect_ex(self.folder.name + "/sock") == 0
 
     def stop_daemon(self, how=signal.SIGTERM):
         if self.daemon is None:
