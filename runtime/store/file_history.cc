@@ -5,12 +5,12 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <functional>
 #include <mutex>
 #include <span>
 #include <utility>
 
 #include "runtime/store/files.h"
+#include "runtime/store/own_database.h"
 #include "runtime/store/sqlite.h"
 
 namespace baleen {
@@ -53,21 +53,7 @@ COMMIT;
 )sql";
 
 Result<std::unique_ptr<Sqlite>> OpenFile(const std::string& path) {
-  RETURN_IF_ERROR(EnsureFile(path));
-  ASSIGN_OR_RETURN(auto database, Sqlite::Open({.path = path}));
-  RETURN_IF_ERROR(database->Exec(kSetup));
-  ASSIGN_OR_RETURN(const int64_t tables, database->IntOf("SELECT count(*) FROM sqlite_schema"));
-  if (tables == 0) RETURN_IF_ERROR(database->Exec(kSchema));
-  ASSIGN_OR_RETURN(const int64_t application, database->IntOf("PRAGMA application_id"));
-  ASSIGN_OR_RETURN(const int64_t version, database->IntOf("PRAGMA user_version"));
-  if (application != kApplicationId) return DataLossError("'" + path + "' is no file history");
-  if (version > kVersion) {
-    return FailedPreconditionError("'" + path + "' has version " + std::to_string(version) +
-                                       ", this build knows versions up to " +
-                                       std::to_string(kVersion) + "; use a newer build",
-                                   "NEWER_VERSION");
-  }
-  return database;
+  return OpenOwnDatabase(path, {"a history of files", kSetup, kSchema, kApplicationId, kVersion});
 }
 
 Status MoveAside(const std::string& path) {
@@ -100,17 +86,6 @@ class FileHistory::Impl {
     ASSIGN_OR_RETURN(database, std::move(opened));
     ASSIGN_OR_RETURN(kept_bytes, database->IntOf("SELECT coalesce(sum(size), 0) FROM contents"));
     return database.get();
-  }
-
-  Status InTransaction(Sqlite* opened, const std::function<Status()>& work) {
-    RETURN_IF_ERROR(opened->Exec("BEGIN IMMEDIATE"));
-    Status status = work();
-    if (status.ok()) status = opened->Exec("COMMIT");
-    if (!status.ok() && opened->InTransaction()) {
-      opened->Exec("ROLLBACK").IgnoreError("the first error is reported");
-    }
-    if (!status.ok()) database.reset();  // its sum of bytes may be wrong: read it again
-    return status;
   }
 
   Status Keep(Sqlite* opened, const std::string& digest, std::string_view content) {
@@ -187,7 +162,7 @@ Result<int64_t> FileHistory::Begin(const FileOwner& owner, const FilePlace& plac
   const std::lock_guard<std::mutex> lock(impl_->mutex);
   ASSIGN_OR_RETURN(Sqlite * database, impl_->Database(true));
   int64_t key = 0;
-  RETURN_IF_ERROR(impl_->InTransaction(database, [&]() -> Status {
+  RETURN_IF_ERROR(RunInTransaction(*database, [&]() -> Status {
     if (!change.before.empty()) {
       RETURN_IF_ERROR(impl_->Keep(database, change.before, before));
     }
@@ -318,7 +293,7 @@ Status FileHistory::Forget(const FileOwner& owner) {
   const std::lock_guard<std::mutex> lock(impl_->mutex);
   ASSIGN_OR_RETURN(Sqlite * database, impl_->Database(false));
   if (database == nullptr) return OkStatus();
-  RETURN_IF_ERROR(impl_->InTransaction(database, [&]() -> Status {
+  RETURN_IF_ERROR(RunInTransaction(*database, [&]() -> Status {
     {
       ASSIGN_OR_RETURN(Query erase, database->Prepare("DELETE FROM changes WHERE session = ?1 AND "
                                                       "created_ms = ?2"));

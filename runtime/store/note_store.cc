@@ -2,11 +2,10 @@
 
 #include <unistd.h>
 
-#include <functional>
 #include <mutex>
 #include <utility>
 
-#include "runtime/store/files.h"
+#include "runtime/store/own_database.h"
 #include "runtime/store/sqlite.h"
 
 namespace baleen {
@@ -37,18 +36,7 @@ COMMIT;
 )sql";
 
 Result<std::unique_ptr<Sqlite>> OpenFile(const std::string& path) {
-  RETURN_IF_ERROR(EnsureFile(path));
-  ASSIGN_OR_RETURN(auto database, Sqlite::Open({.path = path}));
-  RETURN_IF_ERROR(database->Exec(kSetup));
-  ASSIGN_OR_RETURN(const int64_t tables, database->IntOf("SELECT count(*) FROM sqlite_schema"));
-  if (tables == 0) RETURN_IF_ERROR(database->Exec(kSchema));
-  ASSIGN_OR_RETURN(const int64_t application, database->IntOf("PRAGMA application_id"));
-  ASSIGN_OR_RETURN(const int64_t version, database->IntOf("PRAGMA user_version"));
-  if (application != kApplicationId || version != kVersion) {
-    return DataLossError("'" + path + "' holds no notes of version " + std::to_string(kVersion) +
-                         "; move it away, and notes begin anew");
-  }
-  return database;
+  return OpenOwnDatabase(path, {"a store of notes", kSetup, kSchema, kApplicationId, kVersion});
 }
 
 /// Any of the words, each as it stands.
@@ -92,16 +80,6 @@ class NoteStore::Impl {
       ASSIGN_OR_RETURN(database, OpenFile(path));
     }
     return database.get();
-  }
-
-  Status InTransaction(Sqlite* opened, const std::function<Status()>& work) {
-    RETURN_IF_ERROR(opened->Exec("BEGIN IMMEDIATE"));
-    Status status = work();
-    if (status.ok()) status = opened->Exec("COMMIT");
-    if (!status.ok() && opened->InTransaction()) {
-      opened->Exec("ROLLBACK").IgnoreError("the first error is reported");
-    }
-    return status;
   }
 
   Result<std::vector<StoredNote>> Rows(Query query) {
@@ -159,7 +137,7 @@ Result<int64_t> NoteStore::Add(const StoredNote& note) {
   const std::lock_guard<std::mutex> lock(impl_->mutex);
   ASSIGN_OR_RETURN(Sqlite * database, impl_->Database(true));
   int64_t key = 0;
-  RETURN_IF_ERROR(impl_->InTransaction(database, [&]() -> Status {
+  RETURN_IF_ERROR(RunInTransaction(*database, [&]() -> Status {
     ASSIGN_OR_RETURN(key, impl_->Insert(database, note));
     return OkStatus();
   }));
@@ -199,7 +177,7 @@ Result<StoredNote> NoteStore::Forget(int64_t key) {
   ASSIGN_OR_RETURN(Sqlite * database, impl_->Database(false));
   std::vector<StoredNote> gone;
   if (database != nullptr) {
-    RETURN_IF_ERROR(impl_->InTransaction(database, [&]() -> Status {
+    RETURN_IF_ERROR(RunInTransaction(*database, [&]() -> Status {
       {
         ASSIGN_OR_RETURN(Query note,
                          database->Prepare("DELETE FROM notes WHERE key = ?1 RETURNING key, "

@@ -5,6 +5,7 @@
 #include <cerrno>
 
 #include "runtime/store/files.h"
+#include "runtime/store/own_database.h"
 #include "runtime/store/sqlite.h"
 
 namespace baleen {
@@ -41,18 +42,7 @@ COMMIT;
 static_assert(kApplicationId == 1111575635);
 
 Result<std::unique_ptr<Sqlite>> OpenFile(const std::string& path) {
-  RETURN_IF_ERROR(EnsureFile(path));
-  ASSIGN_OR_RETURN(auto database, Sqlite::Open({.path = path}));
-  RETURN_IF_ERROR(database->Exec(kSetup));
-  ASSIGN_OR_RETURN(const int64_t tables, database->IntOf("SELECT count(*) FROM sqlite_schema"));
-  if (tables == 0) RETURN_IF_ERROR(database->Exec(kSchema));
-  ASSIGN_OR_RETURN(const int64_t application, database->IntOf("PRAGMA application_id"));
-  ASSIGN_OR_RETURN(const int64_t version, database->IntOf("PRAGMA user_version"));
-  if (application != kApplicationId || version != kVersion) {
-    return DataLossError("'" + path + "' is not a search index of version " +
-                         std::to_string(kVersion));
-  }
-  return database;
+  return OpenOwnDatabase(path, {"a search index", kSetup, kSchema, kApplicationId, kVersion});
 }
 
 int64_t CharactersOf(std::string_view text) {
@@ -137,7 +127,9 @@ SearchIndex::~SearchIndex() = default;
 
 Result<std::unique_ptr<SearchIndex>> SearchIndex::Open(const std::string& path) {
   auto database = OpenFile(path);
-  if (database.status().code() == StatusCode::kDataLoss) {
+  // A cache: one of another version, older or newer, is filled anew as well.
+  if (database.status().code() == StatusCode::kDataLoss ||
+      database.status().reason() == "NEWER_VERSION") {
     RETURN_IF_ERROR(Remove(path));
     database = OpenFile(path);
   }

@@ -2,10 +2,12 @@
 #include "runtime/store/search_index.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <fstream>
 
 #include "runtime/store/files.h"
 #include "runtime/store/note_store.h"
+#include "runtime/store/own_database.h"
 #include "runtime/store/sqlite.h"
 #include "tests/store/status_checks.h"
 #include "tests/testing/temp_directory.h"
@@ -118,6 +120,48 @@ TEST_CASE("SearchBeginsAnewWhereTheIndexIsOfAnEarlierVersion") {
   REQUIRE(Found(*index, "old words").empty());
   REQUIRE_OK(index->Add(1, {1000, 1}, {{0, 1, 1, "new words", "generated", "t1", 5}}));
   REQUIRE(Found(*index, "words").size() == 1);
+}
+
+TEST_CASE("SearchBeginsAnewWhereTheIndexIsOfALaterVersion") {
+  const TempDirectory temp;
+  REQUIRE_OK(OpenIndex(temp)->Add(1, {1000, 1}, {{0, 1, 1, "some words", "", "", 0}}));
+  REQUIRE_OK(
+      Must(Sqlite::Open({.path = temp.File("search.db")}))->Exec("PRAGMA user_version = 99"));
+  REQUIRE(Must(OpenIndex(temp)->Timelines()).empty());
+}
+
+TEST_CASE("OwnDatabasesKnowTheirOwnersAndVersions") {
+  const TempDirectory temp;
+  const OwnSchema schema = {"a list", "PRAGMA journal_mode = WAL;",
+                            "CREATE TABLE list(item TEXT) STRICT;"
+                            "PRAGMA application_id = 77; PRAGMA user_version = 3;",
+                            77, 3};
+  const auto open = [&](const char* change) {
+    const std::string path = temp.File("list.db");
+    {
+      const auto database = Must(OpenOwnDatabase(path, schema));
+      REQUIRE_OK(RunInTransaction(
+          *database, [&] { return database->Exec("INSERT INTO list VALUES('kept')"); }));
+      // What fails leaves nothing, and the next one goes on.
+      REQUIRE(RunInTransaction(*database, [&]() -> Status {
+                RETURN_IF_ERROR(database->Exec("INSERT INTO list VALUES('lost')"));
+                return AbortedError("not this");
+              }).code() == StatusCode::kAborted);
+      REQUIRE_FALSE(database->InTransaction());
+      REQUIRE(Must(database->IntOf("SELECT count(*) FROM list WHERE item = 'lost'")) == 0);
+      REQUIRE(Must(database->IntOf("SELECT count(*) FROM list")) > 0);
+      REQUIRE_OK(database->Exec(change));
+    }
+    const Status status = OpenOwnDatabase(path, schema).status();
+    for (const char* end : {"", "-wal", "-shm"}) std::filesystem::remove(path + end);
+    return status;
+  };
+  REQUIRE_OK(open(""));
+  REQUIRE(open("PRAGMA user_version = 4").reason() == "NEWER_VERSION");
+  REQUIRE(open("PRAGMA user_version = 2").code() == StatusCode::kDataLoss);
+  const Status foreign = open("PRAGMA application_id = 78; PRAGMA user_version = 4");
+  REQUIRE(foreign.code() == StatusCode::kDataLoss);
+  REQUIRE(foreign.message().find("is not a list of version 3") != std::string::npos);
 }
 
 TEST_CASE("SearchReplacesFilesThatAreNoIndex") {
