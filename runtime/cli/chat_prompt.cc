@@ -1,37 +1,23 @@
 #include "runtime/cli/chat_prompt.h"
 
-#include <termios.h>
 #include <unistd.h>
 
 namespace baleen::cli {
-namespace {
 
-/// While it lives, the keys end a line. Does nothing where stdin is no terminal.
-class LineKeys {
- public:
-  LineKeys() : changed_(tcgetattr(STDIN_FILENO, &before_) == 0) {
-    if (!changed_) return;
-    termios keys = before_;
-    keys.c_cc[VEOL] = static_cast<cc_t>(kForkKey);
-    keys.c_cc[VEOL2] = static_cast<cc_t>(kUnfoldKey);
-    keys.c_lflag |= IEXTEN;
-    tcsetattr(STDIN_FILENO, TCSANOW, &keys);
-  }
-  ~LineKeys() {
-    if (changed_) tcsetattr(STDIN_FILENO, TCSANOW, &before_);
-  }
-  LineKeys(const LineKeys&) = delete;
-  LineKeys& operator=(const LineKeys&) = delete;
+PromptKeys::PromptKeys() : changed_(tcgetattr(STDIN_FILENO, &before_) == 0) {
+  if (!changed_) return;
+  termios keys = before_;
+  keys.c_cc[VEOL] = static_cast<cc_t>(kForkKey);
+  keys.c_cc[VEOL2] = static_cast<cc_t>(kUnfoldKey);
+  keys.c_lflag |= IEXTEN;
+  tcsetattr(STDIN_FILENO, TCSANOW, &keys);
+}
 
- private:
-  termios before_ = {};
-  const bool changed_;
-};
-
-}  // namespace
+PromptKeys::~PromptKeys() {
+  if (changed_) tcsetattr(STDIN_FILENO, TCSANOW, &before_);
+}
 
 PromptKey ReadPrompt(std::string* line) {
-  const LineKeys keys;
   line->clear();
   char byte = 0;
   while (true) {

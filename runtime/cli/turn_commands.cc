@@ -155,6 +155,7 @@ int Chat(const TurnFlags& flags) {
   auto session = OpenSession(**runtime, flags);
   if (!session.ok()) return Fail(session.status(), flags.json);
   const bool terminal = isatty(STDIN_FILENO) != 0;
+  const PromptKeys keys;
   std::cerr << "session " << session->session << ", " << session->tokens
             << " tokens; end with Ctrl-D"
             << (terminal ? ", fork with Ctrl-F, show what was thought with Ctrl-T" : "") << "\n";

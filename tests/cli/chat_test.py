@@ -28,8 +28,12 @@ def chunk(delta, finish=None):
 
 
 class Engine(http.server.BaseHTTPRequestHandler):
-    """Thinks, and then either calls the tool that the user names, or says how many messages it got."""
+    """Thinks, and then either calls the tool that the user names, or says how many messages it got.
+
+    Asked to wait, it stops in its thoughts until `go_on` is set; `asked` tells that it was.
+    """
     requests = []
+    asked, go_on = threading.Event(), threading.Event()
 
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -39,6 +43,9 @@ class Engine(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Type", "text/event-stream")
         self.end_headers()
         parts = [chunk({"reasoning_content": "deep "}), chunk({"reasoning_content": "thoughts"})]
+        if last["content"] == "wait":
+            Engine.asked.set()
+            Engine.go_on.wait(PATIENCE_S)
         if last["role"] == "user" and last["content"].startswith("read "):
             call = {"index": 0, "id": "c", "function": {
                 "name": "read", "arguments": json.dumps({"path": last["content"][5:]})}}
@@ -61,17 +68,23 @@ class Terminal:
         os.close(side)
         self.shown = ""
 
+    def read_some(self, seconds):
+        """What it shows within `seconds`, if it shows anything."""
+        if not select.select([self.main], [], [], seconds)[0]:
+            return False
+        try:
+            self.shown += os.read(self.main, 4096).decode(errors="replace")
+        except OSError:
+            raise AssertionError(f"ended; it showed {self.shown!r}") from None
+        return True
+
     def wait_for(self, words):
         """Everything up to and with `words`, which it takes away."""
         deadline = time.monotonic() + PATIENCE_S
         while words not in self.shown:
             left = deadline - time.monotonic()
-            if left <= 0 or not select.select([self.main], [], [], left)[0]:
+            if left <= 0 or not self.read_some(left):
                 raise AssertionError(f"never showed {words!r}; it shows {self.shown!r}")
-            try:
-                self.shown += os.read(self.main, 4096).decode(errors="replace")
-            except OSError:
-                raise AssertionError(f"ended without {words!r}; it showed {self.shown!r}") from None
         at = self.shown.index(words) + len(words)
         before, self.shown = self.shown[:at], self.shown[at:]
         return before
@@ -122,6 +135,16 @@ class Chat(unittest.TestCase):
         fork = terminal.wait_for("goes back]").split("[forked: now in ")[1].split(",")[0]
         self.assertNotEqual(fork, "talk")
         terminal.wait_for("got 3")
+        terminal.wait_for("> ")
+        # The same typed ahead, while an answer is awaited.
+        terminal.type(b"wait\n")
+        self.assertTrue(Engine.asked.wait(PATIENCE_S))
+        terminal.type(b"once more" + FORK)
+        terminal.wait_for("once more")
+        Engine.go_on.set()
+        again = terminal.wait_for("goes back]").split("[forked: now in ")[1].split(",")[0]
+        self.assertNotIn(again, ("talk", fork))
+        terminal.wait_for("got 7")
         terminal.wait_for("> ")
         self.assertEqual(terminal.end(), 0)
         # By its name, and where it was.
