@@ -27,6 +27,12 @@ if(BALEEN_FUZZ)
   add_compile_options(-fsanitize=fuzzer-no-link)
 endif()
 
+# For libraries of many small sources with large headers: some at a time, where the preset says so.
+# Names in their unnamed namespaces are then one file's with its neighbours'.
+function(baleen_compile_together name)
+  set_target_properties(${name} PROPERTIES UNITY_BUILD ${BALEEN_UNITY} UNITY_BUILD_BATCH_SIZE 8)
+endfunction()
+
 # Every own target calls this: include root, warnings, no silent contraction of a*b+c (bits are a
 # contract; fused multiply-adds are written out).
 function(baleen_target name)

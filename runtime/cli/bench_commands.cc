@@ -1,5 +1,4 @@
 // `baleen bench`: timings against a limit that is measured in the same process and run.
-#include <sys/resource.h>
 
 #include <CLI/CLI.hpp>
 #include <chrono>
@@ -26,15 +25,6 @@ struct IdleFlags {
   int seconds = 60;
   bool json = false;
 };
-
-double CpuMs() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  const auto ms = [](const timeval& t) {
-    return static_cast<double>(t.tv_sec) * 1e3 + static_cast<double>(t.tv_usec) / 1e3;
-  };
-  return ms(usage.ru_utime) + ms(usage.ru_stime);
-}
 
 /// What `baleen serve` costs while nobody asks for anything.
 Result<Json> BenchIdle(const IdleFlags& flags, const std::string& folder) {

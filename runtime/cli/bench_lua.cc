@@ -53,8 +53,6 @@ on.before_tool("read", function(call)
 end)
 )";
 
-double UsSince(SteadyTime start) { return MsSince(start) * 1000; }
-
 Status Measure(int64_t calls, Subject* subject) {
   AgentOptions options;
   options.script = std::string(subject->declarations) + kCalls;

@@ -19,6 +19,9 @@ using Json = nlohmann::ordered_json;
 using SteadyTime = std::chrono::steady_clock::time_point;
 
 double MsSince(SteadyTime start);
+double UsSince(SteadyTime start);
+/// Of the process and its threads so far, user and system.
+double CpuMs();
 
 struct Spread {
   double low = 0;

@@ -22,7 +22,7 @@
 namespace baleen::cli {
 namespace {
 
-constexpr double kBar = 2.0;
+constexpr double kSandboxBar = 2.0;
 
 struct SandboxFlags {
   int64_t rounds = 50;
@@ -84,7 +84,7 @@ Result<Json> BenchSandbox(const SandboxFlags& flags) {
               {"bubblewrap_ms", ToJson(ours)}};
   if (!restricted.empty()) out["landlock_ms"] = ToJson(Summarise(restricted));
   out["ratio"] = ours.median / bare_spread.median;
-  out["bar"] = kBar;
+  out["bar"] = kSandboxBar;
   return out;
 }
 
@@ -98,7 +98,8 @@ int RunSandbox(const SandboxFlags& flags) {
   for (const char* name : {"bare_bwrap_ms", "bubblewrap_ms", "landlock_ms"}) {
     if (result->contains(name)) std::cout << name << "  " << (*result)[name].dump() << "\n";
   }
-  std::cout << "ratio          " << (*result)["ratio"].get<double>() << " (bar " << kBar << ")\n";
+  std::cout << "ratio          " << (*result)["ratio"].get<double>() << " (bar " << kSandboxBar
+            << ")\n";
   return kExitOk;
 }
 

@@ -1,6 +1,4 @@
 // What a resume reads of the store at V4-Flash's shape, beside raw reads of the same bytes.
-#include <sys/resource.h>
-
 #include <algorithm>
 #include <filesystem>
 #include <memory>
@@ -17,15 +15,6 @@ namespace baleen::cli {
 namespace {
 
 constexpr int64_t kRawPieceBytes = 1 << 20;
-
-double CpuMs() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  const auto ms = [](const timeval& t) {
-    return static_cast<double>(t.tv_sec) * 1e3 + static_cast<double>(t.tv_usec) / 1e3;
-  };
-  return ms(usage.ru_utime) + ms(usage.ru_stime);
-}
 
 std::vector<std::string> TableFiles(const std::string& folder) {
   std::vector<std::string> paths;

@@ -1,6 +1,7 @@
 // ChatPrompt: lines from a terminal, of which two may end with a key instead of Enter.
 //
-// The terminal's own line editing stays: the keys are made ends of a line for as long as a chat lasts.
+// The terminal's own line editing stays: the keys are made ends of a line for as long as a chat
+// lasts.
 #pragma once
 
 #include <termios.h>
@@ -15,8 +16,9 @@ enum class PromptKey { kEnter, kFork, kUnfold, kEnd };
 inline constexpr char kForkKey = 6;
 inline constexpr char kUnfoldKey = 20;
 
-/// While it lives, the keys end a line, also one that is typed ahead while an answer streams: a terminal
-/// judges a key when it comes, not when it is read. Does nothing where stdin is no terminal.
+/// While it lives, the keys end a line, also one that is typed ahead while an answer streams: a
+/// terminal judges a key when it comes, not when it is read. Does nothing where stdin is no
+/// terminal.
 class PromptKeys {
  public:
   PromptKeys();

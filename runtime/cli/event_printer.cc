@@ -11,9 +11,7 @@
 namespace baleen::cli {
 namespace {
 
-using Json = nlohmann::json;
-
-std::string Member(const Json& json, const char* name) {
+std::string Member(const nlohmann::json& json, const char* name) {
   const auto found = json.find(name);
   return found != json.end() && found->is_string() ? found->get<std::string>() : "";
 }
@@ -30,7 +28,7 @@ bool EventPrinter::OnEvent(const Event& event) {
     PrintText(event);
   }
   if (event.kind == "turn_finished" || event.kind == "approval_requested") {
-    const Json payload = Json::parse(event.payload, nullptr, false);
+    const nlohmann::json payload = nlohmann::json::parse(event.payload, nullptr, false);
     std::lock_guard<std::mutex> lock(mutex_);
     if (event.kind == "turn_finished") {
       last_finished_ = Member(payload, "turn");
@@ -69,7 +67,7 @@ void EventPrinter::FoldReasoning() {
 }
 
 void EventPrinter::PrintText(const Event& event) {
-  const Json payload = Json::parse(event.payload, nullptr, false);
+  const nlohmann::json payload = nlohmann::json::parse(event.payload, nullptr, false);
   if (!payload.is_object()) return;
   if (event.kind == "progress" && progress_) {
     std::fprintf(stderr, "\r\033[Kprefill %lld/%lld tokens, %.0f/s, %.0f s left",
@@ -99,9 +97,9 @@ void EventPrinter::PrintText(const Event& event) {
     std::cerr << "[waiting for " << Member(payload, "waiting_on") << " "
               << Member(payload, "detail") << "]\n";
   } else if (event.kind == "tool_calls") {
-    const Json effect = Json::parse(Member(payload, "effect"), nullptr, false);
+    const nlohmann::json effect = nlohmann::json::parse(Member(payload, "effect"), nullptr, false);
     if (effect.is_object() && effect.contains("calls")) {
-      for (const Json& call : effect["calls"]) {
+      for (const nlohmann::json& call : effect["calls"]) {
         std::cout << "[" << Member(call, "name") << " " << Member(call, "arguments") << "]\n";
       }
     }

@@ -5,7 +5,6 @@
 #include <openssl/sha.h>
 
 #include <array>
-#include <chrono>
 #include <cstring>
 #include <filesystem>
 #include <optional>
@@ -13,6 +12,7 @@
 #include <string_view>
 #include <utility>
 
+#include "runtime/clock.h"
 #include "runtime/grpc/tenant.h"
 
 namespace baleen {
@@ -24,12 +24,6 @@ using Digest = std::array<unsigned char, SHA256_DIGEST_LENGTH>;
 
 Status Unauthenticated(std::string message, std::string reason) {
   return Status(StatusCode::kUnauthenticated, std::move(message), std::move(reason));
-}
-
-int64_t NowMs() {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(
-             std::chrono::system_clock::now().time_since_epoch())
-      .count();
 }
 
 std::optional<Digest> DigestFromHex(std::string_view hex) {
@@ -213,7 +207,7 @@ Result<Access::Client*> Access::ByToken(const std::string& authorization) const 
   if (found == nullptr) {
     return Unauthenticated("the bearer token is none that this server knows", "TOKEN_INVALID");
   }
-  if (found->grant.expires_ms != 0 && NowMs() >= found->grant.expires_ms) {
+  if (found->grant.expires_ms != 0 && Clock().WallMs() >= found->grant.expires_ms) {
     return Unauthenticated(
         "the token of client '" + found->grant.name + "' has expired; make another",
         "TOKEN_EXPIRED");

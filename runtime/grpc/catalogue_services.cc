@@ -116,20 +116,13 @@ class ScriptsService final : public v1::Scripts::CallbackService {
                        v1::ListScriptsResponse* response) override {
     return Answer(
         service_, context, Scope::kSessionsRead, [request, response](Runtime& runtime) -> Status {
-          RETURN_IF_ERROR(CheckKey(request->page_token(), "page_token"));
-          if (request->page_size() < 0) {
-            return wire::BadField("page_size", "0 or more", std::to_string(request->page_size()));
-          }
-          constexpr int64_t kPageDefault = 50;
-          constexpr int64_t kPageMax = 1000;
-          const int64_t wanted = request->page_size() == 0
-                                     ? kPageDefault
-                                     : std::min<int64_t>(request->page_size(), kPageMax);
-          ASSIGN_OR_RETURN(const auto views, runtime.ListScripts(wanted, request->page_token()));
+          ASSIGN_OR_RETURN(const int64_t rows,
+                           PageRows(request->page_size(), request->page_token()));
+          ASSIGN_OR_RETURN(const auto views, runtime.ListScripts(rows, request->page_token()));
           for (const ScriptView& view : views) {
             wire::ToWire(view, response->add_scripts());
           }
-          if (std::ssize(views) == wanted) {
+          if (std::ssize(views) == rows) {
             response->set_next_page_token(views.back().script);
           }
           return OkStatus();

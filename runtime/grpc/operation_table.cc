@@ -7,6 +7,7 @@
 #include <chrono>
 #include <utility>
 
+#include "runtime/clock.h"
 #include "runtime/grpc/convert.h"
 #include "runtime/grpc/wire_status.h"
 
@@ -17,12 +18,6 @@ constexpr size_t kUndoneMax = 16;
 constexpr size_t kEndedMax = 100;
 /// They hold call threads.
 constexpr int kWaitingMax = 2;
-
-int64_t NowMs() {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(
-             std::chrono::system_clock::now().time_since_epoch())
-      .count();
-}
 
 Status Unknown(const std::string& name) {
   return NotFoundError("there is no operation '" + name.substr(0, 80) +
@@ -48,7 +43,7 @@ struct OperationTable::Entry {
 };
 
 OperationTable::OperationTable()
-    : prefix_("operations/" + std::to_string(NowMs()) + "-"), thread_([this] { Run(); }) {}
+    : prefix_("operations/" + std::to_string(Clock().WallMs()) + "-"), thread_([this] { Run(); }) {}
 
 OperationTable::~OperationTable() { Stop(); }
 
@@ -72,7 +67,7 @@ Result<OperationTable::Operation> OperationTable::Start(const std::string& verb,
   entry->verb = verb;
   entry->request_id = request_id;
   entry->work = std::move(work);
-  entry->created_ms = NowMs();
+  entry->created_ms = Clock().WallMs();
   entries_.push_front(entry);
   changed_.notify_all();
   return View(*entry);
@@ -159,7 +154,7 @@ void OperationTable::Run() {
     RunOne(*entry);
     lock.lock();
     entry->work = {};
-    entry->ended_ms = NowMs();
+    entry->ended_ms = Clock().WallMs();
     ForgetOldest();
     changed_.notify_all();
   }
@@ -173,7 +168,7 @@ void OperationTable::RunOne(Entry& entry) {
       entry.status = CancelledError("the operation was cancelled before it began");
       return;
     }
-    entry.started_ms = NowMs();
+    entry.started_ms = Clock().WallMs();
   }
   google::protobuf::Any response;
   const Status status = entry.work(

@@ -13,8 +13,6 @@ namespace {
 
 namespace longrunning = google::longrunning;
 
-constexpr int64_t kPageDefault = 50;
-constexpr int64_t kPageMax = 1000;
 constexpr int64_t kWaitMsMax = 30'000;
 
 class OperationsService final : public longrunning::Operations::CallbackService {
@@ -24,15 +22,11 @@ class OperationsService final : public longrunning::Operations::CallbackService 
   Reactor* ListOperations(Context* context, const longrunning::ListOperationsRequest* request,
                           longrunning::ListOperationsResponse* response) override {
     return Answer(service_, context, Scope::kAdmin, [this, request, response](Runtime&) -> Status {
-      RETURN_IF_ERROR(CheckKey(request->page_token(), "page_token"));
+      ASSIGN_OR_RETURN(const int64_t rows, PageRows(request->page_size(), request->page_token()));
       if (!request->filter().empty()) {
         return wire::BadField("filter", "nothing: there are no filters", request->filter());
       }
-      if (request->page_size() < 0) {
-        return wire::BadField("page_size", "0 or more", std::to_string(request->page_size()));
-      }
-      const int64_t wanted = request->page_size() == 0 ? kPageDefault : request->page_size();
-      const auto count = static_cast<size_t>(std::min(wanted, kPageMax));
+      const auto count = static_cast<size_t>(rows);
       for (auto& operation : service_.operations->List(count, request->page_token())) {
         response->set_next_page_token(operation.name());
         *response->add_operations() = std::move(operation);

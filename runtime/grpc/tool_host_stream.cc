@@ -22,14 +22,14 @@ constexpr int64_t kQueuedBytesMax = 64 << 20;
 constexpr int kToolsMax = 256;
 constexpr size_t kToolNameBytesMax = 64;
 
-using Request = v1::ServeRequest;
-using Response = v1::ServeResponse;
-using Base = OutboundStream<grpc::ServerBidiReactor<Request, Response>, Response>;
+using HostRequest = v1::ServeRequest;
+using HostResponse = v1::ServeResponse;
+using HostBase = OutboundStream<grpc::ServerBidiReactor<HostRequest, HostResponse>, HostResponse>;
 
-class HostStream final : public Base {
+class HostStream final : public HostBase {
  public:
   explicit HostStream(const ServiceContext& service)
-      : Base(service.threads), service_(service), sink_(this) {}
+      : HostBase(service.threads), service_(service), sink_(this) {}
 
   void Begin(const Result<Caller>& admitted, const wire::Details& details) {
     if (!service_.threads.open->Add(this)) {
@@ -65,7 +65,7 @@ class HostStream final : public Base {
    public:
     explicit Sink(HostStream* stream) : stream_(stream) {}
     bool OnCall(const std::string& /*session*/, const ToolCall& call, int64_t timeout_ms) override {
-      Response message;
+      HostResponse message;
       message.mutable_call()->set_call_id(ReplaceInvalidUtf8(call.id));
       message.mutable_call()->set_tool(ReplaceInvalidUtf8(call.name));
       message.mutable_call()->set_arguments(ReplaceInvalidUtf8(call.arguments));
@@ -73,7 +73,7 @@ class HostStream final : public Base {
       return stream_->Send(std::move(message));
     }
     void OnCancel(const std::string& /*session*/, const std::string& call_id) override {
-      Response message;
+      HostResponse message;
       message.mutable_cancel()->set_call_id(ReplaceInvalidUtf8(call_id));
       stream_->Send(std::move(message));
     }
@@ -85,9 +85,9 @@ class HostStream final : public Base {
   /// On a call thread; the next read starts after it.
   Status Take() {
     switch (incoming_.message_case()) {
-      case Request::kRegister: return Connect(incoming_.register_());
-      case Request::kResult: return Submit(incoming_.result());
-      case Request::MESSAGE_NOT_SET: break;
+      case HostRequest::kRegister: return Connect(incoming_.register_());
+      case HostRequest::kResult: return Submit(incoming_.result());
+      case HostRequest::MESSAGE_NOT_SET: break;
     }
     return InvalidArgumentError("message: expected register or result, got neither",
                                 wire::kBadField);
@@ -111,7 +111,7 @@ class HostStream final : public Base {
       return InvalidArgumentError("register: this stream is registered; open another one",
                                   wire::kBadField);
     }
-    Response registered;
+    HostResponse registered;
     registered.mutable_registered()->set_session(wanted.session());
     *registered.mutable_registered()->mutable_tools() = wanted.tools();
     {
@@ -136,7 +136,7 @@ class HostStream final : public Base {
                                   wire::kBadField);
     }
     const Status status = connection_->SubmitResult(session_, wire::FromWire(result));
-    Response message;
+    HostResponse message;
     message.mutable_receipt()->set_call_id(result.call_id());
     message.mutable_receipt()->set_code(static_cast<int>(status.code()));
     message.mutable_receipt()->set_reason(ReplaceInvalidUtf8(status.reason()));
@@ -145,7 +145,7 @@ class HostStream final : public Base {
     return OkStatus();
   }
 
-  bool Send(Response message) {
+  bool Send(HostResponse message) {
     const auto bytes = static_cast<int64_t>(message.ByteSizeLong());
     const std::lock_guard<std::mutex> lock(mutex_);
     if (closing_) return false;
@@ -161,7 +161,7 @@ class HostStream final : public Base {
     return true;
   }
 
-  void OnTaken(const Response& /*message*/) override {}
+  void OnTaken(const HostResponse& /*message*/) override {}
 
   void Release() override {
     const std::lock_guard<std::mutex> own(connection_mutex_);
@@ -171,8 +171,8 @@ class HostStream final : public Base {
   const ServiceContext service_;
   Runtime* runtime_ = nullptr;  ///< What the caller may see; set by Begin.
   Sink sink_;
-  Request incoming_;     ///< Of the one read in flight, then of the one job that takes it.
-  std::string session_;  ///< Set with connection_.
+  HostRequest incoming_;  ///< Of the one read in flight, then of the one job that takes it.
+  std::string session_;   ///< Set with connection_.
   /// Call threads only, never with mutex_ held: disconnecting waits for the control thread.
   std::mutex connection_mutex_;
   std::unique_ptr<ToolHostConnection> connection_;
@@ -182,7 +182,8 @@ class ToolHostService final : public v1::ToolHost::CallbackService {
  public:
   explicit ToolHostService(const ServiceContext& context) : service_(context) {}
 
-  grpc::ServerBidiReactor<Request, Response>* Serve(grpc::CallbackServerContext* context) override {
+  grpc::ServerBidiReactor<HostRequest, HostResponse>* Serve(
+      grpc::CallbackServerContext* context) override {
     auto* stream = new HostStream(service_);  // deleted by its OnDone
     wire::Details details;
     const auto admitted = service_.access->Admit(*context, Scope::kToolsHost, &details);

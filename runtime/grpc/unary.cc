@@ -55,6 +55,14 @@ Status CheckKey(const std::string& key, const char* field) {
                               wire::kBadField);
 }
 
+Result<int64_t> PageRows(int64_t page_size, const std::string& page_token) {
+  constexpr int64_t kPageDefault = 50;
+  constexpr int64_t kPageMax = 1000;
+  RETURN_IF_ERROR(CheckKey(page_token, "page_token"));
+  if (page_size < 0) return wire::BadField("page_size", "0 or more", std::to_string(page_size));
+  return page_size == 0 ? kPageDefault : std::min(page_size, kPageMax);
+}
+
 Status CheckAccepting(const ServiceContext& service) {
   if (!service.threads.open->draining()) return OkStatus();
   return UnavailableError("the server is shutting down; try again once it is back", "DRAINING");

@@ -29,6 +29,9 @@ Reactor* AnswerCaller(const ServiceContext& service, Context* context, Scope sco
 
 /// INVALID_ARGUMENT/BAD_FIELD for a name, UUID or cursor that no honest client sends.
 Status CheckKey(const std::string& key, const char* field);
+/// Rows of a page: 50 unless the request says otherwise, at most 1,000. Refuses a size below 0, and
+/// a token as CheckKey does.
+Result<int64_t> PageRows(int64_t page_size, const std::string& page_token);
 /// UNAVAILABLE/DRAINING once the server shuts down.
 Status CheckAccepting(const ServiceContext& service);
 

@@ -18,8 +18,6 @@
 namespace baleen {
 namespace {
 
-constexpr int64_t kPageDefault = 50;
-constexpr int64_t kPageMax = 1000;
 constexpr int64_t kTokensDefault = 65'536;
 // 12 bytes a token with its hash, so that an answer stays far below 64 MiB.
 constexpr int64_t kTokensMax = 1 << 20;
@@ -99,23 +97,18 @@ class SessionsService final : public v1::Sessions::CallbackService {
 
   Reactor* ListSessions(Context* context, const v1::ListSessionsRequest* request,
                         v1::ListSessionsResponse* response) override {
-    return Answer(
-        service_, context, Scope::kSessionsRead, [request, response](Runtime& runtime) -> Status {
-          if (request->page_size() < 0) {
-            return InvalidArgumentError(
-                "page_size: expected 0 or more, got " + std::to_string(request->page_size()),
-                wire::kBadField);
-          }
-          RETURN_IF_ERROR(CheckKey(request->page_token(), "page_token"));
-          const int64_t wanted = request->page_size() == 0 ? kPageDefault : request->page_size();
-          std::string next;
-          ASSIGN_OR_RETURN(
-              const std::vector<SessionView> views,
-              runtime.ListSessions(std::min(wanted, kPageMax), request->page_token(), &next));
-          for (const SessionView& view : views) wire::ToWire(view, response->add_sessions());
-          response->set_next_page_token(ReplaceInvalidUtf8(next));
-          return OkStatus();
-        });
+    return Answer(service_, context, Scope::kSessionsRead,
+                  [request, response](Runtime& runtime) -> Status {
+                    ASSIGN_OR_RETURN(const int64_t rows,
+                                     PageRows(request->page_size(), request->page_token()));
+                    std::string next;
+                    ASSIGN_OR_RETURN(const std::vector<SessionView> views,
+                                     runtime.ListSessions(rows, request->page_token(), &next));
+                    for (const SessionView& view : views)
+                      wire::ToWire(view, response->add_sessions());
+                    response->set_next_page_token(ReplaceInvalidUtf8(next));
+                    return OkStatus();
+                  });
   }
 
   Reactor* ForkSession(Context* context, const v1::ForkSessionRequest* request,

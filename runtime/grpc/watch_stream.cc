@@ -25,18 +25,18 @@ constexpr char kSlowConsumer[] = "SLOW_CONSUMER";
 // How far back a newer progress or waiting event looks for the one that it replaces.
 constexpr int kMergeDepth = 64;
 
-using Response = v1::WatchEventsResponse;
-using Base = OutboundStream<grpc::ServerWriteReactor<Response>, Response>;
+using WatchResponse = v1::WatchEventsResponse;
+using WatchBase = OutboundStream<grpc::ServerWriteReactor<WatchResponse>, WatchResponse>;
 
 struct Lanes {
   bool durable = true;
   bool live = true;
 };
 
-class WatchStream final : public Base {
+class WatchStream final : public WatchBase {
  public:
   WatchStream(const ServiceContext& service, const v1::WatchEventsRequest& request)
-      : Base(service.threads), service_(service), subscriber_(this) {
+      : WatchBase(service.threads), service_(service), subscriber_(this) {
     options_.after = request.after();
     parent_ = request.parent();
     if (!request.lanes().empty()) lanes_ = {false, false};
@@ -78,7 +78,7 @@ class WatchStream final : public Base {
     ASSIGN_OR_RETURN(options_.session, wire::ParseSessionName(parent_, "parent"));
     options_.live = lanes_.live;
     ASSIGN_OR_RETURN(const SessionView view, runtime_->GetSession(options_.session));
-    Response ready;
+    WatchResponse ready;
     ready.mutable_ready()->set_head_cursor(ReplaceInvalidUtf8(view.head_cursor));
     ready.mutable_ready()->set_state(wire::ToWire(view.state));
     ready.mutable_ready()->set_open_turn(wire::TurnNameOf(view.session, view.open_turn));
@@ -117,7 +117,7 @@ class WatchStream final : public Base {
   bool Take(const Event& event) {
     const bool live = event.seq == 0;
     const bool wanted = live ? lanes_.live : lanes_.durable;
-    Response message;
+    WatchResponse message;
     if (wanted) wire::ToWire(event, message.mutable_event());
     const auto bytes = static_cast<int64_t>(message.ByteSizeLong());
     const std::lock_guard<std::mutex> lock(mutex_);
@@ -160,7 +160,7 @@ class WatchStream final : public Base {
   }
 
   /// Of progress, waiting and heartbeats, only the newest says something.
-  bool MergeLocked(const Response& message, int64_t bytes) {
+  bool MergeLocked(const WatchResponse& message, int64_t bytes) {
     const v1::Event& event = message.event();
     if (event.kind() != "progress" && event.kind() != "waiting" && event.kind() != "heartbeat") {
       return false;
@@ -198,7 +198,7 @@ class WatchStream final : public Base {
     if (!resubscribe_) CloseLocked(status, true);
   }
 
-  void OnTaken(const Response& message) override {
+  void OnTaken(const WatchResponse& message) override {
     if (message.has_event()) sent_cursor_ = message.event().cursor();
     if (!queue_.empty() || !resubscribe_ || closing_) return;
     PostLocked(threads_.calls, [this] {
@@ -238,8 +238,8 @@ class EventsService final : public v1::Events::CallbackService {
  public:
   explicit EventsService(const ServiceContext& context) : service_(context) {}
 
-  grpc::ServerWriteReactor<Response>* WatchEvents(grpc::CallbackServerContext* context,
-                                                  const v1::WatchEventsRequest* request) override {
+  grpc::ServerWriteReactor<WatchResponse>* WatchEvents(
+      grpc::CallbackServerContext* context, const v1::WatchEventsRequest* request) override {
     auto* stream = new WatchStream(service_, *request);  // deleted by its OnDone
     wire::Details details;
     const auto admitted = service_.access->Admit(*context, Scope::kSessionsRead, &details);

@@ -6,6 +6,7 @@
 
 #include "runtime/sessions/json_members.h"
 #include "tools_sdk/json_text.h"
+#include "tools_sdk/utf8.h"
 
 namespace baleen {
 namespace {
@@ -207,6 +208,18 @@ void ApplyEnd(const ApprovalEnd& end, int64_t time_ms, ApprovalView* approval) {
   approval->reason = end.reason;
   approval->resolved_ms = time_ms;
   if (!end.budget.owner.empty()) approval->budget = end.budget;
+}
+
+Status CheckSaid(const std::string& reason, const std::string& by, const char* fields) {
+  constexpr size_t kBytesMax = 4096;
+  for (const std::string* text : {&reason, &by}) {
+    if (text->size() > kBytesMax || Utf8ValidPrefix(*text) != text->size()) {
+      return InvalidArgumentError(std::string(fields) + ": expected valid UTF-8 of at most " +
+                                      std::to_string(kBytesMax) + " bytes",
+                                  "BAD_FIELD");
+    }
+  }
+  return OkStatus();
 }
 
 bool IsAskedBefore(std::string_view a, std::string_view b) {

@@ -49,6 +49,10 @@ Result<ApprovalEnd> ApprovalEndFromJson(std::string_view json);
 /// What a view says once its end is known.
 void ApplyEnd(const ApprovalEnd& end, int64_t time_ms, ApprovalView* approval);
 
+/// INVALID_ARGUMENT/BAD_FIELD for what a decision or its taking back says of itself, if it is long
+/// or no UTF-8. `fields`: their names, for the message.
+Status CheckSaid(const std::string& reason, const std::string& by, const char* fields);
+
 /// The order of a session's approvals, "t1-a2" before "t1-a10".
 bool IsAskedBefore(std::string_view a, std::string_view b);
 

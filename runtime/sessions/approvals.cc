@@ -11,9 +11,7 @@
 namespace baleen {
 namespace {
 
-constexpr char kMethod[] = "ResolveApproval";
-constexpr int64_t kPage = 256;
-constexpr size_t kReasonBytesMax = 4096;
+constexpr char kResolveMethod[] = "ResolveApproval";
 
 std::string TitleOf(const std::vector<ToolCall>& calls) {
   if (calls.size() == 1) return "Run " + calls[0].name;
@@ -29,13 +27,7 @@ Status Unknown(const std::string& session, const std::string& approval) {
 }
 
 Status CheckResolve(const ResolveApprovalRequest& request, const ApprovalView& approval) {
-  for (const std::string* text : {&request.reason, &request.resolved_by}) {
-    if (text->size() > kReasonBytesMax || Utf8ValidPrefix(*text) != text->size()) {
-      return InvalidArgumentError("reason, resolved_by: expected valid UTF-8 of at most " +
-                                      std::to_string(kReasonBytesMax) + " bytes",
-                                  "BAD_FIELD");
-    }
-  }
+  RETURN_IF_ERROR(CheckSaid(request.reason, request.resolved_by, "reason, resolved_by"));
   for (const std::string& id : request.calls) {
     const bool asked = std::any_of(approval.calls.begin(), approval.calls.end(),
                                    [&](const ToolCall& call) { return call.id == id; });
@@ -186,10 +178,10 @@ ApprovalView* ControlLoop::FindPending(SessionRun& session, const std::string& a
 
 void ControlLoop::ResolveApproval(const ResolveApprovalRequest& request,
                                   const Answer<ApprovalView>& reply) {
-  const auto answer = FirstOnly(kMethod, request.request_id, reply,
+  const auto answer = FirstOnly(kResolveMethod, request.request_id, reply,
                                 [this, request, reply] { ResolveApproval(request, reply); });
   if (!answer) return;
-  if (EarlierAnswer(request.request_id, kMethod).ok()) {
+  if (EarlierAnswer(request.request_id, kResolveMethod).ok()) {
     return GetApproval(request.session, request.approval, answer);
   }
   auto loaded = Load(request.session);
@@ -224,7 +216,7 @@ void ControlLoop::ResolveApproval(const ResolveApprovalRequest& request,
   JournalBatch batch;
   if (!request.request_id.empty()) {
     batch.answers.push_back(
-        {request.request_id, kMethod, AnswerJson(request.approval), parts_.clock->WallMs()});
+        {request.request_id, kResolveMethod, AnswerJson(request.approval), parts_.clock->WallMs()});
   }
   EndApproval(session, *approval, std::move(end), std::move(batch), answer);
 }
@@ -304,7 +296,7 @@ Result<std::vector<ApprovalView>> ControlLoop::ReadApprovals(const SessionRun& s
     int64_t after = 0;
     while (true) {
       ASSIGN_OR_RETURN(const auto page,
-                       parts_.journal_reader->ReadEventsOfKind(id, kind, after, kPage));
+                       parts_.journal_reader->ReadEventsOfKind(id, kind, after, kJournalPage));
       if (page.empty()) break;
       for (const EventRecord& event : page) {
         after = event.seq;

@@ -4,6 +4,8 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
+#include "tools_sdk/json_text.h"
+
 namespace baleen {
 namespace {
 
@@ -75,24 +77,20 @@ class Members {
   Status status_;
 };
 
-std::string Text(const Json& json) {
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
-}
-
 }  // namespace
 
 std::string ArchiveHeaderToJson(const ArchiveHeader& header) {
-  return Text({{"session", header.session},
-               {"title", header.title},
-               {"settings", header.settings},
-               {"created_ms", header.created_ms},
-               {"tokens", header.tokens},
-               {"events", header.events},
-               {"fingerprint", header.fingerprint},
-               {"arithmetic_id", header.arithmetic_id},
-               {"kv_format", header.kv_format},
-               {"block_tokens", header.block_tokens},
-               {"block_shape", header.block_shape}});
+  return JsonText<Json>({{"session", header.session},
+                         {"title", header.title},
+                         {"settings", header.settings},
+                         {"created_ms", header.created_ms},
+                         {"tokens", header.tokens},
+                         {"events", header.events},
+                         {"fingerprint", header.fingerprint},
+                         {"arithmetic_id", header.arithmetic_id},
+                         {"kv_format", header.kv_format},
+                         {"block_tokens", header.block_tokens},
+                         {"block_shape", header.block_shape}});
 }
 
 Result<ArchiveHeader> ArchiveHeaderFromJson(std::string_view json) {
@@ -114,12 +112,12 @@ Result<ArchiveHeader> ArchiveHeaderFromJson(std::string_view json) {
 }
 
 std::string ArchiveEventToJson(const EventRecord& event) {
-  return Text({{"seq", event.seq},
-               {"time_ms", event.time_ms},
-               {"kind", event.kind},
-               {"version", event.version},
-               {"tokens", event.tokens},
-               {"payload", event.payload}});
+  return JsonText<Json>({{"seq", event.seq},
+                         {"time_ms", event.time_ms},
+                         {"kind", event.kind},
+                         {"version", event.version},
+                         {"tokens", event.tokens},
+                         {"payload", event.payload}});
 }
 
 Result<EventRecord> ArchiveEventFromJson(std::string_view json) {

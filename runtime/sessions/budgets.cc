@@ -8,8 +8,6 @@
 namespace baleen {
 namespace {
 
-constexpr int64_t kPage = 256;
-
 bool HasLimit(const BudgetSettings& budget) {
   return budget.tokens != 0 || budget.wall_ms != 0 || budget.tool_calls != 0 ||
          budget.micro_usd != 0;
@@ -40,7 +38,7 @@ Status ControlLoop::ReadSpent(SessionRun& session) {
   while (true) {
     ASSIGN_OR_RETURN(const auto page,
                      parts_.journal_reader->ReadEventsOfKind(
-                         session.record.id, event_kind::kTurnFinished, after, kPage));
+                         session.record.id, event_kind::kTurnFinished, after, kJournalPage));
     if (page.empty()) break;
     for (const EventRecord& event : page) {
       after = event.seq;

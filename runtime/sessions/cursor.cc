@@ -4,7 +4,7 @@
 
 namespace baleen {
 namespace {
-constexpr std::string_view kPrefix = "v1:";
+constexpr std::string_view kCursorPrefix = "v1:";
 
 /// Decimal digits and nothing else.
 bool ParseNumber(std::string_view digits, int64_t* out) {
@@ -14,7 +14,7 @@ bool ParseNumber(std::string_view digits, int64_t* out) {
 }  // namespace
 
 std::string MakeCursor(std::string_view session, const CursorPoint& point) {
-  std::string cursor = std::string(kPrefix) + std::string(session) + ":";
+  std::string cursor = std::string(kCursorPrefix) + std::string(session) + ":";
   if (point.timeline != 1) cursor += std::to_string(point.timeline) + ".";
   return cursor + std::to_string(point.seq);
 }
@@ -31,8 +31,9 @@ Result<CursorPoint> ParseCursor(std::string_view cursor, std::string_view sessio
         "BAD_CURSOR");
   };
   const size_t colon = cursor.rfind(':');
-  if (cursor.substr(0, kPrefix.size()) != kPrefix || colon < kPrefix.size()) return malformed();
-  const std::string_view owner = cursor.substr(kPrefix.size(), colon - kPrefix.size());
+  if (cursor.substr(0, kCursorPrefix.size()) != kCursorPrefix || colon < kCursorPrefix.size())
+    return malformed();
+  const std::string_view owner = cursor.substr(kCursorPrefix.size(), colon - kCursorPrefix.size());
   if (owner != session) {
     return InvalidArgumentError("the cursor belongs to session '" +
                                     std::string(owner.substr(0, 63)) + "', not to '" +

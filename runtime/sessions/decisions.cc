@@ -12,8 +12,6 @@
 namespace baleen {
 namespace {
 
-constexpr int64_t kPage = 256;
-
 /// Tightens `verdict` if `other` is stricter.
 void Tighten(PolicyVerdict other, PolicyVerdict* verdict) {
   if (other.decision > verdict->decision) *verdict = std::move(other);
@@ -90,8 +88,9 @@ Result<DecisionView> ControlLoop::ReadDecision(const SessionRun& session, const 
   int64_t proposed_seq = 0;
   // Of two calls with one id, which a script may make, the newest counts.
   for (int64_t after = 0;;) {
-    ASSIGN_OR_RETURN(const auto page, parts_.journal_reader->ReadEventsOfKind(
-                                          session.record.id, event_kind::kToolCalls, after, kPage));
+    ASSIGN_OR_RETURN(const auto page,
+                     parts_.journal_reader->ReadEventsOfKind(
+                         session.record.id, event_kind::kToolCalls, after, kJournalPage));
     if (page.empty()) break;
     for (const EventRecord& event : page) {
       after = event.seq;
@@ -148,7 +147,7 @@ Status ControlLoop::ReadAnswerTo(const SessionRun& session, int64_t proposed_seq
   for (const char* kind : {event_kind::kToolResult, event_kind::kToolResults}) {
     for (int64_t after = proposed_seq; view->outcome.empty();) {
       ASSIGN_OR_RETURN(const auto page, parts_.journal_reader->ReadEventsOfKind(
-                                            session.record.id, kind, after, kPage));
+                                            session.record.id, kind, after, kJournalPage));
       if (page.empty()) break;
       for (const EventRecord& event : page) {
         after = event.seq;

@@ -10,10 +10,9 @@
 namespace baleen {
 namespace {
 
-constexpr std::string_view kPrefix = "remote:";
-constexpr int64_t kPage = 256;
+constexpr std::string_view kRemotePrefix = "remote:";
 
-std::string NameOf(const std::string& engine) { return engine.substr(kPrefix.size()); }
+std::string NameOf(const std::string& engine) { return engine.substr(kRemotePrefix.size()); }
 
 /// Whether text may hold calls that the engine left in it, as its model wrote them.
 bool MayHoldCalls(const std::string& content) {
@@ -41,7 +40,7 @@ ReuseReport ReportOf(const ChatAnswer& answer, const std::string& engine) {
 }  // namespace
 
 const RemoteEngineOptions* ControlLoop::EngineOf(const SessionSettings& settings) const {
-  if (remote_ == nullptr || !settings.engine.starts_with(kPrefix)) return nullptr;
+  if (remote_ == nullptr || !settings.engine.starts_with(kRemotePrefix)) return nullptr;
   return remote_->Find(NameOf(settings.engine));
 }
 
@@ -90,8 +89,9 @@ Status ControlLoop::SubmitElsewhere(SessionRun& session, const GenerateEffect& e
     return parser.partial();
   };
   while (true) {
-    ASSIGN_OR_RETURN(const auto page, parts_.journal_reader->ReadEvents(
-                                          session.record.id, session.conversation.seq(), kPage));
+    ASSIGN_OR_RETURN(const auto page,
+                     parts_.journal_reader->ReadEvents(session.record.id,
+                                                       session.conversation.seq(), kJournalPage));
     if (page.empty()) break;
     for (const EventRecord& event : page) {
       RETURN_IF_ERROR(session.conversation.Take(event, text));

@@ -13,8 +13,6 @@
 namespace baleen {
 namespace {
 
-constexpr int64_t kPage = 256;
-
 /// The names in an answer of find_tools: a function object a line.
 std::vector<std::string> NamesIn(const std::string& content) {
   std::vector<std::string> names;
@@ -94,7 +92,7 @@ Status ControlLoop::ReadTools(SessionRun& session) {
   int64_t after = 0;
   while (true) {
     ASSIGN_OR_RETURN(const auto events,
-                     parts_.journal_reader->ReadEvents(session.record.id, after, kPage));
+                     parts_.journal_reader->ReadEvents(session.record.id, after, kJournalPage));
     if (events.empty()) return OkStatus();
     for (const EventRecord& event : events) {
       after = event.seq;

@@ -5,14 +5,11 @@
 #include <utility>
 
 #include "runtime/sessions/control_loop.h"
-#include "tools_sdk/utf8.h"
 
 namespace baleen {
 namespace {
 
-constexpr char kMethod[] = "RevokeGrant";
-constexpr int64_t kPage = 256;
-constexpr size_t kReasonBytesMax = 4096;
+constexpr char kRevokeMethod[] = "RevokeGrant";
 
 bool Covers(const GrantView& grant, const std::string& tool) {
   return std::find(grant.tools.begin(), grant.tools.end(), tool) != grant.tools.end();
@@ -28,17 +25,6 @@ bool IsRevoked(const std::vector<ApprovalEnd>& revoked, const ApprovalEnd& end) 
   return std::any_of(revoked.begin(), revoked.end(), [&](const ApprovalEnd& known) {
     return known.approval == end.approval && known.granted_ms == end.granted_ms;
   });
-}
-
-Status CheckRevoke(const RevokeGrantRequest& request) {
-  for (const std::string* text : {&request.reason, &request.revoked_by}) {
-    if (text->size() > kReasonBytesMax || Utf8ValidPrefix(*text) != text->size()) {
-      return InvalidArgumentError("reason, revoked_by: expected valid UTF-8 of at most " +
-                                      std::to_string(kReasonBytesMax) + " bytes",
-                                  "BAD_FIELD");
-    }
-  }
-  return OkStatus();
 }
 
 Status NoGrant(const std::string& session, const std::string& approval) {
@@ -109,7 +95,7 @@ Status ControlLoop::ReadGrants(SessionRun& session) {
   while (true) {
     ASSIGN_OR_RETURN(const auto page,
                      parts_.journal_reader->ReadEventsOfKind(
-                         session.record.id, event_kind::kApprovalResolved, after, kPage));
+                         session.record.id, event_kind::kApprovalResolved, after, kJournalPage));
     if (page.empty()) return OkStatus();
     for (const EventRecord& event : page) {
       after = event.seq;
@@ -171,7 +157,7 @@ Status ControlLoop::CarryRevocations(const SessionRun& from, const TimelinePoint
   while (after < point.seq) {
     ASSIGN_OR_RETURN(const auto page, parts_.journal_reader->ReadEventsOfKind(
                                           point.session, event_kind::kApprovalResolved, after,
-                                          kPage, point.timeline));
+                                          kJournalPage, point.timeline));
     if (page.empty()) break;
     for (const EventRecord& event : page) {
       after = event.seq;
@@ -230,7 +216,7 @@ void ControlLoop::ListGrants(const ListGrantsRequest& request,
 
 void ControlLoop::ListAllGrants(const std::shared_ptr<GrantList>& list, const std::string& after,
                                 const Answer<std::vector<GrantView>>& answer) {
-  auto page = parts_.journal_reader->ListSessions(after, kPage);
+  auto page = parts_.journal_reader->ListSessions(after, kJournalPage);
   if (!page.ok()) return answer(page.status());
   for (const SessionRecord& record : *page) {
     if (list->full()) break;
@@ -240,22 +226,24 @@ void ControlLoop::ListAllGrants(const std::shared_ptr<GrantList>& list, const st
     // One that can't be read grants nothing, and must not hide the others.
     if (auto loaded = Load(record.id); loaded.ok()) list->Add(record.id, (*loaded)->grants);
   }
-  if (list->full() || std::ssize(*page) < kPage) return answer(std::move(list->views));
+  if (list->full() || std::ssize(*page) < kJournalPage) return answer(std::move(list->views));
   // In steps: thousands of sessions must not hold up those that run.
   Post([this, list, next = page->back().id, answer] { ListAllGrants(list, next, answer); });
 }
 
 void ControlLoop::RevokeGrant(const RevokeGrantRequest& request, const Answer<GrantView>& reply) {
-  const auto answer = FirstOnly(kMethod, request.request_id, reply,
+  const auto answer = FirstOnly(kRevokeMethod, request.request_id, reply,
                                 [this, request, reply] { RevokeGrant(request, reply); });
   if (!answer) return;
-  if (Status status = CheckRevoke(request); !status.ok()) return answer(status);
+  if (Status status = CheckSaid(request.reason, request.revoked_by, "reason, revoked_by");
+      !status.ok())
+    return answer(status);
   ApprovalEnd end;
   end.state = ApprovalState::kRevoked;
   end.resolved_by = request.revoked_by.empty() ? "host" : request.revoked_by;
   end.reason = request.reason;
   JournalBatch batch;
-  if (const auto earlier = EarlierAnswer(request.request_id, kMethod); earlier.ok()) {
+  if (const auto earlier = EarlierAnswer(request.request_id, kRevokeMethod); earlier.ok()) {
     auto grant = GrantFromJson(*earlier);
     if (!grant.ok()) return answer(grant.status());
     return Revoke(*grant, std::move(end), std::move(batch), answer);  // a fork may have had it yet
@@ -269,7 +257,7 @@ void ControlLoop::RevokeGrant(const RevokeGrantRequest& request, const Answer<Gr
   if (found == grants.end()) return answer(NoGrant(request.session, request.approval));
   if (!request.request_id.empty()) {
     batch.answers.push_back(
-        {request.request_id, kMethod, GrantToJson(*found), parts_.clock->WallMs()});
+        {request.request_id, kRevokeMethod, GrantToJson(*found), parts_.clock->WallMs()});
   }
   Revoke(GrantView(*found), std::move(end), std::move(batch), answer);
 }

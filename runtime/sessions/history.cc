@@ -12,7 +12,6 @@ namespace {
 
 constexpr char kForkMethod[] = "ForkSession";
 constexpr char kDeleteMethod[] = "DeleteSession";
-constexpr int64_t kPage = 256;
 
 Status PointUnknown(const std::string& session, const std::string& what) {
   return NotFoundError(
@@ -104,8 +103,9 @@ Result<ControlLoop::Cut> ControlLoop::CutAfterTurn(const SessionRun& session,
   }
   int64_t after = 0;
   while (true) {
-    ASSIGN_OR_RETURN(const auto events, parts_.journal_reader->ReadEventsOfKind(
-                                            id, event_kind::kTurnFinished, after, kPage, timeline));
+    ASSIGN_OR_RETURN(const auto events,
+                     parts_.journal_reader->ReadEventsOfKind(id, event_kind::kTurnFinished, after,
+                                                             kJournalPage, timeline));
     if (events.empty()) return PointUnknown(id, "turn '" + turn.substr(0, 80) + "'");
     for (const EventRecord& event : events) {
       after = event.seq;

@@ -19,8 +19,6 @@ constexpr const char* kFileActions[] = {"unchanged", "restore",  "delete",
 using Json = nlohmann::ordered_json;
 using Reader = JsonMembers;
 
-std::string Text(const Json& json) { return JsonText(json); }
-
 /// Leaves out what equals `usual`, which is what readers assume of a missing member: it can't
 /// change any more. Most turns have nothing unusual, and a journal holds many.
 Json Unusual(const Json& json, const Json& usual) {
@@ -279,7 +277,7 @@ std::string SettingsToJson(const SessionSettings& settings, const SettingsMarks&
                         {"notes", marks.notes_revision},
                         {"budget", marks.budget_revision}};
   }
-  return Text(json);
+  return JsonText(json);
 }
 
 std::string SettingsUpdateToJson(const std::vector<std::string>& mask,
@@ -290,7 +288,7 @@ std::string SettingsUpdateToJson(const std::vector<std::string>& mask,
     const std::string name = path.substr(0, path.find('.'));
     changed[name] = all.at(name);
   }
-  return Text({{"mask", mask}, {"settings", changed}});
+  return JsonText<Json>({{"mask", mask}, {"settings", changed}});
 }
 
 Result<SessionSettings> SettingsFromJson(std::string_view json, SettingsMarks* marks) {
@@ -371,7 +369,7 @@ std::string TurnStartToJson(const TurnStart& start) {
   }
   if (!start.errand.empty()) json["errand"] = start.errand;
   if (!start.parent.empty()) json["parent"] = start.parent;
-  return Text(json);
+  return JsonText(json);
 }
 
 Result<TurnStart> TurnStartFromJson(std::string_view json) {
@@ -398,7 +396,7 @@ std::string GenerateStartToJson(const GenerateStart& start) {
   json["prompt_end"] = start.prompt_end;
   if (!start.steers.empty()) json["steers"] = start.steers;
   if (!start.messages.empty()) json["messages"] = MessagesToJson(start.messages);
-  return Text(json);
+  return JsonText(json);
 }
 
 Result<GenerateStart> GenerateStartFromJson(std::string_view json) {
@@ -429,7 +427,7 @@ std::string CompactionEndToJson(const CompactionEnd& end) {
                {"summary", end.summary},
                {"reuse", ReuseToJson(end.reuse)}};
   if (end.revision != 0) json["revision"] = end.revision;
-  return Text(json);
+  return JsonText(json);
 }
 
 Result<CompactionEnd> CompactionEndFromJson(std::string_view json) {
@@ -449,10 +447,10 @@ Result<CompactionEnd> CompactionEndFromJson(std::string_view json) {
 }
 
 std::string GenerationDropToJson(const GenerationDrop& drop) {
-  return Text({{"turn", drop.turn},
-               {"step", drop.step},
-               {"tokens_begin", drop.tokens_begin},
-               {"tokens_end", drop.tokens_end}});
+  return JsonText<Json>({{"turn", drop.turn},
+                         {"step", drop.step},
+                         {"tokens_begin", drop.tokens_begin},
+                         {"tokens_end", drop.tokens_end}});
 }
 
 Result<GenerationDrop> GenerationDropFromJson(std::string_view json) {
@@ -469,7 +467,7 @@ Result<GenerationDrop> GenerationDropFromJson(std::string_view json) {
 std::string StepStartToJson(const StepStart& start) {
   Json json = {{"turn", start.turn}, {"step", start.step}, {"effect", start.effect}};
   if (start.until_ms > 0) json["until_ms"] = start.until_ms;
-  return Text(json);
+  return JsonText(json);
 }
 
 Result<StepStart> StepStartFromJson(std::string_view json) {
@@ -489,7 +487,7 @@ std::string StepAnswerToJson(const StepAnswer& answer) {
   if (std::holds_alternative<GeneratedEvent>(answer.event))
     json["reuse"] = ReuseToJson(answer.reuse);
   if (answer.calls_cut) json["calls_cut"] = true;
-  return Text(json);
+  return JsonText(json);
 }
 
 Result<StepAnswer> StepAnswerFromJson(std::string_view json) {
@@ -517,7 +515,7 @@ std::string ToolProposalToJson(const ToolProposal& proposal) {
     if (!judged.grant.empty()) entry["grant"] = judged.grant;
     json["judged"].push_back(std::move(entry));
   }
-  return Text(json);
+  return JsonText(json);
 }
 
 Result<ToolProposal> ToolProposalFromJson(std::string_view json) {
@@ -546,7 +544,7 @@ Result<ToolProposal> ToolProposalFromJson(std::string_view json) {
 }
 
 std::string SteerInputToJson(const SteerInput& steer) {
-  return Text(
+  return JsonText<Json>(
       {{"turn", steer.turn},
        {"steer", steer.steer},
        {"input", steer.input},
@@ -585,7 +583,7 @@ std::string TurnEndToJson(const TurnView& turn) {
                      {"message", turn.error.message()},
                      {"reason", turn.error.reason()}};
   }
-  return Text(json);
+  return JsonText(json);
 }
 
 Result<TurnView> TurnEndFromJson(std::string_view session, std::string_view json) {
@@ -630,7 +628,7 @@ Result<TurnView> TurnEndFromJson(std::string_view session, std::string_view json
   return turn;
 }
 
-std::string AnswerJson(std::string_view id) { return Text({{"id", id}}); }
+std::string AnswerJson(std::string_view id) { return JsonText<Json>({{"id", id}}); }
 
 std::string IdFromAnswer(std::string_view json) {
   std::string id;
@@ -640,10 +638,10 @@ std::string IdFromAnswer(std::string_view json) {
 }
 
 std::string BranchOriginToJson(const BranchOrigin& origin) {
-  return Text({{"session", origin.session},
-               {"timeline", origin.timeline},
-               {"seq", origin.seq},
-               {"tokens", origin.tokens}});
+  return JsonText<Json>({{"session", origin.session},
+                         {"timeline", origin.timeline},
+                         {"seq", origin.seq},
+                         {"tokens", origin.tokens}});
 }
 
 Result<BranchOrigin> BranchOriginFromJson(std::string_view json) {
@@ -658,11 +656,11 @@ Result<BranchOrigin> BranchOriginFromJson(std::string_view json) {
 }
 
 std::string DeleteViewToJson(const DeleteView& view) {
-  return Text({{"session", view.session},
-               {"tokens", view.tokens},
-               {"turns", view.turns},
-               {"timelines", view.timelines},
-               {"forks", view.forks}});
+  return JsonText<Json>({{"session", view.session},
+                         {"tokens", view.tokens},
+                         {"turns", view.turns},
+                         {"timelines", view.timelines},
+                         {"forks", view.forks}});
 }
 
 Result<DeleteView> DeleteViewFromJson(std::string_view json) {
@@ -680,13 +678,13 @@ Result<DeleteView> DeleteViewFromJson(std::string_view json) {
 const char* FileActionName(FileAction action) { return kFileActions[static_cast<int>(action)]; }
 
 std::string RewindViewToJson(const RewindView& view) {
-  return Text({{"session", view.session.session},
-               {"kept_seq", view.kept_seq},
-               {"left_tokens", view.left_tokens},
-               {"left_turns", view.left_turns},
-               {"left_timeline", view.left_timeline},
-               {"files", FilesToJson(view.files)},
-               {"notes", view.notes}});
+  return JsonText<Json>({{"session", view.session.session},
+                         {"kept_seq", view.kept_seq},
+                         {"left_tokens", view.left_tokens},
+                         {"left_turns", view.left_turns},
+                         {"left_timeline", view.left_timeline},
+                         {"files", FilesToJson(view.files)},
+                         {"notes", view.notes}});
 }
 
 Result<RewindView> RewindViewFromJson(std::string_view json) {
@@ -718,29 +716,30 @@ Result<RewindView> RewindViewFromJson(std::string_view json) {
 }
 
 std::string TimelineToJson(int64_t timeline, int64_t kept_seq) {
-  return Text({{"timeline", timeline}, {"kept_seq", kept_seq}});
+  return JsonText<Json>({{"timeline", timeline}, {"kept_seq", kept_seq}});
 }
 
 std::string ProgressToJson(std::string_view phase, int64_t done, int64_t total, double rate,
                            double eta_s) {
-  return Text({{"phase", phase},
-               {"done", done},
-               {"total", total},
-               {"tokens_per_s", rate},
-               {"eta_s", eta_s}});
+  return JsonText<Json>({{"phase", phase},
+                         {"done", done},
+                         {"total", total},
+                         {"tokens_per_s", rate},
+                         {"eta_s", eta_s}});
 }
 
 std::string DeltaToJson(std::string_view item, int64_t offset, std::string_view content,
                         std::string_view reasoning) {
-  return Text({{"item", item}, {"offset", offset}, {"content", content}, {"reasoning", reasoning}});
+  return JsonText<Json>(
+      {{"item", item}, {"offset", offset}, {"content", content}, {"reasoning", reasoning}});
 }
 
 std::string WaitingToJson(std::string_view what, std::string_view detail) {
-  return Text({{"waiting_on", what}, {"detail", detail}});
+  return JsonText<Json>({{"waiting_on", what}, {"detail", detail}});
 }
 
 std::string HeartbeatToJson(std::string_view what, std::string_view detail, int64_t since_ms) {
-  return Text({{"waiting_on", what}, {"detail", detail}, {"since_ms", since_ms}});
+  return JsonText<Json>({{"waiting_on", what}, {"detail", detail}, {"since_ms", since_ms}});
 }
 
 }  // namespace baleen

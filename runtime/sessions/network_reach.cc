@@ -9,8 +9,6 @@
 namespace baleen {
 namespace {
 
-constexpr int64_t kPage = 256;
-
 /// Of commands and plugins, which choose themselves among the session's hosts.
 NetworkReach ReachOfProcesses(const SessionSettings& settings) {
   std::string hosts;
@@ -72,7 +70,7 @@ Status ControlLoop::ReadNetwork(SessionRun& session) {
   while (true) {
     ASSIGN_OR_RETURN(const auto page,
                      parts_.journal_reader->ReadEventsOfKind(
-                         session.record.id, event_kind::kToolDispatched, after, kPage));
+                         session.record.id, event_kind::kToolDispatched, after, kJournalPage));
     if (page.empty()) break;
     for (const EventRecord& event : page) {
       after = event.seq;

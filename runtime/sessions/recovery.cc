@@ -9,8 +9,6 @@
 namespace baleen {
 namespace {
 
-constexpr int64_t kPage = 256;
-
 Status Diverged(int64_t step, const std::string& why) {
   return FailedPreconditionError(
       "the script diverged from the journal at step " + std::to_string(step) + ": " + why,
@@ -61,7 +59,7 @@ bool RunsChildren(const EventRecord& step_started) {
 Status ControlLoop::RecoverOpenTurns(std::vector<std::string>* notes) {
   std::string after;
   while (true) {
-    ASSIGN_OR_RETURN(const auto page, parts_.journal_reader->ListSessions(after, kPage));
+    ASSIGN_OR_RETURN(const auto page, parts_.journal_reader->ListSessions(after, kJournalPage));
     if (page.empty()) return OkStatus();
     for (const SessionRecord& record : page) {
       after = record.id;
@@ -207,7 +205,7 @@ void ControlLoop::RecoverTurn(SessionRun& session, const EventRecord& started) {
   std::vector<EventRecord> events;
   int64_t seen = started.seq;
   while (true) {
-    auto page = parts_.journal_reader->ReadEvents(session.record.id, seen, kPage);
+    auto page = parts_.journal_reader->ReadEvents(session.record.id, seen, kJournalPage);
     if (!page.ok()) return broken(page.status());
     if (page->empty()) break;
     for (EventRecord& event : *page) {

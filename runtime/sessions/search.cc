@@ -9,9 +9,15 @@
 #include "tools_sdk/utf8.h"
 
 namespace baleen {
+
+/// Which sessions have events of a timeline on their current one, and up to which.
+struct TimelineReader {
+  std::string session;
+  int64_t last_seq = 0;
+};
+
 namespace {
 
-constexpr int64_t kPage = 256;
 constexpr size_t kWordsBytesMax = 1000;
 constexpr int64_t kHitsMax = 1000;
 /// Bytes of a snippet before and after what was found.
@@ -62,8 +68,8 @@ Result<std::map<int64_t, TimelineRecord>> AllTimelines(Journal& journal) {
 Result<std::vector<SessionRecord>> AllSessions(Journal& journal) {
   std::vector<SessionRecord> sessions;
   while (true) {
-    ASSIGN_OR_RETURN(auto page,
-                     journal.ListSessions(sessions.empty() ? "" : sessions.back().id, kPage));
+    ASSIGN_OR_RETURN(
+        auto page, journal.ListSessions(sessions.empty() ? "" : sessions.back().id, kJournalPage));
     if (page.empty()) return sessions;
     for (SessionRecord& session : page) sessions.push_back(std::move(session));
   }
@@ -75,7 +81,8 @@ Status IndexTimeline(Journal& journal, SearchIndex& index, const TimelineRecord&
   known.created_ms = timeline.created_ms;
   known.seq = std::max(known.seq, timeline.base_seq);
   while (known.seq < timeline.last_seq) {
-    ASSIGN_OR_RETURN(const auto events, journal.ReadTimelineEvents(timeline.key, known.seq, kPage));
+    ASSIGN_OR_RETURN(const auto events,
+                     journal.ReadTimelineEvents(timeline.key, known.seq, kJournalPage));
     if (events.empty()) break;  // deleted meanwhile
     std::vector<IndexedText> texts;
     for (const EventRecord& event : events) {
@@ -112,12 +119,7 @@ Status IndexAll(Journal& journal, SearchIndex& index,
   return OkStatus();
 }
 
-/// Which sessions have events of a timeline on their current one, and up to which.
-struct Reader {
-  std::string session;
-  int64_t last_seq = 0;
-};
-using Readers = std::map<int64_t, std::vector<Reader>>;
+using Readers = std::map<int64_t, std::vector<TimelineReader>>;
 
 Readers ReadersOf(const std::vector<SessionRecord>& sessions,
                   const std::map<int64_t, TimelineRecord>& timelines) {
@@ -164,7 +166,7 @@ struct SessionSearch::Known {
   std::vector<SessionRecord> sessions;
   std::string titles;               ///< Folded, each with a zero byte behind it.
   std::vector<size_t> title_begin;  ///< In `titles`, beside `sessions`.
-  Readers readers;
+  std::map<int64_t, std::vector<TimelineReader>> readers;  ///< By timeline.
 
   void AddTitle(std::string_view title) {
     title_begin.push_back(titles.size());
@@ -227,14 +229,14 @@ Result<std::vector<SearchHit>> SessionSearch::Find(SearchIndex& index,
   }
   int64_t before = INT64_MAX;
   while (!full()) {
-    const int64_t page = std::min(kPage, request.hits_max - std::ssize(hits));
+    const int64_t page = std::min(kJournalPage, request.hits_max - std::ssize(hits));
     ASSIGN_OR_RETURN(const auto found, index.Find(request.words, before, page));
     if (found.empty()) break;
     for (const IndexedText& place : found) {
       before = place.key;
       const auto all = readers.find(place.timeline);
       if (full() || all == readers.end()) continue;  // on a timeline that was left
-      const auto sees = [&](const Reader& reader) { return place.seq <= reader.last_seq; };
+      const auto sees = [&](const TimelineReader& reader) { return place.seq <= reader.last_seq; };
       const auto first = std::find_if(all->second.begin(), all->second.end(), sees);
       if (first == all->second.end()) continue;
       hits.push_back({first->session, place.turn, place.kind, place.seq, place.time_ms,
@@ -250,7 +252,7 @@ Result<std::vector<StepReuse>> ExplainSession(Journal& journal, const std::strin
   std::vector<StepReuse> steps;
   int64_t after = 0;
   while (true) {
-    auto events = journal.ReadEventsOfKind(session, event_kind::kGenerated, after, kPage);
+    auto events = journal.ReadEventsOfKind(session, event_kind::kGenerated, after, kJournalPage);
     if (events.status().code() == StatusCode::kNotFound) {
       return NotFoundError("session '" + session.substr(0, 80) + "' does not exist",
                            "SESSION_UNKNOWN");

@@ -11,7 +11,7 @@
 namespace baleen {
 namespace {
 
-constexpr char kMethod[] = "UpdateSession";
+constexpr char kUpdateMethod[] = "UpdateSession";
 constexpr size_t kPathsMax = 64;
 
 struct Changeable {
@@ -114,10 +114,10 @@ Status ApplyUpdate(const UpdateSessionRequest& request, SessionSettings* setting
 
 void ControlLoop::UpdateSession(const UpdateSessionRequest& request,
                                 const Answer<SessionView>& reply) {
-  const auto answer = FirstOnly(kMethod, request.request_id, reply,
+  const auto answer = FirstOnly(kUpdateMethod, request.request_id, reply,
                                 [this, request, reply] { UpdateSession(request, reply); });
   if (!answer) return;
-  if (auto earlier = EarlierAnswer(request.request_id, kMethod); earlier.ok()) {
+  if (auto earlier = EarlierAnswer(request.request_id, kUpdateMethod); earlier.ok()) {
     return GetSession(IdFromAnswer(*earlier), answer);
   }
   auto loaded = Load(request.session);
@@ -146,7 +146,7 @@ void ControlLoop::UpdateSession(const UpdateSessionRequest& request,
   batch.update_sessions.push_back(record);
   if (!request.request_id.empty()) {
     batch.answers.push_back(
-        {request.request_id, kMethod, AnswerJson(record.id), parts_.clock->WallMs()});
+        {request.request_id, kUpdateMethod, AnswerJson(record.id), parts_.clock->WallMs()});
   }
   session.changing = true;
   Commit(session, std::move(batch), Durability::kSynced,

@@ -9,16 +9,16 @@
 namespace baleen {
 namespace {
 
-constexpr char kMethod[] = "SteerTurn";
+constexpr char kSteerMethod[] = "SteerTurn";
 constexpr size_t kSteersMax = 64;
 
 }  // namespace
 
 void ControlLoop::SteerTurn(const SteerTurnRequest& request, const Answer<TurnView>& reply) {
-  const auto answer = FirstOnly(kMethod, request.request_id, reply,
+  const auto answer = FirstOnly(kSteerMethod, request.request_id, reply,
                                 [this, request, reply] { SteerTurn(request, reply); });
   if (!answer) return;
-  if (EarlierAnswer(request.request_id, kMethod).ok()) {
+  if (EarlierAnswer(request.request_id, kSteerMethod).ok()) {
     return GetTurn(request.session, request.turn, answer);
   }
   auto loaded = Load(request.session);
@@ -56,7 +56,7 @@ void ControlLoop::SteerTurn(const SteerTurnRequest& request, const Answer<TurnVi
   batch.events.push_back(NewEvent(session, event_kind::kSteered, SteerInputToJson(steer)));
   if (!request.request_id.empty()) {
     batch.answers.push_back(
-        {request.request_id, kMethod, AnswerJson(steer.steer), session.record.updated_ms});
+        {request.request_id, kSteerMethod, AnswerJson(steer.steer), session.record.updated_ms});
   }
   Commit(session, std::move(batch), Durability::kSynced,
          [this, id = request.session, name = request.turn, answer](const Status& status) {

@@ -19,13 +19,6 @@ constexpr size_t kDigestBytes = 16;
 // Copied and hashed a piece at a time, so that the second reader finds the piece in the L2 cache.
 constexpr size_t kPieceBytes = 128 << 10;
 
-template <typename T>
-void Append(std::string& out, T value) {
-  std::byte bytes[sizeof(T)];
-  StoreLittle(value, bytes);
-  out.append(reinterpret_cast<const char*>(bytes), sizeof(T));
-}
-
 void AppendVarint(std::string& out, uint64_t value) {
   for (; value >= 0x80; value >>= 7) out.push_back(static_cast<char>(value | 0x80));
   out.push_back(static_cast<char>(value));
@@ -39,17 +32,12 @@ void AppendTokens(std::string& out, std::span<const int32_t> tokens) {
 
 void AppendVersion(std::string& out, std::string_view magic) {
   out.append(magic);
-  Append<uint32_t>(out, kKvFormatVersion);
-}
-
-template <size_t kBytes>
-void AppendBytes(std::string& out, const std::array<uint8_t, kBytes>& bytes) {
-  out.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  AppendLittle<uint32_t>(out, kKvFormatVersion);
 }
 
 void AppendDigest(std::string& out, const XXH128_hash_t& digest) {
-  Append<uint64_t>(out, digest.low64);
-  Append<uint64_t>(out, digest.high64);
+  AppendLittle<uint64_t>(out, digest.low64);
+  AppendLittle<uint64_t>(out, digest.high64);
 }
 
 void AppendDigestOfAll(std::string& out) {

@@ -44,4 +44,8 @@ std::string BlockKeyHex(const BlockKey& key) {
   return hex;
 }
 
+Status BlockNotStored(const BlockKey& key) {
+  return NotFoundError("KV block " + BlockKeyHex(key) + " is not stored");
+}
+
 }  // namespace baleen

@@ -17,14 +17,14 @@ namespace baleen {
 namespace {
 
 /// PRAGMA user_version and application_id ("BALF"). On-disk.
-constexpr int64_t kVersion = 1;
-constexpr int64_t kApplicationId = 1111575622;
+constexpr int64_t kHistoryVersion = 1;
+constexpr int64_t kHistoryApplicationId = 1111575622;
 
-constexpr const char* kSetup =
+constexpr const char* kHistorySetup =
     "PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; "
     "PRAGMA temp_store = MEMORY;";
 // A change with an empty path is a mark. Its `restore` is 0, or the key of that restore's first.
-constexpr const char* kSchema = R"sql(
+constexpr const char* kHistorySchema = R"sql(
 BEGIN IMMEDIATE;
 CREATE TABLE contents(
   key INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -52,8 +52,9 @@ PRAGMA user_version = 1;
 COMMIT;
 )sql";
 
-Result<std::unique_ptr<Sqlite>> OpenFile(const std::string& path) {
-  return OpenOwnDatabase(path, {"a history of files", kSetup, kSchema, kApplicationId, kVersion});
+Result<std::unique_ptr<Sqlite>> OpenHistory(const std::string& path) {
+  return OpenOwnDatabase(path, {"a history of files", kHistorySetup, kHistorySchema,
+                                kHistoryApplicationId, kHistoryVersion});
 }
 
 Status MoveAside(const std::string& path) {
@@ -76,12 +77,12 @@ class FileHistory::Impl {
   Result<Sqlite*> Database(bool make) {
     if (database != nullptr) return database.get();
     if (!make && access(path.c_str(), F_OK) != 0) return nullptr;
-    auto opened = OpenFile(path);
+    auto opened = OpenHistory(path);
     if (opened.status().code() == StatusCode::kDataLoss) {
       notes.push_back("the history of files was damaged and begins anew; the old one is '" + path +
                       ".damaged': " + opened.status().message());
       RETURN_IF_ERROR(MoveAside(path));
-      opened = OpenFile(path);
+      opened = OpenHistory(path);
     }
     ASSIGN_OR_RETURN(database, std::move(opened));
     ASSIGN_OR_RETURN(kept_bytes, database->IntOf("SELECT coalesce(sum(size), 0) FROM contents"));

@@ -26,18 +26,6 @@ T BigEndianAt(std::string_view bytes, size_t at) {
   return value;
 }
 
-template <size_t kBytes>
-void AppendBytes(std::string& out, const std::array<uint8_t, kBytes>& bytes) {
-  out.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-}
-
-template <typename T>
-void Append(std::string& out, T value) {
-  std::byte bytes[sizeof(T)];
-  StoreLittle(value, bytes);
-  out.append(reinterpret_cast<const char*>(bytes), sizeof(T));
-}
-
 template <typename T>
 T At(std::string_view bytes, size_t at) {
   return LoadLittle<T>(reinterpret_cast<const std::byte*>(bytes.data()) + at);
@@ -91,11 +79,11 @@ std::optional<BlockKey> KeyInIndex(std::string_view index_key, char tag) {
 
 std::string EncodeBlockEntry(const BlockEntry& entry) {
   std::string value;
-  Append<uint64_t>(value, entry.number);
-  Append<int64_t>(value, entry.bytes);
-  Append<int64_t>(value, entry.resident_bytes);
-  Append<int64_t>(value, entry.created_ms);
-  Append<int64_t>(value, entry.used_ms);
+  AppendLittle<uint64_t>(value, entry.number);
+  AppendLittle<int64_t>(value, entry.bytes);
+  AppendLittle<int64_t>(value, entry.resident_bytes);
+  AppendLittle<int64_t>(value, entry.created_ms);
+  AppendLittle<int64_t>(value, entry.used_ms);
   return value;
 }
 
@@ -115,11 +103,11 @@ std::optional<BlockEntry> DecodeBlockEntry(std::string_view value) {
 
 std::string EncodeCheckpointEntry(const NumberedCheckpoint& checkpoint) {
   std::string value;
-  Append<uint64_t>(value, checkpoint.number);
-  Append<int64_t>(value, checkpoint.entry.bytes);
-  Append<int64_t>(value, checkpoint.entry.created_ms);
-  Append<int64_t>(value, checkpoint.entry.position);
-  Append<uint32_t>(value, checkpoint.entry.kinds);
+  AppendLittle<uint64_t>(value, checkpoint.number);
+  AppendLittle<int64_t>(value, checkpoint.entry.bytes);
+  AppendLittle<int64_t>(value, checkpoint.entry.created_ms);
+  AppendLittle<int64_t>(value, checkpoint.entry.position);
+  AppendLittle<uint32_t>(value, checkpoint.entry.kinds);
   return value;
 }
 
@@ -145,9 +133,9 @@ std::optional<NumberedCheckpoint> DecodeCheckpointEntry(std::string_view index_k
 
 std::string EncodeTombstone(const Tombstone& tombstone) {
   std::string value;
-  Append<int64_t>(value, tombstone.time_ms);
-  Append<int64_t>(value, tombstone.detail);
-  Append<uint8_t>(value, static_cast<uint8_t>(tombstone.reason));
+  AppendLittle<int64_t>(value, tombstone.time_ms);
+  AppendLittle<int64_t>(value, tombstone.detail);
+  AppendLittle<uint8_t>(value, static_cast<uint8_t>(tombstone.reason));
   return value;
 }
 
@@ -168,7 +156,7 @@ std::string NumberKey(uint64_t number) {
   return key;
 }
 
-std::string RowKey(uint64_t number, int32_t unit) {
+std::string KvRowKey(uint64_t number, int32_t unit) {
   std::string key = NumberKey(number);
   AppendBigEndian(key, static_cast<uint16_t>(unit));
   return key;

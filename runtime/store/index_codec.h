@@ -69,7 +69,7 @@ std::optional<Tombstone> DecodeTombstone(std::string_view value);
 /// Key of a value in the families of blocks and checkpoints.
 std::string NumberKey(uint64_t number);
 /// Key of a unit in the family of rows: sorts by number, then unit.
-std::string RowKey(uint64_t number, int32_t unit);
+std::string KvRowKey(uint64_t number, int32_t unit);
 /// The number that a value's key begins with; 0, which no value has, if it is too short.
 uint64_t NumberInKey(std::string_view key);
 

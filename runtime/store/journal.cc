@@ -18,7 +18,7 @@ namespace {
 
 /// The log is copied into the database file when it has this many bytes ...
 constexpr int64_t kLogBytes = 16 << 20;
-constexpr const char* kSetup =
+constexpr const char* kJournalSetup =
     // ... and cut back to this after, so that one large batch doesn't leave a large file for ever.
     "PRAGMA journal_size_limit = 67108864;"
     "PRAGMA cell_size_check = ON;"
@@ -169,7 +169,7 @@ Result<std::unique_ptr<Journal>> Journal::Open(const JournalOptions& options) {
                                                 .busy_timeout_ms = options.busy_timeout_ms,
                                                 .vfs = options.vfs}));
   if (anchored.has_value()) database->SetLogOnClose(Sqlite::LogOnClose::kKeep);
-  RETURN_IF_ERROR(database->Exec(kSetup));
+  RETURN_IF_ERROR(database->Exec(kJournalSetup));
   RETURN_IF_ERROR(PrepareSchema(
       *database, {.read_only = options.read_only, .must_exist = anchored.has_value()}));
   std::unique_ptr<Journal> journal(new Journal(std::make_unique<Impl>(std::move(database))));

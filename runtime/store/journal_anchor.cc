@@ -18,8 +18,8 @@
 namespace baleen {
 namespace {
 
-constexpr std::string_view kMagic = "BALNANC2";
-constexpr std::string_view kMagic1 = "BALNANC1";  ///< Knew no numbers: 16 bytes less.
+constexpr std::string_view kAnchorMagic = "BALNANC2";
+constexpr std::string_view kAnchorMagic1 = "BALNANC1";  ///< Knew no numbers: 16 bytes less.
 constexpr size_t kAnchorBytes1 = 72;
 constexpr uint32_t kHoldsLog = 1;
 constexpr uint32_t kLogEmptied = 2;
@@ -79,7 +79,7 @@ Status AnchorError(int code, const std::string& path, const char* operation) {
 
 std::string EncodeAnchor(const AnchorRecord& record) {
   std::array<std::byte, kAnchorBytes> bytes{};
-  std::memcpy(bytes.data(), kMagic.data(), kMagic.size());
+  std::memcpy(bytes.data(), kAnchorMagic.data(), kAnchorMagic.size());
   StoreLittle(record.emptied   ? kLogEmptied
               : record.copying ? kLogBeingCopied
                                : kHoldsLog,
@@ -99,8 +99,8 @@ std::string EncodeAnchor(const AnchorRecord& record) {
 }
 
 std::optional<AnchorRecord> DecodeAnchor(std::string_view text) {
-  const bool current = text.size() == kAnchorBytes && text.starts_with(kMagic);
-  const bool older = text.size() == kAnchorBytes1 && text.starts_with(kMagic1);
+  const bool current = text.size() == kAnchorBytes && text.starts_with(kAnchorMagic);
+  const bool older = text.size() == kAnchorBytes1 && text.starts_with(kAnchorMagic1);
   if (!current && !older) return std::nullopt;
   const auto* bytes = reinterpret_cast<const std::byte*>(text.data());
   const size_t checksum_at = text.size() - 8;
@@ -271,7 +271,7 @@ Result<std::unique_ptr<JournalAnchor>> JournalAnchor::Open(const std::string& pa
 std::optional<AnchorRecord> JournalAnchor::Load() {
   std::string text(kAnchorBytes, '\0');
   const int rc = file_->file->pMethods->xRead(file_->file, text.data(), kAnchorBytes, 0);
-  if (rc == SQLITE_IOERR_SHORT_READ && text.starts_with(kMagic1)) text.resize(kAnchorBytes1);
+  if (rc == SQLITE_IOERR_SHORT_READ && text.starts_with(kAnchorMagic1)) text.resize(kAnchorBytes1);
   return rc == SQLITE_OK || rc == SQLITE_IOERR_SHORT_READ ? DecodeAnchor(text) : std::nullopt;
 }
 

@@ -14,7 +14,7 @@ namespace {
 // process that looks them up keeps their hashes. Each commit stamps its number (journal_anchor.h)
 // into the row of a timeline that it writes anyway, or into commits if it writes none. Of events
 // only rare kinds have an index, which costs other commits nothing (kIndexedKinds).
-constexpr const char* kSchema = R"sql(
+constexpr const char* kJournalSchema = R"sql(
 CREATE TABLE settings(
   key INTEGER PRIMARY KEY,
   text TEXT NOT NULL,
@@ -94,7 +94,7 @@ Status CreateSchema(Sqlite& database) {
   RETURN_IF_ERROR(
       database.Exec("PRAGMA page_size = 512; PRAGMA journal_mode = WAL; BEGIN IMMEDIATE;"));
   ASSIGN_OR_RETURN(const int64_t tables, database.IntOf("SELECT count(*) FROM sqlite_schema"));
-  Status status = tables == 0 ? database.Exec(kSchema) : OkStatus();
+  Status status = tables == 0 ? database.Exec(kJournalSchema) : OkStatus();
   if (status.ok()) status = database.Exec("COMMIT");
   if (status.ok()) return OkStatus();
   if (database.InTransaction())

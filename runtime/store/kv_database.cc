@@ -19,22 +19,6 @@
 #include "runtime/store/kv_reclaim.h"
 
 namespace baleen {
-namespace {
-
-constexpr const char* kBlocksFamily = "blocks";
-constexpr const char* kRowsFamily = "rows";
-constexpr const char* kCheckpointsFamily = "checkpoints";
-// A run of neighbours is read this far ahead; measured in README.md.
-constexpr size_t kReadAheadBytes = 1 << 20;
-// Below this many values an iterator costs more than it saves.
-constexpr size_t kRunLengthMin = 8;
-
-/// Swallows RocksDB's text log, which would grow without bound and say nothing to our users.
-class SilentLogger : public rocksdb::Logger {
- public:
-  using rocksdb::Logger::Logv;
-  void Logv(const char* /*format*/, va_list /*arguments*/) override {}
-};
 
 /// Counts what flushes and merges write, and lets no error mend itself: after a full disk RocksDB
 /// would try again by itself once there is space, which can wait for ever under atomic flushes, and
@@ -53,6 +37,23 @@ class WriteCounter : public rocksdb::EventListener {
 
  private:
   std::atomic<int64_t> bytes_{0};
+};
+
+namespace {
+
+constexpr const char* kBlocksFamily = "blocks";
+constexpr const char* kRowsFamily = "rows";
+constexpr const char* kCheckpointsFamily = "checkpoints";
+// A run of neighbours is read this far ahead; measured in README.md.
+constexpr size_t kReadAheadBytes = 1 << 20;
+// Below this many values an iterator costs more than it saves.
+constexpr size_t kRunLengthMin = 8;
+
+/// Swallows RocksDB's text log, which would grow without bound and say nothing to our users.
+class SilentLogger : public rocksdb::Logger {
+ public:
+  using rocksdb::Logger::Logv;
+  void Logv(const char* /*format*/, va_list /*arguments*/) override {}
 };
 
 rocksdb::ColumnFamilyOptions ValueFamily(int64_t write_buffer_bytes,

@@ -32,6 +32,8 @@ struct KvScope {
 BlockKey NextBlockKey(const BlockKey& parent, std::span<const int32_t> tokens,
                       const KvScope& scope);
 std::string BlockKeyHex(const BlockKey& key);
+/// NOT_FOUND for a block that was asked for.
+Status BlockNotStored(const BlockKey& key);
 
 /// Name and place of one plane of rows in a block.
 struct StoredStream {

@@ -10,10 +10,6 @@
 namespace baleen {
 namespace {
 
-Status NotStored(const BlockKey& key) {
-  return NotFoundError("KV block " + BlockKeyHex(key) + " is not stored");
-}
-
 std::string BlockName(const BlockKey& key) { return "KV block " + BlockKeyHex(key); }
 
 /// The part of a block that a unit is.
@@ -124,7 +120,7 @@ Status KvStore::PutBlock(const BlockKey& key, std::span<const int32_t> tokens,
   writes[0] = {KvFamily::kIndex, BlockIndexKey(key),
                EncodeBlockEntry({number, stored_bytes, std::ssize(*writes[1].value), now, now})};
   for (size_t i = 0; i < units.size(); ++i) {
-    writes[i + 1].key = units[i] == 0 ? NumberKey(number) : RowKey(number, units[i]);
+    writes[i + 1].key = units[i] == 0 ? NumberKey(number) : KvRowKey(number, units[i]);
   }
   if (!impl_->FindShape(shape.hash()).ok()) {
     writes.push_back({KvFamily::kIndex, ShapeIndexKey(shape.hash()), EncodeShape(shape)});
@@ -138,7 +134,7 @@ Status KvStore::PutBlock(const BlockKey& key, std::span<const int32_t> tokens,
 
 Result<StoredBlock> KvStore::GetBlock(const BlockKey& key, std::span<const int32_t> tokens) {
   ASSIGN_OR_RETURN(const auto entry, impl_->FindBlock(key));
-  if (!entry.has_value()) return NotStored(key);
+  if (!entry.has_value()) return BlockNotStored(key);
   ASSIGN_OR_RETURN(const std::string value,
                    impl_->ReadValue(KvFamily::kBlocks, NumberKey(entry->number)));
   auto head = DecodeResident(value, key);

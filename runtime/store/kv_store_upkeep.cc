@@ -196,7 +196,7 @@ Status KvStore::Impl::VerifyBlock(const BlockKey& key, const BlockEntry& entry) 
     const int64_t bytes = shape->extent(unit).bytes;
     if (bytes == 0) continue;
     ASSIGN_OR_RETURN(const std::string rows,
-                     ReadValue(KvFamily::kRows, RowKey(entry.number, unit)));
+                     ReadValue(KvFamily::kRows, KvRowKey(entry.number, unit)));
     out.resize(static_cast<size_t>(bytes));
     const Status status = LoadUnit(rows, key, {}, *shape, unit, out);
     if (!status.ok()) return status.WithContext("unit " + std::to_string(unit));

@@ -12,13 +12,13 @@ namespace baleen {
 namespace {
 
 /// PRAGMA user_version and application_id ("BALN"). On-disk.
-constexpr int64_t kVersion = 1;
-constexpr int64_t kApplicationId = 1111575630;
+constexpr int64_t kNoteVersion = 1;
+constexpr int64_t kNoteApplicationId = 1111575630;
 constexpr int kQueryWordsMax = 32;
 
-constexpr const char* kSetup =
+constexpr const char* kNoteSetup =
     "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY;";
-constexpr const char* kSchema = R"sql(
+constexpr const char* kNoteSchema = R"sql(
 BEGIN IMMEDIATE;
 CREATE TABLE notes(
   key INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -35,8 +35,9 @@ PRAGMA user_version = 1;
 COMMIT;
 )sql";
 
-Result<std::unique_ptr<Sqlite>> OpenFile(const std::string& path) {
-  return OpenOwnDatabase(path, {"a store of notes", kSetup, kSchema, kApplicationId, kVersion});
+Result<std::unique_ptr<Sqlite>> OpenNotes(const std::string& path) {
+  return OpenOwnDatabase(
+      path, {"a store of notes", kNoteSetup, kNoteSchema, kNoteApplicationId, kNoteVersion});
 }
 
 /// Any of the words, each as it stands.
@@ -77,7 +78,7 @@ class NoteStore::Impl {
   /// Null: there is none, and `make` is false.
   Result<Sqlite*> Database(bool make) {
     if (database == nullptr && (make || access(path.c_str(), F_OK) == 0)) {
-      ASSIGN_OR_RETURN(database, OpenFile(path));
+      ASSIGN_OR_RETURN(database, OpenNotes(path));
     }
     return database.get();
   }

@@ -7,7 +7,7 @@
 #include <system_error>
 #include <utility>
 
-#include "model/checkpoint/file_access.h"
+#include "runtime/store/files.h"
 
 namespace baleen {
 namespace {
@@ -63,7 +63,7 @@ Result<ScriptRecord> ScriptShelf::Put(const std::string& script, std::string_vie
         std::to_string(names.size()) + " scripts are kept already, and no more may be; delete some",
         "QUOTA");
   }
-  RETURN_IF_ERROR(WriteFileAtomically(PathOf(script), source));
+  RETURN_IF_ERROR(WriteFileDurably(PathOf(script), source));
   return ScriptRecord{script, std::string(source), std::ssize(source), ChangedMs(PathOf(script))};
 }
 

@@ -12,13 +12,13 @@ namespace baleen {
 namespace {
 
 /// PRAGMA user_version; another one is replaced. "BALS" is PRAGMA application_id.
-constexpr int64_t kVersion = 2;
-constexpr int64_t kApplicationId = 0x42414c53;
+constexpr int64_t kIndexVersion = 2;
+constexpr int64_t kIndexApplicationId = 0x42414c53;
 
 // Nothing here must survive a power cut: what is lost is indexed again.
-constexpr const char* kSetup =
+constexpr const char* kIndexSetup =
     "PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF; PRAGMA temp_store = MEMORY;";
-constexpr const char* kSchema = R"sql(
+constexpr const char* kIndexSchema = R"sql(
 BEGIN IMMEDIATE;
 CREATE TABLE timelines(
   key INTEGER PRIMARY KEY,
@@ -39,10 +39,11 @@ PRAGMA application_id = 1111575635;
 PRAGMA user_version = 2;
 COMMIT;
 )sql";
-static_assert(kApplicationId == 1111575635);
+static_assert(kIndexApplicationId == 1111575635);
 
-Result<std::unique_ptr<Sqlite>> OpenFile(const std::string& path) {
-  return OpenOwnDatabase(path, {"a search index", kSetup, kSchema, kApplicationId, kVersion});
+Result<std::unique_ptr<Sqlite>> OpenIndex(const std::string& path) {
+  return OpenOwnDatabase(
+      path, {"a search index", kIndexSetup, kIndexSchema, kIndexApplicationId, kIndexVersion});
 }
 
 int64_t CharactersOf(std::string_view text) {
@@ -126,12 +127,12 @@ SearchIndex::SearchIndex(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 SearchIndex::~SearchIndex() = default;
 
 Result<std::unique_ptr<SearchIndex>> SearchIndex::Open(const std::string& path) {
-  auto database = OpenFile(path);
+  auto database = OpenIndex(path);
   // A cache: one of another version, older or newer, is filled anew as well.
   if (database.status().code() == StatusCode::kDataLoss ||
       database.status().reason() == "NEWER_VERSION") {
     RETURN_IF_ERROR(Remove(path));
-    database = OpenFile(path);
+    database = OpenIndex(path);
   }
   RETURN_IF_ERROR(database.status());
   return std::unique_ptr<SearchIndex>(

@@ -19,17 +19,10 @@
 namespace baleen {
 namespace {
 
-constexpr std::string_view kMagic = "BLNX";
+constexpr std::string_view kArchiveMagic = "BLNX";
 constexpr size_t kFileHeadBytes = 8;
 constexpr size_t kFrameHeadBytes = 1 + 8;
 constexpr size_t kSecretBytes = 32;
-
-template <typename T>
-void AppendLittle(std::string& out, T value) {
-  std::byte bytes[sizeof(T)];
-  StoreLittle(value, bytes);
-  out.append(reinterpret_cast<const char*>(bytes), sizeof(T));
-}
 
 template <typename T>
 T LoadFrom(const char* bytes) {
@@ -139,7 +132,7 @@ Result<std::unique_ptr<ArchiveWriter>> ArchiveWriter::Create(const std::string& 
   if (file < 0) return FileError(errno, "create", temporary);
   std::unique_ptr<ArchiveWriter> writer(
       new ArchiveWriter(path, std::move(temporary), file, std::move(key)));
-  std::string head(kMagic);
+  std::string head(kArchiveMagic);
   AppendLittle<uint32_t>(head, kArchiveVersion);
   RETURN_IF_ERROR(writer->Write(head));
   return writer;
@@ -231,7 +224,7 @@ Result<std::unique_ptr<ArchiveReader>> ArchiveReader::Open(const std::string& pa
   if (!regular) return InvalidArgumentError("'" + path + "' is not a regular file");
   char head[kFileHeadBytes];
   RETURN_IF_ERROR(reader->Read(head, sizeof(head), "the file's head"));
-  if (std::string_view(head, kMagic.size()) != kMagic) {
+  if (std::string_view(head, kArchiveMagic.size()) != kArchiveMagic) {
     return DataLossError("'" + path + "' is not a session archive (no BLNX at its start)");
   }
   if (const auto version = LoadFrom<uint32_t>(head + 4); version != kArchiveVersion) {

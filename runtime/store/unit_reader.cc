@@ -154,10 +154,6 @@ class BatchLoad : public UnitLoad {
   const std::shared_ptr<UnitBatch> batch_;  // owners: this and the tasks
 };
 
-Status NotStored(const BlockKey& key) {
-  return NotFoundError("KV block " + BlockKeyHex(key) + " is not stored");
-}
-
 /// Units without bytes aren't stored.
 void EndEmptyReads(UnitBatch& batch, std::vector<Place>& places) {
   std::erase_if(places, [&](const Place& place) {
@@ -185,7 +181,7 @@ void ResolveNumbers(const KvDatabase& database, UnitBatch& batch, UnitReadCounts
     }
     found = database.Get(KvFamily::kIndex, BlockIndexKey(place.key));
     Status status = found.status();
-    if (found.ok() && !found->has_value()) status = NotStored(place.key);
+    if (found.ok() && !found->has_value()) status = BlockNotStored(place.key);
     if (status.ok()) {
       const auto entry = DecodeBlockEntry(**found);
       if (entry.has_value()) {
@@ -276,7 +272,7 @@ void UnitReader::ReadPlaces(UnitBatch& batch, std::span<const UnitPlace> places)
   std::vector<std::string> keys;
   keys.reserve(places.size());
   for (const Place& place : places) {
-    keys.push_back(rows ? RowKey(place.number, place.unit) : NumberKey(place.number));
+    keys.push_back(rows ? KvRowKey(place.number, place.unit) : NumberKey(place.number));
   }
   const auto sink = [&](size_t i, const Status& status, const std::string_view* value) {
     return batch.Deliver(places[i].index, [&](UnitRead& read) {
