@@ -124,7 +124,8 @@ Result<ResumeTimes> TimeResumes(const Bed& bed, int64_t length, bool cold, int r
       RestoreReport report;
       if (cold) ForgetFiles(bed.kv_path);
       const auto begin = steady_clock::now();
-      ASSIGN_OR_RETURN(const auto restored, RestoreSequence(tiers, bed.Prefix(length), 0, &report));
+      ASSIGN_OR_RETURN(const auto restored,
+                       RestoreSequence(tiers, TokenList(bed.Prefix(length)), 0, &report));
       if (restored == nullptr || restored->position() != length) {
         return InternalError("the stored sequence of " + std::to_string(length) +
                              " tokens did not come back");

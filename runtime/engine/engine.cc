@@ -243,7 +243,7 @@ void Engine::TakeSteps(Running& running) {
                                 steps.reasons.end());
 }
 
-LiveSequence* Engine::NearestLive(std::span<const int32_t> tokens) {
+LiveSequence* Engine::NearestLive(const TokenList& tokens) {
   LiveSequence* nearest = nullptr;
   for (const auto& [name, resident] : sequences_) {
     LiveSequence* live = resident.sequence.get();
@@ -275,7 +275,7 @@ Result<std::optional<JobEnd>> Engine::Examine(Running& running) const {
 
 Status Engine::Sync(Running& running) {
   const GenerateJob& job = running.job;
-  const auto wanted = std::span(job.prefix).first(running.target());
+  const TokenList wanted = job.prefix.First(running.target());
   Resident& resident = sequences_[job.sequence];
   resident.last_used = ++use_counter_;
   ReuseReport report;
@@ -351,10 +351,9 @@ Status Engine::Prefill(Running& running) {
   const int64_t fork = running.job.fork_position;
   if (fork > at) border = std::min(border, fork);
   const int64_t count = std::min({options_.prefill_chunk_tokens, end - at, border - at});
-  RETURN_IF_ERROR(
-      running.sequence->Append(std::span<const int32_t>(running.job.prefix)
-                                   .subspan(static_cast<size_t>(at), static_cast<size_t>(count)),
-                               LogitsWanted::kNone, nullptr));
+  RETURN_IF_ERROR(running.sequence->Append(
+      running.job.prefix.Ids(static_cast<size_t>(at), static_cast<size_t>(at + count)),
+      LogitsWanted::kNone, nullptr));
   tiers_.ram.Trim();
   if (at + count == fork) {
     running.sequence->Checkpoint(kForkCheckpoint);

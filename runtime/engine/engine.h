@@ -24,6 +24,7 @@
 #include "model/sampler.h"
 #include "runtime/engine/kv_tiers.h"
 #include "runtime/engine/live_sequence.h"
+#include "runtime/engine/token_list.h"
 #include "tools_sdk/status.h"
 
 namespace baleen {
@@ -32,7 +33,7 @@ namespace baleen {
 struct GenerateJob {
   uint64_t id = 0;
   std::string sequence;
-  std::vector<int32_t> prefix;   ///< The whole context, from BOS on.
+  TokenList prefix;              ///< The whole context, from BOS on.
   int64_t generation_begin = 0;  ///< Position of the first sampled token; < prefix.size() when a
                                  ///< broken-off generation continues.
   int64_t computed_before = 0;   ///< Leading tokens that were computed once already.
@@ -58,7 +59,7 @@ struct GenerateJob {
 struct PrefetchJob {
   uint64_t id = 0;
   std::string sequence;
-  std::vector<int32_t> tokens;
+  TokenList tokens;
   bool load_rows = true;  ///< Wait until no row is absent; false: rows come when selected.
   uint32_t checkpoint_kinds = kPeriodicCheckpoint;  ///< CheckpointKind bits of the checkpoint.
   int64_t fork_position = 0;                        ///< As in GenerateJob.
@@ -158,7 +159,7 @@ class Engine final : public TokenSource {
   bool Unpark(Running& job, bool alone);
   Status Sync(Running& job);
   /// The longest live sequence that can become `tokens`, or null.
-  LiveSequence* NearestLive(std::span<const int32_t> tokens);
+  LiveSequence* NearestLive(const TokenList& tokens);
   Status Prefill(Running& job);
   Status LoadRows(Running& job);
   Status Decode(Running& job);

@@ -43,7 +43,7 @@ Status AppendPatiently(KvTiers& tiers, LiveSequence& sequence, std::span<const i
 /// What is stored of one token sequence, and how to compute the rest of it again.
 class StoredChain {
  public:
-  StoredChain(KvTiers& tiers, std::span<const int32_t> tokens, RestoreReport* report)
+  StoredChain(KvTiers& tiers, const TokenList& tokens, RestoreReport* report)
       : tiers_(tiers),
         tokens_(tokens),
         keys_(BlockKeys(tokens, tiers.home.scope)),
@@ -53,8 +53,8 @@ class StoredChain {
   KvStore& store() const { return *tiers_.home.store; }
 
   std::span<const int32_t> BlockTokens(int64_t index) const {
-    return tokens_.subspan(static_cast<size_t>(index * kBlockTokens),
-                           static_cast<size_t>(kBlockTokens));
+    return tokens_.Together(static_cast<size_t>(index * kBlockTokens),
+                            static_cast<size_t>(kBlockTokens));
   }
 
   /// The stored checkpoints between block border `border` and the next one, longest first.
@@ -64,7 +64,7 @@ class StoredChain {
     const size_t length = std::min<size_t>(tokens_.size() - begin, kBlockTokens - 1);
     int64_t damaged = 0;
     auto found = store().FindCheckpoints(border == 0 ? BlockKey{} : Key(border - 1),
-                                         tokens_.subspan(begin, length), &damaged);
+                                         tokens_.Together(begin, length), &damaged);
     if (damaged > 0) {
       report_->reasons.push_back(std::to_string(damaged) + " damaged checkpoint(s) after token " +
                                  std::to_string(begin) + ": an older one is used");
@@ -118,8 +118,7 @@ class StoredChain {
     if (repair_ == nullptr || repair_->position() != begin) repair_ = NearestTo(index, before);
     const int64_t from = repair_->position();
     RETURN_IF_ERROR(AppendPatiently(
-        tiers_, *repair_,
-        tokens_.subspan(static_cast<size_t>(from), static_cast<size_t>(end - from))));
+        tiers_, *repair_, tokens_.Ids(static_cast<size_t>(from), static_cast<size_t>(end))));
     StepReport steps = repair_->TakeReport();
     report_->tokens_repaired += end - from + steps.tokens_repaired;
     report_->reasons.insert(report_->reasons.end(), steps.reasons.begin(), steps.reasons.end());
@@ -131,7 +130,7 @@ class StoredChain {
 
   std::unique_ptr<LiveSequence> Make(KvCache cache, int64_t tokens, int64_t border) {
     return std::make_unique<LiveSequence>(
-        tiers_, std::move(cache), std::vector<int32_t>(tokens_.begin(), tokens_.begin() + tokens),
+        tiers_, std::move(cache), tokens_.First(static_cast<size_t>(tokens)),
         std::vector<BlockKey>(keys_.begin(), keys_.begin() + border));
   }
 
@@ -149,7 +148,7 @@ class StoredChain {
   }
 
   KvTiers& tiers_;
-  std::span<const int32_t> tokens_;
+  TokenList tokens_;
   std::vector<BlockKey> keys_;
   RestoreReport* report_;
   std::unique_ptr<LiveSequence> repair_;
@@ -158,12 +157,8 @@ class StoredChain {
 /// Loads prefixes of one token sequence.
 class Restorer {
  public:
-  Restorer(KvTiers& tiers, std::span<const int32_t> tokens, int64_t floor, RestoreReport* report)
-      : tiers_(tiers),
-        tokens_(tokens),
-        floor_(floor),
-        report_(report),
-        chain_(tiers, tokens, report) {}
+  Restorer(KvTiers& tiers, const TokenList& tokens, int64_t floor, RestoreReport* report)
+      : tiers_(tiers), floor_(floor), report_(report), chain_(tiers, tokens, report) {}
 
   Result<std::unique_ptr<LiveSequence>> Restore() {
     ASSIGN_OR_RETURN(auto sequence, FromCheckpoint());
@@ -292,7 +287,6 @@ class Restorer {
   }
 
   KvTiers& tiers_;
-  std::span<const int32_t> tokens_;
   const int64_t floor_;
   RestoreReport* report_;
   StoredChain chain_;
@@ -314,18 +308,16 @@ void FillUnits(KvTiers& tiers, const KvBlock& source, KvBlock& target) {
 
 }  // namespace
 
-Result<std::unique_ptr<LiveSequence>> RestoreSequence(KvTiers& tiers,
-                                                      std::span<const int32_t> tokens,
+Result<std::unique_ptr<LiveSequence>> RestoreSequence(KvTiers& tiers, const TokenList& tokens,
                                                       int64_t floor, RestoreReport* report) {
   if (tiers.home.store == nullptr) return std::unique_ptr<LiveSequence>();
   return Restorer(tiers, tokens, floor, report).Restore();
 }
 
-Status RepairUnits(KvTiers& tiers, std::span<const int32_t> tokens, const KvCache& cache,
+Status RepairUnits(KvTiers& tiers, const TokenList& tokens, const KvCache& cache,
                    std::span<const UnitFailure> failures, RestoreReport* report) {
   const Blocks blocks(cache.blocks().begin(), cache.blocks().end());
-  StoredChain chain(tiers, tokens.first(static_cast<size_t>(std::ssize(blocks) * kBlockTokens)),
-                    report);
+  StoredChain chain(tiers, tokens.First(blocks.size() * static_cast<size_t>(kBlockTokens)), report);
   std::set<int64_t> repaired;
   for (const UnitFailure& failure : failures) {
     const int64_t index = failure.ref.index;

@@ -28,13 +28,12 @@ struct RestoreReport {
 /// or where a replay over stored rows has to, whichever leaves less to compute. A damaged block is
 /// recomputed from the nearest checkpoint before it and stored anew.
 /// Threads: the engine thread. Errors: those of the model's forward pass during a repair.
-Result<std::unique_ptr<LiveSequence>> RestoreSequence(KvTiers& tiers,
-                                                      std::span<const int32_t> tokens,
+Result<std::unique_ptr<LiveSequence>> RestoreSequence(KvTiers& tiers, const TokenList& tokens,
                                                       int64_t floor, RestoreReport* report);
 
 /// Computes the blocks of `failures` again and fills their absent units; `tokens` are at least
 /// those of the blocks of `cache`. Errors: as RestoreSequence.
-Status RepairUnits(KvTiers& tiers, std::span<const int32_t> tokens, const KvCache& cache,
+Status RepairUnits(KvTiers& tiers, const TokenList& tokens, const KvCache& cache,
                    std::span<const UnitFailure> failures, RestoreReport* report);
 
 }  // namespace baleen

@@ -7,12 +7,12 @@
 
 namespace baleen {
 
-std::vector<BlockKey> BlockKeys(std::span<const int32_t> tokens, const KvScope& scope) {
+std::vector<BlockKey> BlockKeys(const TokenList& tokens, const KvScope& scope) {
   std::vector<BlockKey> keys;
   BlockKey parent{};
   constexpr auto kTokens = static_cast<size_t>(kBlockTokens);
   for (size_t begin = 0; begin + kTokens <= tokens.size(); begin += kTokens) {
-    parent = NextBlockKey(parent, tokens.subspan(begin, kTokens), scope);
+    parent = NextBlockKey(parent, tokens.Together(begin, kTokens), scope);
     keys.push_back(parent);
   }
   return keys;
@@ -20,7 +20,7 @@ std::vector<BlockKey> BlockKeys(std::span<const int32_t> tokens, const KvScope& 
 
 LiveSequence::LiveSequence(KvTiers& tiers) : tiers_(tiers), cache_(tiers.home.model->NewCache()) {}
 
-LiveSequence::LiveSequence(KvTiers& tiers, KvCache cache, std::vector<int32_t> tokens,
+LiveSequence::LiveSequence(KvTiers& tiers, KvCache cache, TokenList tokens,
                            std::vector<BlockKey> keys)
     : tiers_(tiers),
       cache_(std::move(cache)),
@@ -42,11 +42,6 @@ std::unique_ptr<LiveSequence> LiveSequence::Fork() const {
   fork->checkpoint_kinds_ = checkpoint_kinds_;
   fork->durable_blocks_ = durable_blocks_;
   return fork;
-}
-
-bool LiveSequence::IsPrefixOf(std::span<const int32_t> tokens) const {
-  return tokens_.size() <= tokens.size() &&
-         std::equal(tokens_.begin(), tokens_.end(), tokens.begin());
 }
 
 Status LiveSequence::Append(std::span<const int32_t> tokens, LogitsWanted wanted,
@@ -86,8 +81,8 @@ void LiveSequence::PersistSealedBlocks() {
   const auto blocks = cache_.blocks();
   while (keys_.size() < blocks.size()) {
     const size_t index = keys_.size();
-    const auto first = tokens_.begin() + static_cast<int64_t>(index) * kBlockTokens;
-    std::vector<int32_t> ids(first, first + kBlockTokens);
+    constexpr auto kTokens = static_cast<size_t>(kBlockTokens);
+    std::vector<int32_t> ids = tokens_.Ids(index * kTokens, (index + 1) * kTokens);
     const BlockKey parent = index == 0 ? BlockKey{} : keys_.back();
     keys_.push_back(NextBlockKey(parent, ids, tiers_.home.scope));
     tiers_.ram.Enter(keys_.back(), blocks[index]);
@@ -124,7 +119,8 @@ void LiveSequence::StoreCheckpoint(uint32_t kinds) {
   StoredCheckpoint checkpoint;
   checkpoint.position = position();
   checkpoint.kinds = kinds;
-  checkpoint.tail_tokens.assign(tokens_.begin() + std::ssize(keys_) * kBlockTokens, tokens_.end());
+  checkpoint.tail_tokens =
+      tokens_.Ids(keys_.size() * static_cast<size_t>(kBlockTokens), tokens_.size());
   checkpoint.state = cache_.SaveCheckpoint();
   const BlockKey parent = keys_.empty() ? BlockKey{} : keys_.back();
   tiers_.home.storage->WaitBelow();

@@ -11,12 +11,13 @@
 #include <vector>
 
 #include "runtime/engine/kv_tiers.h"
+#include "runtime/engine/token_list.h"
 #include "tools_sdk/status.h"
 
 namespace baleen {
 
 /// The key of each whole block of `tokens`.
-std::vector<BlockKey> BlockKeys(std::span<const int32_t> tokens, const KvScope& scope);
+std::vector<BlockKey> BlockKeys(const TokenList& tokens, const KvScope& scope);
 
 /// What steps of a sequence met besides arithmetic; for the turn's report.
 struct StepReport {
@@ -31,8 +32,7 @@ class LiveSequence {
   explicit LiveSequence(KvTiers& tiers);
   /// Continues from a restored cache. `tokens` are those that it holds, or that its blocks hold if
   /// that is more (a replay); `keys` of its blocks.
-  LiveSequence(KvTiers& tiers, KvCache cache, std::vector<int32_t> tokens,
-               std::vector<BlockKey> keys);
+  LiveSequence(KvTiers& tiers, KvCache cache, TokenList tokens, std::vector<BlockKey> keys);
   ~LiveSequence();
   LiveSequence(const LiveSequence&) = delete;
   LiveSequence& operator=(const LiveSequence&) = delete;
@@ -41,7 +41,7 @@ class LiveSequence {
   std::unique_ptr<LiveSequence> Fork() const;
 
   /// Whether this can become `tokens` by appending.
-  bool IsPrefixOf(std::span<const int32_t> tokens) const;
+  bool IsPrefixOf(const TokenList& tokens) const { return tokens.StartsWith(tokens_); }
 
   /// Runs the model over `tokens`, then hands newly sealed blocks to the KV thread. Units that
   /// can't be read are computed again.
@@ -60,10 +60,6 @@ class LiveSequence {
   Status FetchRows();
 
   int64_t position() const { return cache_.tokens(); }
-  /// The tokens up to position().
-  std::span<const int32_t> tokens() const {
-    return std::span(tokens_).first(static_cast<size_t>(position()));
-  }
   const KvCache& cache() const { return cache_; }
   const std::vector<BlockKey>& keys() const { return keys_; }
   StepReport TakeReport() { return std::exchange(report_, {}); }
@@ -76,7 +72,7 @@ class LiveSequence {
 
   KvTiers& tiers_;
   KvCache cache_;
-  std::vector<int32_t> tokens_;
+  TokenList tokens_;
   std::vector<BlockKey> keys_;       ///< One per sealed block.
   int64_t checkpoint_position_ = 0;  ///< Of the newest stored checkpoint; 0 needs none.
   uint32_t checkpoint_kinds_ = 0;    ///< Its kinds, as far as known.

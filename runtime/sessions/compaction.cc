@@ -177,7 +177,7 @@ void ControlLoop::JournalInstruction(SessionRun& session, const std::vector<int3
   batch.events.push_back(
       NewEvent(session, event_kind::kCompactionStarted, GenerateStartToJson(start)));
   batch.tokens.push_back({session.record.id, start.prompt_begin, prompt, {}});
-  session.tokens.insert(session.tokens.end(), prompt.begin(), prompt.end());
+  session.tokens.Append(prompt);
   session.record.tokens = start.prompt_end;
   session.open_calls.clear();
   session.known_results.clear();

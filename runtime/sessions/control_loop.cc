@@ -122,7 +122,7 @@ Status ControlLoop::ReadTimeline(SessionRun& session) {
   session.marks = {};
   ASSIGN_OR_RETURN(session.settings, SettingsFromJson(session.record.settings, &session.marks));
   session.settings.title = session.record.title;
-  session.tokens.clear();
+  session.tokens = {};
   session.tokens_loaded = false;
   session.conversation = {};
   session.spent.reset();
@@ -135,8 +135,13 @@ Status ControlLoop::ReadTimeline(SessionRun& session) {
   ASSIGN_OR_RETURN(const auto timelines,
                    parts_.journal_reader->ListTimelines(id, 0, kRowsPerReadMax));
   for (const TimelineRecord& timeline : timelines) {
-    if (timeline.number == session.record.timeline && timeline.base != 0) {
-      session.fork_position = std::max<int64_t>(0, timeline.base_tokens - 1);
+    if (timeline.number == session.record.timeline) {
+      session.timeline_key = timeline.key;
+      session.base_key = timeline.base;
+      session.base_tokens = timeline.base_tokens;
+      if (timeline.base != 0) {
+        session.fork_position = std::max<int64_t>(0, timeline.base_tokens - 1);
+      }
     }
     const auto last =
         parts_.journal_reader->LastEvent(id, event_kind::kTurnStarted, timeline.number);
@@ -150,11 +155,31 @@ Status ControlLoop::ReadTimeline(SessionRun& session) {
   return OkStatus();
 }
 
+TokenList ControlLoop::KnownTokens(const SessionRun& session) const {
+  TokenList known;
+  if (session.base_key == 0) return known;
+  for (const auto& [id, other] : sessions_) {
+    if (!other->tokens_loaded) continue;
+    int64_t common = session.base_tokens;
+    if (other->base_key == session.base_key) {
+      common = std::min(common, other->base_tokens);
+    } else if (other->timeline_key != session.base_key) {
+      continue;
+    }
+    const size_t count = std::min(static_cast<size_t>(common), other->tokens.size());
+    if (count > known.size()) known = other->tokens.First(count);
+  }
+  return known;
+}
+
 Status ControlLoop::LoadTokens(SessionRun& session) {
   if (session.tokens_loaded) return OkStatus();
-  ASSIGN_OR_RETURN(TokenRun tokens,
-                   parts_.journal_reader->ReadTokens(session.record.id, 0, session.record.tokens));
-  session.tokens = std::move(tokens.ids);
+  session.tokens = KnownTokens(session);
+  const auto known = static_cast<int64_t>(session.tokens.size());
+  ASSIGN_OR_RETURN(
+      const TokenRun rest,
+      parts_.journal_reader->ReadTokens(session.record.id, known, session.record.tokens - known));
+  session.tokens.Append(rest.ids);
   session.tokens_loaded = true;
   // The opening of a compacted context comes with its first prompt.
   const auto prompt = parts_.journal_reader->LastEvent(session.record.id, event_kind::kGenerate);

@@ -191,6 +191,8 @@ class ControlLoop final : public EngineListener, public RemoteListener {
   /// What of a run stems from the session's record and its current timeline.
   Status ReadTimeline(SessionRun& session);
   Status LoadTokens(SessionRun& session);
+  /// What other loaded sessions know of them: those of its base, or of its sisters.
+  TokenList KnownTokens(const SessionRun& session) const;
   /// What the last message of the context asked for, and what of its results is known.
   Status LoadOpenCalls(SessionRun& session);
   void UnloadIdleSessions();

@@ -121,9 +121,10 @@ void ControlLoop::EncodePrompt(SessionRun& session, std::vector<Message> append,
   PromptRequest request;
   request.start = ContextStartFor(session.settings, session.tools);
   request.has_opening = session.has_opening;
-  const auto live = session.tokens.begin() + session.context_begin;
-  if (!request.has_opening) request.kept.assign(live, session.tokens.end());
-  request.needs_eos = live != session.tokens.end() && session.tokens.back() != encoder_.ids().eos;
+  const auto begin = static_cast<size_t>(session.context_begin);
+  const size_t end = session.tokens.size();
+  if (!request.has_opening) request.kept = session.tokens.Ids(begin, end);
+  request.needs_eos = begin != end && session.tokens.back() != encoder_.ids().eos;
   request.append = std::move(append);
   if (!session.settings.engine.empty()) session.turn->generation->messages = request.append;
   // Half a million words take half a second: not on this thread.
@@ -184,7 +185,7 @@ void ControlLoop::JournalPrompt(SessionRun& session, const GenerateEffect& effec
   JournalBatch batch;
   batch.events.push_back(NewEvent(session, event_kind::kGenerate, GenerateStartToJson(start)));
   batch.tokens.push_back({session.record.id, begin, prompt, {}});
-  session.tokens.insert(session.tokens.end(), prompt.begin(), prompt.end());
+  session.tokens.Append(prompt);
   session.record.tokens = end;
   session.has_opening = true;
   session.open_calls.clear();
@@ -228,7 +229,7 @@ void ControlLoop::SubmitJob(SessionRun& session, const GenerateEffect& effect, i
   // An answer that was begun goes on here, and begins anew elsewhere.
   const auto context = static_cast<int64_t>(session.tokens.size());
   const int64_t begin = elsewhere ? context : prompt_end;
-  StreamTokens(session, std::vector<int32_t>(session.tokens.begin() + begin, session.tokens.end()),
+  StreamTokens(session, session.tokens.Ids(static_cast<size_t>(begin), session.tokens.size()),
                /*publish=*/false);
   int64_t tokens_max = effect.tokens_max > 0 ? effect.tokens_max : turn.start.tokens_max;
   tokens_max = std::min(tokens_max, AnswerRoom(session, begin));
@@ -261,7 +262,7 @@ Status ControlLoop::SubmitHere(SessionRun& session, const GenerateEffect& effect
   job.id = turn.generation->job;
   job.sequence = session.record.id;
   const int64_t before = session.context_begin;
-  job.prefix.assign(session.tokens.begin() + before, session.tokens.end());
+  job.prefix = session.tokens.From(static_cast<size_t>(before));
   job.generation_begin = turn.generation->prompt_end - before;
   job.computed_before = std::max<int64_t>(0, computed_before - before);
   job.fork_position = std::max<int64_t>(0, session.fork_position - before);
@@ -368,7 +369,7 @@ void ControlLoop::FlushTokens(SessionRun& session) {
   run.logits_hashes = std::move(generation.pending_hashes);
   generation.pending_ids.clear();
   generation.pending_hashes.clear();
-  session.tokens.insert(session.tokens.end(), run.ids.begin(), run.ids.end());
+  session.tokens.Append(run.ids);
   session.record.tokens = static_cast<int64_t>(session.tokens.size());
   session.turn->view.tokens_generated += static_cast<int64_t>(run.ids.size());
   generation.commit_running = true;

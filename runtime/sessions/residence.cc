@@ -17,7 +17,7 @@ void ControlLoop::PrefetchSession(const std::string& session, const Answer<StepR
   PrefetchJob job;
   job.id = next_id_++;
   job.sequence = session;
-  job.tokens.assign(run.tokens.begin() + run.context_begin, run.tokens.end());
+  job.tokens = run.tokens.From(static_cast<size_t>(run.context_begin));
   job.fork_position = std::max<int64_t>(0, run.fork_position - run.context_begin);
   const uint64_t id = job.id;
   prefetches_[id].answer = answer;

@@ -18,6 +18,7 @@
 #include "model/text/chat_parser.h"
 #include "model/text/tokenizer.h"
 #include "runtime/engine/engine.h"
+#include "runtime/engine/token_list.h"
 #include "runtime/remote/chat_answer.h"
 #include "runtime/runtime.h"
 #include "runtime/sandbox/process_bounds.h"
@@ -268,7 +269,7 @@ struct SessionRun {
   Status broken;          ///< Why, for kBroken.
   bool creating = false;  ///< Not in the journal yet.
   bool changing = false;  ///< A rewind, an update, a delete or a pin is on its way to the journal.
-  std::vector<int32_t> tokens;  ///< All of the timeline's, once `tokens_loaded`.
+  TokenList tokens;       ///< All of the timeline's, once `tokens_loaded`.
   int64_t context_begin = 0;  ///< The model sees those from here on: what was before is compacted.
   std::string context_head;   ///< What its context begins with in place of what was before.
   std::string goal;           ///< What compactions keep.
@@ -276,6 +277,9 @@ struct SessionRun {
   bool tokens_loaded = false;  ///< Read when a turn needs them: most sessions only lie there.
   bool has_opening = false;    ///< A whole prompt lies in them, so the opening does too.
   int64_t turns = 0;           ///< On the current timeline.
+  int64_t timeline_key = 0;    ///< Of the current timeline in the journal.
+  int64_t base_key = 0;        ///< Of the timeline that it branched off from; 0: of none.
+  int64_t base_tokens = 0;     ///< Tokens that it has of that one.
   /// Where the current timeline branched off, before the token that its base may have sampled but
   /// not computed; 0: it is based on none.
   int64_t fork_position = 0;

@@ -73,6 +73,43 @@ std::vector<Mode> Modes() {
           {"zero, eager", With({.lazy = false, .policy = CheckpointPolicy::kZero})}};
 }
 
+TEST_CASE("a list of tokens is its vector, whatever it shares with others") {
+  const unsigned seed = 20261128;
+  INFO("seed " << seed);
+  std::mt19937 random(seed);
+  std::vector<int32_t> ids;
+  TokenList list;
+  for (int i = 0; i < 60; ++i) {
+    std::vector<int32_t> more(random() % 400);
+    for (int32_t& id : more) id = static_cast<int32_t>(random() % 50000);
+    ids.insert(ids.end(), more.begin(), more.end());
+    list.Append(more);
+    REQUIRE(list.size() == ids.size());
+    if (ids.empty()) continue;
+    const size_t cut = random() % ids.size();
+    REQUIRE(list[cut] == ids[cut]);
+    REQUIRE(list.Ids(0, ids.size()) == ids);
+    const TokenList first = list.First(cut);
+    const auto at = ids.begin() + static_cast<std::ptrdiff_t>(cut);
+    REQUIRE(first.Ids(0, first.size()) == std::vector<int32_t>(ids.begin(), at));
+    const TokenList rest = list.From(cut);
+    REQUIRE(rest.Ids(0, rest.size()) == std::vector<int32_t>(at, ids.end()));
+    // It begins so, whether it shares its pieces or not; and not where one id differs.
+    REQUIRE(list.StartsWith(first));
+    REQUIRE(TokenList(ids).StartsWith(first));
+    REQUIRE((first.size() == list.size() || !first.StartsWith(list)));
+    std::vector<int32_t> other = ids;
+    other[cut] += 1;
+    REQUIRE_FALSE(list.StartsWith(TokenList(other)));
+  }
+  // Copies and beginnings lie in the same memory, and grow apart.
+  TokenList copy = list.First(TokenList::kPieceTokens + 5);
+  REQUIRE(copy.Together(0, 1).data() == list.Together(0, 1).data());
+  copy.push_back(-1);
+  REQUIRE(copy.back() == -1);
+  REQUIRE(list[copy.size() - 1] == ids[copy.size() - 1]);
+}
+
 TEST_CASE("every way of resuming gives the bits of a sequence that never stopped") {
   const Conversation& twin = TheConversation();
   for (const Mode& mode : Modes()) {

@@ -102,8 +102,8 @@ class ScriptedTokens final : public TokenSource {
 
   /// The same after the same context, whatever was cut, killed or asked in between.
   std::vector<int32_t> Reply(const GenerateJob& job) const {
-    const auto bytes = static_cast<size_t>(job.generation_begin) * sizeof(int32_t);
-    std::mt19937_64 random(XXH3_64bits_withSeed(job.prefix.data(), bytes, seed_));
+    const auto ids = job.prefix.Ids(0, static_cast<size_t>(job.generation_begin));
+    std::mt19937_64 random(XXH3_64bits_withSeed(ids.data(), ids.size() * sizeof(int32_t), seed_));
     std::string text(1 + random() % 12, 'w');
     // A context that has grown long is brought to an end.
     if (job.generation_begin > 3000 || random() % 5 < 2) {
