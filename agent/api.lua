@@ -193,9 +193,20 @@ end
 local function note(text) return verdict("note", text) end
 
 local LEVELS = { allow = 1, ask = 2, deny = 3 }
-local RULE_MEMBERS = { tool = true, args = true, path = true, why = true, match = true, not_match = true }
+local RULE_MEMBERS = { tool = true, args = true, path = true, argv = true, writes = true, why = true,
+  match = true, not_match = true }
 
-local function rule_matches(rule, name, arguments)
+-- What the rules about parts of shell text make of the argument `command`: a level (0: some part is
+-- named by none), the rule that decided, or nil, and the part or the reason. `covered`: a rule about
+-- whole calls matches.
+local function judge_parts(about_parts, arguments, covered)
+  local command = arguments.command
+  if #about_parts == 0 or type(command) ~= "string" then return 0, nil, "" end
+  local level, index, text = core.judge_command(command, about_parts, covered)
+  return level, index and about_parts[index], text
+end
+
+local function about_call(rule, name, arguments)
   if not matches_any(rule.tools, name) then return false end
   for argument, pattern in pairs(rule.args) do
     local value = arguments[argument]
@@ -208,6 +219,15 @@ local function rule_matches(rule, name, arguments)
     return core.wildcard(rule.path, path) or core.wildcard(rule.path, "/" .. path)
   end
   return true
+end
+
+-- Whether the rule, alone, decides about the call.
+local function rule_matches(rule, name, arguments)
+  if not about_call(rule, name, arguments) then return false end
+  if not rule.about_parts then return true end
+  -- Commands are no matter of a rule about files.
+  local _, by = judge_parts({ rule }, arguments, rule.writes ~= nil)
+  return by ~= nil
 end
 
 local function test_rule(rule, what, examples, expected)
@@ -225,6 +245,19 @@ local function test_rule(rule, what, examples, expected)
   end
 end
 
+-- { "git", { "status", "log" } } as lists of alternatives.
+local function argv_option(decision, argv)
+  if type(argv) ~= "table" then raise(decision .. ": 'argv' must be a list of words, got " .. type(argv)) end
+  local words = {}
+  for i = 1, rawlen(argv) do
+    words[i] = type(argv[i]) == "table" and argv[i] or { argv[i] }
+    for _, word in ipairs(words[i]) do
+      if type(word) ~= "string" then raise(decision .. ": 'argv' must hold strings, or lists of them") end
+    end
+  end
+  return words
+end
+
 local function make_rule(decision, spec)
   check_members(decision, spec, RULE_MEMBERS)
   local rule = setmetatable({ decision = decision, args = {} }, Rule)
@@ -240,6 +273,11 @@ local function make_rule(decision, spec)
       rule.args[name] = pattern
     end
   end
+  rule.level = LEVELS[decision]
+  rule.writes = text_option(decision, spec, "writes")
+  if spec.argv ~= nil then rule.argv = argv_option(decision, spec.argv) end
+  rule.about_parts = (rule.argv or rule.writes) and true or nil
+  if rule.about_parts then core.judge_command("", { rule }, false) end -- Which says what is wrong.
   if spec.match ~= nil then test_rule(rule, decision .. ": match", spec.match, true) end
   if spec.not_match ~= nil then test_rule(rule, decision .. ": not_match", spec.not_match, false) end
   return rule
@@ -274,14 +312,22 @@ end
 
 -- The strictest of all rules that match; the default if none does.
 local function judge(name, arguments)
-  local level, why = 0, ""
+  local level, why, about_parts = 0, "", {}
   for _, rule in ipairs(rules) do
-    if LEVELS[rule.decision] > level and rule_matches(rule, name, arguments) then
-      level, why = LEVELS[rule.decision], rule.why
+    if (rule.about_parts or rule.level > level) and about_call(rule, name, arguments) then
+      if rule.about_parts then
+        about_parts[#about_parts + 1] = rule
+      else
+        level, why = rule.level, rule.why
+      end
     end
   end
+  local of_parts, by, text = judge_parts(about_parts, arguments, level > 0)
+  if of_parts > level then
+    level, why = of_parts, by and by.why ~= "" and text .. ": " .. by.why or text
+  end
   if level == 0 and default_decision then
-    return default_decision, "no rule of the script's policy names it"
+    return default_decision, (text == "" and "" or text .. ": ") .. "no rule of the script's policy names it"
   end
   return level == 3 and "deny" or level == 2 and "ask" or "allow", why
 end

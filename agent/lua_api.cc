@@ -49,6 +49,10 @@ constexpr LuaField kRuleFields[] = {
     {"tool?", "string", "Names of tools, with '*' and '|'; default: any."},
     {"args?", "table<string, string>", "Patterns with '*' that named arguments must all match."},
     {"path?", "string", "Pattern for the argument `path`: \"**/.env*\"."},
+    {"argv?", "(string|string[])[]",
+     "Of shell text in the argument `command`: the first words of a simple command, with "
+     "alternatives. Allowed is what consists of allowed ones; what can't be read is asked about."},
+    {"writes?", "string", "Instead of argv: pattern for files that its redirects write."},
     {"why?", "string", "Told to whoever is asked, and to the model on a denial."},
     {"match?", "baleen.Example[]", "Calls that the rule must match, or the script doesn't load."},
     {"not_match?", "baleen.Example[]", "Calls that it must not match."},

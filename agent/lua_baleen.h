@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "agent/effect.h"
+#include "tools_sdk/shell/command_rules.h"
 #include "tools_sdk/tool.h"
 
 struct lua_State;
@@ -42,14 +43,16 @@ struct BranchList {
 struct TurnBinding {
   std::vector<ToolSpec> tools;
   Effect effect;
-  bool effect_ready = false;          ///< Set last, just before the yield or return.
-  const AgentEvent* event = nullptr;  ///< Borrows; set during one resume.
-  int64_t calls_made = 0;             ///< Numbers the calls that come without an id.
-  std::string errand;                 ///< As AgentOptions::errand.
-  bool first_turn = false;            ///< As AgentOptions::first_turn.
-  bool task = false;                  ///< As AgentOptions::task.
-  std::vector<ToolSpec> declared;     ///< By the script, in this order.
-  std::string problem;                ///< Scratch: why a binding is about to raise.
+  bool effect_ready = false;               ///< Set last, just before the yield or return.
+  const AgentEvent* event = nullptr;       ///< Borrows; set during one resume.
+  int64_t calls_made = 0;                  ///< Numbers the calls that come without an id.
+  std::string errand;                      ///< As AgentOptions::errand.
+  bool first_turn = false;                 ///< As AgentOptions::first_turn.
+  bool task = false;                       ///< As AgentOptions::task.
+  std::vector<ToolSpec> declared;          ///< By the script, in this order.
+  std::string problem;                     ///< Scratch: why a binding is about to raise.
+  std::vector<CommandRule> command_rules;  ///< Scratch: those that a command is judged by.
+  std::string command_text;                ///< Scratch: what is said of it.
   BranchList branches;
   const ChildTurnEnd* child_end = nullptr;  ///< Borrows; what the next child turn's call gives.
 };

@@ -1,5 +1,6 @@
 // What scripts declare: loads api.lua and flow.lua when a script first names one of their globals,
 // and gives them the effects, tools and checks that they are made of.
+#include <algorithm>
 #include <cstdarg>
 #include <cstdint>
 #include <cstring>
@@ -40,6 +41,74 @@ int Wildcard(lua_State* L) {  // (pattern, text)
   Charge(L, static_cast<int64_t>((pattern.size() + 1) * (text.size() + 16) / 16));
   lua_pushboolean(L, MatchesWildcard(pattern, text));
   return 1;
+}
+
+// What is read of a rule about commands: a little more than CheckCommandRule lets pass, so that a
+// script can't fill memory that isn't Lua's.
+constexpr lua_Integer kListRead = 65;
+constexpr size_t kWordRead = 257;
+constexpr lua_Integer kCommandRulesMax = 256;
+
+// A rule, from the table on top of the stack.
+void ReadCommandRule(lua_State* L, CommandRule* rule) {
+  lua_getfield(L, -1, "level");
+  rule->level = static_cast<CommandLevel>(luaL_checkinteger(L, -1));
+  lua_getfield(L, -2, "writes");
+  if (!lua_isnil(L, -1)) rule->writes = TextAt(L, -1).substr(0, kWordRead);
+  lua_getfield(L, -3, "argv");
+  const lua_Integer words = lua_isnil(L, -1) ? 0 : luaL_len(L, -1);
+  for (lua_Integer i = 1; i <= std::min(words, kListRead); ++i) {
+    auto& alternatives = rule->argv.emplace_back();
+    lua_geti(L, -1, i);
+    const lua_Integer count = luaL_len(L, -1);
+    for (lua_Integer k = 1; k <= std::min(count, kListRead); ++k) {
+      Charge(L, 1);
+      lua_geti(L, -1, k);
+      alternatives.emplace_back(TextAt(L, -1).substr(0, kWordRead));
+      lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 3);
+}
+
+// No Lua in here. Its index, from 1; 0: none decided.
+int JudgeInto(std::string_view command, bool covered, TurnBinding* binding, CommandLevel* level) {
+  const CommandVerdict verdict = JudgeCommand(command, binding->command_rules, covered);
+  binding->command_text = CommandReason(verdict, "");
+  *level = verdict.level;
+  return verdict.rule + 1;
+}
+
+bool CheckLastRule(TurnBinding* binding) {
+  const Status status = CheckCommandRule(binding->command_rules.back());
+  if (!status.ok()) binding->problem = status.message();
+  return status.ok();
+}
+
+int JudgeCommandText(lua_State* L) {  // (command, rules, covered): level, index or nil, text
+  const std::string_view command = TextAt(L, 1);
+  TurnBinding& binding = BindingOf(L);
+  binding.command_rules.clear();
+  const lua_Integer count = luaL_len(L, 2);
+  if (count > kCommandRulesMax) return Raise(L, "more than 256 rules about commands");
+  for (lua_Integer i = 1; i <= count; ++i) {
+    lua_geti(L, 2, i);
+    ReadCommandRule(L, &binding.command_rules.emplace_back());
+    lua_pop(L, 1);
+    if (!CheckLastRule(&binding)) return Raise(L, "%s", binding.problem.c_str());
+  }
+  Charge(L, static_cast<int64_t>(command.size()) * (1 + count));
+  CommandLevel level = CommandLevel::kNone;
+  const int rule = JudgeInto(command, lua_toboolean(L, 3) != 0, &binding, &level);
+  lua_pushinteger(L, static_cast<lua_Integer>(level));
+  if (rule > 0) {
+    lua_pushinteger(L, rule);
+  } else {
+    lua_pushnil(L);
+  }
+  lua_pushlstring(L, binding.command_text.data(), binding.command_text.size());
+  return 3;
 }
 
 // FNV-1a: tells calls apart; nothing rests on it that an opponent could gain by.
@@ -307,6 +376,7 @@ void LoadDeclarations(lua_State* L) {
                                        {"fork", Fork},
                                        {"generate", Generate},
                                        {"in_branch", InBranch},
+                                       {"judge_command", JudgeCommandText},
                                        {"open_account", OpenAccount},
                                        {"raise", RaiseText},
                                        {"run_branches", RunBranches},

@@ -18,12 +18,22 @@ struct PolicyRule {
   std::string effect;            ///< "PURE", "IDEMPOTENT" or "EFFECT"; empty: any.
   std::string decision = "ask";  ///< "allow", "ask" or "deny".
   std::string why;               ///< Shown to whoever is asked, or told to the model on a denial.
+  /// For tools whose argument `command` is shell text: the rule is about its parts. Each simple
+  /// command whose first words are these (alternatives for each) ...
+  std::vector<std::vector<std::string>> argv{};
+  /// ... or each file that a redirect writes; a pattern with '*'. One of the two.
+  std::string writes{};
 };
 
 /// What a session's calls need before they run. A call that no rule matches is allowed if the tool
 /// is built in and pure, or if a host serves it (its body runs in the host's process, which may
 /// refuse by itself), or is a declared HTTP tool that is pure; any other, and every call of a
 /// plugin or an MCP server, is asked about, and web_fetch for each new host.
+///
+/// A command with rules about its parts (argv, writes) gets the strictest answer over them: it is
+/// allowed if each simple command, and each file that a redirect writes, is allowed, and asked
+/// about if it can't be told from its text what it runs. Such rules are for prompts; what a command
+/// can reach is up to its sandbox.
 struct PolicySettings {
   std::vector<PolicyRule> rules;
   /// An approval that nobody answers for so long is denied; 0: it waits for ever.
@@ -94,8 +104,9 @@ struct DecisionView {
   std::string arguments_sha256;  ///< Of their JSON text, in hexadecimal.
   /// "allow", "ask", "deny", or "invalid": no such tool, or not its arguments.
   std::string decision;
-  /// "default" (no rule names it), "rule N: DECISION TOOL [EFFECT]" of the session's policy,
-  /// "taint", "script", "repeat guard" or "schema".
+  /// "default" (no rule names it), "rule N: DECISION TOOL [EFFECT]" of the session's policy, with
+  /// "argv at command K" or "writes" behind it where that is about a part of the call, "command"
+  /// (what it runs can't be told from its text), "taint", "script", "repeat guard" or "schema".
   std::string decided_by;
   std::string why;
   std::string grant;     ///< "ask": "SESSION/APPROVAL" of an earlier answer that let it run.

@@ -77,6 +77,11 @@ void ToWire(const PolicySettings& policy, v1::Policy* out) {
                                                    : v1::EFFECT_CLASS_UNSPECIFIED);
     wire->set_decision(ReplaceInvalidUtf8(rule.decision));
     wire->set_why(ReplaceInvalidUtf8(rule.why));
+    for (const auto& alternatives : rule.argv) {
+      v1::Policy::Rule::Words* words = wire->add_argv();
+      for (const std::string& word : alternatives) words->add_any_of(ReplaceInvalidUtf8(word));
+    }
+    wire->set_writes(ReplaceInvalidUtf8(rule.writes));
   }
   out->set_approval_ms_max(policy.approval_ms_max);
   if (!policy.repeat_guard) out->set_repeat_guard(false);
@@ -99,6 +104,10 @@ Result<PolicySettings> FromWire(const v1::Policy& policy) {
     }
     rule.decision = wire.decision();
     rule.why = wire.why();
+    for (const v1::Policy::Rule::Words& words : wire.argv()) {
+      rule.argv.emplace_back(words.any_of().begin(), words.any_of().end());
+    }
+    rule.writes = wire.writes();
     out.rules.push_back(std::move(rule));
   }
   out.approval_ms_max = policy.approval_ms_max();

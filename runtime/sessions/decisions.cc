@@ -36,7 +36,7 @@ bool ControlLoop::GuardsRepeats(const SessionRun& session, const ToolCall& call)
 
 PolicyVerdict ControlLoop::VerdictOn(SessionRun& session, const ToolCall& call) {
   PolicyVerdict verdict = JudgeCall(session.settings.policy, *session.tools.Find(call.name),
-                                    OriginOf(session, call.name));
+                                    OriginOf(session, call.name), call.arguments);
   if (std::string why = TaintQuestion(session, call); !why.empty()) {
     Tighten({PolicyDecision::kAsk, std::move(why), "taint"}, &verdict);
   }

@@ -115,6 +115,8 @@ Json PolicyToJson(const PolicySettings& policy) {
                      {"effect", rule.effect},
                      {"decision", rule.decision},
                      {"why", rule.why}});
+    if (!rule.argv.empty()) rules.back()["argv"] = rule.argv;
+    if (!rule.writes.empty()) rules.back()["writes"] = rule.writes;
   }
   Json json = {{"rules", rules}, {"approval_ms_max", policy.approval_ms_max}};
   if (!policy.repeat_guard) json["repeat_guard"] = false;
@@ -137,6 +139,14 @@ Status ReadPolicy(Reader& parent, PolicySettings* policy) {
       fields.Get("effect", &rule.effect);
       fields.Get("decision", &rule.decision);
       fields.Get("why", &rule.why);
+      if (const Json* argv = fields.Array("argv")) {
+        for (const Json& alternatives : *argv) {
+          Reader words(Json{{"any_of", alternatives}}, "policy.rules[].argv[]");
+          words.Get("any_of", &rule.argv.emplace_back());
+          RETURN_IF_ERROR(words.status());
+        }
+      }
+      fields.Get("writes", &rule.writes);
       RETURN_IF_ERROR(fields.status());
       policy->rules.push_back(std::move(rule));
     }

@@ -1,9 +1,14 @@
 #include "runtime/sessions/policy.h"
 
-#include <algorithm>
+#include <optional>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 #include "runtime/http_tools/web_fetch.h"
 #include "runtime/sessions/journal_json.h"
+#include "runtime/sessions/json_members.h"
+#include "tools_sdk/shell/command_rules.h"
 #include "tools_sdk/wildcard.h"
 
 namespace baleen {
@@ -25,6 +30,84 @@ std::string NameOf(const PolicyRule& rule, size_t number) {
   return name;
 }
 
+bool IsAboutParts(const PolicyRule& rule) { return !rule.argv.empty() || !rule.writes.empty(); }
+
+CommandRule CommandRuleOf(const PolicyRule& rule) {
+  const CommandLevel level = rule.decision == "allow"  ? CommandLevel::kAllow
+                             : rule.decision == "deny" ? CommandLevel::kDeny
+                                                       : CommandLevel::kAsk;
+  return {level, rule.argv, rule.writes};
+}
+
+/// The rules about a call's parts, and what they make of it.
+class PartRules {
+ public:
+  explicit PartRules(const PolicySettings& policy) : policy_(policy) {}
+
+  void Add(size_t index) {
+    rules_.push_back(CommandRuleOf(policy_.rules[index]));
+    indices_.push_back(index);
+  }
+
+  /// Unset: they say nothing of it. `covered`: as JudgeCommand's.
+  std::optional<PolicyVerdict> Judge(const std::string& arguments, bool covered) {
+    std::string command;
+    JsonMembers members(std::string_view(arguments), "arguments");
+    members.Get("command", &command);
+    if (rules_.empty() || command.empty()) return std::nullopt;
+    const CommandVerdict part = JudgeCommand(command, rules_, covered);
+    if (part.level == CommandLevel::kNone) {
+      unnamed_ = CommandReason(part, "");
+      return std::nullopt;
+    }
+    PolicyVerdict verdict;
+    verdict.decision = part.level == CommandLevel::kAllow  ? PolicyDecision::kAllow
+                       : part.level == CommandLevel::kDeny ? PolicyDecision::kDeny
+                                                           : PolicyDecision::kAsk;
+    verdict.by = "command";
+    std::string why;
+    if (part.rule >= 0) {
+      const size_t index = indices_[static_cast<size_t>(part.rule)];
+      const PolicyRule& rule = policy_.rules[index];
+      verdict.by =
+          NameOf(rule, index + 1) +
+          (rule.argv.empty() ? " writes" : " argv at command " + std::to_string(part.number));
+      why = rule.why;
+    }
+    verdict.why = CommandReason(part, why);
+    return verdict;
+  }
+
+  /// The part that no rule names, if that is why Judge said nothing.
+  const std::string& unnamed() const { return unnamed_; }
+
+ private:
+  const PolicySettings& policy_;
+  std::vector<CommandRule> rules_;
+  std::vector<size_t> indices_;  ///< In the policy.
+  std::string unnamed_;
+};
+
+/// Of a call that no rule matches.
+PolicyVerdict DefaultVerdict(const ToolSpec& tool, ToolOrigin origin, const std::string& unnamed) {
+  if (origin == ToolOrigin::kHost || origin == ToolOrigin::kScript) return {};
+  // What a plugin or a server says of its effects is its own word.
+  if (origin == ToolOrigin::kOutside) {
+    return {PolicyDecision::kAsk,
+            "the tool is a plugin's or a server's, and no rule of the policy names it", "default"};
+  }
+  if (origin == ToolOrigin::kBuiltin && tool.name == kWebFetch) {
+    return {PolicyDecision::kAsk,
+            "it asks a host on the network, and no rule of the policy allows it", "default"};
+  }
+  if (tool.effect == EffectClass::kPure) return {};
+  if (!unnamed.empty()) {
+    return {PolicyDecision::kAsk, unnamed + ": no rule of the policy names it", "default"};
+  }
+  return {PolicyDecision::kAsk, "the tool changes something, and no rule of the policy names it",
+          "default"};
+}
+
 }  // namespace
 
 const char* PolicyDecisionName(PolicyDecision decision) {
@@ -36,32 +119,27 @@ const char* PolicyDecisionName(PolicyDecision decision) {
   return "deny";
 }
 
-PolicyVerdict JudgeCall(const PolicySettings& policy, const ToolSpec& tool, ToolOrigin origin) {
+PolicyVerdict JudgeCall(const PolicySettings& policy, const ToolSpec& tool, ToolOrigin origin,
+                        const std::string& arguments) {
   PolicyVerdict verdict;
   bool matched = false;
+  const auto take = [&](PolicyVerdict other) {
+    if (!matched || other.decision > verdict.decision) verdict = std::move(other);
+    matched = true;
+  };
+  PartRules parts(policy);
   for (size_t i = 0; i < policy.rules.size(); ++i) {
     const PolicyRule& rule = policy.rules[i];
     if (!rule.effect.empty() && rule.effect != EffectClassName(tool.effect)) continue;
     if (!MatchesWildcard(rule.tool, tool.name)) continue;
-    const PolicyDecision decision = DecisionOf(rule.decision);
-    if (!matched || decision > verdict.decision) {
-      verdict = {decision, rule.why, NameOf(rule, i + 1)};
+    if (IsAboutParts(rule)) {
+      parts.Add(i);
+    } else {
+      take({DecisionOf(rule.decision), rule.why, NameOf(rule, i + 1)});
     }
-    matched = true;
   }
-  if (matched || origin == ToolOrigin::kHost || origin == ToolOrigin::kScript) return verdict;
-  // What a plugin or a server says of its effects is its own word.
-  if (origin == ToolOrigin::kOutside) {
-    return {PolicyDecision::kAsk,
-            "the tool is a plugin's or a server's, and no rule of the policy names it", "default"};
-  }
-  if (origin == ToolOrigin::kBuiltin && tool.name == kWebFetch) {
-    return {PolicyDecision::kAsk,
-            "it asks a host on the network, and no rule of the policy allows it", "default"};
-  }
-  if (tool.effect == EffectClass::kPure) return verdict;
-  return {PolicyDecision::kAsk, "the tool changes something, and no rule of the policy names it",
-          "default"};
+  if (auto judged = parts.Judge(arguments, matched)) take(std::move(*judged));
+  return matched ? verdict : DefaultVerdict(tool, origin, parts.unnamed());
 }
 
 Status CheckPolicy(const PolicySettings& policy) {
@@ -90,6 +168,10 @@ Status CheckPolicy(const PolicySettings& policy) {
         rule.effect != "EFFECT") {
       return bad(which + "effect is '" + rule.effect.substr(0, 80) +
                  "': expected PURE, IDEMPOTENT, EFFECT, or nothing for any");
+    }
+    if (!IsAboutParts(rule)) continue;
+    if (const Status parts = CheckCommandRule(CommandRuleOf(rule)); !parts.ok()) {
+      return bad(which + parts.message());
     }
   }
   return OkStatus();

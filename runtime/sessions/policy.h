@@ -25,8 +25,9 @@ const char* PolicyDecisionName(PolicyDecision decision);
 enum class ToolOrigin { kBuiltin, kHost, kOutside, kHttp, kScript };
 
 /// What no rule matches is allowed of hosts and scripts: a script's body does nothing but make
-/// calls, which are judged themselves.
-PolicyVerdict JudgeCall(const PolicySettings& policy, const ToolSpec& tool, ToolOrigin origin);
+/// calls, which are judged themselves. `arguments`: JSON text; read if a rule is about its command.
+PolicyVerdict JudgeCall(const PolicySettings& policy, const ToolSpec& tool, ToolOrigin origin,
+                        const std::string& arguments);
 
 /// Errors: INVALID_ARGUMENT/BAD_FIELD naming the rule.
 Status CheckPolicy(const PolicySettings& policy);

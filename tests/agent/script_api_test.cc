@@ -94,6 +94,39 @@ TEST_CASE("TheStrictestRuleOfAPolicyDecides") {
         std::string::npos);
 }
 
+TEST_CASE("APolicyJudgesEachPartOfACommand") {
+  ScriptRun run(R"(policy {
+    allow { tool = "bash", argv = { "git", { "status", "diff", "log" } },
+            match = { { tool = "bash", args = { command = "git log | git status" } } },
+            not_match = { { tool = "bash", args = { command = "git log && ls" } },
+                          { tool = "bash", args = { command = "git log > x" } },
+                          { tool = "bash", args = { command = "git log $x" } },
+                          { tool = "read", args = { command = "git log" } }, { tool = "bash" } } },
+    allow { tool = "bash", writes = "out/*",
+            match = { { tool = "bash", args = { command = "ls > out/x" } } },
+            not_match = { { tool = "bash", args = { command = "ls > x" } } } },
+    deny  { tool = "bash", argv = { { "rm", "dd" } }, why = "it loses data",
+            match = { { tool = "bash", args = { command = "git log; /bin/rm x" } } },
+            not_match = { { tool = "bash", args = { command = "$x" } } } },
+    ask   { tool = "bash", argv = { "make" },
+            match = { { tool = "bash", args = { command = "make $x" } } } },
+    default = "ask",
+  })");
+  BeginWith(run, {{"1", "bash", R"({"command":"git status && git log"})"},
+                  {"2", "bash", R"({"command":"git status && sudo rm -rf /"})"},
+                  {"3", "bash", R"({"command":"git status; x y"})"},
+                  {"4", "bash", R"({"command":"git status > .bashrc"})"},
+                  {"5", "bash", R"({"command":"git status > out/a"})"},
+                  {"6", "bash", R"({"command":"git$IFS status"})"},
+                  {"7", "bash", R"({"command":"make all"})"},
+                  {"8", "bash", R"({"command":["git"]})"}});
+  CHECK(Verdicts(run) ==
+        "-|deny:`rm -rf /`: it loses data|ask:`x y`: no rule of the script's policy names it|"
+        "ask:`> .bashrc`: it writes a file, and no rule allows that|-|"
+        "ask:it can't be judged by its words: a variable in `git$IFS status`|ask:`make all`|"
+        "ask:no rule of the script's policy names it");
+}
+
 TEST_CASE("APolicyHoldsForScriptsThatKeptTheFunctionsFromBefore") {
   ScriptRun run(R"(
     local call = baleen.call
@@ -121,6 +154,16 @@ TEST_CASE("RulesThatFailTheirOwnTestsDoNotLoad") {
       {"policy(1)", "script.lua:1: policy: expected a table of rules, got number"},
       {"policy { deny { tool = '' } }", "expected the name of a tool"},
       {"policy { deny { args = { x = 1 } } }", "'args' must give a pattern"},
+      {"policy { deny { argv = 'rm' } }", "script.lua:1: deny: 'argv' must be a list of words"},
+      {"policy { deny { argv = { 1 } } }", "script.lua:1: deny: 'argv' must hold strings"},
+      {"policy { deny { argv = {} } }", "script.lua:1: a rule about commands has either argv or"},
+      {"policy { deny { argv = { 'a' }, writes = 'b' } }",
+       "script.lua:1: a rule about commands has"},
+      {"policy { deny { argv = { {} } } }", "1 to 64 alternatives for each word, got 0"},
+      {"policy { deny { argv = { ('a'):rep(300) } } }", "a word of argv has 1 to 256 bytes"},
+      {"policy { allow { tool = 'bash', argv = { 'git' }, match = {\n"
+       "{ tool = 'bash', args = { command = 'git `rm x`' } } } } }",
+       "allow: match[1]: the rule doesn't match bash"},
       {"on.before_tol(function() end)", "script.lua:1:"},
       {"on.before_tool('bash')", "on.before_tool: expected a function, got nil"},
       {"on.before_tool(function() end, { wall = '1s' })", "unknown member 'wall'"},

@@ -22,7 +22,10 @@ SessionSettings FullSettings() {
                          {"pay", "pays", "{}", EffectClass::kEffect, 9, 10}};
   settings.sampling = {0.0F, 0.5F, 0.25F, 40, 0xFFFF'FFFF'FFFF'FFFFULL};
   settings.tokens_max = 77;
-  settings.policy.rules = {{"a*", "IDEMPOTENT", "ask", "why"}, {"*", "", "deny", ""}};
+  settings.policy.rules = {{"a*", "IDEMPOTENT", "ask", "why"},
+                           {"*", "", "deny", ""},
+                           {"bash", "", "allow", "", {{"git"}, {"log", "diff"}}, ""},
+                           {"bash", "", "deny", "", {}, "*.key"}};
   settings.policy.approval_ms_max = 99;
   settings.budget = {1, 2, 3, 4};
   settings.turn_budget = {5, 6, 7, 8};
@@ -67,6 +70,8 @@ void CheckSame(const SessionSettings& got, const SessionSettings& want) {
     CHECK(got.policy.rules[i].effect == want.policy.rules[i].effect);
     CHECK(got.policy.rules[i].decision == want.policy.rules[i].decision);
     CHECK(got.policy.rules[i].why == want.policy.rules[i].why);
+    CHECK(got.policy.rules[i].argv == want.policy.rules[i].argv);
+    CHECK(got.policy.rules[i].writes == want.policy.rules[i].writes);
   }
 }
 

@@ -269,7 +269,7 @@ TEST_CASE("APolicyDeniesAsksAndAllowsByTheStrictestRule") {
   read.effect = EffectClass::kPure;
   PolicySettings policy;
   const auto judge = [&](const ToolSpec& tool, ToolOrigin origin) {
-    return JudgeCall(policy, tool, origin).decision;
+    return JudgeCall(policy, tool, origin, "{}").decision;
   };
   REQUIRE(judge(read, ToolOrigin::kBuiltin) == PolicyDecision::kAllow);
   REQUIRE(judge(write, ToolOrigin::kBuiltin) == PolicyDecision::kAsk);
@@ -277,7 +277,7 @@ TEST_CASE("APolicyDeniesAsksAndAllowsByTheStrictestRule") {
   policy.rules = {{"fs.*", "", "allow", ""}};
   REQUIRE(judge(write, ToolOrigin::kBuiltin) == PolicyDecision::kAllow);
   policy.rules.push_back({"*", "EFFECT", "ask", "why"});
-  REQUIRE(JudgeCall(policy, write, ToolOrigin::kHost).why == "why");
+  REQUIRE(JudgeCall(policy, write, ToolOrigin::kHost, "{}").why == "why");
   REQUIRE(judge(write, ToolOrigin::kHost) == PolicyDecision::kAsk);
   REQUIRE(judge(read, ToolOrigin::kHost) == PolicyDecision::kAllow);
   policy.rules.push_back({"*.write", "", "deny", ""});
@@ -297,6 +297,35 @@ TEST_CASE("APolicyDeniesAsksAndAllowsByTheStrictestRule") {
   }
 }
 
+TEST_CASE("APolicyJudgesCommandsByTheirParts") {
+  const ToolSpec bash = Spec("bash");
+  PolicySettings policy;
+  policy.rules = {{"bash", "", "allow", "", {{"git"}, {"status", "log"}}},
+                  {"bash", "", "deny", "never", {{"rm"}}},
+                  {"b*", "EFFECT", "deny", "", {}, "*.key"},
+                  {"read", "", "deny", "", {{"git"}}}};
+  const auto judge = [&](const std::string& command, ToolOrigin origin = ToolOrigin::kBuiltin) {
+    const PolicyVerdict verdict =
+        JudgeCall(policy, bash, origin, R"({"command":")" + command + R"("})");
+    return std::string(PolicyDecisionName(verdict.decision)) + " by " + verdict.by + " " +
+           verdict.why;
+  };
+  CHECK(judge("git status | git log") ==
+        "allow by rule 1: allow bash argv at command 1 `git status`");
+  CHECK(judge("git status && rm -rf /") ==
+        "deny by rule 2: deny bash argv at command 2 `rm -rf /`: never");
+  CHECK(judge("git log > a.key") == "deny by rule 3: deny b* EFFECT writes `> a.key`");
+  CHECK(judge("git log; touch a") == "ask by default `touch a`: no rule of the policy names it");
+  CHECK(judge("git log; touch a", ToolOrigin::kHost) == "allow by default ");
+  CHECK(judge("git $x") ==
+        "ask by command it can't be judged by its words: a variable in `git $x`");
+  policy.rules.push_back({"bash", "", "allow", ""});
+  CHECK(judge("touch a > b") == "allow by rule 5: allow bash ");
+  CHECK(judge("touch a; rm b") == "deny by rule 2: deny bash argv at command 2 `rm b`: never");
+  CHECK(judge("$x a").starts_with("ask by command "));
+  CHECK(JudgeCall(policy, bash, ToolOrigin::kBuiltin, "{}").by == "rule 5: allow bash");
+}
+
 TEST_CASE("PoliciesThatAreNoneAreRefusedByName") {
   const TempDirectory temp;
   const auto runtime = OpenRuntime(Options(temp));
@@ -308,6 +337,8 @@ TEST_CASE("PoliciesThatAreNoneAreRefusedByName") {
   refused({{{"*", "", "perhaps", ""}}, 0}, "decision is 'perhaps'");
   refused({{{"", "", "ask", ""}}, 0}, "expected a tool's name");
   refused({{{"*", "SIDE", "ask", ""}}, 0}, "effect is 'SIDE'");
+  refused({{{"*", "", "ask", "", {{"a"}}, "b"}}, 0}, "either argv or writes");
+  refused({{{"*", "", "ask", "", {{}}}}, 0}, "alternatives for each word, got 0");
   refused({{}, -1}, "approval_ms_max");
   refused({std::vector<PolicyRule>(257), 0}, "257 rules");
 }

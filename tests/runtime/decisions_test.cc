@@ -127,6 +127,33 @@ TEST_CASE("EveryDecisionAboutACallCanBeExplained") {
   CHECK(runtime->ExplainDecision("none", "t1", "c1").status().reason() == "SESSION_UNKNOWN");
 }
 
+TEST_CASE("TheCommandThatDecidedAboutACallIsNamed") {
+  const TempDirectory temp;
+  Audit audit;
+  RuntimeOptions options = WorkerOptions(temp.File("data"), TinyModel());
+  options.observer = &audit;
+  CreateSessionRequest request;
+  request.session = "s";
+  request.settings.workspace = temp.path();
+  request.settings.tools = {"bash"};
+  request.settings.script =
+      "return function() return (baleen.call('bash', { command = 'git log; rm -rf /' })) end";
+  request.settings.policy.rules = {{"bash", "", "allow", "", {{"git"}, {"log"}}},
+                                   {"bash", "", "deny", "never", {{"rm"}}}};
+  auto runtime = OpenRuntime(options);
+  REQUIRE_OK(runtime->CreateSession(request));
+  runtime.reset();
+  runtime = OpenRuntime(options);  // the rules come from the journal
+  const TurnView turn = Must(runtime->WaitTurn("s", Start(*runtime, "s"), kPatienceMs));
+  CHECK(turn.text.find("the session's policy denies it (`rm -rf /`: never)") != std::string::npos);
+  // The log has no text of the model's.
+  CHECK(audit.lines() ==
+        std::vector<std::string>{"c1 bash deny by rule 2: deny bash argv at command 2"});
+  const DecisionView view = Must(runtime->ExplainDecision("s", turn.turn, "c1"));
+  CHECK(view.decided_by == "rule 2: deny bash argv at command 2");
+  CHECK(view.why == "`rm -rf /`: never");
+}
+
 /// Lets the model ask for one and the same call nine times.
 constexpr char kAgain[] = R"(
 return function(message)
