@@ -42,6 +42,12 @@ class RuntimeObserver {
   virtual void OnToolCall(ToolOutcome outcome) = 0;
   /// When it is decided, before anything of it happens. On the control thread.
   virtual void OnDecision(const DecisionFigures& /*figures*/) {}
+  /// A file tool of the session was refused a path by what confines it: it leads outside, goes
+  /// through a link, names no file that may be opened. `why` as the model is told. On a thread of a
+  /// pool; must not block.
+  virtual void OnPathRefused(const std::string& /*session*/, const std::string& /*turn*/,
+                             const std::string& /*call*/, const std::string& /*path*/,
+                             const std::string& /*why*/) {}
   /// A process of the session's wanted to connect to a host. `why` empty: it may, to `address`;
   /// else why not, and `host` is empty if its request made no sense. From any thread; must not
   /// block.

@@ -61,6 +61,17 @@ void DaemonObserver::OnDecision(const DecisionFigures& figures) {
   log_->Info("call decided", line);
 }
 
+void DaemonObserver::OnPathRefused(const std::string& session, const std::string& turn,
+                                   const std::string& call, const std::string& path,
+                                   const std::string& why) {
+  log_->Warn("path refused", {{"gen_ai.conversation.id", session},
+                              {"gen_ai.tool.call.id", call},
+                              {"baleen.turn", turn},
+                              {"file.path", path},
+                              {"baleen.decision", "refused"},
+                              {"baleen.reason", why}});
+}
+
 void DaemonObserver::OnHostDecision(const std::string& session, const std::string& host, int port,
                                     const std::string& address, const std::string& why) {
   DaemonLog::Fields line = {{"gen_ai.conversation.id", session},

@@ -24,6 +24,8 @@ class DaemonObserver final : public RuntimeObserver {
   void OnGeneration(const GenerationFigures& figures) override;
   void OnToolCall(ToolOutcome outcome) override;
   void OnDecision(const DecisionFigures& figures) override;
+  void OnPathRefused(const std::string& session, const std::string& turn, const std::string& call,
+                     const std::string& path, const std::string& why) override;
   void OnHostDecision(const std::string& session, const std::string& host, int port,
                       const std::string& address, const std::string& why) override;
   void OnCommit(double seconds, bool synced) override;

@@ -29,6 +29,7 @@
 #include "runtime/sessions/approval_json.h"
 #include "runtime/sessions/budget_account.h"
 #include "runtime/sessions/cursor.h"
+#include "runtime/sessions/path_audit.h"
 #include "runtime/sessions/policy.h"
 #include "runtime/sessions/session_state.h"
 #include "runtime/store/journal.h"
@@ -421,6 +422,8 @@ class ControlLoop final : public EngineListener, public RemoteListener {
   /// Without keys and secrets.
   std::string Redacted(const std::string& text) const;
   using ToolBody = std::function<ToolResult(const ToolCall& call, CallContext& context)>;
+  /// Tells the observer, if there is one; may outlive the session.
+  PathRefusal PathRefusalOf(const SessionRun& session, const std::string& call) const;
   void RunBody(SessionRun& session, size_t index, const ToolSpec& spec, Worker* pool,
                ToolBody body);
   /// Journals the result; `stored` (or nothing) is called when it is on the disk, or wasn't taken.

@@ -2,6 +2,7 @@
 // built-ins and tools from outside on their pools and host tools over their host's stream. Every
 // call gets exactly one result.
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "runtime/http/redactor.h"
@@ -13,6 +14,7 @@
 #include "runtime/sessions/file_changes.h"
 #include "runtime/sessions/note_book.h"
 #include "runtime/sessions/outside_tools.h"
+#include "runtime/sessions/path_audit.h"
 #include "runtime/sessions/policy.h"
 
 namespace baleen {
@@ -269,9 +271,18 @@ void ControlLoop::RunLocally(SessionRun& session, size_t index, const Tool& tool
           });
 }
 
+PathRefusal ControlLoop::PathRefusalOf(const SessionRun& session, const std::string& call) const {
+  if (parts_.options.observer == nullptr) return {};
+  return [observer = parts_.options.observer, id = session.record.id,
+          turn = session.turn->view.turn, call](const std::string& path, const std::string& why) {
+    observer->OnPathRefused(id, turn, call, path, why);
+  };
+}
+
 void ControlLoop::RunBody(SessionRun& session, size_t index, const ToolSpec& spec, Worker* pool,
                           ToolBody body) {
   ToolCall call = session.turn->tools->calls[index];
+  PathRefusal refusal = PathRefusalOf(session, call.id);
   // Unique among sessions: a tool may keep what it has done under it.
   call.id = session.record.id + "/" + session.turn->view.turn + "." + call.id;
   // A session of that name that is gone had calls with the same ids.
@@ -283,12 +294,16 @@ void ControlLoop::RunBody(SessionRun& session, size_t index, const ToolSpec& spe
       [this, id = session.record.id, epoch = session.turn->epoch, index, body = std::move(body),
        stop, timeout_ms = spec.timeout_ms, call = std::move(call), files = session.workspace,
        keeper = KeeperOf(session), workspace = session.bounds.workspace, remembered_as,
-       bash = session.bash_tools, step = session.turn->step] {
+       bash = session.bash_tools, step = session.turn->step, refusal = std::move(refusal)] {
+        PathAudit audit(refusal);
         RecordedChanges recorded(keeper);
+        AuditedChanges changes(&recorded, &audit);
+        std::optional<AuditedFiles> audited;
+        if (files != nullptr) audited.emplace(*files, &audit);
         SessionNotes notes(parts_.notes, workspace, id, remembered_as);
         CallContext context;
-        context.files = files.get();
-        if (keeper.editor != nullptr) context.changes = &recorded;
+        if (audited.has_value()) context.files = &*audited;
+        if (keeper.editor != nullptr) context.changes = &changes;
         if (!workspace.empty()) context.notes = &notes;
         context.cancelled = stop.get();
         context.deadline_ms = parts_.clock->SteadyMs() + timeout_ms;

@@ -37,9 +37,11 @@ Status FileError(std::string_view path, int error) {
   switch (error) {
     case ENOENT:
     case ENOTDIR: return NotFoundError(what);
-    case EXDEV: return PermissionDeniedError(QuotedPath(path) + " is outside the workspace");
+    case EXDEV:
+      return PermissionDeniedError(QuotedPath(path) + " is outside the workspace", kPathRefused);
     case ELOOP:
-      return PermissionDeniedError(QuotedPath(path) + " goes through too many or forbidden links");
+      return PermissionDeniedError(QuotedPath(path) + " goes through too many or forbidden links",
+                                   kPathRefused);
     case EACCES:
     case EPERM:
     case EROFS: return PermissionDeniedError(what);
@@ -50,7 +52,8 @@ Status FileError(std::string_view path, int error) {
     case EMFILE:
     case ENFILE:
     case ENOMEM: return ResourceExhaustedError(what);
-    case ENXIO: return FailedPreconditionError(QuotedPath(path) + " is not a regular file");
+    case ENXIO:
+      return FailedPreconditionError(QuotedPath(path) + " is not a regular file", kPathRefused);
     default: return UnavailableError(what);
   }
 }

@@ -20,7 +20,12 @@ int OpenBelow(int root, const char* path, int flags, mode_t mode, uint64_t resol
 /// `path` in quotes, cut if it is long.
 std::string QuotedPath(std::string_view path);
 
-/// errno of a call about `path`, in words.
+/// Why of a Status by which the workspace refuses a path, as opposed to a file that isn't there or
+/// that the system keeps from us.
+inline constexpr char kPathRefused[] = "PATH_REFUSED";
+
+/// errno of a call about `path`, in words. Reason kPathRefused: it leads outside, or through a link
+/// where none is followed, or is no file that may be opened.
 Status FileError(std::string_view path, int error);
 
 }  // namespace baleen

@@ -53,7 +53,7 @@ Workspace::~Workspace() { close(root_); }
 
 Result<int> Workspace::OpenBeneath(std::string_view path, int flags) const {
   if (path.find('\0') != std::string_view::npos) {
-    return InvalidArgumentError("a path with a NUL byte names no file");
+    return InvalidArgumentError("a path with a NUL byte names no file", kPathRefused);
   }
   const std::string name = path.empty() ? "." : std::string(path);
   const int fd = OpenAt2(root_, name.c_str(), flags);
@@ -66,8 +66,8 @@ Result<int> Workspace::OpenRegular(std::string_view path, int64_t* size) const {
   const auto is_regular = [&](int fd) -> Status {
     if (fstat(fd, &status) != 0) return FileError(path, errno);
     if (S_ISREG(status.st_mode)) return OkStatus();
-    return FailedPreconditionError(
-        Quoted(path) + (S_ISDIR(status.st_mode) ? " is a directory" : " is not a regular file"));
+    if (S_ISDIR(status.st_mode)) return FailedPreconditionError(Quoted(path) + " is a directory");
+    return FailedPreconditionError(Quoted(path) + " is not a regular file", kPathRefused);
   };
   {
     // Opening a device can have effects (a tape rewinds), so look before.

@@ -31,10 +31,11 @@ std::string Digest(std::string_view content) {
 Result<std::vector<std::string>> NamesOf(std::string_view path) {
   const std::string quoted = QuotedPath(path);
   if (path.find('\0') != std::string_view::npos) {
-    return InvalidArgumentError("a path with a NUL byte names no file");
+    return InvalidArgumentError("a path with a NUL byte names no file", kPathRefused);
   }
   if (path.starts_with('/')) {
-    return PermissionDeniedError(quoted + " is absolute: give a path below the workspace");
+    return PermissionDeniedError(quoted + " is absolute: give a path below the workspace",
+                                 kPathRefused);
   }
   if (path.empty() || path.ends_with('/')) return InvalidArgumentError(quoted + " names no file");
   std::vector<std::string> names;
@@ -44,10 +45,12 @@ Result<std::vector<std::string>> NamesOf(std::string_view path) {
     path.remove_prefix(slash == std::string_view::npos ? path.size() : slash + 1);
     if (name.empty() || name == ".") continue;
     if (name == "..") {
-      return PermissionDeniedError(quoted + ": a path that is to be changed has no '..'");
+      return PermissionDeniedError(quoted + ": a path that is to be changed has no '..'",
+                                   kPathRefused);
     }
     if (name == ".git") {
-      return PermissionDeniedError(quoted + " is inside '.git', which only git changes");
+      return PermissionDeniedError(quoted + " is inside '.git', which only git changes",
+                                   kPathRefused);
     }
     names.emplace_back(name);
   }
@@ -73,7 +76,8 @@ Result<int> EnterFolder(int parent, const std::string& name, std::string_view pa
   }
   if (folder < 0 && errno == ELOOP) {
     return PermissionDeniedError(QuotedPath(path) + " goes through the link '" + name +
-                                 "': changes follow no links, name the real path");
+                                     "': changes follow no links, name the real path",
+                                 kPathRefused);
   }
   if (folder < 0) return FileError(path, errno);
   return folder;
@@ -153,8 +157,9 @@ class Draft {
     struct stat status = {};
     const bool there = fstatat(folder_, target.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0;
     if (there && S_ISLNK(status.st_mode)) {
-      return PermissionDeniedError(QuotedPath(path) +
-                                   " is a link: changes follow no links, name the real path");
+      return PermissionDeniedError(
+          QuotedPath(path) + " is a link: changes follow no links, name the real path",
+          kPathRefused);
     }
     const FileDescriptor file(
         openat(folder_, name_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666));

@@ -1,5 +1,8 @@
 // The built-in tools that sessions name: asked about, run over the session's workspace, and there
 // again after the runtime was opened anew.
+#include <sys/stat.h>
+
+#include <map>
 #include <mutex>
 
 #include "runtime/observer.h"
@@ -143,6 +146,66 @@ TEST_CASE("CommandsReachTheHostsThatTheirSessionNames") {
   CHECK(out.find("HTTP/1.1 403") != std::string::npos);
   CHECK(out.find("[network refused: example.net:443: not among") != std::string::npos);
   CHECK(hearer.heard == "s example.net:443 not among the session's network_hosts\n");
+}
+
+TEST_CASE("PathsThatTheWorkspaceRefusesAreTold") {
+  class Hearer final : public RuntimeObserver {
+   public:
+    void OnTurnEnded(const TurnView&, double) override {}
+    void OnGeneration(const GenerationFigures&) override {}
+    void OnToolCall(ToolOutcome) override {}
+    void OnCommit(double, bool) override {}
+    void OnPathRefused(const std::string& session, const std::string& turn, const std::string& call,
+                       const std::string& path, const std::string& why) override {
+      const std::lock_guard<std::mutex> lock(mutex);
+      heard[path] += session + " " + turn + " " + call + " " + why;
+    }
+    std::mutex mutex;
+    std::map<std::string, std::string> heard;
+  } hearer;
+  const TempDirectory temp;
+  temp.Write("work/sub/a", "a");
+  temp.Write("outside", "secret");
+  const std::string folder = temp.File("work");
+  std::filesystem::create_directory(folder + "/.git");
+  std::filesystem::create_symlink(temp.File("outside"), folder + "/out");
+  std::filesystem::create_symlink("sub", folder + "/in");
+  REQUIRE(mkfifo((folder + "/pipe").c_str(), 0600) == 0);
+  RuntimeOptions options = WorkerOptions(temp.File("data"), TinyModel());
+  options.observer = &hearer;
+  const auto runtime = OpenRuntime(options);
+  REQUIRE_OK(runtime->CreateSession(WorkingSession(folder, {"write", "bash"})));
+  for (const char* call :
+       {R"(["read",{"path":"../outside"}])", R"(["read",{"path":"/etc/passwd"}])",
+        R"(["read",{"path":"out"}])", R"(["read",{"path":"pipe"}])",
+        R"(["list",{"path":"sub/../.."}])", R"(["bash",{"command":"ls","workdir":"/etc"}])",
+        R"(["write",{"path":"../new","content":"x"}])",
+        R"(["write",{"path":"/new","content":"x"}])",
+        R"(["write",{"path":".git/config","content":"x"}])",
+        R"(["write",{"path":"in/new","content":"x"}])",
+        // No decisions of the workspace's: not there, a folder, and what is fine.
+        R"(["read",{"path":"none"}])", R"(["read",{"path":"sub"}])",
+        R"(["read",{"path":"in/a"}])"}) {
+    CAPTURE(call);
+    CHECK(RunCalls(*runtime, call).starts_with("ERROR:") ==
+          (std::string(call).find("in/a") == std::string::npos));
+  }
+  const std::pair<const char*, const char*> expected[] = {
+      {"../outside", "s t1 c1 '../outside' is outside the workspace"},
+      {"/etc/passwd", "s t2 c1 '/etc/passwd' is outside the workspace"},
+      {"out", "s t3 c1 'out' is outside the workspace"},
+      {"pipe", "s t4 c1 'pipe' is not a regular file"},
+      {"sub/../..", "s t5 c1 'sub/../..' is outside the workspace"},
+      {"/etc", "s t6 c1 '/etc' is outside the workspace"},
+      {"../new", "s t7 c1 '../new': a path that is to be changed has no '..'"},
+      {"/new", "s t8 c1 '/new' is absolute: give a path below"},
+      {".git/config", "s t9 c1 '.git/config' is inside '.git', which only git changes"},
+      {"in/new", "s t10 c1 'in/new' goes through the link 'in': changes follow no links"}};
+  CHECK(hearer.heard.size() == std::size(expected));
+  for (const auto& [path, line] : expected) {
+    CAPTURE(path, hearer.heard[path]);
+    CHECK(hearer.heard[path].starts_with(line));
+  }
 }
 
 TEST_CASE("AQuestionWaitsForItsAnswerOverARestart") {
