@@ -96,6 +96,8 @@ class SessionJobs {
   Result<std::shared_ptr<Job>> Start(const std::string& command, const std::string& folder,
                                      int64_t timeout_ms) {
     auto job = std::make_shared<Job>();  // owners: the table, and calls that look at it
+    if (folder.empty()) job->command = TakeSpare();
+    if (job->command != nullptr && job->command->Begin(command, timeout_ms)) return job;
     SandboxedCommand spec;
     spec.workspace = bounds_.workspace;
     spec.folder = folder;
@@ -103,6 +105,16 @@ class SessionJobs {
     ASSIGN_OR_RETURN(job->command,
                      CommandJob::Start(sandbox_->Get(), spec, timeout_ms, bounds_.network));
     return job;
+  }
+
+  /// Makes the sandbox of the next command while the model thinks. After a command, since that may
+  /// have changed what is bound.
+  void Prepare() {
+    SandboxedCommand spec;
+    spec.workspace = bounds_.workspace;
+    auto next = CommandJob::Prepare(sandbox_->Get(), spec, bounds_.network);
+    const std::lock_guard<std::mutex> lock(mutex_);
+    spare_.swap(next);
   }
 
   /// Errors: RESOURCE_EXHAUSTED.
@@ -148,10 +160,16 @@ class SessionJobs {
   }
 
  private:
+  std::unique_ptr<CommandJob> TakeSpare() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return std::move(spare_);
+  }
+
   const std::shared_ptr<LazySandbox> sandbox_;
   const ProcessBounds bounds_;
   std::mutex mutex_;
   std::map<std::string, std::shared_ptr<Job>> jobs_;
+  std::unique_ptr<CommandJob> spare_;  ///< Waits for the next command; may be null.
   int last_ = 0, last_spill_ = 0;
 };
 
@@ -237,13 +255,17 @@ class BashTool final : public Tool {
                    : std::min(arguments->Integer("timeout_ms", kTimeoutDefaultMs), kTimeoutMaxMs);
     auto job = jobs_->Start(command, folder, timeout_ms);
     if (!job.ok()) return ToolError(call, job.status().message());
-    if (background) return Background(call, *job);
+    if (background) {
+      jobs_->Prepare();
+      return Background(call, *job);
+    }
     CommandJob& running = *(*job)->command;
     JobState state;
     while (!(state = running.Wait(kPollMs)).ended) {
       if (context.Cancelled()) running.Stop();
     }
     if (!state.failed.ok()) return ToolError(call, state.failed.message());
+    jobs_->Prepare();
     return Answer(call, Shown(running, 0, running.OutputBytes(), *jobs_, context), state);
   }
 

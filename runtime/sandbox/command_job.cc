@@ -59,11 +59,7 @@ Result<std::unique_ptr<CommandJob>> CommandJob::Start(
   Status status;
   // Started by its watch: what dies with the thread that started it then dies with the watch alone.
   job->watch_ = std::thread([&, owned = job.get()] {
-    SandboxedCommand spec = owned->command_;
-    spec.output = owned->output_.get();
-    spec.network = owned->proxy_.get();
-    auto started = owned->sandbox_.Start(spec);
-    if (owned->proxy_ != nullptr) owned->proxy_->CloseDoor();
+    auto started = owned->StartSandbox(false);
     {
       const std::lock_guard<std::mutex> lock(ready_mutex);
       status = started.status();
@@ -82,12 +78,71 @@ Result<std::unique_ptr<CommandJob>> CommandJob::Start(
   return job;
 }
 
+std::unique_ptr<CommandJob> CommandJob::Prepare(const Sandbox& sandbox, SandboxedCommand command,
+                                                std::shared_ptr<const NetworkBounds> network) {
+  const int output = sandbox.kind() == SandboxKind::kBubblewrap ? MakeOutputFile() : -1;
+  if (output < 0) return nullptr;
+  std::unique_ptr<CommandJob> job(new CommandJob(sandbox, std::move(command), 0, output));
+  if (network != nullptr) {
+    auto proxy = NetworkProxy::Start(std::move(network));
+    if (!proxy.ok()) return nullptr;
+    job->proxy_ = std::move(proxy).value();
+  }
+  job->watch_ = std::thread([owned = job.get()] { owned->Await(); });
+  return job;
+}
+
+bool CommandJob::Begin(const std::string& command, int64_t timeout_ms) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (waiting_ == nullptr || HasEnded(waiting_->process)) return false;
+  SandboxedCommand spec = command_;
+  spec.command = command;
+  spec.network = proxy_.get();
+  if (!sandbox_.HandOver(spec, *waiting_)) return false;
+  timeout_ms_ = timeout_ms;
+  begun_ = true;
+  changed_.notify_all();
+  return true;
+}
+
+Result<StartedCommand> CommandJob::StartSandbox(bool waits) {
+  SandboxedCommand spec = command_;
+  spec.output = output_.get();
+  spec.network = proxy_.get();
+  spec.waits = waits;
+  auto started = sandbox_.Start(spec);
+  if (proxy_ != nullptr) proxy_->CloseDoor();
+  return started;
+}
+
+void CommandJob::Await() {
+  auto started = StartSandbox(true);
+  {
+    std::unique_lock<std::mutex> lock(mutex_);
+    if (!started.ok()) {
+      state_.ended = true;
+      state_.failed = started.status();
+      return changed_.notify_all();
+    }
+    waiting_ = &*started;
+    changed_.wait_for(lock, std::chrono::milliseconds(kSpareMs),
+                      [this] { return begun_ || stop_.load(); });
+    waiting_ = nullptr;
+    if (!begun_) stop_.store(true);
+  }
+  Run(std::move(started).value());
+}
+
 CommandJob::~CommandJob() {
   Stop();
   if (watch_.joinable()) watch_.join();
 }
 
-void CommandJob::Stop() { stop_.store(true); }
+void CommandJob::Stop() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  stop_.store(true);
+  changed_.notify_all();
+}
 
 JobState CommandJob::Wait(int64_t wait_ms) {
   std::unique_lock<std::mutex> lock(mutex_);

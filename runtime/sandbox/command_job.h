@@ -36,6 +36,16 @@ class CommandJob {
   static Result<std::unique_ptr<CommandJob>> Start(
       const Sandbox& sandbox, SandboxedCommand command, int64_t timeout_ms,
       std::shared_ptr<const NetworkBounds> network = {});
+  /// One whose command comes later, while its sandbox is made already; nothing is waited for. It
+  /// has its namespaces to itself like any other, and ends when none has come for kSpareMs. Null:
+  /// not in this sandbox. Borrows: as Start.
+  static std::unique_ptr<CommandJob> Prepare(const Sandbox& sandbox, SandboxedCommand command,
+                                             std::shared_ptr<const NetworkBounds> network = {});
+  /// Gives a prepared one its command. False: it isn't ready, has ended, or what its sandbox shows
+  /// isn't what a new one would show. Then nothing ran; start another one.
+  bool Begin(const std::string& command, int64_t timeout_ms);
+  static constexpr int64_t kSpareMs = 60'000;
+
   /// Ends it, and waits until nothing of it runs.
   ~CommandJob();
   CommandJob(const CommandJob&) = delete;
@@ -52,17 +62,23 @@ class CommandJob {
  private:
   CommandJob(const Sandbox& sandbox, SandboxedCommand command, int64_t timeout_ms, int output)
       : sandbox_(sandbox), command_(std::move(command)), timeout_ms_(timeout_ms), output_(output) {}
+  /// Runs in watch_: starts the sandbox, then as Run.
+  void Await();
   void Run(StartedCommand started);
+  Result<StartedCommand> StartSandbox(bool waits);
 
   const Sandbox& sandbox_;
   const SandboxedCommand command_;
-  const int64_t timeout_ms_;
+  int64_t timeout_ms_;  ///< Of a prepared one: set before its watch goes on.
   const FileDescriptor output_;
   std::unique_ptr<NetworkProxy> proxy_;  ///< Null: no network.
   std::atomic<bool> stop_ = false;
   std::mutex mutex_;
   std::condition_variable changed_;
-  JobState state_;  ///< Under mutex_.
+  // Under mutex_.
+  JobState state_;
+  const StartedCommand* waiting_ = nullptr;  ///< For its command.
+  bool begun_ = false;
   std::thread watch_;
 };
 

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -212,6 +213,39 @@ Protected AddWorkspace(BwrapArguments& args, const std::string& workspace) {
   return bound;
 }
 
+/// What a command sees of the file system.
+struct View {
+  BwrapArguments mounts;
+  Protected bound;
+};
+
+View ViewOf(const SandboxedCommand& command) {
+  View view;
+  AddSystem(view.mounts);
+  view.bound = AddWorkspace(view.mounts, command.workspace);
+  for (const std::string& path : command.readable) {
+    if (!IsOfTheSystem(path)) Add(view.mounts, {"--ro-bind", path, path});
+  }
+  const NetworkProxy* network = command.network;
+  if (network != nullptr && !IsOfTheSystem(network->starter())) {
+    Add(view.mounts, {"--ro-bind", network->starter(), network->starter()});
+  }
+  return view;
+}
+
+/// Equal for views that bind the same: by name, and where it may be changed, by identity.
+std::string Described(const View& view, const std::string& workspace) {
+  struct stat status = {};
+  std::string out = "absent";
+  if (lstat(workspace.c_str(), &status) == 0) {
+    out = std::to_string(status.st_dev) + ":" + std::to_string(status.st_ino);
+  }
+  for (const auto* parts : {&view.mounts, &view.bound.identities}) {
+    for (const std::string& part : *parts) out += std::string(1, '\0') + part;
+  }
+  return out;
+}
+
 std::string StartFolder(const SandboxedCommand& command) {
   if (command.workspace.empty()) return "/";
   return command.folder.empty() ? command.workspace : command.workspace + "/" + command.folder;
@@ -327,15 +361,9 @@ Result<StartedCommand> Sandbox::StartBubblewrap(const SandboxedCommand& command)
   args = {kBubblewrap, "--unshare-user", "--unshare-all", "--die-with-parent", "--cap-drop",
           "ALL",       "--hostname",     "sandbox"};
   Add(args, {"--seccomp", give(program.get()), "--json-status-fd", give(status_fd)});
-  AddSystem(args);
-  const Protected bound = AddWorkspace(args, command.workspace);
-  for (const std::string& path : command.readable) {
-    if (!IsOfTheSystem(path)) Add(args, {"--ro-bind", path, path});
-  }
+  const View view = ViewOf(command);
+  args.insert(args.end(), view.mounts.begin(), view.mounts.end());
   const NetworkProxy* network = command.network;
-  if (network != nullptr && !IsOfTheSystem(network->starter())) {
-    Add(args, {"--ro-bind", network->starter(), network->starter()});
-  }
   Add(args, {"--chdir", StartFolder(command), "--"});
   if (network != nullptr) {
     Add(args, {network->starter(), "--door", give(network->door())});
@@ -345,24 +373,51 @@ Result<StartedCommand> Sandbox::StartBubblewrap(const SandboxedCommand& command)
       }
     }
   }
+  std::unique_ptr<FileDescriptor> hears;  // until it is started
+  std::string first = "unset BASH_ENV\n", last;
+  if (command.waits) {
+    ASSIGN_OR_RETURN(const int text_fd, MemoryFile("command"));
+    started.text = std::make_unique<FileDescriptor>(text_fd);
+    int ends[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) {
+      return UnavailableError("no socket for a command that waits can be made");
+    }
+    started.go = std::make_unique<FileDescriptor>(ends[0]);
+    hears = std::make_unique<FileDescriptor>(ends[1]);
+    started.view = Described(view, command.workspace);
+    const std::string text = give(text_fd), go = give(ends[1]);
+    first += "read -r -u " + go + " && mapfile -d '' -u " + text + " command || exit 125\nexec " +
+             go + "<&- " + text + "<&-\n";
+    last = std::string("exec ") + kBash + " -c \"${command[0]}\"\n";
+  }
   // bash reads it before the command: a shell around bash would be one start more.
   const std::string own = std::to_string(3 + launch.files.size());
   ASSIGN_OR_RETURN(const int script_fd,
-                   MemoryFile("last-step", "unset BASH_ENV\nexec " + own + "<&-\n" +
-                                               LastStep(command.limits, bound, "-u")));
+                   MemoryFile("last-step", first + "exec " + own + "<&-\n" +
+                                               LastStep(command.limits, view.bound, "-u") + last));
   const FileDescriptor script(script_fd);
   if (command.program.empty()) {
     launch.environment.push_back("BASH_ENV=/dev/fd/" + give(script.get()));
-    Add(args, {kBash, "-c", command.command});
+    Add(args, {kBash, "-c", command.waits ? "exit 125" : command.command});
   } else {
-    Add(args, {kShell, "-c", LastStep(command.limits, bound, "-p") + "exec \"$@\"", kShell});
+    Add(args, {kShell, "-c", LastStep(command.limits, view.bound, "-p") + "exec \"$@\"", kShell});
     args.insert(args.end(), command.program.begin(), command.program.end());
   }
   ASSIGN_OR_RETURN(started.process, StartProcess(launch));
   return started;
 }
 
+bool Sandbox::HandOver(const SandboxedCommand& command, const StartedCommand& waiting) const {
+  if (waiting.go == nullptr || Described(ViewOf(command), command.workspace) != waiting.view) {
+    return false;
+  }
+  const auto bytes = static_cast<ssize_t>(command.command.size());
+  return pwrite(waiting.text->get(), command.command.data(), command.command.size(), 0) == bytes &&
+         send(waiting.go->get(), "\n", 1, MSG_NOSIGNAL) == 1;
+}
+
 Result<StartedCommand> Sandbox::StartLandlock(const SandboxedCommand& command) const {
+  if (command.waits) return UnimplementedError("only bubblewrap waits for a command");
   if (command.network != nullptr) {
     return FailedPreconditionError(
         "no command runs: the session's network_hosts can be kept to under bubblewrap alone, and "

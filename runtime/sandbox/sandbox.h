@@ -46,6 +46,7 @@ struct SandboxedCommand {
   const NetworkProxy* network = nullptr;
   int output = -1;  ///< Gets standard output and error.
   CommandLimits limits;
+  bool waits = false;  ///< For its `command`, until HandOver. Needs bubblewrap.
 };
 
 /// A process on its way. With bubblewrap it is the monitor: killing it ends all.
@@ -53,6 +54,10 @@ struct StartedCommand {
   pid_t process = -1;
   std::unique_ptr<FileDescriptor> status;  ///< What bubblewrap reports; null with Landlock.
   std::unique_ptr<PrivateFolder> scratch;  ///< For /tmp, where there are no mounts; else null.
+  // Of one that waits.
+  std::unique_ptr<FileDescriptor> text{};  ///< Where its command is put.
+  std::unique_ptr<FileDescriptor> go{};    ///< Through which it hears that it is there.
+  std::string view{};                      ///< What was bound for it.
 };
 
 /// Threads: const methods from any thread.
@@ -67,6 +72,11 @@ class Sandbox {
 
   /// Errors: FAILED_PRECONDITION (no sandbox here: nothing runs; what to install); UNAVAILABLE.
   Result<StartedCommand> Start(const SandboxedCommand& command) const;
+
+  /// Gives `command.command` to `waiting`, which was started for the same command but that text.
+  /// False: it isn't of use any more, as something that is bound changed since; nothing of the
+  /// command ran.
+  bool HandOver(const SandboxedCommand& command, const StartedCommand& waiting) const;
 
   /// Why it must end now, for what all its processes have together; empty: it need not.
   std::string Excess(pid_t process, const CommandLimits& limits) const;

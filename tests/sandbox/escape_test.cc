@@ -1,7 +1,9 @@
 // Ways out of the sandbox, each tried by a real command, each judged from outside: nothing there
 // has changed, nothing of it was read, and nothing that the command started is left.
 #include <catch2/catch.hpp>
+#include <chrono>
 #include <iostream>
+#include <thread>
 
 #include "runtime/sandbox/command_job.h"
 #include "tests/sandbox/outside_world.h"
@@ -239,6 +241,20 @@ struct Ran {
   std::string output, mark;
 };
 
+/// In a sandbox that was made before. Null: there is none of this kind, or it isn't of use within
+/// `patience_ms`.
+std::unique_ptr<CommandJob> StartPrepared(const Sandbox& sandbox, const SandboxedCommand& spec,
+                                          int64_t timeout_ms, int64_t patience_ms) {
+  auto job = CommandJob::Prepare(sandbox, spec);
+  const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(patience_ms);
+  while (job != nullptr && !job->Begin(spec.command, timeout_ms)) {
+    if (std::chrono::steady_clock::now() >= until) return nullptr;
+    std::this_thread::yield();
+  }
+  return job;
+}
+
+/// Every other one in a sandbox that was made before, if one is of use.
 Ran RunCommand(const Sandbox& sandbox, const OutsideWorld& world, const std::string& command,
                int64_t timeout_ms = 60'000, CommandLimits limits = {}) {
   static int number = 0;
@@ -248,11 +264,15 @@ Ran RunCommand(const Sandbox& sandbox, const OutsideWorld& world, const std::str
   spec.workspace = world.workspace();
   spec.command = "export MARK=" + ran.mark + "; " + world.Filled(command);
   spec.limits = limits;
-  auto job = CommandJob::Start(sandbox, spec, timeout_ms);
-  INFO(job.status().message());
-  REQUIRE(job.ok());
-  ran.state = (*job)->Wait(120'000);
-  ran.output = (*job)->Output(0, 1 << 20);
+  auto job = number % 2 == 0 ? StartPrepared(sandbox, spec, timeout_ms, 300) : nullptr;
+  if (job == nullptr) {
+    auto started = CommandJob::Start(sandbox, spec, timeout_ms);
+    INFO(started.status().message());
+    REQUIRE(started.ok());
+    job = std::move(*started);
+  }
+  ran.state = job->Wait(120'000);
+  ran.output = job->Output(0, 1 << 20);
   return ran;
 }
 
@@ -421,6 +441,50 @@ TEST_CASE("ACommandGetsItsLimitsAndNothingOfHowTheyWereSet") {
     if (kind == SandboxKind::kBubblewrap) CHECK(ran.output == "99\n0\n77\n");
     CHECK(ran.output.find("BASH_ENV") == std::string::npos);
     CHECK(ran.output.find("open") == std::string::npos);
+  }
+}
+
+TEST_CASE("ASandboxThatWasMadeBeforeIsLikeANewOne") {
+  for (const SandboxKind kind : Kinds()) {
+    const Sandbox sandbox = Sandbox::Probe(kind);
+    const OutsideWorld world;
+    SandboxedCommand spec;
+    spec.workspace = world.workspace();
+    spec.command =
+        "env | sort; echo \"$0 $# $- $SHLVL $PWD\"; ulimit -a; ls -A / /tmp /dev/shm; umask\n"
+        "cut -d' ' -f4-6 /proc/self/mountinfo; ls /proc/self/fd; grep -v ^Uid /proc/self/status | "
+        "grep -E 'NoNew|Seccomp|Cap|Sig'\ntouch /tmp/left /dev/shm/left; echo \"it's\" | cat\n\n";
+    if (kind != SandboxKind::kBubblewrap) {
+      CHECK(CommandJob::Prepare(sandbox, spec) == nullptr);
+      continue;
+    }
+    auto fresh = CommandJob::Start(sandbox, spec, 60'000);
+    REQUIRE(fresh.ok());
+    REQUIRE((*fresh)->Wait(60'000).exit_code == 0);
+    const std::string expected = (*fresh)->Output(0, 1 << 20);
+    CHECK(expected.find("/bin/bash 0") != std::string::npos);
+    for (int i = 0; i < 2; ++i) {  // none gets what another one left
+      const auto job = StartPrepared(sandbox, spec, 60'000, 60'000);
+      REQUIRE(job != nullptr);
+      CHECK(job->Wait(60'000).exit_code == 0);
+      CHECK(job->Output(0, 1 << 20) == expected);
+      CHECK(!job->Begin("echo again", 60'000));
+    }
+    // What a new one would be bound has changed: it isn't used.
+    const auto stale = CommandJob::Prepare(sandbox, spec);
+    while (OutsideWorld::Marked(spec.workspace) == 0) std::this_thread::yield();
+    std::filesystem::rename(spec.workspace + "/.git", spec.workspace + "/.old");
+    std::filesystem::create_directories(spec.workspace + "/.git/hooks");
+    const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(200);
+    while (std::chrono::steady_clock::now() < until) {
+      if (stale->Begin("touch begun", 60'000)) FAIL("a sandbox with an old view was used");
+      std::this_thread::yield();
+    }
+    CHECK(!std::filesystem::exists(spec.workspace + "/begun"));
+    // Nobody wants it: it goes.
+    stale->Stop();
+    CHECK(stale->Wait(60'000).ended);
+    CHECK(OutsideWorld::Marked(spec.workspace) == 0);
   }
 }
 
