@@ -9,6 +9,7 @@
 #include "runtime/clock.h"
 #include "tests/remote/scripted_server.h"
 #include "tests/store/status_checks.h"
+#include "tests/testing/child.h"
 #include "tests/testing/temp_directory.h"
 
 namespace baleen {
@@ -283,6 +284,35 @@ TEST_CASE("Redirects lead to allowed hosts only, and carry no secret to another"
   // For ever: not.
   CHECK(Has(redirected("/v1").content, "more than 5 times"));
   CHECK(first.seen().size() == 6);
+}
+
+TEST_CASE("A redirect from https to http is not followed", "[http]") {
+  const TempDirectory temp;
+  ScriptedServer plain;
+  plain.Then(Says("read by everybody"));
+  temp.Write("moved",
+             "HTTP/1.1 302 Found\r\nLocation: " + plain.url() + "\r\nContent-Length: 0\r\n\r\n");
+  Child server({"sh", "-c",
+                "cd " + temp.path() +
+                    " && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes "
+                    "-keyout key -out cert -days 2 -subj /CN=127.0.0.1 -addext "
+                    "subjectAltName=IP:127.0.0.1 2>/dev/null && exec openssl s_server -accept "
+                    "127.0.0.1:0 -cert cert -key key -HTTP 2>/dev/null"});
+  std::string line;
+  do line = server.ReadLine();
+  while (!line.empty() && !line.starts_with("ACCEPT "));
+  if (line.empty()) {
+    WARN("SKIP: no server for TLS (openssl)");
+    return;
+  }
+  HttpToolOptions tool = Tool("https://" + line.substr(7) + "/moved");
+  tool.ca_file = temp.File("cert");
+  tool.secret = "API";
+  tool.hosts = {Must(ParseUrl(tool.url)).HostAndPort(), Must(ParseUrl(plain.url())).HostAndPort()};
+  const ToolResult result = Call(tool, "{}", {Secret()});
+  CHECK(result.outcome == ToolOutcome::kError);
+  CHECK(Has(result.content, "redirects from https to http"));
+  CHECK(plain.seen().empty());
 }
 
 TEST_CASE("A POST is repeated elsewhere only where its meaning is clear", "[http]") {
