@@ -6,6 +6,7 @@
 
 #include "runtime/clock.h"
 #include "runtime/http/redactor.h"
+#include "tools_sdk/call_result.h"
 #include "tools_sdk/json_text.h"
 #include "tools_sdk/schema.h"
 #include "tools_sdk/tool_set.h"
@@ -125,39 +126,28 @@ Status CheckParameters(const HttpToolOptions& options, const RequestTemplate& re
   return OkStatus();
 }
 
-ToolResult Made(ToolOutcome outcome, std::string content) {
-  ToolResult result;
-  result.outcome = outcome;
-  result.content = std::move(content);
-  return result;
-}
-
-ToolResult NotRun(const std::string& why) {
-  return Made(ToolOutcome::kError, "The call was not run: " + why + ".");
-}
-
 /// Of a request that no server answered.
 ToolResult Lost(const FetchReply& reply, const HttpTool& tool, bool late) {
   const std::string why = reply.status.message();
   if (!reply.sent) {
     if (reply.status.code() == StatusCode::kCancelled && !late) {
-      return Made(ToolOutcome::kAbortedBeforeDispatch, "The call was cancelled.");
+      return ResultOf(ToolOutcome::kAbortedBeforeDispatch, "The call was cancelled.");
     }
     return NotRun(why);
   }
   const bool pure = tool.spec.effect == EffectClass::kPure;
   const std::string inspect = pure ? "" : kInspect;
   if (reply.status.code() == StatusCode::kDeadlineExceeded || late) {
-    return Made(ToolOutcome::kTimeout, "The server gave no whole answer within " +
-                                           std::to_string(tool.options.whole_ms) + " ms." +
-                                           inspect);
+    return ResultOf(ToolOutcome::kTimeout, "The server gave no whole answer within " +
+                                               std::to_string(tool.options.whole_ms) + " ms." +
+                                               inspect);
   }
   if (reply.status.code() == StatusCode::kCancelled) {
-    return Made(pure ? ToolOutcome::kAborted : ToolOutcome::kUnknown,
-                "The call was cancelled." + inspect);
+    return ResultOf(pure ? ToolOutcome::kAborted : ToolOutcome::kUnknown,
+                    "The call was cancelled." + inspect);
   }
-  return Made(pure ? ToolOutcome::kError : ToolOutcome::kUnknown,
-              "The server gave no answer: " + why + "." + inspect);
+  return ResultOf(pure ? ToolOutcome::kError : ToolOutcome::kUnknown,
+                  "The server gave no answer: " + why + "." + inspect);
 }
 
 std::string CutNote(size_t kept, const FetchReply& reply) {
@@ -178,16 +168,16 @@ ToolResult Returned(const FetchReply& reply, const HttpTool& tool) {
           " It asks to wait " + std::to_string(reply.retry_after_s) + " s before another try.";
     }
     if (reply.code >= 500 && tool.spec.effect != EffectClass::kPure) content += kInspect;
-    if (reply.body.empty()) return Made(ToolOutcome::kError, content);
+    if (reply.body.empty()) return ResultOf(ToolOutcome::kError, content);
     content += "\n";
   } else if (reply.body.empty()) {
-    return Made(ToolOutcome::kOk, "The server answered " + code + ", with nothing in it.");
+    return ResultOf(ToolOutcome::kOk, "The server answered " + code + ", with nothing in it.");
   }
   if (!text) {
     content += "[" + std::to_string(reply.body.size()) + (reply.cut ? " bytes or more" : " bytes") +
                " of " + (reply.content_type.empty() ? "no type" : reply.content_type) +
                ", which isn't text and isn't shown]";
-    return Made(failed ? ToolOutcome::kError : ToolOutcome::kOk, content);
+    return ResultOf(failed ? ToolOutcome::kError : ToolOutcome::kOk, content);
   }
   const size_t bytes_max =
       failed ? kRefusalBytesMax : static_cast<size_t>(tool.options.output_bytes_max);

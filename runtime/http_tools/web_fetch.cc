@@ -7,6 +7,8 @@
 #include "runtime/clock.h"
 #include "runtime/http_tools/html_text.h"
 #include "runtime/http_tools/http_tools.h"
+#include "tools_sdk/builtin/call_text.h"
+#include "tools_sdk/call_result.h"
 #include "tools_sdk/utf8.h"
 
 namespace baleen {
@@ -19,14 +21,7 @@ constexpr int64_t kPageBytesMax = 4 << 20;
 constexpr int64_t kShownBytesMax = 50 << 10;
 constexpr size_t kRefusalBytesMax = 2048;
 
-ToolResult Made(ToolOutcome outcome, std::string content) {
-  ToolResult result;
-  result.outcome = outcome;
-  result.content = std::move(content);
-  return result;
-}
-
-ToolResult Failed(std::string why) { return Made(ToolOutcome::kError, std::move(why)); }
+ToolResult Failed(std::string why) { return ResultOf(ToolOutcome::kError, std::move(why)); }
 
 std::string Lower(std::string text) {
   for (char& c : text) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
@@ -74,15 +69,12 @@ std::string Framed(const FetchReply& reply, std::string text) {
 /// All of a text that is shown in part, in a file that the model can read. Empty: it can't be.
 std::string Spill(const ToolCall& call, const std::string& text, CallContext& context) {
   if (context.changes == nullptr) return {};
-  context.changes->Store(".baleen/.gitignore", "*\n", nullptr)
-      .IgnoreError("it is there already, or the next one says why nothing can be written");
-  std::string path = ".baleen/fetch-" + call.id + ".txt";
-  std::replace(path.begin() + sizeof(".baleen/") - 1, path.end(), '/', '-');
-  const auto earlier = context.changes->Load(path);  // of this call, before a restart
-  const std::string kept(Utf8Prefix(text, static_cast<size_t>(WorkspaceChanges::kChangeBytesMax)));
-  const Status stored =
-      context.changes->Store(path, kept, earlier.ok() ? &earlier->content : nullptr);
-  return stored.ok() ? path : "";
+  std::string name = "fetch-" + call.id + ".txt";
+  std::replace(name.begin(), name.end(), '/', '-');
+  const auto earlier = context.changes->Load(".baleen/" + name);  // of this call, before a restart
+  const auto stored =
+      StoreAside(*context.changes, name, text, earlier.ok() ? &earlier->content : nullptr);
+  return stored.ok() ? *stored : "";
 }
 
 Result<Url> UrlOf(const std::string& arguments) {
@@ -135,9 +127,9 @@ ToolResult WebFetch::Call(const ToolCall& call, CallContext& context) {
     const bool late = reply.status.code() == StatusCode::kDeadlineExceeded ||
                       (reply.status.code() == StatusCode::kCancelled &&
                        Clock().SteadyMs() >= context.deadline_ms);
-    if (late) return Made(ToolOutcome::kTimeout, "The server gave no whole answer in time.");
+    if (late) return ResultOf(ToolOutcome::kTimeout, "The server gave no whole answer in time.");
     if (reply.status.code() == StatusCode::kCancelled) {
-      return Made(ToolOutcome::kAborted, "The call was cancelled.");
+      return ResultOf(ToolOutcome::kAborted, "The call was cancelled.");
     }
     return Failed("Nothing was fetched: " + reply.status.message() + ".");
   }
@@ -149,7 +141,7 @@ ToolResult WebFetch::Call(const ToolCall& call, CallContext& context) {
   const bool failed = reply.code < 200 || reply.code >= 300;
   if (reply.body.empty()) {
     const std::string what = "The server answered " + code + ", with nothing in it.";
-    return Made(failed ? ToolOutcome::kError : ToolOutcome::kOk, what);
+    return ResultOf(failed ? ToolOutcome::kError : ToolOutcome::kOk, what);
   }
   if (!IsTextAnswer(reply.content_type, reply.body)) {
     return Failed("The server answered " + code + " with " + std::to_string(reply.body.size()) +

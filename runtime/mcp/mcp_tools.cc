@@ -8,6 +8,7 @@
 #include "runtime/http/bearer_key.h"
 #include "runtime/mcp/param_headers.h"
 #include "runtime/worker.h"
+#include "tools_sdk/call_result.h"
 #include "tools_sdk/schema.h"
 #include "tools_sdk/tool_drift.h"
 #include "tools_sdk/utf8.h"
@@ -85,24 +86,13 @@ std::vector<Named> NamesOf(const McpServerOptions& options, const McpToolList& l
   return names;
 }
 
-ToolResult Made(ToolOutcome outcome, std::string content) {
-  ToolResult result;
-  result.outcome = outcome;
-  result.content = std::move(content);
-  return result;
-}
-
-ToolResult NotRun(const std::string& why) {
-  return Made(ToolOutcome::kError, "The call was not run: " + why + ".");
-}
-
 /// Of a body that returned.
 ToolResult Returned(const McpToolListing& tool, const McpCallAnswer& answer) {
   if (answer.wants_input) {
     return NotRun("the server wants to ask its user something first, which can't be done here");
   }
   ToolResult result =
-      Made(answer.is_error ? ToolOutcome::kError : ToolOutcome::kOk, answer.content);
+      ResultOf(answer.is_error ? ToolOutcome::kError : ToolOutcome::kOk, answer.content);
   if (answer.is_error || answer.structured.empty() || tool.output_schema.empty()) return result;
   const auto schema = Schema::ParseValue(tool.output_schema, "structured output");
   if (!schema.ok()) return result;  // it promises what can't be checked
@@ -128,19 +118,20 @@ ToolResult Lost(const McpReply& reply, const McpServerOptions& options, bool lat
   if (!reply.progress.empty()) remains += "\nIts last progress: " + reply.progress;
   if (!reply.words.empty()) remains += "\nThe end of what the server printed: " + reply.words;
   if (reply.end == McpReply::End::kTimedOut || (reply.end == McpReply::End::kCancelled && late)) {
-    return Made(ToolOutcome::kTimeout,
-                "The tool gave no answer in time (" + std::to_string(options.call_ms) +
-                    " ms without progress, " + std::to_string(options.call_ms_max) +
-                    " ms in all), and the call was cancelled." + (reply.sent ? kInspect : "") +
-                    remains);
+    return ResultOf(ToolOutcome::kTimeout,
+                    "The tool gave no answer in time (" + std::to_string(options.call_ms) +
+                        " ms without progress, " + std::to_string(options.call_ms_max) +
+                        " ms in all), and the call was cancelled." + (reply.sent ? kInspect : "") +
+                        remains);
   }
   if (reply.end == McpReply::End::kCancelled) {
-    return Made(reply.sent ? ToolOutcome::kUnknown : ToolOutcome::kAbortedBeforeDispatch,
-                std::string("The call was cancelled.") + (reply.sent ? kInspect : "") + remains);
+    return ResultOf(
+        reply.sent ? ToolOutcome::kUnknown : ToolOutcome::kAbortedBeforeDispatch,
+        std::string("The call was cancelled.") + (reply.sent ? kInspect : "") + remains);
   }
   if (!reply.sent) return NotRun(reply.status.message() + remains);
-  return Made(ToolOutcome::kUnknown,
-              "The server gave no answer: " + reply.status.message() + "." + kInspect + remains);
+  return ResultOf(ToolOutcome::kUnknown, "The server gave no answer: " + reply.status.message() +
+                                             "." + kInspect + remains);
 }
 
 }  // namespace
@@ -258,15 +249,16 @@ ToolResult McpTools::Call(const ToolSpec& made_with, const ToolCall& call,
     if (reply.end == McpReply::End::kResult) {
       const auto answer = ReadMcpCallAnswer(reply.result);
       if (!answer.ok()) {
-        return Made(ToolOutcome::kUnknown,
-                    "The server answered rubbish: " + answer.status().message() + "." + kInspect);
+        return ResultOf(ToolOutcome::kUnknown, "The server answered rubbish: " +
+                                                   answer.status().message() + "." + kInspect);
       }
       ToolResult result = Returned(*named->listing, *answer);
       Cut(made_with.output_bytes_max, &result);
       return result;
     }
     if (reply.end == McpReply::End::kFailed && reply.code != 0) {
-      return Made(ToolOutcome::kError, "The server refuses the call: " + reply.status.message());
+      return ResultOf(ToolOutcome::kError,
+                      "The server refuses the call: " + reply.status.message());
     }
     // The runtime sets the flag at the deadline, too.
     return Lost(reply, options, Clock().SteadyMs() >= context.deadline_ms);

@@ -10,6 +10,7 @@
 
 #include "runtime/clock.h"
 #include "runtime/worker.h"
+#include "tools_sdk/call_result.h"
 #include "tools_sdk/utf8.h"
 
 namespace baleen {
@@ -47,16 +48,9 @@ using SteadyTime = std::chrono::steady_clock;
 constexpr const char* kInspect =
     " Its effect may or may not have happened: inspect before repeating it.";
 
-ToolResult Made(ToolOutcome outcome, std::string content) {
-  ToolResult result;
-  result.outcome = outcome;
-  result.content = std::move(content);
-  return result;
-}
-
 /// Of a body that returned.
 ToolResult Returned(const ToolSpec& spec, std::string output, const ResultFrame& frame) {
-  ToolResult result = Made(frame.outcome, ReplaceInvalidUtf8(output));
+  ToolResult result = ResultOf(frame.outcome, ReplaceInvalidUtf8(output));
   if (frame.bytes_written > spec.output_bytes_max) {
     result.content_bytes = frame.bytes_written;
     result.content += "\n[cut: " + std::to_string(output.size()) + " of " +
@@ -94,15 +88,17 @@ class ProcessTool final : public PluginTool {
     limits.cancelled = context.cancelled;
     const std::string body = CallFrameToJson({call, spec_.timeout_ms});
     if (body.size() >= kFrameBytesMax) {
-      return Made(ToolOutcome::kError, "The arguments are too long for a plugin: at most 4 MiB.");
+      return ResultOf(ToolOutcome::kError,
+                      "The arguments are too long for a plugin: at most 4 MiB.");
     }
     auto answer = AskToolHost(command_, EncodeFrame(FrameKind::kCall, body), limits);
     if (!answer.ok()) {
-      return Made(ToolOutcome::kError, "The call was not run: " + answer.status().message() + ".");
+      return ResultOf(ToolOutcome::kError,
+                      "The call was not run: " + answer.status().message() + ".");
     }
     if (answer->result.has_value()) return Returned(spec_, answer->output, *answer->result);
     if (!answer->refusal.empty()) {
-      return Made(ToolOutcome::kError, "The call was not run: " + answer->refusal + ".");
+      return ResultOf(ToolOutcome::kError, "The call was not run: " + answer->refusal + ".");
     }
     return Lost(*answer, SteadyClockPassed(context));
   }
@@ -117,19 +113,19 @@ class ProcessTool final : public PluginTool {
     const bool effect = answer.begun && spec_.effect == EffectClass::kEffect;
     const std::string remains = (effect ? kInspect : "") + Remains(answer);
     if (answer.timed_out || (answer.cancelled && late)) {
-      return Made(ToolOutcome::kTimeout, "The tool gave no answer in " +
-                                             std::to_string(spec_.timeout_ms) +
-                                             " ms, and its process was ended." + remains);
+      return ResultOf(ToolOutcome::kTimeout, "The tool gave no answer in " +
+                                                 std::to_string(spec_.timeout_ms) +
+                                                 " ms, and its process was ended." + remains);
     }
     if (answer.cancelled) {
-      return Made(effect         ? ToolOutcome::kUnknown
-                  : answer.begun ? ToolOutcome::kAborted
-                                 : ToolOutcome::kAbortedBeforeDispatch,
-                  "The call was cancelled, and its process was ended." + remains);
+      return ResultOf(effect         ? ToolOutcome::kUnknown
+                      : answer.begun ? ToolOutcome::kAborted
+                                     : ToolOutcome::kAbortedBeforeDispatch,
+                      "The call was cancelled, and its process was ended." + remains);
     }
     const std::string when = answer.begun ? "while the call ran" : "before the call began";
-    return Made(effect ? ToolOutcome::kUnknown : ToolOutcome::kError,
-                "The plugin's process " + answer.end + " " + when + "." + remains);
+    return ResultOf(effect ? ToolOutcome::kUnknown : ToolOutcome::kError,
+                    "The plugin's process " + answer.end + " " + when + "." + remains);
   }
 
   const ToolHostCommand command_;
@@ -200,8 +196,8 @@ class InProcessTool final : public PluginTool {
     const auto end = SteadyTime::now() + std::chrono::milliseconds(spec().timeout_ms);
     const bool alone = !library_->IsReentrant(tool_);
     if (alone && !turnstile_->Enter(end, context.cancelled)) {
-      return Made(ToolOutcome::kAbortedBeforeDispatch,
-                  "The call was not run: another call of its plugin was still running.");
+      return ResultOf(ToolOutcome::kAbortedBeforeDispatch,
+                      "The call was not run: another call of its plugin was still running.");
     }
     LocalPort port(context, end);
     const ResultFrame frame = library_->Run(tool_, call, port);

@@ -16,10 +16,10 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <mutex>
 #include <string>
 
+#include "runtime/sandbox/descriptor_message.h"
 #include "tools_sdk/plugin/plugin_library.h"
 #include "tools_sdk/plugin/tool_frames.h"
 
@@ -120,24 +120,6 @@ Status Serve(const std::string& path) {
   return NotFoundError("plugin '" + path + "' has no tool '" + asked.call.name + "' any more");
 }
 
-/// Hands `listener` out through `door`.
-bool HandOut(int door, int listener) {
-  char byte = 'L';
-  iovec text = {&byte, 1};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
-  msghdr message = {};
-  message.msg_iov = &text;
-  message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = sizeof(control);
-  cmsghdr* part = CMSG_FIRSTHDR(&message);
-  part->cmsg_level = SOL_SOCKET;
-  part->cmsg_type = SCM_RIGHTS;
-  part->cmsg_len = CMSG_LEN(sizeof(int));
-  std::memcpy(CMSG_DATA(part), &listener, sizeof(listener));
-  return sendmsg(door, &message, MSG_NOSIGNAL) == 1;
-}
-
 /// Comes back only if it fails. Neither socket is the program's.
 int BecomeBehindDoor(int door, char** program) {
   constexpr int kFailed = 126;
@@ -148,7 +130,7 @@ int BecomeBehindDoor(int door, char** program) {
   auto* const any = reinterpret_cast<sockaddr*>(&address);
   const int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (listener < 0 || bind(listener, any, bytes) != 0 || listen(listener, SOMAXCONN) != 0 ||
-      getsockname(listener, any, &bytes) != 0 || !HandOut(door, listener) ||
+      getsockname(listener, any, &bytes) != 0 || !SendDescriptor(door, listener) ||
       fcntl(door, F_SETFD, FD_CLOEXEC) != 0) {
     perror("baleen-tool-host: the way to the network's proxy");
     return kFailed;

@@ -179,13 +179,11 @@ std::string Spill(const CommandJob& job, int64_t from, int64_t to, SessionJobs& 
   if (context.changes == nullptr) return {};
   const int64_t kept = std::min(to - from, WorkspaceChanges::kChangeBytesMax);
   const std::string text = job.Output(from, kept);
-  context.changes->Store(".baleen/.gitignore", "*\n", nullptr)
-      .IgnoreError("it is there already, or the next one says why nothing can be written");
   for (int tries = 0; tries < 1000; ++tries) {
-    const std::string path = ".baleen/output-" + std::to_string(jobs.NextSpill()) + ".txt";
-    const Status stored = context.changes->Store(path, text, nullptr);
-    if (stored.ok()) return path;
-    if (stored.code() != StatusCode::kAborted) break;  // else: of an earlier run
+    const std::string name = "output-" + std::to_string(jobs.NextSpill()) + ".txt";
+    auto stored = StoreAside(*context.changes, name, text, nullptr);
+    if (stored.ok()) return std::move(stored).value();
+    if (stored.status().code() != StatusCode::kAborted) break;  // else: of an earlier run
   }
   return {};
 }

@@ -3,17 +3,11 @@
 #include <algorithm>
 #include <utility>
 
+#include "tools_sdk/call_result.h"
 #include "tools_sdk/utf8.h"
 
 namespace baleen {
 namespace {
-
-ToolResult Made(ToolOutcome outcome, std::string text) {
-  ToolResult result;
-  result.outcome = outcome;
-  result.content = std::move(text);
-  return result;
-}
 
 /// As the default loop words it.
 Message ResultMessage(const ToolCall& call, const std::vector<ToolResult>& known) {
@@ -36,10 +30,10 @@ Message ResultMessage(const ToolCall& call, const std::vector<ToolResult>& known
 
 }  // namespace
 
-ToolResult FailedCall(std::string text) { return Made(ToolOutcome::kError, std::move(text)); }
+ToolResult FailedCall(std::string text) { return ResultOf(ToolOutcome::kError, std::move(text)); }
 
 ToolResult DeniedCall(const std::string& why) {
-  return Made(ToolOutcome::kDenied, "This call was not run: " + why);
+  return ResultOf(ToolOutcome::kDenied, "This call was not run: " + why);
 }
 
 std::string ApprovalRefusal(const ApprovalView& approval) {
@@ -53,17 +47,17 @@ std::string ApprovalRefusal(const ApprovalView& approval) {
 }
 
 ToolResult UnknownOutcome(const std::string& why) {
-  return Made(ToolOutcome::kUnknown,
-              "The outcome of this call is not known (" + why +
-                  "). Its effect may or may not have happened: inspect before repeating it.");
+  return ResultOf(ToolOutcome::kUnknown,
+                  "The outcome of this call is not known (" + why +
+                      "). Its effect may or may not have happened: inspect before repeating it.");
 }
 
 ToolResult AbortedCall(bool started, bool has_effects, const std::string& why) {
   if (!started) {
-    return Made(ToolOutcome::kAbortedBeforeDispatch, "This call was not run: " + why + ".");
+    return ResultOf(ToolOutcome::kAbortedBeforeDispatch, "This call was not run: " + why + ".");
   }
   if (has_effects) return UnknownOutcome(why);
-  return Made(ToolOutcome::kAborted, "This call was broken off: " + why + ".");
+  return ResultOf(ToolOutcome::kAborted, "This call was broken off: " + why + ".");
 }
 
 void BoundResult(int64_t bytes_max, ToolResult* result) {

@@ -8,6 +8,7 @@
 #include "runtime/sandbox/bash_tools.h"
 #include "runtime/sessions/known_secrets.h"
 #include "tools_sdk/builtin/builtin.h"
+#include "tools_sdk/call_result.h"
 #include "tools_sdk/tool_drift.h"
 
 namespace baleen {
@@ -29,13 +30,6 @@ const char* PlaceInWords(PluginPlace place) {
     case PluginPlace::kThisProcess: return ", in process";
   }
   return "";
-}
-
-ToolResult NotRun(const std::string& why) {
-  ToolResult result;
-  result.outcome = ToolOutcome::kError;
-  result.content = "The call was not run: " + why + ".";
-  return result;
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "runtime/sandbox/command_job.h"
+#include "runtime/sandbox/descriptor_message.h"
 #include "runtime/sandbox/proxy_request.h"
 #include "tests/sandbox/outside_world.h"
 #include "tests/store/status_checks.h"
@@ -93,21 +94,7 @@ class OwnProxy {
   explicit OwnProxy(const std::shared_ptr<NetworkBounds>& bounds)
       : proxy_(Must(NetworkProxy::Start(bounds))) {
     const FileDescriptor listener(ListenOnLoopback(&port_));
-    char byte = 'L';
-    iovec text = {&byte, 1};
-    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
-    msghdr message = {};
-    message.msg_iov = &text;
-    message.msg_iovlen = 1;
-    message.msg_control = control;
-    message.msg_controllen = sizeof(control);
-    cmsghdr* part = CMSG_FIRSTHDR(&message);
-    part->cmsg_level = SOL_SOCKET;
-    part->cmsg_type = SCM_RIGHTS;
-    part->cmsg_len = CMSG_LEN(sizeof(int));
-    const int fd = listener.get();
-    std::memcpy(CMSG_DATA(part), &fd, sizeof(fd));
-    REQUIRE(sendmsg(proxy_->door(), &message, 0) == 1);
+    REQUIRE(SendDescriptor(proxy_->door(), listener.get()));
     proxy_->CloseDoor();
   }
 

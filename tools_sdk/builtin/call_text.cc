@@ -72,6 +72,17 @@ ToolResult ToolError(const ToolCall& call, std::string text) {
   return result;
 }
 
+Result<std::string> StoreAside(WorkspaceChanges& changes, const std::string& name,
+                               std::string_view text, const std::string* replaced) {
+  changes.Store(".baleen/.gitignore", "*\n", nullptr)
+      .IgnoreError("it is there already, or the next one says why nothing can be written");
+  std::string path = ".baleen/" + name;
+  const auto most = static_cast<size_t>(WorkspaceChanges::kChangeBytesMax);
+  if (text.size() > most) text = Utf8Prefix(text, most);
+  RETURN_IF_ERROR(changes.Store(path, text, replaced));
+  return path;
+}
+
 std::string CutLine(std::string_view beginning, size_t bytes_max, size_t line_bytes) {
   if (line_bytes <= bytes_max) return std::string(beginning);
   const std::string_view kept = Utf8Prefix(beginning, bytes_max);

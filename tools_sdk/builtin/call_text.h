@@ -50,6 +50,11 @@ class BoundedText {
 /// An answer that tells the model what went wrong.
 ToolResult ToolError(const ToolCall& call, std::string text);
 
+/// Puts what is too long for an answer into the workspace's `.baleen`, which git leaves alone, cut
+/// to what one change may hold. Its path. Errors: as WorkspaceChanges::Store.
+Result<std::string> StoreAside(WorkspaceChanges& changes, const std::string& name,
+                               std::string_view text, const std::string* replaced);
+
 /// `beginning` of a line of `line_bytes`, cut to `bytes_max` with a mark that says how much is
 /// missing.
 std::string CutLine(std::string_view beginning, size_t bytes_max, size_t line_bytes);
