@@ -43,10 +43,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
   Require(level == Judged(text));
   if (level != CommandLevel::kAllow) return 0;
   Require(reading.unclear.empty());
+  if (size > 1000) return 0;  // there are limits of commands
   // Understood to its end: what follows on a line of its own is a command of its own.
   Require(Judged(text + "\nrm x") == CommandLevel::kDeny);
   Require(Judged("rm x\n" + text) == CommandLevel::kDeny);
   Require(Judged(text + "\n$x") == CommandLevel::kAsk);
-  Require(Judged("(" + text + "\n)") == CommandLevel::kAllow);
+  // Here of levels.
+  Require(size > 40 || Judged("( " + text + "\n)") == CommandLevel::kAllow);
   return 0;
 }
