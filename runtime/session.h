@@ -290,6 +290,8 @@ struct Event {
 struct SearchRequest {
   std::string words;      ///< Found as they stand, letters of either case alike; no operators.
   int64_t hits_max = 50;  ///< At most 1,000.
+  /// Also what was said on timelines that rewinds have left.
+  bool left_timelines = false;
 };
 
 /// A text that contains the words: of a user, of the model, or a title.
@@ -301,6 +303,7 @@ struct SearchHit {
   int64_t time_ms = 0;
   std::string snippet;   ///< What stands around the words.
   int64_t sessions = 1;  ///< That have this event in common: forks share it.
+  int64_t timeline = 0;  ///< Number of the left timeline that it stands on; 0: the current one.
 };
 
 /// What a session's model remembered for later sessions of its workspace.

@@ -405,6 +405,7 @@ Result<Json> Search(Runtime& runtime, JsonRequest& fields) {
   SearchRequest request;
   fields.Need("words", &request.words);
   fields.Get("hits_max", &request.hits_max);
+  fields.Get("left_timelines", &request.left_timelines);
   RETURN_IF_ERROR(fields.Finish());
   ASSIGN_OR_RETURN(const auto hits, runtime.Search(request));
   return Json{{"hits", Views(hits)}};

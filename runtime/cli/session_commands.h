@@ -28,6 +28,7 @@ struct SessionFlags {
   std::string expected_head;
   std::string words;
   int64_t hits_max = 50;
+  bool left_timelines = false;
   std::string path;
   bool dry_run = false;
   bool files = false;

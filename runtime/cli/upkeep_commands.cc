@@ -16,15 +16,16 @@ using Json = nlohmann::ordered_json;
 int Search(const SessionFlags& flags) {
   auto runtime = OpenRuntime(flags.runtime);
   if (!runtime.ok()) return Fail(runtime.status(), flags.json);
-  auto hits = (*runtime)->Search({flags.words, flags.hits_max});
+  auto hits = (*runtime)->Search({flags.words, flags.hits_max, flags.left_timelines});
   if (!hits.ok()) return Fail(hits.status(), flags.json);
   Json all = Json::array();
   for (const SearchHit& hit : *hits) {
     if (!flags.json) {
+      std::string more;
+      if (hit.sessions > 1) more = " (shared by " + std::to_string(hit.sessions) + " sessions)";
+      if (hit.timeline > 0) more = " (timeline " + std::to_string(hit.timeline) + ", left)";
       std::printf("%-24s %-5s %s%s\n", hit.session.c_str(), hit.turn.c_str(), hit.snippet.c_str(),
-                  hit.sessions > 1
-                      ? (" (shared by " + std::to_string(hit.sessions) + " sessions)").c_str()
-                      : "");
+                  more.c_str());
       continue;
     }
     all.push_back(ViewJson(hit));
@@ -133,6 +134,8 @@ void AddUpkeep(const AddSessionCommand& add, SessionFlags& flags) {
   search->add_option("--limit", flags.hits_max, "Hits shown")
       ->capture_default_str()
       ->check(CLI::Range(1, 1000));
+  search->add_flag("--left", flags.left_timelines,
+                   "Also what was said on timelines that rewinds have left");
   CLI::App* explain =
       add("explain", "Where each turn's context came from, and why not more was reused", &Explain);
   explain->add_option("session", flags.session)->required();

@@ -402,6 +402,7 @@ class RemoteRuntime final : public Runtime {
     wire.set_hits_max(request.hits_max == 0 ? -1
                                             : static_cast<int32_t>(std::clamp<int64_t>(
                                                   request.hits_max, -1, kLimit)));
+    wire.set_left_timelines(request.left_timelines);
     v1::SearchSessionsResponse response;
     RETURN_IF_ERROR(Call(sessions_.get(), &v1::Sessions::Stub::SearchSessions, wire, &response,
                          options_.verify_ms_max));

@@ -197,6 +197,7 @@ void ToWire(const std::vector<SearchHit>& hits, v1::SearchSessionsResponse* out)
     SetTime(hit.time_ms, wire->mutable_time());
     wire->set_snippet(ReplaceInvalidUtf8(hit.snippet));
     wire->set_sessions(hit.sessions);
+    wire->set_timeline(hit.timeline);
   }
 }
 
@@ -214,6 +215,7 @@ Result<std::vector<SearchHit>> FromWire(const v1::SearchSessionsResponse& respon
     hit.time_ms = TimeMs(wire.time());
     hit.snippet = wire.snippet();
     hit.sessions = wire.sessions();
+    hit.timeline = wire.timeline();
     hits.push_back(std::move(hit));
   }
   return hits;

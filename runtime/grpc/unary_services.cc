@@ -187,6 +187,7 @@ class SessionsService final : public v1::Sessions::CallbackService {
                     SearchRequest wanted;
                     wanted.words = request->words();
                     if (request->hits_max() != 0) wanted.hits_max = request->hits_max();
+                    wanted.left_timelines = request->left_timelines();
                     return Reply(runtime.Search(wanted), response);
                   });
   }

@@ -56,18 +56,23 @@ Status NoteBook::AddSaid(const std::string& workspace, const std::string& own,
   SearchRequest request;
   request.words = words;
   request.hits_max = kHitsLookedAt;
+  request.left_timelines = true;
   ASSIGN_OR_RETURN(const std::vector<SearchHit> hits, search_(request));
   std::map<std::string, bool> same;
   for (const SearchHit& hit : hits) {
     if (std::ssize(*found) >= hits_max) break;
-    if (hit.session == own || hit.turn.empty()) continue;
+    // What its own timeline says is in the context, or was compacted away on purpose.
+    const bool in_context = hit.session == own && hit.timeline == 0;
+    if (in_context || hit.turn.empty()) continue;
     if (!same.contains(hit.session)) {
       const std::string folder = workspace_of_(hit.session);
       same[hit.session] = !folder.empty() && RealPath(folder) == workspace;
     }
     if (!same[hit.session]) continue;
-    const std::string source = "session " + hit.session + ", " + hit.turn +
-                               (hit.kind == "turn_started" ? ", the user" : ", the model");
+    std::string source = "session " + hit.session + ", " + hit.turn;
+    if (hit.timeline != 0)
+      source += " of timeline " + std::to_string(hit.timeline) + ", left since";
+    source += hit.kind == "turn_started" ? ", the user" : ", the model";
     const bool known = std::any_of(found->begin(), found->end(), [&](const RecalledText& text) {
       return text.source == source && text.time_ms == hit.time_ms;
     });

@@ -29,7 +29,7 @@ class NoteBook {
 
   NoteStore& store() { return store_; }
   Result<std::string> Remember(StoredNote note);
-  /// Notes first, then what sessions but `own` said.
+  /// Notes first, then what other sessions said, and `own` on timelines that it has left.
   Result<std::vector<RecalledText>> Recall(const std::string& workspace, const std::string& own,
                                            const std::string& query, int64_t hits_max);
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <map>
+#include <optional>
 #include <utility>
 
 #include "runtime/sessions/journal_json.h"
@@ -161,12 +162,35 @@ Status CheckRequest(const SearchRequest& request) {
 
 }  // namespace
 
+/// Where a text stands: the first session that has it, and how many do.
+struct SessionSearch::Place {
+  std::string session;
+  int64_t sessions = 0;
+  int64_t timeline = 0;  ///< As SearchHit::timeline.
+};
+
 struct SessionSearch::Known {
   int64_t change_number = 0;
   std::vector<SessionRecord> sessions;
   std::string titles;               ///< Folded, each with a zero byte behind it.
   std::vector<size_t> title_begin;  ///< In `titles`, beside `sessions`.
   std::map<int64_t, std::vector<TimelineReader>> readers;  ///< By timeline.
+  std::map<int64_t, TimelineRecord> timelines;
+
+  /// Null: on a timeline that was left, and `left` isn't wanted; or of a deleted session.
+  std::optional<Place> PlaceOf(const IndexedText& text, bool left) const {
+    const auto all = readers.find(text.timeline);
+    if (all != readers.end()) {
+      const auto sees = [&](const TimelineReader& one) { return text.seq <= one.last_seq; };
+      const auto first = std::find_if(all->second.begin(), all->second.end(), sees);
+      if (first != all->second.end()) {
+        return Place{first->session, std::count_if(first, all->second.end(), sees), 0};
+      }
+    }
+    const auto timeline = timelines.find(text.timeline);
+    if (!left || timeline == timelines.end() || timeline->second.session.empty()) return {};
+    return Place{timeline->second.session, 1, timeline->second.number};
+  }
 
   void AddTitle(std::string_view title) {
     title_begin.push_back(titles.size());
@@ -203,10 +227,11 @@ Status SessionSearch::BringUpToDate(SearchIndex& index) {
   known_ = nullptr;
   auto known = std::make_unique<Known>();
   known->change_number = change_number;
-  ASSIGN_OR_RETURN(const auto timelines, AllTimelines(*journal_));
+  ASSIGN_OR_RETURN(auto timelines, AllTimelines(*journal_));
   ASSIGN_OR_RETURN(known->sessions, AllSessions(*journal_));
   RETURN_IF_ERROR(IndexAll(*journal_, index, timelines));
   known->readers = ReadersOf(known->sessions, timelines);
+  known->timelines = std::move(timelines);
   for (SessionRecord& session : known->sessions) {
     known->AddTitle(session.title);
     session.settings.clear();  // may be long, and isn't searched
@@ -219,7 +244,6 @@ Result<std::vector<SearchHit>> SessionSearch::Find(SearchIndex& index,
                                                    const SearchRequest& request) {
   RETURN_IF_ERROR(CheckRequest(request));
   RETURN_IF_ERROR(BringUpToDate(index));
-  const Readers& readers = known_->readers;
   std::vector<SearchHit> hits;
   const auto full = [&] { return static_cast<int64_t>(hits.size()) >= request.hits_max; };
   const std::string folded = Folded(request.words);
@@ -232,16 +256,13 @@ Result<std::vector<SearchHit>> SessionSearch::Find(SearchIndex& index,
     const int64_t page = std::min(kJournalPage, request.hits_max - std::ssize(hits));
     ASSIGN_OR_RETURN(const auto found, index.Find(request.words, before, page));
     if (found.empty()) break;
-    for (const IndexedText& place : found) {
-      before = place.key;
-      const auto all = readers.find(place.timeline);
-      if (full() || all == readers.end()) continue;  // on a timeline that was left
-      const auto sees = [&](const TimelineReader& reader) { return place.seq <= reader.last_seq; };
-      const auto first = std::find_if(all->second.begin(), all->second.end(), sees);
-      if (first == all->second.end()) continue;
-      hits.push_back({first->session, place.turn, place.kind, place.seq, place.time_ms,
-                      Snippet(place.text, request.words),
-                      std::count_if(first, all->second.end(), sees)});
+    for (const IndexedText& text : found) {
+      before = text.key;
+      if (full()) break;
+      const auto place = known_->PlaceOf(text, request.left_timelines);
+      if (!place.has_value()) continue;
+      hits.push_back({place->session, text.turn, text.kind, text.seq, text.time_ms,
+                      Snippet(text.text, request.words), place->sessions, place->timeline});
     }
   }
   return hits;

@@ -24,12 +24,13 @@ class SessionSearch {
   ~SessionSearch();
 
   /// Brings `index` up to date, then looks for `request.words` in what users and models wrote on
-  /// the current timelines, and in titles.
+  /// the current timelines (on those that were left, too, if it is asked for), and in titles.
   /// Errors: INVALID_ARGUMENT; DATA_LOSS (of the index: remove it, and begin anew with both).
   /// Cost: as the hits, while nobody writes; else all sessions' rows are read again.
   Result<std::vector<SearchHit>> Find(SearchIndex& index, const SearchRequest& request);
 
  private:
+  struct Place;
   struct Known;
 
   Status BringUpToDate(SearchIndex& index);

@@ -184,9 +184,9 @@ Json ViewJson(const RewindView& view) {
 Json ViewJson(const DeleteView& view) { return Parsed(DeleteViewToJson(view)); }
 
 Json ViewJson(const SearchHit& hit) {
-  return {{"session", hit.session},  {"turn", hit.turn},       {"kind", hit.kind},
-          {"seq", hit.seq},          {"time_ms", hit.time_ms}, {"snippet", hit.snippet},
-          {"sessions", hit.sessions}};
+  return {{"session", hit.session},   {"turn", hit.turn},        {"kind", hit.kind},
+          {"seq", hit.seq},           {"time_ms", hit.time_ms},  {"snippet", hit.snippet},
+          {"sessions", hit.sessions}, {"timeline", hit.timeline}};
 }
 
 Json ViewJson(const NoteView& view) {

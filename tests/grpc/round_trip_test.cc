@@ -533,13 +533,14 @@ TEST_CASE("Fork, rewind, delete and pin carry every field both ways") {
 TEST_CASE("Search, explain, backup and compact carry every field both ways") {
   Fixture f;
   f.NewSession("s");
-  f.runtime.hits = {{"s", "t2", "generated", 9, 1'500'000'000'001, "…wörds…", 3},
+  f.runtime.hits = {{"s", "t2", "generated", 9, 1'500'000'000'001, "…wörds…", 3, 4},
                     {"s", "", "title", 0, -5, "a title", 1}};
-  const auto hits = f.remote->Search({"\"wörds\" OR *", 7});
+  const auto hits = f.remote->Search({"\"wörds\" OR *", 7, true});
   INFO(hits.status().ToString());
   REQUIRE(hits.ok());
   CHECK(f.runtime.searched.at(0).words == "\"wörds\" OR *");
   CHECK(f.runtime.searched[0].hits_max == 7);
+  CHECK(f.runtime.searched[0].left_timelines);
   REQUIRE(hits->size() == 2);
   CHECK((*hits)[0].session == "s");
   CHECK((*hits)[0].turn == "t2");
@@ -548,6 +549,7 @@ TEST_CASE("Search, explain, backup and compact carry every field both ways") {
   CHECK((*hits)[0].time_ms == 1'500'000'000'001);
   CHECK((*hits)[0].snippet == "…wörds…");
   CHECK((*hits)[0].sessions == 3);
+  CHECK((*hits)[0].timeline == 4);
   CHECK((*hits)[1].turn.empty());
   CHECK((*hits)[1].time_ms == -5);
   CHECK(f.remote->Search({std::string(2000, 'x'), 7}).status().code() ==

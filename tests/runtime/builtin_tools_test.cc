@@ -314,6 +314,15 @@ TEST_CASE("LaterSessionsOfAWorkspaceRecallWhatEarlierOnesRememberedAndSaid") {
   REQUIRE(found.find("\n[2020-01-01") == std::string::npos);
   REQUIRE(found.find("session second, t1, the user]") != std::string::npos);
   REQUIRE(found.find("third") == std::string::npos);  // what it said itself it knows
+  // Unless it was taken back: nothing of that is in its context.
+  RewindRequest rewind;
+  rewind.session = "third";
+  rewind.to.tokens = 0;
+  REQUIRE_OK(runtime->RewindSession(rewind));
+  const std::string again = RunCalls(*runtime, recall, "third");
+  INFO(again);
+  REQUIRE(again.find("session third, t1 of timeline 1, left since, the user]") !=
+          std::string::npos);
   make(*runtime, "stranger", other);
   REQUIRE(RunCalls(*runtime, recall, "stranger") == "OK:[nothing found]");
 

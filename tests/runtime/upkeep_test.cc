@@ -139,12 +139,17 @@ TEST_CASE("SearchFindsTurnsAndTitlesOfTodayAndNothingThatIsGone") {
   REQUIRE(hits.size() == 1);
   REQUIRE(hits[0].sessions == 2);
   REQUIRE(Sessions(Must(runtime->Search({"the fork said", 10}))) == std::vector<std::string>{"c"});
-  // What a rewind left is not found, until it is returned to.
+  // What a rewind left is not found unless it is asked for, until it is returned to.
   RewindRequest rewind;
   rewind.session = "b";
   rewind.to.turn = "t1";
   REQUIRE_OK(runtime->RewindSession(rewind));
   REQUIRE(Must(runtime->Search({"krill", 10})).empty());
+  hits = Must(runtime->Search({"krill", 10, true}));
+  REQUIRE(Sessions(hits) == std::vector<std::string>{"b"});
+  REQUIRE(hits[0].turn == "t2");
+  REQUIRE(hits[0].timeline == 1);
+  REQUIRE(Must(runtime->Search({"nothing of", 10, true})).at(0).timeline == 0);
   rewind.to = {};
   rewind.undo = true;
   REQUIRE_OK(runtime->RewindSession(rewind));
@@ -156,7 +161,7 @@ TEST_CASE("SearchFindsTurnsAndTitlesOfTodayAndNothingThatIsGone") {
   REQUIRE(Sessions(Must(runtime->Search({"baleen plates", 10}))) == std::vector<std::string>{"c"});
   remove.session = "b";
   REQUIRE_OK(runtime->DeleteSession(remove));
-  REQUIRE(Must(runtime->Search({"krill", 10})).empty());
+  REQUIRE(Must(runtime->Search({"krill", 10, true})).empty());
   for (const SearchRequest& bad :
        {SearchRequest{"", 10}, SearchRequest{"\xff\xfe\xfd", 10},
         SearchRequest{std::string("a\0b", 3), 10}, SearchRequest{std::string(1001, 'x'), 10},

@@ -33,7 +33,8 @@ ToolSpec RecallSpec() {
   spec.name = "recall";
   spec.description =
       "Looks for words in what was remembered in this workspace, and in what its earlier sessions "
-      "said. Answers a few hits with their dates; they may be out of date.";
+      "and branches that were left said. Answers a few hits with their dates; they may be out of "
+      "date.";
   spec.parameters =
       R"({"type":"object","properties":{)"
       R"("query":{"type":"string","description":"Words to look for","minLength":1,"maxLength":500}},)"

@@ -158,7 +158,7 @@ BALEEN_VERB(get_script);
 BALEEN_VERB(list_scripts);
 /* {script} -> {}: sessions that were made with it keep it */
 BALEEN_VERB(delete_script);
-/* {words, hits_max?} -> {hits} */
+/* {words, hits_max?, left_timelines?} -> {hits} */
 BALEEN_VERB(search);
 /* What models remembered. {workspace?, page_size?, page_token?} ->
  * {notes: [{note, workspace, session, time_ms, text}], next_page_token} */
