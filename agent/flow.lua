@@ -248,7 +248,10 @@ function Flow:approve(options)
   for name, value in pairs(options) do
     if name ~= "title" then lines[#lines + 1] = tostring(name) .. ": " .. text_of_result(value) end
   end
-  local granted, by, reason = core.approve(title, table.concat(lines, "\n"))
+  local description = table.concat(lines, "\n")
+  local refused = parts.before_approval { title = title, description = description }
+  if refused then raise(("'%s' was denied by a hook: %s"):format(title, refused)) end
+  local granted, by, reason = core.approve(title, description)
   if granted then return true end
   raise(("'%s' was denied by %s%s"):format(title, by, reason == "" and "" or ": " .. reason))
 end

@@ -70,6 +70,8 @@ constexpr LuaField kCallEventFields[] = {
     {"args_digest?", "string", "Equal for equal arguments; before_tool only."},
     {"outcome?", "baleen.Outcome", "How it ended; not in before_tool."},
     {"content?", "string", "What the tool said; tool_result may change it."},
+    {"trust?", "\"untrusted\"",
+     "Set by tool_result: the model reads the content in a frame, as data."},
 };
 constexpr LuaField kHookOptionsFields[] = {
     {"on_error?", "\"deny\"|\"ignore\"", "What a failing hook does; \"ignore\" only tells of it."}};
@@ -97,6 +99,10 @@ constexpr LuaField kOnFields[] = {
      "Then: may note something."},
     {"before_model", "fun(fn: fun(request: table): any, options?: baleen.HookOptions)",
      "Before a generation: may change the request, deny it, or note something."},
+    {"before_prompt", "fun(fn: fun(event: table): any, options?: baleen.HookOptions)",
+     "Before a turn's message is worked on: may change its text, deny it, or note something."},
+    {"approval", "fun(fn: fun(event: table): any, options?: baleen.HookOptions)",
+     "Before somebody is asked by f:approve or by the script's policy: may deny it instead."},
     {"turn_end", "fun(fn: fun(event: table))", "When the turn's text is there."},
     {"session_start", "fun(fn: fun(event: table): any, options?: baleen.HookOptions)",
      "At the session's first turn: may deny it, or note something for the first prompt."},
