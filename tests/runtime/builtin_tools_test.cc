@@ -315,13 +315,14 @@ TEST_CASE("LaterSessionsOfAWorkspaceRecallWhatEarlierOnesRememberedAndSaid") {
   REQUIRE(found.find("session second, t1, the user]") != std::string::npos);
   REQUIRE(found.find("third") == std::string::npos);  // what it said itself it knows
   // Unless it was taken back: nothing of that is in its context.
+  RunCalls(*runtime, R"(["list",{"path":"the other database"}])", "third");
   RewindRequest rewind;
   rewind.session = "third";
-  rewind.to.tokens = 0;
+  rewind.to.turn = "t1";
   REQUIRE_OK(runtime->RewindSession(rewind));
   const std::string again = RunCalls(*runtime, recall, "third");
   INFO(again);
-  REQUIRE(again.find("session third, t1 of timeline 1, left since, the user]") !=
+  REQUIRE(again.find("session third, t2 of timeline 1, left since, the user]") !=
           std::string::npos);
   make(*runtime, "stranger", other);
   REQUIRE(RunCalls(*runtime, recall, "stranger") == "OK:[nothing found]");
