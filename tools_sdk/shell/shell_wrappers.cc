@@ -145,7 +145,7 @@ WrappedCommand UnwrapProgram(const Wrapper& wrapper, const ShellCommand& command
 bool IsShellOption(const std::vector<ShellWord>& words, size_t* at, bool* takes_text) {
   const std::string& text = words[*at].text;
   if (text == "-o") {
-    const std::string_view name = *at + 1 < words.size() ? words[*at + 1].text : "";
+    const std::string name = *at + 1 < words.size() ? words[*at + 1].text : "";
     *at += 2;
     return name == "pipefail" || name == "errexit" || name == "nounset";
   }
