@@ -86,7 +86,7 @@ class Agent::Impl {
   /// Index in AgentEvent of what answers the effect that was returned last.
   size_t Expected() const {
     if (stage_ == Stage::kNew) return 0;
-    constexpr size_t kAnswers[] = {1, 2, 3, 4, 5, 6, 7};  // of the effects that have one
+    constexpr size_t kAnswers[] = {1, 2, 3, 4, 5, 6, 7, 0, 8, 9};  // 0: the turn's end has none
     return kAnswers[binding_.effect.index()];
   }
 
@@ -97,7 +97,8 @@ class Agent::Impl {
     const size_t expected = Expected();
     if (event.index() != expected) {
       constexpr const char* kEvents[] = {"user_turn", "generated", "tool_results", "clock",
-                                         "approval",  "account",   "forked",       "child_turns"};
+                                         "approval",  "account",   "forked",       "child_turns",
+                                         "worktree",  "compacted"};
       return FailedPreconditionError(std::string("agent: expected a ") + kEvents[expected] +
                                      " event, got " + kEvents[event.index()]);
     }

@@ -221,6 +221,13 @@ local function about_call(rule, name, arguments)
   return true
 end
 
+local function about_any(rule, names, arguments)
+  for _, name in ipairs(names) do
+    if about_call(rule, name, arguments) then return true end
+  end
+  return false
+end
+
 -- Whether the rule, alone, decides about the call.
 local function rule_matches(rule, name, arguments)
   if not about_call(rule, name, arguments) then return false end
@@ -310,11 +317,11 @@ local function policy(spec)
   declared = true
 end
 
--- The strictest of all rules that match; the default if none does.
-local function judge(name, arguments)
+-- The strictest of all rules that match one of the names; the default if none does.
+local function judge(names, arguments)
   local level, why, about_parts = 0, "", {}
   for _, rule in ipairs(rules) do
-    if (rule.about_parts or rule.level > level) and about_call(rule, name, arguments) then
+    if (rule.about_parts or rule.level > level) and about_any(rule, names, arguments) then
       if rule.about_parts then
         about_parts[#about_parts + 1] = rule
       else
@@ -330,6 +337,22 @@ local function judge(name, arguments)
     return default_decision, (text == "" and "" or text .. ": ") .. "no rule of the script's policy names it"
   end
   return level == 3 and "deny" or level == 2 and "ask" or "allow", why
+end
+
+local APPLY = "apply_diff" -- What s:apply calls.
+local CHANGES = { APPLY, "write", "edit" }
+
+-- A diff is to each of its files what a write is.
+local function judge_diff(arguments)
+  local decision, why = "allow", ""
+  local paths = type(arguments.diff) == "string" and core.diff_paths(arguments.diff) or {}
+  for _, path in ipairs(paths) do
+    local of_one, why_so = judge(CHANGES, { path = path, diff = arguments.diff })
+    if LEVELS[of_one] > LEVELS[decision] then
+      decision, why = of_one, why_so == "" and path or path .. ": " .. why_so
+    end
+  end
+  return decision, why
 end
 
 -- Hooks -----------------------------------------------------------------------------------------
@@ -467,7 +490,12 @@ local function prepare(call, notes)
     return "deny", #confined == 0 and "this step may use no tools"
       or "this step may use " .. table.concat(confined, ", ") .. " only"
   end
-  local decision, reason = judge(call.name, arguments)
+  local decision, reason
+  if call.name == APPLY then
+    decision, reason = judge_diff(arguments)
+  else
+    decision, reason = judge({ call.name }, arguments)
+  end
   if decision == "ask" then
     local event = { id = call.id, name = call.name, arguments = arguments, why = reason }
     local why = run_hooks("approval", call.name, event, notes)
@@ -484,12 +512,16 @@ end
 
 local EDITS = { write = true, edit = true }
 
-local function path_of(call)
+-- The files that a call has changed, if it went well.
+local function edited(call)
+  if not (EDITS[call.name] or call.name == APPLY) then return {} end
   local arguments = call.arguments
   if arguments == nil and type(call.arguments_json) == "string" then
     arguments = json.decode(call.arguments_json)
   end
-  return type(arguments) == "table" and type(arguments.path) == "string" and arguments.path
+  if type(arguments) ~= "table" then return {} end
+  if call.name == APPLY then return core.diff_paths(arguments.diff) or {} end
+  return { arguments.path }
 end
 
 local function settle(call, result, notes)
@@ -513,8 +545,8 @@ local function settle(call, result, notes)
       if why then result.outcome, result.content = "ERROR", "The result was withheld: " .. why end
     end
   end
-  local path = EDITS[call.name] and result.outcome == "OK" and path_of(call)
-  if path and #hooks.after_edit > 0 then
+  local paths = #hooks.after_edit > 0 and result.outcome == "OK" and edited(call) or {}
+  for _, path in ipairs(paths) do
     local why = run_hooks("after_edit", path, { id = result.call_id, name = call.name, path = path }, notes)
     if why then notes[#notes + 1] = why end -- too late to deny it
   end
@@ -639,5 +671,5 @@ function parts.tell(text) waiting_notes[#waiting_notes + 1] = text end
 return {
   globals = { tool = tool, policy = policy, allow = allow, ask = ask, deny = deny, note = note, on = on,
     memo = memo, str = str, int = int, bool = bool, list = list, one_of = one_of, opt = opt },
-  call_tools = call_tools, call = call, generate = generate, turn_function = turn_function,
+  call_tools = call_tools, call = call, apply_tool = APPLY, generate = generate, turn_function = turn_function,
 }

@@ -76,6 +76,20 @@ struct FinishEffect {
 struct ForkEffect {
   std::string label;
   bool clean = false;  ///< It begins with an empty context instead.
+  /// Whether it works in a copy of the workspace: kAll has what ignore rules leave out, too.
+  enum class Worktree { kNone, kTracked, kAll };
+  Worktree worktree = Worktree::kNone;
+};
+
+/// What a fork has changed in its worktree; or be done with that. Answered by a WorktreeEvent.
+struct WorktreeEffect {
+  std::string session;
+  bool removes = false;
+};
+
+/// Put a summary in place of the context. Answered by a CompactedEvent.
+struct CompactEffect {
+  std::string keep;  ///< A note that stays whole; may be empty.
 };
 
 /// What one of these is to do as a turn of its own, which counts as spent by this one.
@@ -96,8 +110,9 @@ struct ChildTurnsEffect {
   std::vector<ChildTurn> turns;
 };
 
-using Effect = std::variant<GenerateEffect, CallToolsEffect, SleepEffect, ApproveEffect,
-                            AccountEffect, ForkEffect, ChildTurnsEffect, FinishEffect>;
+using Effect =
+    std::variant<GenerateEffect, CallToolsEffect, SleepEffect, ApproveEffect, AccountEffect,
+                 ForkEffect, ChildTurnsEffect, FinishEffect, WorktreeEffect, CompactEffect>;
 
 /// A turn begins with what the user said.
 struct UserTurnEvent {
@@ -136,7 +151,19 @@ struct AccountEvent {
 };
 
 struct ForkedEvent {
-  std::string session;
+  std::string session;        ///< Empty: `error` says why there is none.
+  std::string worktree = {};  ///< What was copied for it, and what wasn't.
+  std::string error = {};
+};
+
+struct WorktreeEvent {
+  std::string diff;
+  std::string error;  ///< Not empty: there is no diff, and why.
+};
+
+struct CompactedEvent {
+  std::string summary;
+  std::string error;  ///< Not empty: the context is as it was, and why.
 };
 
 /// How a child's turn ended.
@@ -155,8 +182,9 @@ struct ChildTurnsEvent {
   std::vector<ChildTurnEnd> ends;  ///< In the order of the effect's turns.
 };
 
-using AgentEvent = std::variant<UserTurnEvent, GeneratedEvent, ToolResultsEvent, ClockEvent,
-                                ApprovalEvent, AccountEvent, ForkedEvent, ChildTurnsEvent>;
+using AgentEvent =
+    std::variant<UserTurnEvent, GeneratedEvent, ToolResultsEvent, ClockEvent, ApprovalEvent,
+                 AccountEvent, ForkedEvent, ChildTurnsEvent, WorktreeEvent, CompactedEvent>;
 
 /// Messages as a JSON array, all members of each. Errors: as AgentEventFromJson.
 std::string MessagesToJson(const std::vector<Message>& messages);

@@ -304,7 +304,16 @@ struct EffectWriter {
   Json operator()(const ForkEffect& effect) const {
     Json out{{"kind", "fork"}, {"label", effect.label}};
     if (effect.clean) out["clean"] = true;
+    if (effect.worktree != ForkEffect::Worktree::kNone) {
+      out["worktree"] = effect.worktree == ForkEffect::Worktree::kAll ? "all" : "tracked";
+    }
     return out;
+  }
+  Json operator()(const WorktreeEffect& effect) const {
+    return Json{{"kind", effect.removes ? "remove_worktree" : "diff"}, {"session", effect.session}};
+  }
+  Json operator()(const CompactEffect& effect) const {
+    return Json{{"kind", "compact"}, {"keep", effect.keep}};
   }
   // One alone is written as it was before there could be several.
   Json operator()(const ChildTurnsEffect& effect) const {
@@ -324,6 +333,11 @@ struct EffectWriter {
     return Json{{"kind", "finish"}, {"text", effect.text}};
   }
 };
+
+Json WithError(Json out, const std::string& error) {
+  if (!error.empty()) out["error"] = error;
+  return out;
+}
 
 struct EventWriter {
   Json operator()(const UserTurnEvent& event) const {
@@ -368,7 +382,15 @@ struct EventWriter {
                 {"micro_usd", event.micro_usd}};
   }
   Json operator()(const ForkedEvent& event) const {
-    return Json{{"kind", "forked"}, {"session", event.session}};
+    Json out{{"kind", "forked"}, {"session", event.session}};
+    if (!event.worktree.empty()) out["worktree"] = event.worktree;
+    return WithError(std::move(out), event.error);
+  }
+  Json operator()(const WorktreeEvent& event) const {
+    return WithError({{"kind", "worktree"}, {"diff", event.diff}}, event.error);
+  }
+  Json operator()(const CompactedEvent& event) const {
+    return WithError({{"kind", "compacted"}, {"summary", event.summary}}, event.error);
   }
   Json operator()(const ChildTurnsEvent& event) const {
     Json ends = Json::array();
@@ -464,7 +486,20 @@ Result<AgentEvent> AgentEventFromJson(std::string_view json) {
   } else if (kind == "account") {
     status = ReadAccount(&reader, &event);
   } else if (kind == "forked") {
-    reader.Text("session", &event.emplace<ForkedEvent>().session);
+    ForkedEvent& forked = event.emplace<ForkedEvent>();
+    reader.Text("session", &forked.session);
+    reader.OptionalText("worktree", &forked.worktree);
+    reader.OptionalText("error", &forked.error);
+    status = reader.Finish();
+  } else if (kind == "worktree") {
+    WorktreeEvent& worktree = event.emplace<WorktreeEvent>();
+    reader.Text("diff", &worktree.diff);
+    reader.OptionalText("error", &worktree.error);
+    status = reader.Finish();
+  } else if (kind == "compacted") {
+    CompactedEvent& compacted = event.emplace<CompactedEvent>();
+    reader.Text("summary", &compacted.summary);
+    reader.OptionalText("error", &compacted.error);
     status = reader.Finish();
   } else if (kind == "child_turn") {
     status = ReadChildTurn(&reader, &event.emplace<ChildTurnsEvent>().ends.emplace_back());

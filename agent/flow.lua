@@ -107,6 +107,22 @@ function Session:note(text)
   parts.tell(text)
 end
 
+-- Changes the workspace as the diff says, all of it or nothing: an error says where it doesn't fit.
+function Session:apply(diff)
+  if type(diff) ~= "string" then raise("s:apply: expected a diff, got " .. type(diff)) end
+  if diff == "" then raise("s:apply: the diff is empty: there is nothing to apply") end
+  local said, outcome = api.call(api.apply_tool, { diff = diff })
+  if outcome ~= "OK" then raise("s:apply: " .. said) end
+  return said
+end
+
+-- Puts a summary, and `keep` as a note, in place of what the model has seen: the summary.
+function Session:compact(options)
+  options = options or {}
+  check_members("s:compact", options, { keep = true })
+  return core.compact(parts.text_option("s:compact", options, "keep", ""))
+end
+
 local current = setmetatable({}, Session)
 local session = { current = function() return current end }
 
@@ -118,15 +134,22 @@ local RESOURCES = { "tokens", "wall_ms", "tool_calls", "micro_usd" }
 local Kid = {}
 Kid.__index = Kid
 
+local WORKTREES = { [false] = 0, [true] = 1, all = 2 }
+
 -- A session of its own that goes on from here: it knows what this one knows (with `clean`: nothing),
--- and what it does stays with it. `usage` is what it has spent, which counts as this turn's.
+-- and what it does stays with it. `usage` is what it has spent, which counts as this turn's. With
+-- `worktree` it works in a copy of the workspace; with "all" the copy has what is ignored, too.
 function Session:fork(options)
   options = options or {}
-  check_members("s:fork", options, { label = true, budget = true, clean = true })
+  check_members("s:fork", options, { label = true, budget = true, clean = true, worktree = true })
+  local copy = WORKTREES[options.worktree or false]
+  if not copy then raise("s:fork: 'worktree' must be true, false or \"all\"") end
   local label = parts.text_option("s:fork", options, "label", "")
   local limits = options.budget == nil and { 0, 0, 0, 0 } or limits_of("s:fork", options.budget)
   local usage = { tokens = 0, wall_ms = 0, tool_calls = 0, micro_usd = 0 }
-  return setmetatable({ id = core.fork(label, options.clean == true), label = label, limits = limits, usage = usage }, Kid)
+  local id, copied = core.fork(label, options.clean == true, copy)
+  return setmetatable({ id = id, label = label, limits = limits, usage = usage,
+    worktree = copy > 0 and copied or nil }, Kid)
 end
 
 -- Lets the fork run a turn that does `errand`: its text, or nil and why it failed; and what files it
@@ -169,7 +192,19 @@ function Kid:call(name, arguments)
   return result.content, result.outcome
 end
 
-function Kid:close() self.closed = true end
+-- What it has changed in its worktree.
+function Kid:diff()
+  if self.closed then raise("kid:diff: the fork is closed") end
+  if not self.worktree then raise("kid:diff: the fork has no worktree: fork with worktree = true") end
+  return core.worktree(self.id, false)
+end
+
+-- Its worktree goes; the session stays.
+function Kid:close()
+  if self.closed then return end
+  self.closed = true
+  if self.worktree then core.worktree(self.id, true) end
+end
 
 -- In the fork: what its turn does.
 function parts.errand(text)

@@ -130,8 +130,20 @@ constexpr LuaField kSessionFields[] = {
     {"call", "fun(self: baleen.Session, name: string, arguments?: table): string, baleen.Outcome",
      "As baleen.call."},
     {"note", "fun(self: baleen.Session, text: string)", "Tells the model with its next prompt."},
-    {"fork", "fun(self: baleen.Session, options?: table): baleen.Fork",
-     "A session that goes on from here; label, budget: what it may spend, clean: without a past."},
+    {"fork", "fun(self: baleen.Session, options?: baleen.ForkOptions): baleen.Fork",
+     "A session that goes on from here."},
+    {"apply", "fun(self: baleen.Session, diff: string): string",
+     "Changes the workspace as the diff says, all of it or nothing: what was done; an error says "
+     "where it doesn't fit."},
+    {"compact", "fun(self: baleen.Session, options?: table): string",
+     "Puts a summary in place of what the model has seen: the summary. keep: a note that stays."},
+};
+constexpr LuaField kForkOptionsFields[] = {
+    {"label?", "string", "Its title."},
+    {"budget?", "baleen.Budget", "What it may spend."},
+    {"clean?", "boolean", "Without a past."},
+    {"worktree?", "boolean|\"all\"",
+     "It works in a copy of the workspace; \"all\": of what ignore rules leave out, too."},
 };
 constexpr LuaField kForkFields[] = {
     {"id", "string", "The session's."},
@@ -141,7 +153,11 @@ constexpr LuaField kForkFields[] = {
      "As s:ask, in a turn of the fork; nil and why if that failed."},
     {"call", "fun(self: baleen.Fork, name: string, arguments?: table): string?, string",
      "As s:call, in a turn of the fork."},
-    {"close", "fun(self: baleen.Fork)", "Nothing more is asked of it; the session stays."},
+    {"worktree?", "string", "What was copied for it, and what was left out."},
+    {"diff", "fun(self: baleen.Fork): string",
+     "What it has changed in its worktree, as a unified diff; empty: nothing."},
+    {"close", "fun(self: baleen.Fork)",
+     "Nothing more is asked of it, and its worktree goes; the session stays."},
 };
 constexpr LuaField kFlowFields[] = {
     {"now", "fun(self: baleen.Flow): integer", "Unix time in seconds, as it was the first time."},
@@ -186,6 +202,7 @@ constexpr LuaClass kDeclared[] = {
     {"baleen.Budget", "Limits; what reaches one pauses and asks.", kBudgetFields},
     {"baleen.AskOptions", "", kAskFields},
     {"baleen.Session", "The turn's session.", kSessionFields},
+    {"baleen.ForkOptions", "", kForkOptionsFields},
     {"baleen.Fork", "A session that was forked off the turn.", kForkFields},
     {"baleen.Flow", "A workflow's run.", kFlowFields},
 };

@@ -53,6 +53,7 @@ struct TurnBinding {
   std::string problem;                     ///< Scratch: why a binding is about to raise.
   std::vector<CommandRule> command_rules;  ///< Scratch: those that a command is judged by.
   std::string command_text;                ///< Scratch: what is said of it.
+  std::vector<std::string> diff_paths;     ///< Scratch.
   BranchList branches;
   const ChildTurnEnd* child_end = nullptr;  ///< Borrows; what the next child turn's call gives.
 };

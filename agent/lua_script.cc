@@ -7,11 +7,13 @@
 #include <lua5.4/lua.hpp>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "agent/agent.h"
 #include "agent/lua_baleen.h"
 #include "agent/lua_libraries.h"
 #include "agent/sandbox_state.h"
+#include "tools_sdk/builtin/patch.h"
 #include "tools_sdk/schema.h"
 #include "tools_sdk/tool_set.h"
 #include "tools_sdk/wildcard.h"
@@ -109,6 +111,28 @@ int JudgeCommandText(lua_State* L) {  // (command, rules, covered): level, index
   }
   lua_pushlstring(L, binding.command_text.data(), binding.command_text.size());
   return 3;
+}
+
+// False: the text is no diff. No Lua in here, as in Declare.
+bool DiffPathsOf(std::string_view diff, std::vector<std::string>* paths) {
+  const auto files = ParsePatch(diff);
+  if (!files.ok()) return false;
+  for (const FilePatch& file : *files) paths->push_back(file.path);
+  return true;
+}
+
+int DiffPaths(lua_State* L) {  // (diff): the paths that it changes, or nil
+  const std::string_view diff = TextAt(L, 1);
+  Charge(L, static_cast<int64_t>(diff.size()));
+  std::vector<std::string>& paths = BindingOf(L).diff_paths;
+  paths.clear();
+  if (!DiffPathsOf(diff, &paths)) return 0;
+  lua_createtable(L, static_cast<int>(paths.size()), 0);
+  for (size_t i = 0; i < paths.size(); ++i) {
+    lua_pushlstring(L, paths[i].data(), paths[i].size());
+    lua_rawseti(L, -2, static_cast<lua_Integer>(i) + 1);
+  }
+  return 1;
 }
 
 // FNV-1a: tells calls apart; nothing rests on it that an opponent could gain by.
@@ -229,21 +253,60 @@ int CloseAccount(lua_State* L) {
   return lua_yieldk(L, 0, 0, AccountDone);
 }
 
-int ForkDone(lua_State* L, int, lua_KContext) {
-  const std::string& session = std::get_if<ForkedEvent>(BindingOf(L).event)->session;
-  lua_pushlstring(L, session.data(), session.size());
+int PushTextOrError(lua_State* L, const std::string& text, const std::string& error) {
+  if (!error.empty()) return Raise(L, "%s", error.c_str());
+  lua_pushlstring(L, text.data(), text.size());
   return 1;
 }
 
-int Fork(lua_State* L) {  // (label, clean)
+int ForkDone(lua_State* L, int, lua_KContext) {
+  const ForkedEvent& event = *std::get_if<ForkedEvent>(BindingOf(L).event);
+  PushTextOrError(L, event.session, event.error);
+  lua_pushlstring(L, event.worktree.data(), event.worktree.size());
+  return 2;
+}
+
+int Fork(lua_State* L) {  // (label, clean, worktree: 0 none, 1 without what is ignored, 2 all)
   CheckYieldable(L, "s:fork");
   TurnBinding& binding = BindingOf(L);
   ForkEffect* effect = &binding.effect.emplace<ForkEffect>();
   effect->clean = lua_toboolean(L, 2) != 0;
+  effect->worktree = static_cast<ForkEffect::Worktree>(luaL_checkinteger(L, 3));
   lua_settop(L, 1);
   TakeText(L, "s:fork", "label", &effect->label);
   binding.effect_ready = true;
   return lua_yieldk(L, 0, 0, ForkDone);
+}
+
+int WorktreeDone(lua_State* L, int, lua_KContext) {
+  const WorktreeEvent& event = *std::get_if<WorktreeEvent>(BindingOf(L).event);
+  return PushTextOrError(L, event.diff, event.error);
+}
+
+int Worktree(lua_State* L) {  // (session, whether it is removed): the diff
+  CheckYieldable(L, "a fork's worktree");
+  TurnBinding& binding = BindingOf(L);
+  WorktreeEffect* effect = &binding.effect.emplace<WorktreeEffect>();
+  effect->removes = lua_toboolean(L, 2) != 0;
+  lua_settop(L, 1);
+  TakeText(L, "a fork's worktree", "session", &effect->session);
+  binding.effect_ready = true;
+  return lua_yieldk(L, 0, 0, WorktreeDone);
+}
+
+int CompactDone(lua_State* L, int, lua_KContext) {
+  const CompactedEvent& event = *std::get_if<CompactedEvent>(BindingOf(L).event);
+  return PushTextOrError(L, event.summary, event.error);
+}
+
+int Compact(lua_State* L) {  // (note to keep): the summary
+  CheckYieldable(L, "s:compact");
+  TurnBinding& binding = BindingOf(L);
+  CompactEffect* effect = &binding.effect.emplace<CompactEffect>();
+  lua_settop(L, 1);
+  TakeText(L, "s:compact", "keep", &effect->keep);
+  binding.effect_ready = true;
+  return lua_yieldk(L, 0, 0, CompactDone);
 }
 
 int ChildTurnDone(lua_State* L, int, lua_KContext) {
@@ -370,8 +433,10 @@ void LoadDeclarations(lua_State* L) {
                                        {"check_answer", CheckAnswer},
                                        {"child_turn", RunChildTurn},
                                        {"close_account", CloseAccount},
+                                       {"compact", Compact},
                                        {"declare_tool", DeclareTool},
                                        {"default_loop", DefaultLoop},
+                                       {"diff_paths", DiffPaths},
                                        {"digest", Digest},
                                        {"fork", Fork},
                                        {"generate", Generate},
@@ -383,6 +448,7 @@ void LoadDeclarations(lua_State* L) {
                                        {"sleep", Sleep},
                                        {"undivided", Undivided},
                                        {"wildcard", Wildcard},
+                                       {"worktree", Worktree},
                                        {nullptr, nullptr}};
   lua_newtable(L);
   SetFunctions(L, kCore);

@@ -18,6 +18,7 @@ kinds.tool "task" {
     tools = kinds.opt(kinds.str "The tools that it may use, as read|grep; default: all of yours"),
     clean = kinds.opt(kinds.bool "It begins without this conversation: the prompt must say everything"),
     tokens = kinds.opt(kinds.int "The most tokens that it may use; they count as yours"),
+    worktree = kinds.opt(kinds.bool "It works in a copy of the workspace; you get its changes as a diff"),
   },
   run = function(a)
     local depth = (parts.depth or 0) + 1
@@ -26,13 +27,18 @@ kinds.tool "task" {
     end
     local asked = parts.question("task", a.prompt, { tools = a.tools }, { tools = true })
     asked.depth = depth
-    local kid = parts.current:fork { label = "task", clean = a.clean,
+    local kid = parts.current:fork { label = "task", clean = a.clean, worktree = a.worktree,
       budget = a.tokens and { tokens = a.tokens } }
     local text = a.clean and a.prompt
       or "You are the subagent of the last call of task. Do this, and answer with its result alone:\n\n"
         .. a.prompt
     local answer, why, files = parts.run_errand(kid, "task", text, asked)
     local changed = #files > 0 and "\n[files changed: " .. table.concat(files, ", ") .. "]" or ""
+    if a.worktree then
+      local _, diff = pcall(kid.diff, kid)
+      changed = "\n[changed in its copy, not in yours:]\n" .. diff
+      kid:close()
+    end
     if not answer then return nil, why .. changed end
     return answer .. changed
   end,

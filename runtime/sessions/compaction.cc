@@ -135,10 +135,12 @@ Status ControlLoop::CheckCompactable(const SessionRun& session) const {
                                 "CONTEXT_FULL");
 }
 
-void ControlLoop::BeginCompaction(SessionRun& session, std::optional<GenerateEffect> effect) {
+void ControlLoop::BeginCompaction(SessionRun& session, std::optional<GenerateEffect> effect,
+                                  std::optional<CompactEffect> step) {
   TurnRun& turn = *session.turn;
   turn.compaction = std::make_unique<CompactionState>();
   turn.compaction->effect = std::move(effect);
+  turn.compaction->step = std::move(step);
   if (turn.open_compaction.has_value()) {
     const GenerateStart start = *std::exchange(turn.open_compaction, std::nullopt);
     turn.compaction->prompt_begin = start.prompt_begin;
@@ -146,6 +148,9 @@ void ControlLoop::BeginCompaction(SessionRun& session, std::optional<GenerateEff
     return AskForSummary(session, start.prompt_end, std::ssize(session.tokens));
   }
   if (Status status = CheckCompactable(session); !status.ok()) {
+    const bool is_step = turn.compaction->step.has_value();
+    if (is_step) turn.compaction.reset();
+    if (is_step) return EndFlowStep(session, CompactedEvent{"", status.message()}, {});
     return FinishTurn(session, TurnState::kFailed, "", status);
   }
   turn.generation = std::make_unique<GenerationState>();
@@ -225,6 +230,8 @@ void ControlLoop::EndCompaction(SessionRun& session, std::string summary) {
   }
   const bool pins = turn.start.trigger == "COMPACT" && !turn.start.input.empty();
   if (pins) end.notes.push_back(turn.start.input);
+  const auto& step = compaction->step;
+  if (step.has_value() && !step->keep.empty()) end.notes.push_back(step->keep);
   end.summary = summary.empty() ? "(none were written)" : std::move(summary);
   end.reuse = turn.generation->reuse;
   end.revision = session.marks.revision;
@@ -238,6 +245,9 @@ void ControlLoop::EndCompaction(SessionRun& session, std::string summary) {
   session.known_results.clear();
   JournalBatch batch;
   batch.events.push_back(NewEvent(session, event_kind::kCompacted, CompactionEndToJson(end)));
+  if (step.has_value()) {
+    return EndFlowStep(session, CompactedEvent{end.summary, ""}, std::move(batch));
+  }
   Commit(session, std::move(batch), Durability::kSynced,
          [this, id = session.record.id, epoch = turn.epoch, effect = compaction->effect,
           summary = end.summary](const Status& status) {

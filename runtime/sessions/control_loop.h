@@ -50,6 +50,7 @@ struct NetworkBounds;
 class NoteBook;
 class OutsideTools;
 class Redactor;
+class Worktrees;
 
 /// What the loop works with.
 /// Borrows: all pointers, until the loop is gone.
@@ -68,6 +69,7 @@ struct ControlParts {
   OutsideTools* outside = nullptr;          ///< Null: no session has such tools.
   Worker* outside_pool = nullptr;           ///< For their calls, which wait more than they work.
   FileHistory* file_history = nullptr;      ///< Null: changes of files aren't written down.
+  Worktrees* worktrees = nullptr;           ///< Null: no fork has one.
   NoteBook* notes = nullptr;                ///< Null: nothing is remembered.
   /// For "bash", which brings its companions. Owners: also the tools of every session.
   std::shared_ptr<LazySandbox> sandbox;
@@ -250,6 +252,9 @@ class ControlLoop final : public EngineListener, public RemoteListener {
   void After(int64_t delay_ms, std::function<void()> work);
 
   // history.cc
+  /// As ForkSession; `worktree` not empty: the fork works in this copy of the workspace.
+  void ForkInto(const ForkRequest& request, const std::string& worktree,
+                const Answer<SessionView>& reply);
   /// A point as the journal knows it, and the turn that it cuts through.
   struct Cut {
     TimelinePoint point;
@@ -396,8 +401,10 @@ class ControlLoop final : public EngineListener, public RemoteListener {
   /// Whether an instruction and a summary still fit behind the context. Errors:
   /// FAILED_PRECONDITION/NOTHING_TO_COMPACT, RESOURCE_EXHAUSTED/CONTEXT_FULL.
   Status CheckCompactable(const SessionRun& session) const;
-  /// Appends the instruction and lets the model write the summary; then goes on with `effect`.
-  void BeginCompaction(SessionRun& session, std::optional<GenerateEffect> effect);
+  /// Appends the instruction and lets the model write the summary; then goes on with `effect`, or
+  /// ends the script's `step`, or the turn.
+  void BeginCompaction(SessionRun& session, std::optional<GenerateEffect> effect,
+                       std::optional<CompactEffect> step = std::nullopt);
   void JournalInstruction(SessionRun& session, const std::vector<int32_t>& prompt);
   void AskForSummary(SessionRun& session, int64_t prompt_end, int64_t computed_before);
   void EndCompaction(SessionRun& session, std::string summary);
@@ -433,6 +440,12 @@ class ControlLoop final : public EngineListener, public RemoteListener {
   void FinishStep(SessionRun& session, std::function<void(const Status&)> stored);
   /// Adds the step's results to `batch`; calls that have none get one that says what is true.
   ToolResultsEvent EndStep(SessionRun& session, JournalBatch& batch);
+  /// The tools that the call is of: the session's, or what scripts alone may call.
+  const ToolSet& ToolsFor(const SessionRun& session, const ToolCall& call) const;
+  bool IsApply(const SessionRun& session, const ToolCall& call) const;
+  void RunApply(SessionRun& session, size_t index);
+  /// Whether the model asks for the call, not the script.
+  static bool IsOfModel(const SessionRun& session, const ToolCall& call);
   /// Null: the session has no built-in of that name.
   const Tool* FindBuiltin(const SessionRun& session, const std::string& name) const;
   /// As it was when the session was made. Null: not loaded now, or another one.
@@ -471,6 +484,10 @@ class ControlLoop final : public EngineListener, public RemoteListener {
 
   // child_turns.cc
   void RunFork(SessionRun& session, const ForkEffect& effect);
+  void EndFork(SessionRun& session, const Result<SessionView>& fork, const std::string& worktree);
+  /// Copies the workspace on the pool, then forks into the copy.
+  void RunWorktreeFork(SessionRun& session, const ForkEffect& effect, ForkRequest request);
+  void RunWorktree(SessionRun& session, const WorktreeEffect& effect);
   /// Begins the forks' turns, or finds those that were begun before a restart; then waits for them.
   void RunChildTurns(SessionRun& session, const ChildTurnsEffect& effect);
   void RunChildTurn(SessionRun& session, size_t index, const ChildTurn& wanted, size_t shares);

@@ -26,17 +26,19 @@ const ToolCall* FindCall(const std::vector<ToolCall>& calls, const std::string& 
 
 }  // namespace
 
+bool ControlLoop::IsOfModel(const SessionRun& session, const ToolCall& call) {
+  return FindCall(session.open_calls, call.id) != nullptr;
+}
+
 bool ControlLoop::GuardsRepeats(const SessionRun& session, const ToolCall& call) const {
   // A script may wait for something by asking again and again; its budget holds it.
-  const auto& wanted = session.open_calls;
-  return session.settings.policy.repeat_guard &&
-         std::any_of(wanted.begin(), wanted.end(),
-                     [&](const ToolCall& one) { return one.id == call.id; });
+  return session.settings.policy.repeat_guard && IsOfModel(session, call);
 }
 
 PolicyVerdict ControlLoop::VerdictOn(SessionRun& session, const ToolCall& call) {
-  PolicyVerdict verdict = JudgeCall(session.settings.policy, *session.tools.Find(call.name),
-                                    OriginOf(session, call.name), call.arguments);
+  PolicyVerdict verdict =
+      JudgeCall(session.settings.policy, *ToolsFor(session, call).Find(call.name),
+                OriginOf(session, call.name), call.arguments);
   if (std::string why = TaintQuestion(session, call); !why.empty()) {
     Tighten({PolicyDecision::kAsk, std::move(why), "taint"}, &verdict);
   }
@@ -66,7 +68,7 @@ void ControlLoop::NoteDecision(const SessionRun& session, const CallJudgement& j
   figures.call = judgement.call;
   for (const ToolCall& call : session.turn->tools->calls) {
     // The name of a tool that there is, and no text of the model.
-    if (call.id == judgement.call && session.tools.Find(call.name) != nullptr) {
+    if (call.id == judgement.call && ToolsFor(session, call).Find(call.name) != nullptr) {
       figures.tool = call.name;
     }
   }

@@ -163,6 +163,20 @@ Status RecordedChanges::Store(std::string_view path, std::string_view content,
   return OkStatus();
 }
 
+Status RecordedChanges::Replace(const std::string& path, const PresentFile& before,
+                                const std::optional<std::string>& content, uint32_t mode) {
+  const auto make = [&] { return keeper_.editor->Restore(path, content, before.content, mode); };
+  if (keeper_.history == nullptr) return make();
+  FileChange change;
+  change.path = path;
+  change.before = DigestOf(before.content);
+  change.after = DigestOf(content);
+  change.mode = before.mode;
+  RETURN_IF_ERROR(Recorded(keeper_, change, before.content.value_or(""), 0, make).status());
+  files_.push_back({path, change.before, change.after});
+  return OkStatus();
+}
+
 Result<std::vector<FileRestore>> PlanFiles(const FileKeeper& keeper, int64_t key) {
   ASSIGN_OR_RETURN(std::vector<PlannedFile> plans, PlanAll(keeper, key));
   std::vector<FileRestore> files;

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -36,6 +37,12 @@ class RecordedChanges final : public WorkspaceChanges {
   /// Errors: also those of the history; nothing is changed then.
   Status Store(std::string_view path, std::string_view content,
                const std::string* replaced) override;
+
+  /// What the session's model doesn't know of: it has to read the file again. `before` is what must
+  /// be there; `content` unset: the file goes. `mode`: of a new file; 0: as any new one.
+  /// Errors: as Store.
+  Status Replace(const std::string& path, const PresentFile& before,
+                 const std::optional<std::string>& content, uint32_t mode);
 
   const std::vector<ChangedFile>& files() const { return files_; }
 

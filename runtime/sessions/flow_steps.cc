@@ -81,6 +81,12 @@ void ControlLoop::PerformFlowStep(SessionRun& session, const Effect& effect, int
   if (const auto* children = std::get_if<ChildTurnsEffect>(&effect)) {
     return RunChildTurns(session, *children);
   }
+  if (const auto* worktree = std::get_if<WorktreeEffect>(&effect)) {
+    return RunWorktree(session, *worktree);
+  }
+  if (const auto* compact = std::get_if<CompactEffect>(&effect)) {
+    return BeginCompaction(session, std::nullopt, *compact);
+  }
   NoteWait(session);
 }
 
@@ -90,7 +96,9 @@ void ControlLoop::ResumeFlowStep(SessionRun& session, const Effect& effect, int6
     return ArmSleep(session, until_ms);
   }
   if (std::holds_alternative<ForkEffect>(effect) ||
-      std::holds_alternative<ChildTurnsEffect>(effect)) {
+      std::holds_alternative<ChildTurnsEffect>(effect) ||
+      std::holds_alternative<WorktreeEffect>(effect) ||
+      std::holds_alternative<CompactEffect>(effect)) {
     if (std::holds_alternative<ChildTurnsEffect>(effect)) PauseClock(*session.turn);
     // Once all sessions have been recovered: the fork's turn is one that is recovered too.
     Post([this, id = session.record.id, epoch = session.turn->epoch, effect] {

@@ -75,7 +75,7 @@ std::string ControlLoop::GrantOf(const SessionRun& session, const std::string& n
   for (const GrantView& grant : session.grants) {
     if (Covers(grant, name)) return grant.session + "/" + grant.approval;
   }
-  const auto found = workspace_grants_.find(session.settings.workspace);
+  const auto found = workspace_grants_.find(session.HomeWorkspace());
   if (found == workspace_grants_.end()) return "";
   for (const auto& [holder, grants] : found->second) {
     for (const GrantView& grant : grants) {
@@ -112,7 +112,7 @@ Status ControlLoop::ReadGrants(SessionRun& session) {
 }
 
 void ControlLoop::AddGrant(SessionRun& session, const ApprovalEnd& end, int64_t granted_ms) {
-  const std::string& workspace = session.settings.workspace;
+  const std::string& workspace = session.HomeWorkspace();
   const bool for_workspace = end.scope == GrantScope::kWorkspace && !workspace.empty();
   if (end.tools.empty() || (end.scope != GrantScope::kSession && !for_workspace)) return;
   GrantView grant;
@@ -133,7 +133,7 @@ void ControlLoop::RemoveGrant(SessionRun& session, const ApprovalEnd& end) {
     return IsSame(grant, end.approval, end.granted_ms);
   };
   std::erase_if(session.grants, same);
-  const auto found = workspace_grants_.find(session.settings.workspace);
+  const auto found = workspace_grants_.find(session.HomeWorkspace());
   if (found != workspace_grants_.end()) {
     if (const auto own = found->second.find(session.record.id); own != found->second.end()) {
       std::erase_if(own->second, same);
@@ -143,7 +143,7 @@ void ControlLoop::RemoveGrant(SessionRun& session, const ApprovalEnd& end) {
 }
 
 void ControlLoop::DropGrants(const SessionRun& session) {
-  const auto found = workspace_grants_.find(session.settings.workspace);
+  const auto found = workspace_grants_.find(session.HomeWorkspace());
   if (found == workspace_grants_.end()) return;
   found->second.erase(session.record.id);
   if (found->second.empty()) workspace_grants_.erase(found);
@@ -205,7 +205,7 @@ void ControlLoop::ListGrants(const ListGrantsRequest& request,
   const SessionRun& session = **loaded;
   const bool at_others = !after.empty() && after != request.session;
   if (!at_others) list->Add(request.session, session.grants);
-  if (const auto found = workspace_grants_.find(session.settings.workspace);
+  if (const auto found = workspace_grants_.find(session.HomeWorkspace());
       found != workspace_grants_.end()) {
     for (const auto& [id, others] : found->second) {
       if (id != request.session && (!at_others || id >= after)) list->Add(id, others);

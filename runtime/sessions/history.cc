@@ -174,8 +174,14 @@ std::vector<EventRecord> ControlLoop::BranchEvents(const std::string& session, c
 }
 
 void ControlLoop::ForkSession(const ForkRequest& request, const Answer<SessionView>& reply) {
-  const auto answer = FirstOnly(kForkMethod, request.request_id, reply,
-                                [this, request, reply] { ForkSession(request, reply); });
+  ForkInto(request, "", reply);
+}
+
+void ControlLoop::ForkInto(const ForkRequest& request, const std::string& worktree,
+                           const Answer<SessionView>& reply) {
+  const auto answer =
+      FirstOnly(kForkMethod, request.request_id, reply,
+                [this, request, worktree, reply] { ForkInto(request, worktree, reply); });
   if (!answer) return;
   if (auto earlier = EarlierAnswer(request.request_id, kForkMethod); earlier.ok()) {
     return GetSession(IdFromAnswer(*earlier), answer);
@@ -198,10 +204,13 @@ void ControlLoop::ForkSession(const ForkRequest& request, const Answer<SessionVi
   record.title = request.title.empty() ? origin.record.title : request.title;
   record.created_ms = parts_.clock->WallMs();
   batch->forks.push_back({record, cut->point});
-  if (!request.tenant.empty() && request.tenant != origin.marks.tenant) {
-    SettingsMarks marks = origin.marks;
-    marks.tenant = request.tenant;
-    batch->forks[0].settings = SettingsToJson(origin.settings, marks);
+  SettingsMarks marks = origin.marks;
+  if (!request.tenant.empty()) marks.tenant = request.tenant;
+  if (!worktree.empty()) marks.worktree_of = origin.HomeWorkspace();
+  if (!worktree.empty() || marks.tenant != origin.marks.tenant) {
+    SessionSettings settings = origin.settings;
+    if (!worktree.empty()) settings.workspace = worktree;
+    batch->forks[0].settings = SettingsToJson(settings, marks);
   }
   batch->events = BranchEvents(record.id, *cut, event_kind::kSessionForked);
   if (Status status = CarryRevocations(origin, cut->point, record.id, &batch->events);

@@ -281,6 +281,7 @@ std::string SettingsToJson(const SessionSettings& settings, const SettingsMarks&
     json["script_tools"].push_back(ToolSpecToJson(spec));
   }
   if (!marks.tenant.empty()) json["tenant"] = marks.tenant;
+  if (!marks.worktree_of.empty()) json["worktree_of"] = marks.worktree_of;
   if (marks.revision != 0) {
     json["revision"] = {{"settings", marks.revision},
                         {"goal", marks.goal_revision},
@@ -351,6 +352,7 @@ Result<SessionSettings> SettingsFromJson(std::string_view json, SettingsMarks* m
   }
   if (marks != nullptr) {
     reader.Get("tenant", &marks->tenant);
+    reader.Get("worktree_of", &marks->worktree_of);
     if (const Json* revision = reader.Find("revision")) {
       Reader fields(*revision, "revision");
       fields.Get("settings", &marks->revision);

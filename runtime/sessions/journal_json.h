@@ -63,6 +63,8 @@ const char* EffectClassName(EffectClass effect);
 /// What the journal knows of a session's settings beside them. Forks have it in common.
 struct SettingsMarks {
   std::string tenant;
+  /// Not empty: its workspace is a worktree, a copy of this one.
+  std::string worktree_of;
   int64_t revision = 0;  ///< How often they were updated.
   /// The update that set it last. What a compaction or a grant of before it says of goal, notes or
   /// budget holds no more: those name the revision that they knew.

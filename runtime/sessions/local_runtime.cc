@@ -127,6 +127,7 @@ Result<std::unique_ptr<Runtime>> LocalRuntime::Open(const RuntimeOptions& given)
 
   runtime->file_history_ = std::make_unique<FileHistory>(runtime->directory_->file_history_path(),
                                                          options.file_history_bytes);
+  runtime->worktrees_ = std::make_unique<Worktrees>(runtime->directory_->worktrees_path());
   runtime->notes_book_ = std::make_unique<NoteBook>(
       runtime->directory_->notes_path(), &runtime->clock_,
       [owner = runtime.get()](const SearchRequest& request) { return owner->Search(request); },
@@ -163,10 +164,12 @@ Result<std::unique_ptr<Runtime>> LocalRuntime::Open(const RuntimeOptions& given)
       [owner = runtime.get()](const KvClaimant& claimant) {
         owner->EnforceRetention();  // first: what goes claims nothing
         owner->SweepFileHistory();
+        owner->SweepWorktrees();
         return owner->Claims(claimant);
       });
   parts.upkeep = runtime->upkeep_.get();
   parts.file_history = runtime->file_history_.get();
+  parts.worktrees = runtime->worktrees_.get();
   parts.notes = runtime->notes_book_.get();
   for (const auto& tool : runtime->builtins_) parts.builtin_tools.push_back(tool.get());
   parts.redactor = runtime->redactor_.get();
@@ -382,8 +385,10 @@ std::string LocalRuntime::WorkspaceOf(const std::string& session) const {
   if (!journal.ok()) return "";
   const auto record = (*journal)->GetSession(session);
   if (!record.ok()) return "";
-  const auto settings = SettingsFromJson(record->settings);
-  return settings.ok() ? settings->workspace : "";
+  SettingsMarks marks;
+  const auto settings = SettingsFromJson(record->settings, &marks);
+  if (!settings.ok()) return "";
+  return marks.worktree_of.empty() ? settings->workspace : marks.worktree_of;
 }
 
 Result<std::vector<NoteView>> LocalRuntime::ListNotes(const ListNotesRequest& request,

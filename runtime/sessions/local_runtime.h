@@ -35,6 +35,7 @@
 #include "runtime/store/script_shelf.h"
 #include "runtime/store/search_index.h"
 #include "runtime/worker.h"
+#include "runtime/workspace/worktrees.h"
 #include "tools_sdk/tool.h"
 
 namespace baleen {
@@ -218,6 +219,8 @@ class LocalRuntime final : public Runtime {
   Result<std::vector<RetentionCandidate>> Candidates(bool with_bytes);
   /// The history of files forgets sessions that are gone.
   void SweepFileHistory();
+  /// Removes those of deleted sessions, and of forks that were never made.
+  void SweepWorktrees();
   /// What the options' limits say, and tells of it.
   void EnforceRetention();
   /// Returns once the KV store has what turns that ended and sessions that were released before
@@ -233,6 +236,7 @@ class LocalRuntime final : public Runtime {
   std::unique_ptr<KvStore> kv_;
   std::unique_ptr<ScriptShelf> scripts_;
   std::unique_ptr<FileHistory> file_history_;
+  std::unique_ptr<Worktrees> worktrees_;
   std::unique_ptr<NoteBook> notes_book_;
   std::mutex search_mutex_;
   // Guarded by search_mutex_; opened by the first search.

@@ -306,6 +306,15 @@ void LocalRuntime::SweepFileHistory() {
   }
 }
 
+void LocalRuntime::SweepWorktrees() {
+  const auto journal = OpenReader();
+  if (!journal.ok()) return;  // the next upkeep looks again
+  const auto is_used = [&](const std::string& name) {
+    return (*journal)->GetSession(name).status().code() != StatusCode::kNotFound;
+  };
+  worktrees_->Sweep(is_used).IgnoreError("the next upkeep tries again");
+}
+
 void LocalRuntime::EnforceRetention() {
   if (options_.retention.unused_ms_max == 0 && options_.retention.bytes_max == 0) return;
   const auto pruned = PruneSessions({});

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "runtime/http_tools/web_fetch.h"
+#include "runtime/sessions/diff_apply.h"
 #include "runtime/sessions/journal_json.h"
 #include "runtime/sessions/json_members.h"
 #include "tools_sdk/shell/command_rules.h"
@@ -108,6 +109,15 @@ PolicyVerdict DefaultVerdict(const ToolSpec& tool, ToolOrigin origin, const std:
           "default"};
 }
 
+/// Whether the rule is of the tool. A diff is made of writes and edits: what denies or asks about
+/// one of these does so with a diff, and what allows writes allows it.
+bool IsRuleOf(const PolicyRule& rule, const std::string& tool) {
+  if (MatchesWildcard(rule.tool, tool)) return true;
+  if (tool != kApplyDiff) return false;
+  return MatchesWildcard(rule.tool, "write") ||
+         (rule.decision != "allow" && MatchesWildcard(rule.tool, "edit"));
+}
+
 }  // namespace
 
 const char* PolicyDecisionName(PolicyDecision decision) {
@@ -131,7 +141,7 @@ PolicyVerdict JudgeCall(const PolicySettings& policy, const ToolSpec& tool, Tool
   for (size_t i = 0; i < policy.rules.size(); ++i) {
     const PolicyRule& rule = policy.rules[i];
     if (!rule.effect.empty() && rule.effect != EffectClassName(tool.effect)) continue;
-    if (!MatchesWildcard(rule.tool, tool.name)) continue;
+    if (!IsRuleOf(rule, tool.name)) continue;
     if (IsAboutParts(rule)) {
       parts.Add(i);
     } else {

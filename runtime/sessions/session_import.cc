@@ -200,6 +200,7 @@ class Importer {
       }
     }
     marks.tenant = request_.tenant;
+    marks.worktree_of.clear();  // whose grants and notes it would have
     plan_.settings = *std::move(settings);
     if (!plan_.settings.workspace.empty() && plan_.settings.workspace != request_.workspace) {
       plan_.view.notes.push_back("the archive's workspace '" + plan_.settings.workspace +

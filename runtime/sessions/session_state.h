@@ -126,7 +126,8 @@ struct CallOrders {
 /// The turn is compacting its context; what waits for that.
 struct CompactionState {
   int64_t prompt_begin = 0;              ///< Where the instruction begins.
-  std::optional<GenerateEffect> effect;  ///< Goes on afterwards; unset: the turn ends.
+  std::optional<GenerateEffect> effect;  ///< Goes on afterwards.
+  std::optional<CompactEffect> step;     ///< It is a step of the script. Neither: the turn ends.
 };
 
 /// What the user said while the turn ran.
@@ -265,6 +266,10 @@ struct SessionRun {
   SessionRecord record;
   SessionSettings settings;
   SettingsMarks marks;
+  /// The workspace that its notes and grants are of: of a worktree the one that it is a copy of.
+  const std::string& HomeWorkspace() const {
+    return marks.worktree_of.empty() ? settings.workspace : marks.worktree_of;
+  }
   SessionState state = SessionState::kIdle;
   Status broken;          ///< Why, for kBroken.
   bool creating = false;  ///< Not in the journal yet.

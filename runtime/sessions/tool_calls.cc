@@ -11,6 +11,7 @@
 #include "runtime/sandbox/bash_tools.h"
 #include "runtime/sessions/call_results.h"
 #include "runtime/sessions/control_loop.h"
+#include "runtime/sessions/diff_apply.h"
 #include "runtime/sessions/file_changes.h"
 #include "runtime/sessions/note_book.h"
 #include "runtime/sessions/outside_tools.h"
@@ -43,6 +44,25 @@ const Tool* ControlLoop::FindBuiltin(const SessionRun& session, const std::strin
   return nullptr;
 }
 
+bool ControlLoop::IsApply(const SessionRun& session, const ToolCall& call) const {
+  return call.name == kApplyDiff && session.tools.Find(call.name) == nullptr &&
+         !IsOfModel(session, call);
+}
+
+const ToolSet& ControlLoop::ToolsFor(const SessionRun& session, const ToolCall& call) const {
+  return IsApply(session, call) ? ApplyDiffTools() : session.tools;
+}
+
+void ControlLoop::RunApply(SessionRun& session, size_t index) {
+  RunBody(session, index, *ApplyDiffTools().Find(kApplyDiff), parts_.pool,
+          [keeper = KeeperOf(session),
+           refusal = PathRefusalOf(session, session.turn->tools->calls[index].id)](
+              const ToolCall& call, CallContext& context) {
+            PathAudit audit(refusal);
+            return ApplyDiff(keeper, call, context.cancelled, &audit);
+          });
+}
+
 ToolOrigin ControlLoop::OriginOf(const SessionRun& session, const std::string& name) const {
   const auto names_it = [&](const std::vector<ToolSpec>& specs) {
     return std::any_of(specs.begin(), specs.end(),
@@ -53,6 +73,7 @@ ToolOrigin ControlLoop::OriginOf(const SessionRun& session, const std::string& n
     return declared ? ToolOrigin::kHttp : ToolOrigin::kOutside;
   }
   if (names_it(session.settings.script_tools)) return ToolOrigin::kScript;
+  if (name == kApplyDiff && session.tools.Find(name) == nullptr) return ToolOrigin::kBuiltin;
   return FindBuiltin(session, name) != nullptr ? ToolOrigin::kBuiltin : ToolOrigin::kHost;
 }
 
@@ -113,7 +134,7 @@ void ControlLoop::ResumeCalls(SessionRun& session) {
   for (size_t i = 0; i < tools.calls.size(); ++i) {
     ToolRunState::Call& state = tools.state[i];
     if (state.result.has_value() || !state.dispatched) continue;
-    const ToolSpec* spec = session.tools.Find(tools.calls[i].name);
+    const ToolSpec* spec = ToolsFor(session, tools.calls[i]).Find(tools.calls[i].name);
     const bool of_script = spec != nullptr && OriginOf(session, spec->name) == ToolOrigin::kScript;
     // A script's tool has done nothing that the replay doesn't do again.
     if (spec == nullptr || (spec->effect == EffectClass::kEffect && !of_script)) {
@@ -143,7 +164,7 @@ void ControlLoop::JudgeCalls(SessionRun& session, JournalBatch batch, CallOrders
     ToolRunState::Call& state = tools.state[i];
     if (state.result.has_value() || state.dispatched || state.awaiting) continue;
     const ToolCall& call = tools.calls[i];
-    if (Status valid = session.tools.CheckCall(call); !valid.ok()) {
+    if (Status valid = ToolsFor(session, call).CheckCall(call); !valid.ok()) {
       orders.refuse.emplace_back(i, FailedCall(valid.message()));
       judged({call.id, "invalid", "schema", valid.message(), ""});
       continue;
@@ -220,6 +241,7 @@ void ControlLoop::RunCall(SessionRun& session, size_t index) {
   if (IsSearchOfTools(session, session.turn->tools->calls[index])) {
     return AnswerFindTools(session, index);
   }
+  if (IsApply(session, session.turn->tools->calls[index])) return RunApply(session, index);
   switch (OriginOf(session, name)) {
     case ToolOrigin::kBuiltin: return RunLocally(session, index, *FindBuiltin(session, name));
     case ToolOrigin::kHttp:
@@ -293,7 +315,7 @@ void ControlLoop::RunBody(SessionRun& session, size_t index, const ToolSpec& spe
   const bool queued = pool->queue().TryPush(
       [this, id = session.record.id, epoch = session.turn->epoch, index, body = std::move(body),
        stop, timeout_ms = spec.timeout_ms, call = std::move(call), files = session.workspace,
-       keeper = KeeperOf(session), workspace = session.bounds.workspace, remembered_as,
+       keeper = KeeperOf(session), workspace = session.HomeWorkspace(), remembered_as,
        bash = session.bash_tools, step = session.turn->step, refusal = std::move(refusal)] {
         PathAudit audit(refusal);
         RecordedChanges recorded(keeper);
@@ -309,7 +331,8 @@ void ControlLoop::RunBody(SessionRun& session, size_t index, const ToolSpec& spe
         context.deadline_ms = parts_.clock->SteadyMs() + timeout_ms;
         ToolResult result = body(call, context);
         if (parts_.redactor != nullptr) parts_.redactor->Refresh();  // it may have used a new key
-        result.files = recorded.files();
+        const auto& files = recorded.files();
+        result.files.insert(result.files.end(), files.begin(), files.end());
         Post([this, id, epoch, index, step, result = std::move(result)]() mutable {
           SessionRun* run = FindTurn(id, epoch);
           if (run == nullptr || run->turn->step != step) return;
@@ -337,7 +360,7 @@ void ControlLoop::SetResult(SessionRun& session, size_t index, ToolResult result
   }
   ToolRunState& tools = *session.turn->tools;
   if (tools.state[index].result.has_value()) return late();  // the first answer counts
-  const ToolSpec* spec = session.tools.Find(tools.calls[index].name);
+  const ToolSpec* spec = ToolsFor(session, tools.calls[index]).Find(tools.calls[index].name);
   result.call_id = tools.calls[index].id;
   // All results come by here, before model, journal and watchers: the one place for this.
   result.content = Redacted(result.content);
@@ -385,7 +408,7 @@ ToolResultsEvent ControlLoop::EndStep(SessionRun& session, JournalBatch& batch) 
   for (size_t i = 0; i < tools.calls.size(); ++i) {
     ToolRunState::Call& state = tools.state[i];
     if (!state.result.has_value()) {
-      const ToolSpec* spec = session.tools.Find(tools.calls[i].name);
+      const ToolSpec* spec = ToolsFor(session, tools.calls[i]).Find(tools.calls[i].name);
       state.result = AbortedCall(
           state.started, spec == nullptr || spec->effect == EffectClass::kEffect,
           state.started ? "the turn was cancelled while it ran" : "the turn was cancelled before");

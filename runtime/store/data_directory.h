@@ -48,6 +48,8 @@ class DataDirectory {
   std::string kv_path() const { return path_ + "/kv"; }
   /// For ScriptShelf.
   std::string scripts_path() const { return path_ + "/scripts"; }
+  /// For Worktrees.
+  std::string worktrees_path() const { return path_ + "/worktrees"; }
   /// For ArchiveKey::OpenOrMake.
   std::string archive_key_path() const { return path_ + "/archive.key"; }
 

@@ -99,29 +99,79 @@ TEST_CASE("TheNightlyAuditEditsWhatIsApprovedAndNothingElse") {
   CHECK(Take<FinishEffect>(run).text.find("was denied by ann: not that") != std::string::npos);
 }
 
-TEST_CASE("ThreeTriesKeepTheBest") {
-  ScriptRun run(ReadExample("three_tries.lua"));
-  REQUIRE(run.Step(UserTurnEvent{"Why?"}));
+/// What a call of bash says.
+std::string Ran(int exit_code) {
+  return "output\n[exit code: " + std::to_string(exit_code) + "; 5 ms]";
+}
+
+/// What the turn of a fork gives that calls a tool.
+ChildTurnEnd Called(int exit_code) {
+  return {true,
+          R"({"content":"[exit code: )" + std::to_string(exit_code) + R"(; 5 ms]","outcome":"OK"})",
+          "",
+          50,
+          0,
+          1,
+          0};
+}
+
+TEST_CASE("TriageAppliesTheSmallestPatchThatPassesAndSomebodyApproves") {
+  ScriptRun run(ReadExample("triage.lua"));
+  REQUIRE(run.Step(UserTurnEvent{"make test"}));
   REQUIRE(run.Step(AccountEvent{}));
+  CHECK(Take<CallToolsEffect>(run).calls[0].name == "bash");
+  REQUIRE(run.Step(ToolResultsEvent{{{"c1", ToolOutcome::kOk, Ran(1), 0}}}));
+  CHECK(Take<GenerateEffect>(run).append[0].content.find("`make test` says:\noutput") !=
+        std::string::npos);
   REQUIRE(run.Step(Says(R"(["disk","net","cpu"])")));
-  const char* const verdicts[] = {R"({"certain":"maybe","evidence":"slow"})",
-                                  R"({"certain":"yes","evidence":"refused"})", ""};
-  ChildTurnsEvent ends;
   for (int i = 0; i < 3; ++i) {
     CHECK(Take<ForkEffect>(run).label == "try " + std::to_string(i + 1));
-    REQUIRE(run.Step(ForkedEvent{"kid" + std::to_string(i)}));
-    ends.ends.push_back({i < 2, verdicts[i], "cancelled", 100, 0, 0, 0});
+    CHECK(Take<ForkEffect>(run).worktree == ForkEffect::Worktree::kTracked);
+    REQUIRE(run.Step(ForkedEvent{"kid" + std::to_string(i), "copied: 2 files"}));
   }
-  const std::vector<ChildTurn> asked = Take<ChildTurnsEffect>(run).turns;
-  REQUIRE(asked.size() == 3);
-  for (int i = 0; i < 3; ++i) CHECK(asked[i].session == "kid" + std::to_string(i));
-  REQUIRE(run.Step(ends));
-  const auto& prompt = Take<GenerateEffect>(run).append;
-  REQUIRE(prompt.size() == 2);
-  CHECK(prompt[1].content == "Most likely cause: net. Evidence: refused");
-  REQUIRE(run.Step(Says("It is the net.")));
+  REQUIRE(Take<ChildTurnsEffect>(run).turns.size() == 3);
+  CHECK(Take<ChildTurnsEffect>(run).turns[1].text.find("the cause is: net") != std::string::npos);
+  REQUIRE(run.Step(ChildTurnsEvent{{{true, "Done.", "", 100, 0, 0, 0},
+                                    {true, "Fixed.", "", 100, 0, 0, 0},
+                                    {true, "Hm.", "", 100, 0, 0, 0}}}));
+  REQUIRE(Take<ChildTurnsEffect>(run).turns.size() == 3);
+  REQUIRE(run.Step(ChildTurnsEvent{{Called(0), Called(0), Called(1)}}));
+  const std::string small = "--- a/src/a.c\n+++ b/src/a.c\n@@ -1 +1 @@\n-a\n+b\n";
+  for (const auto& [kid, diff] : std::vector<std::pair<std::string, std::string>>{
+           {"kid0", small + "--- a/b.c\n+++ b/b.c\n@@ -1 +1 @@\n-a\n+b\n"},
+           {"kid1", small},
+           {"kid2", ""}}) {
+    if (!diff.empty()) {
+      CHECK(Take<WorktreeEffect>(run).session == kid);
+      CHECK(!Take<WorktreeEffect>(run).removes);
+      REQUIRE(run.Step(WorktreeEvent{diff, ""}));
+    }
+    CHECK(Take<WorktreeEffect>(run).session == kid);
+    CHECK(Take<WorktreeEffect>(run).removes);
+    REQUIRE(run.Step(WorktreeEvent{}));
+  }
+  CHECK(Take<ApproveEffect>(run).title == "Apply the fix for: net");
+  CHECK(Take<ApproveEffect>(run).description.find("diff: " + small) != std::string::npos);
+  REQUIRE(run.Step(ApprovalEvent{true, "ann", ""}));
+  const CallToolsEffect apply = Take<CallToolsEffect>(run);
+  CHECK(apply.calls[0].name == "apply_diff");
+  CHECK(apply.calls[0].arguments.find("src/a.c") != std::string::npos);
+  CHECK(apply.verdicts.empty());
+  REQUIRE(run.Step(ToolResultsEvent{{{apply.calls[0].id, ToolOutcome::kOk, "applied", 0}}}));
+  const std::string last = Take<CallToolsEffect>(run).calls[0].id;
+  REQUIRE(run.Step(ToolResultsEvent{{{last, ToolOutcome::kOk, Ran(0), 0}}}));
   REQUIRE(run.Step(AccountEvent{}));
-  CHECK(Take<FinishEffect>(run).text == "It is the net.");
+  CHECK(Take<FinishEffect>(run).text == R"({"cause":"net","passes":true,"tries":3})");
+}
+
+TEST_CASE("TriageDoesntApplyAPatchOfItsTests") {
+  ScriptRun run(ReadExample("triage.lua") +
+                "\nreturn function(message) return (select(2, pcall(s.apply, s, message))) end");
+  REQUIRE(run.Step(UserTurnEvent{"--- a/tests/a.py\n+++ b/tests/a.py\n@@ -1 +1 @@\n-a\n+b\n"}));
+  const auto& verdicts = Take<CallToolsEffect>(run).verdicts;
+  REQUIRE(verdicts.size() == 1);
+  CHECK(verdicts[0].deny);
+  CHECK(verdicts[0].why == "tests/a.py: a fix changes no tests");
 }
 
 TEST_CASE("ATreeIsSummarisedByForksAndRemembered") {

@@ -1,8 +1,9 @@
 // A process that dies by SIGKILL in calls_killed_test.cc: one session, one turn that asks for leave
 // to pay and then pays. Goes on with what an earlier process left.
 //
-//   call_worker DATA_DIR MODEL LEDGER PURE|IDEMPOTENT|EFFECT|FLOW|IDEMPOTENT_FLOW
+//   call_worker DATA_DIR MODEL LEDGER PURE|IDEMPOTENT|EFFECT|FLOW|IDEMPOTENT_FLOW|PATCH
 //
+// PATCH: forks change files in worktrees of the folder LEDGER-ws, and the flow applies their diffs.
 // FLOW: of effect class EFFECT (else IDEMPOTENT), by a script with a policy, a tool of its own, and
 // a flow of every kind of step.
 //
@@ -99,7 +100,22 @@ flow("pay", { budget = { tool_calls = 9 } }, function(f, input)
   return outcome .. (f:now() >= begun and "" or " before it began")
 end))";
 
-CreateSessionRequest Session(const std::string& effect) {
+constexpr char kPatchFlow[] = R"(
+flow("patch", function(f, input)
+  local s = session.current()
+  local diffs = f:each({ "log1", "log2" }, { at_once = 2 }, function(path)
+    local kid = s:fork { worktree = true, clean = true }
+    kid:call("read", { path = path })
+    kid:call("edit", { path = path, old_string = "end\n", new_string = "more\nend\n" })
+    local diff = kid:diff()
+    kid:close()
+    return diff
+  end)
+  s:apply(diffs[1] .. diffs[2])
+  return "OK"
+end))";
+
+CreateSessionRequest Session(const std::string& effect, const std::string& ledger) {
   CreateSessionRequest request;
   request.session = "s";
   request.settings.script = R"(
@@ -117,6 +133,13 @@ end
                 : effect == "PURE"               ? EffectClass::kPure
                                                  : EffectClass::kEffect;
   if (effect.ends_with("FLOW")) request.settings.script = kFlow;
+  if (effect == "PATCH") {
+    request.settings.script = kPatchFlow;
+    request.settings.workspace = ledger + "-ws";
+    request.settings.tools = {"edit"};
+    request.settings.policy.rules = {{"*", "", "allow", ""}};
+    return request;
+  }
   spec.timeout_ms = 120'000;
   request.settings.host_tools.push_back(spec);
   request.settings.policy.rules = {{"pay", "", "ask", "it costs money"}};
@@ -147,12 +170,16 @@ Status Work(const std::string& data_dir, const std::string& model, const std::st
   options.tool_threads = 1;
   ASSIGN_OR_RETURN(const auto runtime, Runtime::Open(options));
   Say("open");
-  CreateSessionRequest session = Session(effect);
+  CreateSessionRequest session = Session(effect, ledger);
   session.request_id = "make-it";
   RETURN_IF_ERROR(runtime->CreateSession(session).status());
   Inbox inbox;
   ASSIGN_OR_RETURN(const auto watching, runtime->Watch({"s", "", true}, &inbox));
-  ASSIGN_OR_RETURN(const auto host, runtime->ConnectToolHost("s", {"pay"}, &inbox));
+  const bool patch = effect == "PATCH";
+  std::unique_ptr<ToolHostConnection> host;
+  if (!patch) {
+    ASSIGN_OR_RETURN(host, runtime->ConnectToolHost("s", {"pay"}, &inbox));
+  }
   StartTurnRequest turn;
   turn.session = "s";
   turn.input = {"pay"};
@@ -177,7 +204,7 @@ Status Work(const std::string& data_dir, const std::string& model, const std::st
   ASSIGN_OR_RETURN(const SessionView view, runtime->GetSession("s"));
   std::string more;
   ASSIGN_OR_RETURN(const auto sessions, runtime->ListSessions(100, "", &more));
-  if (std::ssize(sessions) != (effect.ends_with("FLOW") ? 3 : 1)) {
+  if (std::ssize(sessions) != (patch || effect.ends_with("FLOW") ? 3 : 1)) {
     return InternalError(std::to_string(sessions.size()) + " sessions");
   }
   Say("result " + ended.text + " turns " + std::to_string(view.turns) +

@@ -28,6 +28,12 @@ std::vector<std::string> Lines(const std::string& path) {
   return lines;
 }
 
+/// Where a worker writes, and the files that a patching one changes.
+std::string Ledger(const MemoryDirectory& temp) {
+  for (const char* name : {"ledger-ws/log1", "ledger-ws/log2"}) temp.Write(name, "begin\nend\n");
+  return temp.File("ledger");
+}
+
 void WaitMicroseconds(int64_t microseconds) {
   const auto until = std::chrono::steady_clock::now() + std::chrono::microseconds(microseconds);
   while (std::chrono::steady_clock::now() < until) {
@@ -107,12 +113,34 @@ void KillEverywhere(int64_t times) {
   for (const auto& [what, number] : outcomes) std::cout << "  " << what << ": " << number << "\n";
 }
 
+/// As EndFlow, of a flow that applies diffs: each file has its new line, once, and no copy is left.
+std::string EndPatch(const std::vector<std::string>& lines, const std::string& data,
+                     const std::string& workspace) {
+  for (const char* name : {"/log1", "/log2"}) {
+    REQUIRE(Lines(workspace + name) == std::vector<std::string>{"begin", "more", "end"});
+  }
+  for (const auto& entry : std::filesystem::directory_iterator(data + "/worktrees")) {
+    REQUIRE(entry.path().filename().string().starts_with("gone-"));  // the upkeep's to remove
+  }
+  const auto count = [&](const std::string& line) {
+    return std::count(lines.begin(), lines.end(), line);
+  };
+  REQUIRE(count("result OK turns 1") == 1);
+  // Two forks, their turns twice, two diffs, and each is closed.
+  REQUIRE(count("step_started") == 8);
+  REQUIRE(count("step_ended") == 8);
+  REQUIRE(count("tool_calls") == 1);
+  REQUIRE(count("tool_results") == 1);
+  return " OK";
+}
+
 /// What a flow that was killed once is worth after the next process has ended it: what came of it.
 std::string EndFlow(const std::vector<std::string>& command, const std::string& ledger) {
   Child worker(command);
   const std::vector<std::string> lines = worker.ReadAll();
   CAPTURE(lines);
   REQUIRE(worker.Wait() == 0);
+  if (command.back() == "PATCH") return EndPatch(lines, command[1], ledger + "-ws");
   const auto count = [&](const std::string& line) {
     return std::count(lines.begin(), lines.end(), line);
   };
@@ -149,12 +177,12 @@ std::string EndFlow(const std::vector<std::string>& command, const std::string& 
 }
 
 /// Kills a flow right before or after the `nth` line `point`, and lets the next process end it.
-void KillFlowAt(const std::string& point, int64_t nth, std::mt19937_64& random,
-                std::map<std::string, int64_t>& outcomes) {
+void KillFlowAt(const std::string& kind, const std::string& point, int64_t nth,
+                std::mt19937_64& random, std::map<std::string, int64_t>& outcomes) {
   const MemoryDirectory temp;
-  const std::string ledger = temp.File("ledger");
+  const std::string ledger = Ledger(temp);
   const std::vector<std::string> command = {CALL_WORKER, temp.File("data"), TinyModel(), ledger,
-                                            "FLOW"};
+                                            kind};
   const auto late_us = static_cast<int64_t>(random() % kLatenessUs) * (random() % 4 == 0 ? 0 : 1);
   CAPTURE(point, nth, late_us);
   {
@@ -169,7 +197,7 @@ void KillFlowAt(const std::string& point, int64_t nth, std::mt19937_64& random,
     WaitMicroseconds(late_us);
     worker.Kill();
   }
-  outcomes["flow " + point + " " + std::to_string(nth) + EndFlow(command, ledger)] += 1;
+  outcomes[kind + " " + point + " " + std::to_string(nth) + EndFlow(command, ledger)] += 1;
 }
 
 /// Kills flows at instants that nothing chose, all over the time that one takes.
@@ -180,8 +208,8 @@ void KillFlowsAtRandom(int64_t times) {
   int64_t whole_us = 0;
   for (int64_t i = 0; i <= times; ++i) {
     const MemoryDirectory temp;
-    const std::string ledger = temp.File("ledger");
-    const std::string kind = i % 4 == 3 ? "IDEMPOTENT_FLOW" : "FLOW";
+    const std::string ledger = Ledger(temp);
+    const std::string kind = i % 4 == 3 ? "IDEMPOTENT_FLOW" : i % 4 == 1 ? "PATCH" : "FLOW";
     const std::vector<std::string> command = {CALL_WORKER, temp.File("data"), TinyModel(), ledger,
                                               kind};
     if (i == 0) {  // one that nobody kills: how long it takes
@@ -214,14 +242,21 @@ void KillFlowEverywhere(int64_t times) {
   std::map<std::string, int64_t> outcomes;
   for (int64_t i = 0; i < times; ++i) {
     for (int64_t nth = 1; nth <= 12; ++nth) {
-      if (nth % 2 == i % 2) KillFlowAt("step_started", nth, random, outcomes);
-      if (nth % 2 != i % 2) KillFlowAt("step_ended", nth, random, outcomes);
+      if (nth % 2 == i % 2) KillFlowAt("FLOW", "step_started", nth, random, outcomes);
+      if (nth % 2 != i % 2) KillFlowAt("FLOW", "step_ended", nth, random, outcomes);
     }
     for (const char* point : {"tool_calls", "tool_dispatched", "tool_results", "approved"}) {
-      for (const int64_t nth : {1, 2}) KillFlowAt(point, nth, random, outcomes);
+      for (const int64_t nth : {1, 2}) KillFlowAt("FLOW", point, nth, random, outcomes);
     }
-    KillFlowAt("body", 1, random, outcomes);
-    KillFlowAt("generate", 1, random, outcomes);
+    KillFlowAt("FLOW", "body", 1, random, outcomes);
+    KillFlowAt("FLOW", "generate", 1, random, outcomes);
+    for (int64_t nth = 1; nth <= 8; ++nth) {
+      const bool begins = nth % 2 == i % 2;
+      KillFlowAt("PATCH", begins ? "step_started" : "step_ended", nth, random, outcomes);
+    }
+    for (const char* point : {"tool_calls", "tool_dispatched", "tool_results"}) {
+      KillFlowAt("PATCH", point, 1, random, outcomes);
+    }
   }
   std::cout << "flows killed, seed " << seed << ":\n";
   for (const auto& [what, number] : outcomes) std::cout << "  " << what << ": " << number << "\n";

@@ -6,8 +6,10 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "runtime/sessions/diff_apply.h"
 #include "runtime/sessions/file_changes.h"
 #include "tests/runtime/calling_session.h"
+#include "tools_sdk/builtin/unified_diff.h"
 
 namespace baleen {
 namespace {
@@ -98,6 +100,86 @@ struct Working {
 };
 
 }  // namespace
+
+namespace {
+
+ToolResult Apply(Kept& kept, const std::string& diff) {
+  const std::atomic<bool> cancelled = false;
+  PathAudit audit(nullptr);
+  return ApplyDiff(kept.keeper, {"c1", kApplyDiff, nlohmann::json({{"diff", diff}}).dump()},
+                   &cancelled, &audit);
+}
+
+std::string Changes(const std::string& path, const std::string& before, const std::string& after) {
+  return FileDiff(path, DiffSide{before}, DiffSide{after});
+}
+
+}  // namespace
+
+TEST_CASE("ADiffIsAppliedOnceAndARewindTakesItBack") {
+  Kept k;
+  k.Edit("a.txt", "1\n2\n3\n");
+  k.Edit("gone.txt", "g\n");
+  const std::string diff = Changes("a.txt", "1\n2\n3\n", "1\ntwo\n3\n") +
+                           FileDiff("gone.txt", DiffSide{"g\n"}, std::nullopt) +
+                           FileDiff("new/run.sh", std::nullopt, DiffSide{"#!\n", false, true});
+  ToolResult result = Apply(k, diff);
+  CHECK(result.content == "applied: 1 changed, 1 new, 1 deleted");
+  CHECK(result.outcome == ToolOutcome::kOk);
+  CHECK(result.files.size() == 3);
+  CHECK(k.Content("a.txt") == "1\ntwo\n3\n");
+  CHECK(!k.Exists("gone.txt"));
+  CHECK((std::filesystem::status(k.At("new/run.sh")).permissions() &
+         std::filesystem::perms::owner_exec) != std::filesystem::perms::none);
+  CHECK(Apply(k, diff).content == "applied: 0 changed, 0 new, 0 deleted; 3 were so already");
+  // As a process leaves it that ends in between.
+  k.Edit("a.txt", "1\n2\n3\n");
+  CHECK(Apply(k, diff).content == "applied: 1 changed, 0 new, 0 deleted; 2 were so already");
+  CHECK(k.Restored() == Lines{"conflict a.txt", "recreate gone.txt", "delete new/run.sh"});
+  CHECK(k.Content("gone.txt") == "g\n");
+  CHECK(!k.Exists("new/run.sh"));
+}
+
+TEST_CASE("ADiffThatDoesntFitChangesNothingAndSaysWhere") {
+  Kept k;
+  const std::string before = "1\n2\n3\n";
+  const std::string change = Changes("a.txt", before, "1\ntwo\n3\n");
+  k.Edit("a.txt", "1\nTWO\n3\n");
+  k.Edit("f", "a file\n");
+  const auto refused = [&](const std::string& diff) {
+    const ToolResult result = Apply(k, diff);
+    CHECK(result.outcome == ToolOutcome::kError);
+    CHECK(result.content.find("nothing was changed") != std::string::npos);
+    return result.content;
+  };
+  const std::string added = FileDiff("a-new", std::nullopt, DiffSide{"x\n"});
+  CHECK(refused(added + change).find("a.txt:2: the diff (its line ") != std::string::npos);
+  CHECK(!k.Exists("a-new"));
+  // A file where a folder must be is found when others have been changed already.
+  k.Edit("a.txt", before);
+  CHECK(refused(change + FileDiff("f/y", std::nullopt, DiffSide{"y\n"})).find("'f/y'") !=
+        std::string::npos);
+  CHECK(k.Content("a.txt") == before);
+  CHECK(refused(FileDiff(".git/hooks/pre-commit", std::nullopt, DiffSide{"rm\n"})).find(".git") !=
+        std::string::npos);
+  std::filesystem::create_symlink(k.temp.path(), k.At("link"));
+  CHECK(refused(FileDiff("link/x", std::nullopt, DiffSide{"x\n"})).find("link") !=
+        std::string::npos);
+  CHECK(!std::filesystem::exists(k.temp.File("x")));
+  CHECK(refused(FileDiff("f", std::nullopt, DiffSide{"x\n"})).find("there already") !=
+        std::string::npos);
+  CHECK(refused(Changes("none", "a\n", "b\n")).find("none: it isn't there") != std::string::npos);
+  // Somebody's lines behind the hunk stay, also when it is asked twice.
+  k.Edit("a.txt", before + "more\n");
+  CHECK(Apply(k, change).outcome == ToolOutcome::kOk);
+  CHECK(Apply(k, change).content.find("1 were so already") != std::string::npos);
+  CHECK(k.Content("a.txt") == "1\ntwo\n3\nmore\n");
+  // Where lines repeat nobody could tell.
+  std::string same;
+  for (int i = 0; i < 9; ++i) same += "x\n";
+  k.Edit("same", same + "y\n");
+  CHECK(refused(Changes("same", same, same + "x\n")).find("nobody can tell") != std::string::npos);
+}
 
 TEST_CASE("FilesAndConversationGoBackTogetherAndForthAgain") {
   Working w;

@@ -2,6 +2,7 @@
 // outlive the process.
 #include "runtime/sessions/journal_json.h"
 #include "runtime/store/journal.h"
+#include "tests/runtime/calling_session.h"
 #include "tests/runtime/waiting_turns.h"
 
 namespace baleen {
@@ -407,6 +408,178 @@ TEST_CASE("ForksShareTheContextAndTheirSpendIsTheTurns") {
     CHECK(view.spend.tokens == parent.tokens + spent);
     CHECK(view.spend.tool_calls == 2);
   }
+}
+
+constexpr char kPatch[] = R"(
+local s = session.current()
+policy { deny { tool = "write", path = "secret*", why = "it is a secret" } }
+flow("patch", function(f, input)
+  if input == "first" then return "ready" end
+  local kid = s:fork { label = "try", worktree = true, clean = input == "clean" }
+  local _, how = kid:call("write", { path = "new.txt", content = "from the fork\n" })
+  local seen = kid:call("bash", { command = "pwd; echo; cat '" .. input .. "' || echo hidden" })
+  local diff = kid:diff()
+  f:approve { title = "Apply", diff = diff }
+  local ok, denied = pcall(s.apply, s, (diff:gsub("new.txt", "secret.txt")))
+  local applied = s:apply(diff)
+  kid:close()
+  local _, closed = pcall(kid.diff, kid)
+  return { how = how, copied = kid.worktree, diff = diff, applied = applied, denied = denied,
+    closed = closed, seen = seen, kid = kid.id }
+end))";
+
+TEST_CASE("AForksWorktreeIsItsOwnAndItsDiffIsApplied") {
+  for (const bool clean : {false, true}) {
+    CAPTURE(clean);
+    const TempDirectory temp;
+    temp.Write("work/a.txt", "in the workspace\n");
+    auto request = Scripted("s", kPatch);
+    request.settings.workspace = temp.File("work");
+    request.settings.tools = {"write", "bash"};
+    request.settings.policy.rules = {{"write", "", "allow", ""}, {"bash", "", "allow", ""}};
+    auto runtime = OpenRuntime(Options(temp));
+    REQUIRE_OK(runtime->CreateSession(request));
+    End(*runtime, "s", Start(*runtime, "s", "first"));
+    const std::string turn = Start(*runtime, "s", clean ? "clean" : temp.File("work/a.txt"));
+    CHECK(Pending(*runtime, "s").description.find("+from the fork") != std::string::npos);
+    CHECK(!std::filesystem::exists(temp.File("work/new.txt")));
+    runtime.reset();
+    runtime = OpenRuntime(Options(temp));
+    Answer(*runtime, Pending(*runtime, "s"), true);
+    const TurnView view = End(*runtime, "s", turn);
+    CAPTURE(view.error.ToString(), view.text);
+    REQUIRE(view.state == TurnState::kSucceeded);
+    const auto result = Parse(view.text);
+    CHECK(result["how"] == "OK");
+    CHECK(result["copied"].get<std::string>().starts_with("copied: 1 files"));
+    CHECK(result["applied"] == "applied: 0 changed, 1 new, 0 deleted");
+    CHECK(result["denied"].get<std::string>().find("the script denies it (secret.txt: it is a "
+                                                   "secret)") != std::string::npos);
+    CHECK(result["closed"].get<std::string>().find("the fork is closed") != std::string::npos);
+    CHECK(FileContent(temp.File("work/new.txt")) == "from the fork\n");
+    CHECK(view.files == std::vector<std::string>{"new.txt"});
+    const std::string tree = temp.File("data/worktrees/") + result["kid"].get<std::string>();
+    CHECK(Must(runtime->GetSession(result["kid"])).settings.workspace == tree + "/tree");
+    CHECK(!std::filesystem::exists(tree));
+    // In the sandbox the copy is the workspace, and the workspace isn't there.
+    const auto seen = result["seen"].get<std::string>();
+    if (seen.find("sandbox") == std::string::npos) {
+      CHECK(seen.find(tree + "/tree\n") != std::string::npos);
+      CHECK(seen.find("hidden") != std::string::npos);
+    }
+    RewindRequest back;
+    back.session = "s";
+    back.to.turn = "t1";
+    back.scope = RewindScope::kFiles;
+    REQUIRE_OK(runtime->RewindSession(back));
+    CHECK(!std::filesystem::exists(temp.File("work/new.txt")));
+  }
+}
+
+TEST_CASE("ADiffNeedsTheLeaveThatAWriteNeeds") {
+  const TempDirectory temp;
+  temp.Write("work/a.txt", "a\n");
+  const auto runtime = OpenRuntime(Options(temp));
+  const std::string apply = R"(flow("f", function(f, input)
+    return session.current():apply(input)
+  end))";
+  const std::string diff = "--- a/a.txt\n+++ b/a.txt\n@@ -1 +1 @@\n-a\n+b\n";
+  const auto with = [&](const std::string& id, const std::vector<PolicyRule>& rules) {
+    auto request = Scripted(id, apply);
+    request.settings.workspace = temp.File("work");
+    request.settings.policy.rules = rules;
+    REQUIRE_OK(runtime->CreateSession(request));
+    return Start(*runtime, id, diff);
+  };
+  std::string turn = with("edits", {{"*", "", "allow", ""}, {"edit", "", "deny", "read only"}});
+  CHECK(End(*runtime, "edits", turn).error.message().find("denies it (read only)") !=
+        std::string::npos);
+  turn = with("asks", {});
+  CHECK(Pending(*runtime, "asks").calls.at(0).name == "apply_diff");
+  CHECK(FileContent(temp.File("work/a.txt")) == "a\n");
+  Answer(*runtime, Pending(*runtime, "asks"), true);
+  CHECK(End(*runtime, "asks", turn).text == "applied: 1 changed, 0 new, 0 deleted");
+  turn = with("stale", {{"write", "", "allow", ""}});
+  CHECK(End(*runtime, "stale", turn).text.find("1 were so already") != std::string::npos);
+  temp.Write("work/a.txt", "c\n");
+  const TurnView stale = End(*runtime, "stale", Start(*runtime, "stale", diff));
+  CHECK(stale.state == TurnState::kFailed);
+  CHECK(stale.error.message().find("a.txt:1: the diff (its line 3) expects 'a?' there, and it is "
+                                   "'c?'") != std::string::npos);
+  CHECK(FileContent(temp.File("work/a.txt")) == "c\n");
+}
+
+TEST_CASE("WorktreesOfDeletedForksAreSwept") {
+  const TempDirectory temp;
+  temp.Write("work/a.txt", "a\n");
+  const auto runtime = OpenRuntime(Options(temp));
+  auto request = Scripted("s", R"(flow("f", function()
+    return session.current():fork { worktree = true }.id
+  end))");
+  request.settings.workspace = temp.File("work");
+  REQUIRE_OK(runtime->CreateSession(request));
+  const std::string kid = End(*runtime, "s", Start(*runtime, "s")).text;
+  const std::string tree = temp.File("data/worktrees/" + kid);
+  REQUIRE_OK(runtime->Compact());  // runs the upkeep
+  REQUIRE(std::filesystem::exists(tree + "/tree/a.txt"));
+  DeleteRequest gone;
+  gone.session = kid;
+  REQUIRE_OK(runtime->DeleteSession(gone));
+  REQUIRE_OK(runtime->Compact());
+  CHECK(!std::filesystem::exists(tree));
+  request = Scripted("task", R"(return function()
+    return (baleen.call("task", { prompt = "Hm.", tools = "none", clean = true, worktree = true }))
+  end)");
+  request.settings.workspace = temp.File("work");
+  request.settings.tools = {"task"};
+  request.settings.tokens_max = 8;
+  REQUIRE_OK(runtime->CreateSession(request));
+  CHECK(End(*runtime, "task", Start(*runtime, "task"))
+            .text.ends_with("[changed in its copy, not in yours:]\n"));
+  CHECK(std::filesystem::is_empty(temp.File("data/worktrees")));
+  request = Scripted("bare", R"(flow("f", function()
+    local ok, why = pcall(function() return session.current():fork { worktree = true } end)
+    return why
+  end))");
+  REQUIRE_OK(runtime->CreateSession(request));
+  CHECK(End(*runtime, "bare", Start(*runtime, "bare")).text.find("no workspace that could be") !=
+        std::string::npos);
+}
+
+constexpr char kCompacts[] = R"(
+local s = session.current()
+flow("long", function(f, input)
+  local _, nothing = pcall(s.compact, s)
+  s:ask(input, { max_tokens = 8, tools = "none" })
+  local summary = s:compact { keep = "the door is blue" }
+  f:approve { title = "Go on" }
+  s:ask("And now?", { max_tokens = 8, tools = "none" })
+  return { summary = summary, nothing = nothing }
+end))";
+
+TEST_CASE("AScriptCompactsItsContextOnceAlsoOverARestart") {
+  const TempDirectory temp;
+  auto runtime = OpenRuntime(Options(temp));
+  REQUIRE_OK(runtime->CreateSession(Scripted("s", kCompacts)));
+  const std::string turn = Start(*runtime, "s", std::string(400, 'w'));
+  Pending(*runtime, "s");
+  runtime.reset();
+  runtime = OpenRuntime(Options(temp));
+  Answer(*runtime, Pending(*runtime, "s"), true);
+  const TurnView view = End(*runtime, "s", turn);
+  CAPTURE(view.error.ToString());
+  REQUIRE(view.state == TurnState::kSucceeded);
+  const auto result = Parse(view.text);
+  CHECK(result["nothing"].get<std::string>().find("no context that could be") != std::string::npos);
+  CHECK(Count(*runtime, "s", "compaction_started") == 1);
+  CHECK(Count(*runtime, "s", "compacted") == 1);
+  for (const Event& event : AllEvents(*runtime, "s")) {
+    if (event.kind != "compacted") continue;
+    CHECK(Parse(event.payload)["summary"] == result["summary"]);
+    CHECK(Parse(event.payload)["notes"].dump() == R"(["the door is blue"])");
+  }
+  const SessionView session = Must(runtime->GetSession("s"));
+  CHECK(session.context_tokens < session.tokens);
 }
 
 TEST_CASE("AForksTurnAsksUnderItsParentAndEndsWithIt") {

@@ -83,8 +83,9 @@ bool TreeWalk::WalkEntries(const std::vector<FileEntry>& entries, int depth, con
     const size_t slash = entry.path.rfind('/');
     const std::string_view name =
         std::string_view(entry.path).substr(slash == std::string::npos ? 0 : slash + 1);
-    if ((!is_directory && entry.kind != FileEntry::Kind::kFile) || name == ".git") continue;
-    if (Ignored(entry, is_directory)) {
+    const bool is_other = !is_directory && entry.kind != FileEntry::Kind::kFile;
+    if ((is_other && !scope_.all_kinds) || name == ".git") continue;
+    if (!scope_.ignored && Ignored(entry, is_directory)) {
       ++ignored_;
       continue;
     }
@@ -92,6 +93,7 @@ bool TreeWalk::WalkEntries(const std::vector<FileEntry>& entries, int depth, con
       if (!visit(entry)) return false;
       continue;
     }
+    if (scope_.all_kinds && !visit(entry)) return false;
     const auto inner = depth < kDepthMax ? context_.files->List(entry.path, kEntriesMax)
                                          : Result<std::vector<FileEntry>>(OutOfRangeError("deep"));
     if (!inner.ok()) {

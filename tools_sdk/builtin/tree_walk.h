@@ -2,7 +2,8 @@
 //
 // ripgrep's rules: .rgignore before .ignore before .gitignore before .git/info/exclude, inner
 // folders before outer ones, nothing below an ignored folder; the path that was asked for is always
-// looked into. Hidden files are met, '.git' and symbolic links are not. Called by grep.
+// looked into. Hidden files are met, '.git' is not, links only if they are asked for. Called by
+// grep, and for copies of workspaces.
 #pragma once
 
 #include <array>
@@ -18,13 +19,20 @@
 
 namespace baleen {
 
+/// What a walk meets besides files.
+struct TreeWalkScope {
+  bool all_kinds = false;  ///< Folders too, before what is in them, and links and devices.
+  bool ignored = false;    ///< What a rule leaves out, too.
+};
+
 /// Threads: one walk, one thread.
 class TreeWalk {
  public:
   /// False: enough.
   using Visit = std::function<bool(const FileEntry& file)>;
 
-  explicit TreeWalk(const CallContext& context) : context_(context) {}
+  explicit TreeWalk(const CallContext& context, TreeWalkScope scope = {})
+      : context_(context), scope_(scope) {}
 
   /// Visits the files in bytewise order of their folders. A path that is a file: only that.
   /// Errors: those of the first path; what cannot be read deeper down is counted.
@@ -49,6 +57,7 @@ class TreeWalk {
   bool WalkEntries(const std::vector<FileEntry>& entries, int depth, const Visit& visit);
 
   const CallContext& context_;
+  const TreeWalkScope scope_;
   std::vector<Folder> folders_;  ///< From the root inwards.
   int64_t entries_ = 0, ignored_ = 0, unreadable_ = 0;
   bool cut_ = false;

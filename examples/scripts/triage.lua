@@ -1,0 +1,41 @@
+-- Triage of a failing test suite: three forks, each in its own copy of the workspace, try a fix each;
+-- the smallest patch that passes is applied once somebody has said yes to it.
+--   baleen run examples/scripts/triage.lua --workspace . --tools edit,write,bash --input "python3 -m pytest -q"
+-- Kill it at any moment and start Baleen again: it goes on where it was, in the same copies.
+local s = session.current()
+
+policy {
+  allow { tool = "*" }, -- The session's own policy still decides.
+  deny { tool = "write|edit", path = "tests/*", why = "a fix changes no tests",
+    match = { { tool = "edit", args = { path = "tests/a_test.py" } } },
+    not_match = { { tool = "edit", args = { path = "src/tests.py" } } } },
+}
+
+flow("triage", { budget = { tokens = 600000, wall = "2h", tool_calls = 400 } }, function(f, input)
+  local function passes(where)
+    local output, outcome = where:call("bash", { command = input, timeout_ms = 600000 })
+    return outcome == "OK" and output:find("[exit code: 0;", 1, true) ~= nil, output
+  end
+  local fine, output = passes(s)
+  if fine then return "Nothing fails." end
+
+  local causes, why = s:ask("`" .. input .. "` says:\n" .. tostring(output):sub(-8000)
+    .. "\nList three different likely causes, most likely first.",
+    { returns = list(str()), tools = "read|grep|list" })
+  if not causes then return fail("no causes that can be read: " .. why) end
+
+  local tries = f:each(causes, { at_once = 3 }, function(cause, i)
+    local kid = s:fork { label = "try " .. i, worktree = true, budget = { tokens = 150000 } }
+    local said, problem = kid:ask("Fix it, assuming that the cause is: " .. cause,
+      { tools = "read|grep|list|edit|write" })
+    local diff = said and passes(kid) and kid:diff() or ""
+    kid:close()
+    return { cause = cause, diff = diff, said = said or problem, tokens = kid.usage.tokens }
+  end)
+
+  local best = f:min(tries, function(try) return try.diff ~= "" and #try.diff or math.huge end)
+  if not best or best.diff == "" then return fail "no attempt passed the tests" end
+  f:approve { title = "Apply the fix for: " .. best.cause, diff = best.diff, says = best.said }
+  s:apply(best.diff)
+  return { cause = best.cause, tries = #tries, passes = (passes(s)) }
+end)
