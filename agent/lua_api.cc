@@ -107,7 +107,8 @@ constexpr LuaField kOnFields[] = {
     {"session_start", "fun(fn: fun(event: table): any, options?: baleen.HookOptions)",
      "At the session's first turn: may deny it, or note something for the first prompt."},
     {"after_edit", "fun(pattern_or_fn: any, fn_or_options?: any, options?: baleen.HookOptions)",
-     "After a write or edit that went well, of paths like \"*.go\": may note something."},
+     "After a write, an edit or a file of s:apply that went well, of paths like \"*.go\": may note "
+     "something."},
     {"subagent_end", "fun(fn: fun(event: table): any, options?: baleen.HookOptions)",
      "When a fork's turn has ended: may note something for the next prompt."},
 };

@@ -35,9 +35,6 @@
 
 namespace baleen {
 
-/// Rows that one read of the journal asks for.
-inline constexpr int64_t kJournalPage = 256;
-
 /// The grammar of all generations with these settings. A plain value.
 struct CompiledConstraint {
   std::string tool_choice;

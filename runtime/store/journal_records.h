@@ -76,6 +76,8 @@ inline constexpr int64_t kAnswerBytesMax = 16 << 20;
 /// Rows that one ListSessions, ListTimelines or ReadEvents returns at most, and ids of one
 /// ReadTokens.
 inline constexpr int64_t kRowsPerReadMax = 10'000;
+/// Rows that readers ask for at a time, where they look at all of them.
+inline constexpr int64_t kJournalPage = 256;
 inline constexpr int64_t kTokensPerReadMax = 16 << 20;
 /// A request id is remembered for 24 hours.
 inline constexpr int64_t kAnswerKeptMs = 24LL * 3600 * 1000;

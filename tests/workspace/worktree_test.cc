@@ -133,7 +133,8 @@ TEST_CASE("LargeRewritesAreShownWholeAndStillFit") {
   for (int i = 0; i < 9000; ++i) before += "old " + std::to_string(i) + "\n";
   for (int i = 0; i < 9000; ++i)
     after += (i % 50 == 0 ? "old " : "new ") + std::to_string(i) + "\n";
-  const auto files = Must(ParsePatch(FileDiff("x", DiffSide{before}, DiffSide{after})));
+  const std::string diff = FileDiff("x", DiffSide{before}, DiffSide{after});
+  const auto files = Must(ParsePatch(diff));  // borrows it
   CHECK(Must(Patched(before, files[0])) == after);
   CHECK(UnifiedHunks("a\nb\nc\n", "a\nc\n") == "@@ -1,3 +1,2 @@\n a\n-b\n c\n");
   CHECK(UnifiedHunks("", "x") == "@@ -0,0 +1 @@\n+x\n\\ No newline at end of file\n");
@@ -174,7 +175,8 @@ TEST_CASE("HostileDiffsAreRefusedAndSayWhere") {
   CHECK(why("hello\n").find("line 1") != std::string::npos);
   CHECK(why(std::string(kDiffBytesMax + 1, 'x')).find("1048577 bytes") != std::string::npos);
   // Content is content: NULs and CRs in hunks are lines like any other.
-  const auto odd = Must(ParsePatch(std::string("--- a/x\n+++ b/x\n@@ -1 +1 @@\n-a\r\n+\0\n", 35)));
+  const std::string bytes("--- a/x\n+++ b/x\n@@ -1 +1 @@\n-a\r\n+\0\n", 35);
+  const auto odd = Must(ParsePatch(bytes));
   CHECK(Must(Patched("a\r\n", odd[0])) == std::string("\0\n", 2));
   const auto stale = Patched("a\n", odd[0]);
   REQUIRE_ERROR(stale, StatusCode::kAborted, "x:1: the diff (its line 3) expects 'a?");

@@ -45,6 +45,7 @@ struct FilePatch {
 /// path with "." or "..", binary content, links, renames and copies); RESOURCE_EXHAUSTED (more than
 /// kDiffBytesMax).
 Result<std::vector<FilePatch>> ParsePatch(std::string_view diff);
+Result<std::vector<FilePatch>> ParsePatch(std::string&& diff) = delete;  // it would be gone
 
 enum class PatchDirection { kForward, kReverse };
 
