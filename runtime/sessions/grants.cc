@@ -235,9 +235,8 @@ void ControlLoop::RevokeGrant(const RevokeGrantRequest& request, const Answer<Gr
   const auto answer = FirstOnly(kRevokeMethod, request.request_id, reply,
                                 [this, request, reply] { RevokeGrant(request, reply); });
   if (!answer) return;
-  if (Status status = CheckSaid(request.reason, request.revoked_by, "reason, revoked_by");
-      !status.ok())
-    return answer(status);
+  const Status said = CheckSaid(request.reason, request.revoked_by, "reason, revoked_by");
+  if (!said.ok()) return answer(said);
   ApprovalEnd end;
   end.state = ApprovalState::kRevoked;
   end.resolved_by = request.revoked_by.empty() ? "host" : request.revoked_by;
