@@ -331,8 +331,8 @@ void ControlLoop::RunBody(SessionRun& session, size_t index, const ToolSpec& spe
         context.deadline_ms = parts_.clock->SteadyMs() + timeout_ms;
         ToolResult result = body(call, context);
         if (parts_.redactor != nullptr) parts_.redactor->Refresh();  // it may have used a new key
-        const auto& files = recorded.files();
-        result.files.insert(result.files.end(), files.begin(), files.end());
+        const auto& changed = recorded.files();
+        result.files.insert(result.files.end(), changed.begin(), changed.end());
         Post([this, id, epoch, index, step, result = std::move(result)]() mutable {
           SessionRun* run = FindTurn(id, epoch);
           if (run == nullptr || run->turn->step != step) return;
