@@ -52,10 +52,11 @@ class PartRules {
 
   /// Unset: they say nothing of it. `covered`: as JudgeCommand's.
   std::optional<PolicyVerdict> Judge(const std::string& arguments, bool covered) {
+    if (rules_.empty()) return std::nullopt;  // arguments may be long, and needn't be read
     std::string command;
     JsonMembers members(std::string_view(arguments), "arguments");
     members.Get("command", &command);
-    if (rules_.empty() || command.empty()) return std::nullopt;
+    if (command.empty()) return std::nullopt;
     const CommandVerdict part = JudgeCommand(command, rules_, covered);
     if (part.level == CommandLevel::kNone) {
       unnamed_ = CommandReason(part, "");
