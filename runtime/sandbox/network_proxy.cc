@@ -12,10 +12,12 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <optional>
 #include <system_error>
 #include <utility>
 
 #include "runtime/clock.h"
+#include "runtime/sandbox/descriptor_message.h"
 #include "runtime/sandbox/proxy_request.h"
 #include "runtime/sandbox/tool_host_path.h"
 
@@ -251,24 +253,12 @@ void NetworkProxy::Run() {
 }
 
 void NetworkProxy::TakeListener() {
-  char byte = 0;
-  iovec text = {&byte, 1};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
-  msghdr message = {};
-  message.msg_iov = &text;
-  message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = sizeof(control);
-  const ssize_t got = recvmsg(door_here_->get(), &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-  if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
-  const cmsghdr* part = got <= 0 ? nullptr : CMSG_FIRSTHDR(&message);
-  if (part != nullptr && part->cmsg_level == SOL_SOCKET && part->cmsg_type == SCM_RIGHTS &&
-      part->cmsg_len == CMSG_LEN(sizeof(int))) {
-    int fd = -1;
-    std::memcpy(&fd, CMSG_DATA(part), sizeof(fd));
-    auto listener = std::make_unique<FileDescriptor>(fd);
-    const int flags = fcntl(fd, F_GETFL);
-    if (IsListener(fd) && fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0) {
+  const std::optional<int> received = ReceiveDescriptor(door_here_->get());
+  if (!received.has_value()) return;
+  if (*received >= 0) {
+    auto listener = std::make_unique<FileDescriptor>(*received);
+    const int flags = fcntl(*received, F_GETFL);
+    if (IsListener(*received) && fcntl(*received, F_SETFL, flags | O_NONBLOCK) == 0) {
       listener_ = std::move(listener);
     }
   }
