@@ -66,12 +66,6 @@ class Agent {
 /// The Lua source of the default tool loop.
 std::string_view DefaultLoopSource();
 
-/// Of api.lua and flow.lua, in which what scripts declare is told to the bindings.
-std::string_view DeclarationsSource();
-std::string_view FlowSource();
-/// Of task.lua, the body of the tool `task`.
-std::string_view TaskSource();
-
 /// Runs a script's chunk as Create does: the tools that it declares, `task` among them. Errors: as
 /// Create.
 Result<std::vector<ToolSpec>> ScriptTools(const AgentOptions& options);

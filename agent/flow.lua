@@ -3,7 +3,7 @@
 -- A flow is the turn's function with names for what workflows need. Each of its steps is an effect,
 -- journalled like any other: after a restart the turn is replayed up to the step that it had reached.
 
-local core, parts, api = ...
+local core, parts = ...
 local raise, json = core.raise, baleen.json
 local check_members = parts.check_members
 
@@ -99,7 +99,7 @@ function Session:ask(text, options)
 end
 
 -- Runs one tool: its text and how it ended.
-function Session:call(name, arguments) return api.call(name, arguments) end
+function Session:call(name, arguments) return parts.call(name, arguments) end
 
 -- Tells the model with its next prompt.
 function Session:note(text)
@@ -111,7 +111,7 @@ end
 function Session:apply(diff)
   if type(diff) ~= "string" then raise("s:apply: expected a diff, got " .. type(diff)) end
   if diff == "" then raise("s:apply: the diff is empty: there is nothing to apply") end
-  local said, outcome = api.call(api.apply_tool, { diff = diff })
+  local said, outcome = parts.call(parts.apply_tool, { diff = diff })
   if outcome ~= "OK" then raise("s:apply: " .. said) end
   return said
 end
@@ -213,7 +213,7 @@ function parts.errand(text)
   return function(message)
     running = "of a fork"
     if not errand.call then return work(message, errand) end
-    local content, outcome = api.call(errand.call, errand.arguments)
+    local content, outcome = parts.call(errand.call, errand.arguments)
     return json.encode { content = content, outcome = outcome }
   end
 end

@@ -58,7 +58,7 @@ struct TurnBinding {
   const ChildTurnEnd* child_end = nullptr;  ///< Borrows; what the next child turn's call gives.
 };
 
-// The effects as they are, without what a script has declared: what lua_script.cc gives to api.lua.
+// The effects as they are, without what a script has declared: what lua_script.cc gives to our Lua.
 int Generate(lua_State* L);
 int CallTools(lua_State* L);
 int RunBranches(lua_State* L);

@@ -35,7 +35,7 @@ bool PushDeclaration(lua_State* L, const char* name);
 void LoadDeclarations(lua_State* L);
 /// The turn's function in place of what the chunk returned, on top.
 void PushTurnFunction(lua_State* L);
-/// Runs api.lua's function of that name in place of `plain`, once it is loaded.
+/// Runs our Lua's function of that name (api.lua) in place of `plain`, once that is loaded.
 int CallThrough(lua_State* L, const char* name, int (*plain)(lua_State*));
 
 /// One entry of a library. `stock` entries come from Lua's own table of that name; those marked

@@ -1,6 +1,7 @@
-// What scripts declare: loads api.lua and flow.lua when a script first names one of their globals,
-// and gives them the effects, tools and checks that they are made of.
+// What scripts declare: loads our Lua when a script first names one of its globals, and gives it the
+// effects, tools and checks that it is made of.
 #include <algorithm>
+#include <array>
 #include <cstdarg>
 #include <cstdint>
 #include <cstring>
@@ -12,6 +13,7 @@
 #include "agent/agent.h"
 #include "agent/lua_baleen.h"
 #include "agent/lua_libraries.h"
+#include "agent/lua_sources.h"
 #include "agent/sandbox_state.h"
 #include "tools_sdk/builtin/patch.h"
 #include "tools_sdk/schema.h"
@@ -22,7 +24,6 @@ namespace baleen {
 namespace {
 
 // Their addresses are registry keys.
-const char kApi = 0;
 const char kParts = 0;
 
 constexpr const char* kGlobals[] = {"allow", "ask",    "bool",    "deny", "fail", "flow",
@@ -363,8 +364,12 @@ std::string Compile(std::string_view source, const char* name) {
 // Ours, compiled once per process: parsing them for each turn would take longer than the turn's
 // Lua.
 struct OwnChunks {
-  std::string declarations = Compile(DeclarationsSource(), kOwnChunk);
-  std::string flow = Compile(FlowSource(), kOwnChunk);
+  /// Each may use what those before it have left in the table of parts.
+  std::array<std::string, 7> declarations = {
+      Compile(OptionsSource(), kOwnChunk), Compile(KindsSource(), kOwnChunk),
+      Compile(RulesSource(), kOwnChunk),   Compile(HooksSource(), kOwnChunk),
+      Compile(ToolsSource(), kOwnChunk),   Compile(ApiSource(), kOwnChunk),
+      Compile(FlowSource(), kOwnChunk)};
   std::string loop = Compile(DefaultLoopSource(), "@loop.lua");
   std::string task = Compile(TaskSource(), kOwnChunk);
 };
@@ -376,6 +381,13 @@ const OwnChunks& Own() {
 
 void LoadOwn(lua_State* L, const std::string& chunk) {
   if (luaL_loadbufferx(L, chunk.data(), chunk.size(), kOwnChunk, "b") != LUA_OK) lua_error(L);
+}
+
+/// Pushes the chunk, which sees all built-in globals.
+void LoadOwnWithGlobals(lua_State* L, const std::string& chunk) {
+  LoadOwn(L, chunk);
+  PushBuiltins(L);
+  lua_setupvalue(L, -2, 1);
 }
 
 int DefaultLoop(lua_State* L) {
@@ -422,11 +434,9 @@ int Raise(lua_State* L, const char* format, ...) {
 }
 
 void LoadDeclarations(lua_State* L) {
-  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &kApi) != LUA_TNIL) {
-    lua_pop(L, 1);
-    return;
-  }
+  const bool loaded = lua_rawgetp(L, LUA_REGISTRYINDEX, &kParts) != LUA_TNIL;
   lua_pop(L, 1);
+  if (loaded) return;
   luaL_checkstack(L, 16, "declarations");
   constexpr LibraryFunction kCore[] = {{"approve", Approve},
                                        {"call_tools", CallTools},
@@ -460,25 +470,14 @@ void LoadDeclarations(lua_State* L) {
   const int core = lua_gettop(L) - 1, parts = core + 1;
   PushBuiltins(L);
   const int globals = lua_gettop(L);
-  LoadOwn(L, Own().declarations);
-  lua_pushvalue(L, globals);
-  lua_setupvalue(L, -2, 1);
-  lua_pushvalue(L, core);
-  lua_pushvalue(L, parts);
-  lua_call(L, 2, 1);
-  const int api = lua_gettop(L);
-  LoadOwn(L, Own().flow);
-  lua_pushvalue(L, globals);
-  lua_setupvalue(L, -2, 1);
-  lua_pushvalue(L, core);
-  lua_pushvalue(L, parts);
-  lua_pushvalue(L, api);
-  lua_call(L, 3, 1);
-  AddGlobals(L, globals);
-  lua_getfield(L, api, "globals");
-  AddGlobals(L, globals);
-  lua_pushvalue(L, api);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &kApi);
+  for (const std::string& chunk : Own().declarations) {
+    LoadOwnWithGlobals(L, chunk);
+    lua_pushvalue(L, core);
+    lua_pushvalue(L, parts);
+    lua_call(L, 2, 1);
+    if (!lua_isnil(L, -1)) AddGlobals(L, globals);
+    lua_settop(L, globals);
+  }
   lua_pushvalue(L, parts);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &kParts);
   lua_settop(L, core - 1);
@@ -502,12 +501,9 @@ namespace {
 // Declares the tool task, whose parts LoadDeclarations has left.
 void LoadTask(lua_State* L) {
   LoadDeclarations(L);
-  LoadOwn(L, Own().task);
-  PushBuiltins(L);
-  lua_setupvalue(L, -2, 1);
+  LoadOwnWithGlobals(L, Own().task);
   lua_rawgetp(L, LUA_REGISTRYINDEX, &kParts);
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &kApi);
-  lua_call(L, 2, 0);
+  lua_call(L, 1, 0);
 }
 
 }  // namespace
@@ -517,7 +513,7 @@ void PushTurnFunction(lua_State* L) {
   const bool errand = binding != nullptr && !binding->errand.empty();
   if (errand) LoadDeclarations(L);
   if (binding != nullptr && binding->task) LoadTask(L);
-  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &kApi) == LUA_TNIL) {
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &kParts) == LUA_TNIL) {
     lua_pop(L, 1);
     return;
   }
@@ -529,7 +525,7 @@ void PushTurnFunction(lua_State* L) {
 }
 
 int CallThrough(lua_State* L, const char* name, int (*plain)(lua_State*)) {
-  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &kApi) == LUA_TNIL) {
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &kParts) == LUA_TNIL) {
     lua_pop(L, 1);
     return plain(L);
   }

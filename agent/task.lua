@@ -4,21 +4,20 @@
 -- Loaded behind the script's chunk if the session names the tool. Its body is made of the steps that
 -- scripts have: a restart finds the fork and its turn again, and what they spend is the turn's.
 
-local parts, api = ...
-local kinds = api.globals
+local parts = ...
 
 local DEPTH_MAX = 3 -- Subagents of subagents.
 
-kinds.tool "task" {
+tool "task" {
   about = "Gives a piece of work to a subagent, and answers with what it says at its end and which files "
     .. "it changed. It knows this conversation so far, unless it begins clean. You see its answer, "
     .. "not its work.",
   args = {
-    prompt = kinds.str "What it is to do, and what to answer",
-    tools = kinds.opt(kinds.str "The tools that it may use, as read|grep; default: all of yours"),
-    clean = kinds.opt(kinds.bool "It begins without this conversation: the prompt must say everything"),
-    tokens = kinds.opt(kinds.int "The most tokens that it may use; they count as yours"),
-    worktree = kinds.opt(kinds.bool "It works in a copy of the workspace; you get its changes as a diff"),
+    prompt = str "What it is to do, and what to answer",
+    tools = opt(str "The tools that it may use, as read|grep; default: all of yours"),
+    clean = opt(bool "It begins without this conversation: the prompt must say everything"),
+    tokens = opt(int "The most tokens that it may use; they count as yours"),
+    worktree = opt(bool "It works in a copy of the workspace; you get its changes as a diff"),
   },
   run = function(a)
     local depth = (parts.depth or 0) + 1

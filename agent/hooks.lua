@@ -1,0 +1,89 @@
+-- Hooks: what a script wants to hear of, and may change or refuse; and memo, with which they count.
+-- They run in the turn's own coroutine and budget.
+
+local core, parts = ...
+local raise, json = core.raise, baleen.json
+local check_members, count_option, text_of = parts.check_members, parts.count_option, parts.text_of
+local alternatives, matches_any, verdict = parts.alternatives, parts.matches_any, parts.verdict
+
+local hooks = { before_tool = {}, after_tool = {}, tool_result = {}, before_model = {}, turn_end = {},
+  session_start = {}, before_prompt = {}, approval = {}, after_edit = {}, subagent_end = {} }
+-- What a failing hook does: "deny" refuses what it was asked about, "ignore" goes on and says so. A
+-- turn's end can be neither: it fails the turn.
+local ON_ERROR = { before_tool = "deny", before_model = "deny", tool_result = "deny", after_tool = "ignore",
+  session_start = "deny", before_prompt = "deny", approval = "deny", after_edit = "ignore",
+  subagent_end = "ignore" }
+-- What the pattern of a hook is of, for those that take one: names of tools, or a path.
+local PATTERN_OF = { before_tool = "tool", after_tool = "tool", tool_result = "tool", after_edit = "path" }
+
+local function adder(kind)
+  local what = "on." .. kind
+  return function(pattern, fn, options)
+    if not (PATTERN_OF[kind] and type(pattern) == "string") then pattern, fn, options = nil, pattern, fn end
+    if type(fn) ~= "function" then raise(what .. ": expected a function, got " .. type(fn)) end
+    local hook = { fn = fn, names = pattern and alternatives(what, pattern), on_error = ON_ERROR[kind] }
+    if options ~= nil then
+      check_members(what, options, { on_error = ON_ERROR[kind] ~= nil })
+      local wish = options.on_error
+      if wish ~= nil and wish ~= "deny" and wish ~= "ignore" then
+        raise(what .. ": 'on_error' must be \"deny\" or \"ignore\"")
+      end
+      hook.on_error = wish or hook.on_error
+    end
+    local all = hooks[kind]
+    all[#all + 1] = hook
+    parts.declared = true
+  end
+end
+
+local on = {}
+for kind in pairs(hooks) do on[kind] = adder(kind) end
+
+-- The hook's verdict, a note or a denial or nil; a failure becomes what `on_error` says.
+local function run_hook(hook, event)
+  local ok, given = pcall(hook.fn, event)
+  if ok and (given == nil or parts.is_verdict(given)) then return given end
+  local problem = ok and "it must return nothing, deny or note, not a " .. type(given) or text_of(given)
+  return verdict(hook.on_error == "deny" and "deny" or "note", "a hook failed: " .. problem)
+end
+
+local function run_hooks(kind, name, event, notes)
+  for _, hook in ipairs(hooks[kind]) do
+    if not hook.names or matches_any(hook.names, name) then
+      local given = run_hook(hook, event)
+      if given and given.kind == "deny" then return given.text end
+      if given then notes[#notes + 1] = given.text end
+    end
+  end
+end
+
+-- Counts how often something was seen in this turn; forgets the oldest beyond `size`.
+local Memo = {}
+Memo.__index = Memo
+
+local function memo(options)
+  check_members("memo", options, { size = true, per = true })
+  if options.per ~= nil and options.per ~= "turn" then raise("memo: 'per' must be \"turn\"") end
+  local size = options.size == nil and 64 or count_option("memo", options, "size")
+  return setmetatable({ size = size, counts = {}, order = {}, first = 1 }, Memo)
+end
+
+function Memo:bump(...)
+  local key = json.encode({ ... })
+  if not self.counts[key] then
+    self.order[#self.order + 1] = key
+    if #self.order - self.first >= self.size then
+      self.counts[self.order[self.first]] = nil
+      self.order[self.first] = false
+      self.first = self.first + 1
+    end
+  end
+  self.counts[key] = (self.counts[key] or 0) + 1
+  return self.counts[key]
+end
+
+-- The turn's function, once the script has run: `returned` is what it returned, or nil. `errand`: what
+
+parts.hooks, parts.run_hooks = hooks, run_hooks
+
+return { on = on, memo = memo }

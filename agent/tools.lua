@@ -1,0 +1,65 @@
+-- Tools whose bodies are Lua and run in the turn's own coroutine and budget.
+
+local core, parts = ...
+local raise, json = core.raise, baleen.json
+local check_members, text_of, is_kind = parts.check_members, parts.text_of, parts.is_kind
+
+local tools = {}
+
+local function utf8_cut(text, most)
+  while most > 0 and (text:byte(most + 1) or 0) & 0xC0 == 0x80 do most = most - 1 end
+  return text:sub(1, most)
+end
+
+local function tool(name)
+  if type(name) ~= "string" then raise("tool: expected a name, got " .. type(name)) end
+  return function(spec)
+    local what = "tool '" .. name .. "'"
+    check_members(what, spec, { about = true, args = true, traits = true, limits = true, run = true })
+    if type(spec.run) ~= "function" then raise(what .. ": 'run' must be a function") end
+    local about = parts.text_option(what, spec, "about")
+    if not about then raise(what .. ": 'about' must say what it does") end
+    local args = spec.args or {}
+    if type(args) ~= "table" or is_kind(args) then raise(what .. ": 'args' must be a table of arguments") end
+    local traits, limits = spec.traits or {}, spec.limits or {}
+    check_members(what .. ": traits", traits, { read_only = true, idempotent = true })
+    check_members(what .. ": limits", limits, { output = true })
+    local output = limits.output == nil and 64 << 10 or parts.byte_count(what .. ": limits.output", limits.output)
+    local effect = traits.read_only and 0 or traits.idempotent and 1 or 2
+    core.declare_tool(name, about, json.encode(parts.object_schema(what, args)), effect, output)
+    tools[name] = { run = spec.run, args = args, output = output }
+    parts.declared = true
+  end
+end
+
+-- The runtime has let the call through; the body runs here.
+local function run_body(known, call, result)
+  local arguments = call.arguments
+  if arguments == nil then arguments = json.decode(call.arguments_json or "{}") end
+  local problem = parts.misfit("", known.args, arguments)
+  if problem then
+    result.outcome, result.content = "ERROR", call.name .. ": " .. problem
+    return
+  end
+  local ok, value, why = pcall(known.run, arguments, { call_id = result.call_id })
+  if ok and type(value) == "table" then ok, value = pcall(json.encode, value) end
+  if not ok then value, why = nil, text_of(value) end
+  if value == nil then
+    result.outcome, result.content = "ERROR", why and text_of(why) or "the tool gave nothing"
+    return
+  end
+  local text = tostring(value)
+  local _, bad = utf8.len(text)
+  if bad then
+    result.outcome, result.content = "ERROR", "the tool's text is not UTF-8 at byte " .. bad - 1
+  elseif #text > known.output then
+    local kept = utf8_cut(text, known.output)
+    result.content = kept .. "\n[cut: " .. #kept .. " of " .. #text .. " bytes]"
+  else
+    result.content = text
+  end
+end
+
+parts.tools, parts.run_body = tools, run_body
+
+return { tool = tool }
