@@ -1,5 +1,6 @@
 -- A nightly audit that asks before it edits. Kill it, start Baleen again, and it goes on where it was.
---   baleen run examples/scripts/nightly_audit.lua --workspace . --input "outdated dependencies"
+--   baleen run examples/scripts/nightly_audit.lua --workspace . --tools glob,edit,write --max-tokens 4096 \
+--     --allow edit --allow write --input "outdated dependencies"
 local s = session.current()
 local approved = {} -- Files that somebody has said yes to.
 

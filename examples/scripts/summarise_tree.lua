@@ -1,5 +1,6 @@
 -- Reads a source tree and remembers, file by file, what it is for; later sessions in this workspace recall it.
---   baleen run examples/scripts/summarise_tree.lua --workspace . --tools glob,remember,recall --input "src/**/*.h"
+--   baleen run examples/scripts/summarise_tree.lua --workspace . --tools glob,remember,recall \
+--     --max-tokens 1024 --allow remember --input "src/**/*.h"
 --   baleen chat --workspace . --tools recall     # "Where are retries decided?"
 -- Four forks read at once. Kill it, start Baleen again, and no file is read twice.
 local s = session.current()
@@ -37,7 +38,7 @@ flow("summarise-tree", { budget = { tokens = 4000000, wall = "4h" } }, function(
     return summary or { problem = problem }
   end)
 
-  local kept, unread = 0, {}
+  local kept, unread = 0, baleen.json.array {}
   for i, summary in ipairs(summaries) do
     if summary.problem then
       unread[#unread + 1] = files[i] .. ": " .. summary.problem

@@ -1,6 +1,8 @@
 -- Triage of a failing test suite: three forks, each in its own copy of the workspace, try a fix each;
 -- the smallest patch that passes is applied once somebody has said yes to it.
---   baleen run examples/scripts/triage.lua --workspace . --tools edit,write,bash --input "python3 -m pytest -q"
+--   baleen run examples/scripts/triage.lua --workspace . --tools edit,write,bash --max-tokens 4096 \
+--     --allow edit --allow write --allow bash --input "python3 -m pytest -q"
+-- Without --allow somebody is asked before each change and each run of the tests.
 -- Kill it at any moment and start Baleen again: it goes on where it was, in the same copies.
 local s = session.current()
 
@@ -13,7 +15,10 @@ policy {
 
 flow("triage", { budget = { tokens = 600000, wall = "2h", tool_calls = 400 } }, function(f, input)
   local function passes(where)
-    local output, outcome = where:call("bash", { command = input, timeout_ms = 600000 })
+    local output, outcome
+    repeat -- What tests would have said that were cut short by a crash, nobody knows: they run again.
+      output, outcome = where:call("bash", { command = input, timeout_ms = 600000 })
+    until outcome ~= "UNKNOWN"
     return outcome == "OK" and output:find("[exit code: 0;", 1, true) ~= nil, output
   end
   local fine, output = passes(s)
@@ -28,7 +33,8 @@ flow("triage", { budget = { tokens = 600000, wall = "2h", tool_calls = 400 } }, 
     local kid = s:fork { label = "try " .. i, worktree = true, budget = { tokens = 150000 } }
     local said, problem = kid:ask("Fix it, assuming that the cause is: " .. cause,
       { tools = "read|grep|list|edit|write" })
-    local diff = said and passes(kid) and kid:diff() or ""
+    local diff = said and kid:diff() or "" -- Before the tests run: what they leave behind is no fix.
+    if diff ~= "" and not passes(kid) then diff = "" end
     kid:close()
     return { cause = cause, diff = diff, said = said or problem, tokens = kid.usage.tokens }
   end)

@@ -196,6 +196,9 @@ Status AskOnTerminal(Runtime& runtime, const std::string& session, const std::st
   ASSIGN_OR_RETURN(const ApprovalView approval, runtime.GetApproval(session, name));
   if (approval.state != ApprovalState::kPending) return OkStatus();
   std::cerr << "? " << PlainText(approval.title) << "\n";
+  if (approval.requester != session + "/" + approval.turn) {
+    std::cerr << "  asked by " << PlainText(approval.requester) << "\n";
+  }
   if (!approval.description.empty()) std::cerr << "  " << PlainText(approval.description) << "\n";
   for (const ToolCall& call : approval.calls) {
     if (approval.subject == "question") break;  // the title asks it

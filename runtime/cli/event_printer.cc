@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 namespace baleen::cli {
 namespace {
@@ -27,13 +28,15 @@ bool EventPrinter::OnEvent(const Event& event) {
   } else {
     PrintText(event);
   }
-  if (event.kind == "turn_finished" || event.kind == "approval_requested") {
+  const bool waits = event.kind == "waiting" || event.kind == "heartbeat";
+  if (event.kind == "turn_finished" || event.kind == "approval_requested" || waits) {
     const nlohmann::json payload = nlohmann::json::parse(event.payload, nullptr, false);
     std::lock_guard<std::mutex> lock(mutex_);
     if (event.kind == "turn_finished") {
       last_finished_ = Member(payload, "turn");
     } else {
-      to_approve_.push_back(Member(payload, "approval"));
+      // A subagent's approval is an event of its own session: here only the waiting tells.
+      asks_ = asks_ || !waits || Member(payload, "waiting_on") == "SUBAGENT";
     }
     changed_.notify_all();
   }
@@ -122,15 +125,11 @@ void EventPrinter::OnEnd(const Status& status) {
   changed_.notify_all();
 }
 
-Result<std::string> EventPrinter::WaitForTurn(const std::string& turn) {
+Result<bool> EventPrinter::WaitForTurn(const std::string& turn) {
   std::unique_lock<std::mutex> lock(mutex_);
-  changed_.wait(lock, [&] { return ended_ || last_finished_ == turn || !to_approve_.empty(); });
-  if (last_finished_ == turn) return std::string();
-  if (!to_approve_.empty()) {
-    std::string approval = std::move(to_approve_.front());
-    to_approve_.pop_front();
-    return approval;
-  }
+  changed_.wait(lock, [&] { return ended_ || last_finished_ == turn || asks_; });
+  if (last_finished_ == turn) return true;
+  if (std::exchange(asks_, false)) return false;
   return end_status_.ok() ? UnavailableError("the event stream ended") : end_status_;
 }
 

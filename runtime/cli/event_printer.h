@@ -2,7 +2,6 @@
 #pragma once
 
 #include <condition_variable>
-#include <deque>
 #include <mutex>
 #include <string>
 
@@ -20,9 +19,9 @@ class EventPrinter final : public EventSubscriber {
   bool OnEvent(const Event& event) override;
   void OnEnd(const Status& status) override;
 
-  /// Returns when `turn` has ended ("") or waits for an approval that this hasn't returned before
-  /// (its id). Errors: the subscription's end.
-  Result<std::string> WaitForTurn(const std::string& turn);
+  /// Returns when `turn` has ended (true), or when it or a subagent of its may have begun to wait
+  /// for an approval since the last call. Errors: the subscription's end.
+  Result<bool> WaitForTurn(const std::string& turn);
 
   /// What was thought before the last answer: text shows only how much. After the turn.
   const std::string& reasoning() const { return reasoning_; }
@@ -38,10 +37,10 @@ class EventPrinter final : public EventSubscriber {
   const bool progress_;  ///< Progress goes to stderr, and only if that is a terminal.
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::string last_finished_;           // guarded by mutex_
-  std::deque<std::string> to_approve_;  // guarded by mutex_
-  bool ended_ = false;                  // guarded by mutex_
-  Status end_status_;                   // guarded by mutex_
+  std::string last_finished_;  // guarded by mutex_
+  bool asks_ = false;          // guarded by mutex_
+  bool ended_ = false;         // guarded by mutex_
+  Status end_status_;          // guarded by mutex_
   bool progress_shown_ = false;
   bool text_open_ = false;
   bool thinking_ = false;  ///< Reasoning comes, and no text yet.

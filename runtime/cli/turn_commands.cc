@@ -2,10 +2,11 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
-#include <deque>
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <set>
+#include <utility>
 
 #include "runtime/cli/approval_commands.h"
 #include "runtime/cli/chat_prompt.h"
@@ -80,6 +81,24 @@ Result<SessionView> OpenSession(Runtime& runtime, const TurnFlags& flags) {
   return runtime.CreateSession(request);
 }
 
+/// What `turn` waits for, its subagents' questions included: asks it on the terminal, or says how
+/// it can be answered. `known`: what was told already.
+Status TellApprovals(Runtime& runtime, const std::string& turn, bool json,
+                     std::set<std::pair<std::string, std::string>>* known) {
+  ASSIGN_OR_RETURN(const std::vector<ApprovalView> all, runtime.ListApprovals({}));
+  for (const ApprovalView& approval : all) {
+    const bool ours = ("/" + approval.requester + "/").find("/" + turn + "/") != std::string::npos;
+    if (!ours || !known->emplace(approval.session, approval.approval).second) continue;
+    if (!json && isatty(STDIN_FILENO) != 0) {
+      RETURN_IF_ERROR(AskOnTerminal(runtime, approval.session, approval.approval));
+    } else {
+      std::cerr << "[it waits: `baleen approvals grant " << approval.session << " "
+                << approval.approval << "`, or deny]\n";
+    }
+  }
+  return OkStatus();
+}
+
 /// Watches `turn` from the event after `cursor` to its end.
 Result<TurnView> Follow(Runtime& runtime, const std::string& session, const std::string& turn,
                         const std::string& cursor, bool json, EventPrinter& printer) {
@@ -87,24 +106,14 @@ Result<TurnView> Follow(Runtime& runtime, const std::string& session, const std:
   watch.session = session;
   watch.after = cursor;
   ASSIGN_OR_RETURN(const auto subscription, runtime.Watch(watch, &printer));
-  // What it waited for before anybody watched.
-  ASSIGN_OR_RETURN(const SessionView now, runtime.GetSession(session));
-  std::deque<std::string> waiting(now.pending_approvals.begin(), now.pending_approvals.end());
-  while (true) {
-    if (waiting.empty()) {
-      ASSIGN_OR_RETURN(const std::string approval, printer.WaitForTurn(turn));
-      if (approval.empty()) return runtime.GetTurn(session, turn);
-      waiting.push_back(approval);
-    }
-    const std::string approval = waiting.front();
-    waiting.pop_front();
-    if (!json && isatty(STDIN_FILENO) != 0) {
-      RETURN_IF_ERROR(AskOnTerminal(runtime, session, approval));
-    } else {
-      std::cerr << "[it waits: `baleen approvals grant " << session << " " << approval
-                << "`, or deny]\n";
-    }
+  std::set<std::pair<std::string, std::string>> known;
+  bool ended = false;
+  while (!ended) {
+    // First what it waited for before anybody watched.
+    RETURN_IF_ERROR(TellApprovals(runtime, session + "/" + turn, json, &known));
+    ASSIGN_OR_RETURN(ended, printer.WaitForTurn(turn));
   }
+  return runtime.GetTurn(session, turn);
 }
 
 PrintForm FormOf(const TurnFlags& flags) {
