@@ -33,8 +33,13 @@ struct PlannedChange {
   std::string path;
   PresentFile before;
   std::optional<std::string> after;
-  uint32_t mode = 0;
+  uint32_t mode = 0;  ///< As WorkspaceEditor::Restore has it.
 };
+
+/// As chmod +x and -x do: whoever may read it may run it, or nobody may.
+uint32_t WithExecutable(uint32_t mode, bool executable) {
+  return executable ? mode | 0100 | (mode & 0444) >> 2 : mode & ~uint32_t{0111};
+}
 
 Result<PresentFile> ReadPresent(const WorkspaceEditor& editor, const std::string& path) {
   auto present = editor.Present(path);
@@ -45,6 +50,7 @@ Result<PresentFile> ReadPresent(const WorkspaceEditor& editor, const std::string
 
 /// The new content of a file that stays; unset: it is so already.
 Result<std::optional<std::string>> NewContent(const std::string& content, const FilePatch& patch) {
+  if (patch.hunks.empty()) return std::optional<std::string>();
   const std::string digest = patch.before_digest.empty() ? "" : ContentDigest(content);
   if (!digest.empty() && digest == patch.after_digest) return std::optional<std::string>();
   const auto forward = Patched(content, patch);
@@ -80,7 +86,7 @@ Result<std::optional<PlannedChange>> PlanPatch(const WorkspaceEditor& editor,
       if (content.has_value()) {
         return AbortedError(patch.path + ": the diff makes it anew, and it is there already");
       }
-      change.mode = patch.executable ? 0755 : 0;
+      change.mode = patch.executable.value_or(false) ? 0755 : 0;
       return std::optional(std::move(change));
     }
     case FilePatch::Kind::kDelete: {
@@ -93,13 +99,17 @@ Result<std::optional<PlannedChange>> PlanPatch(const WorkspaceEditor& editor,
   }
   if (!content.has_value()) return AbortedError(patch.path + ": it isn't there");
   ASSIGN_OR_RETURN(change.after, NewContent(*content, patch));
-  if (!change.after.has_value() || change.after == content) return std::optional<PlannedChange>();
+  if (!change.after.has_value()) change.after = content;
+  if (patch.executable.has_value() && *patch.executable != change.before.executable()) {
+    change.mode = WithExecutable(change.before.mode, *patch.executable);
+  }
+  if (change.after == content && change.mode == 0) return std::optional<PlannedChange>();
   return std::optional(std::move(change));
 }
 
 struct PatchPlan {
   std::vector<PlannedChange> changes;  ///< Deletions first: a folder may take a file's place.
-  int64_t created = 0, deleted = 0, so_already = 0, modes = 0;
+  int64_t created = 0, deleted = 0, so_already = 0;
 };
 
 Result<PatchPlan> PlanPatches(const WorkspaceEditor& editor, const std::string& diff,
@@ -111,9 +121,8 @@ Result<PatchPlan> PlanPatches(const WorkspaceEditor& editor, const std::string& 
     auto planned = PlanPatch(editor, patch);
     audit->Note(patch.path, planned.status());
     ASSIGN_OR_RETURN(std::optional<PlannedChange> change, std::move(planned));
-    plan.modes += patch.mode_changes ? 1 : 0;
     if (!change.has_value()) {
-      plan.so_already += patch.hunks.empty() && patch.mode_changes ? 0 : 1;
+      ++plan.so_already;
       continue;
     }
     plan.created += patch.kind == FilePatch::Kind::kCreate ? 1 : 0;
@@ -132,7 +141,7 @@ std::string TakeBack(RecordedChanges& recorded, const std::vector<PlannedChange>
     const PlannedChange& change = changes[--count];
     PresentFile made;
     made.content = change.after;
-    made.mode = change.mode;
+    made.mode = change.mode != 0 ? change.mode : change.before.mode;
     const Status status =
         recorded.Replace(change.path, made, change.before.content, change.before.mode);
     if (!status.ok()) left += "; " + change.path + " stays changed: " + status.message();
@@ -148,7 +157,6 @@ std::string Told(const PatchPlan& plan) {
       "applied: " + of(std::ssize(plan.changes) - plan.created - plan.deleted, "changed, ") +
       of(plan.created, "new, ") + of(plan.deleted, "deleted");
   if (plan.so_already > 0) text += "; " + of(plan.so_already, "were so already");
-  if (plan.modes > 0) text += "; " + of(plan.modes, "keep their modes: chmod those yourself");
   return text;
 }
 

@@ -17,8 +17,9 @@ inline constexpr char kApplyDiff[] = "apply_diff";
 const ToolSet& ApplyDiffTools();
 
 /// Each file is compared with what the diff says it was and becomes, by digest where the diff has
-/// them, else by its lines: what is so already stays, so that a call that was broken off is
-/// finished by running it again. A file that fits neither refuses the whole diff.
+/// them, else by its lines, and by whether it can be executed: what is so already stays, so that a
+/// call that was broken off is finished by running it again. A file that fits neither refuses the
+/// whole diff.
 ToolResult ApplyDiff(const FileKeeper& keeper, const ToolCall& call,
                      const std::atomic<bool>* cancelled, PathAudit* audit);
 

@@ -43,18 +43,31 @@ Result<int64_t> Recorded(const FileKeeper& keeper, const FileChange& change,
 /// what is there now. Sets `why` if one does.
 struct Origin {
   std::string digest;  ///< Empty: no file.
-  uint32_t mode = 0;
+  uint32_t mode = 0;   ///< Permission bits; 0: not known.
   std::string why;
 };
 
-Origin WalkBack(const std::vector<FileChange>& changes, const std::string& present) {
-  Origin origin = {present, 0, {}};
+/// The permission bits before a change of a file that stays, by those after it. Others than it left
+/// are somebody else's, or it never happened: they stay.
+uint32_t ModeBefore(const FileChange& change, uint32_t after) {
+  return change.new_mode != 0 && change.new_mode == after ? change.mode : after;
+}
+
+Origin WalkBack(const std::vector<FileChange>& changes, const std::string& present, uint32_t mode) {
+  Origin origin = {present, mode, {}};
   // Somebody else may have brought it back already.
-  if (changes.front().settled && changes.front().before == present) return origin;
+  if (changes.front().settled && changes.front().before == present) {
+    for (auto change = changes.rbegin(); change != changes.rend(); ++change) {
+      origin.mode = ModeBefore(*change, origin.mode);
+    }
+    return origin;
+  }
   for (auto change = changes.rbegin(); change != changes.rend(); ++change) {
     if (change->after == origin.digest) {
       origin.digest = change->before;
-      origin.mode = change->mode;
+      origin.mode = change->before.empty()  ? 0
+                    : change->after.empty() ? change->mode
+                                            : ModeBefore(*change, origin.mode);
     } else if (change->settled || change->before != origin.digest) {
       origin.why = change != changes.rbegin()
                        ? "somebody else changed it between changes of the session"
@@ -69,7 +82,11 @@ Origin WalkBack(const std::vector<FileChange>& changes, const std::string& prese
 struct PlannedFile {
   FileRestore view;
   std::string present;  ///< Digest.
+  uint32_t present_mode = 0;
   Origin origin;
+
+  /// What a file that stays or comes back gets; 0: its own, or as any new one.
+  uint32_t NewMode() const { return origin.mode == present_mode ? 0 : origin.mode; }
 };
 
 Result<PlannedFile> PlanFile(const FileKeeper& keeper, const std::string& path,
@@ -84,9 +101,13 @@ Result<PlannedFile> PlanFile(const FileKeeper& keeper, const std::string& path,
   const auto present = keeper.editor->Present(path);
   if (!present.ok()) return conflict(present.status().message());
   plan.present = DigestOf(present->content);
-  plan.origin = WalkBack(changes, plan.present);
+  plan.present_mode = present->mode;
+  plan.origin = WalkBack(changes, plan.present, present->mode);
   if (!plan.origin.why.empty()) return conflict(plan.origin.why);
-  if (plan.origin.digest == plan.present) return plan;
+  if (plan.origin.digest == plan.present) {
+    if (plan.NewMode() != 0) plan.view.action = FileAction::kRestore;
+    return plan;
+  }
   if (plan.origin.digest.empty()) {
     plan.view.action = FileAction::kDelete;
     return plan;
@@ -123,11 +144,13 @@ Result<std::vector<PlannedFile>> PlanAll(const FileKeeper& keeper, int64_t key) 
 Status RestoreFile(const FileKeeper& keeper, const PlannedFile& plan, int64_t* restore) {
   const std::string& path = plan.view.path;
   ASSIGN_OR_RETURN(const PresentFile present, keeper.editor->Present(path));
-  if (DigestOf(present.content) != plan.present) {
+  if (DigestOf(present.content) != plan.present || present.mode != plan.present_mode) {
     return AbortedError("it was changed by somebody else in this moment");
   }
   std::optional<std::string> content;
-  if (!plan.origin.digest.empty()) {
+  if (plan.origin.digest == plan.present) {
+    content = present.content;
+  } else if (!plan.origin.digest.empty()) {
     ASSIGN_OR_RETURN(content, keeper.history->Content(plan.origin.digest));
   }
   FileChange change;
@@ -135,10 +158,11 @@ Status RestoreFile(const FileKeeper& keeper, const PlannedFile& plan, int64_t* r
   change.before = plan.present;
   change.after = plan.origin.digest;
   change.mode = present.mode;
-  ASSIGN_OR_RETURN(
-      const int64_t key, Recorded(keeper, change, present.content.value_or(""), *restore, [&] {
-        return keeper.editor->Restore(path, content, present.content, plan.origin.mode);
-      }));
+  if (present.content.has_value() && content.has_value()) change.new_mode = plan.NewMode();
+  ASSIGN_OR_RETURN(const int64_t key,
+                   Recorded(keeper, change, present.content.value_or(""), *restore, [&] {
+                     return keeper.editor->Restore(path, content, present.content, plan.NewMode());
+                   }));
   if (*restore == FileHistory::kNewRestore) *restore = key;
   return OkStatus();
 }
@@ -172,6 +196,9 @@ Status RecordedChanges::Replace(const std::string& path, const PresentFile& befo
   change.before = DigestOf(before.content);
   change.after = DigestOf(content);
   change.mode = before.mode;
+  if (before.content.has_value() && content.has_value() && mode != before.mode) {
+    change.new_mode = mode;
+  }
   RETURN_IF_ERROR(Recorded(keeper_, change, before.content.value_or(""), 0, make).status());
   files_.push_back({path, change.before, change.after});
   return OkStatus();

@@ -39,7 +39,7 @@ class RecordedChanges final : public WorkspaceChanges {
                const std::string* replaced) override;
 
   /// What the session's model doesn't know of: it has to read the file again. `before` is what must
-  /// be there; `content` unset: the file goes. `mode`: of a new file; 0: as any new one.
+  /// be there; `content` unset: the file goes. `mode`: as WorkspaceEditor::Restore has it.
   /// Errors: as Store.
   Status Replace(const std::string& path, const PresentFile& before,
                  const std::optional<std::string>& content, uint32_t mode);

@@ -17,7 +17,7 @@ namespace baleen {
 namespace {
 
 /// PRAGMA user_version and application_id ("BALF"). On-disk.
-constexpr int64_t kHistoryVersion = 1;
+constexpr int64_t kHistoryVersion = 2;
 constexpr int64_t kHistoryApplicationId = 1111575622;
 
 constexpr const char* kHistorySetup =
@@ -43,18 +43,25 @@ CREATE TABLE changes(
   path TEXT NOT NULL,
   mode INTEGER NOT NULL,
   before TEXT NOT NULL,
-  after TEXT NOT NULL
+  after TEXT NOT NULL,
+  new_mode INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE INDEX changes_by_session ON changes(session, created_ms);
 CREATE INDEX changes_by_before ON changes(before);
 PRAGMA application_id = 1111575622;
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;
+COMMIT;
+)sql";
+constexpr const char* kFromVersion1 = R"sql(
+BEGIN IMMEDIATE;
+ALTER TABLE changes ADD COLUMN new_mode INTEGER NOT NULL DEFAULT 0;
+PRAGMA user_version = 2;
 COMMIT;
 )sql";
 
 Result<std::unique_ptr<Sqlite>> OpenHistory(const std::string& path) {
   return OpenOwnDatabase(path, {"a history of files", kHistorySetup, kHistorySchema,
-                                kHistoryApplicationId, kHistoryVersion});
+                                kHistoryApplicationId, kHistoryVersion, kFromVersion1});
 }
 
 Status MoveAside(const std::string& path) {
@@ -123,9 +130,9 @@ class FileHistory::Impl {
                 const FileChange& change, int64_t restore) {
     ASSIGN_OR_RETURN(
         Query insert,
-        opened->Prepare(
-            "INSERT INTO changes(session, created_ms, timeline, seq, restore, settled, "
-            "path, mode, before, after) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"));
+        opened->Prepare("INSERT INTO changes(session, created_ms, timeline, seq, restore, settled, "
+                        "path, mode, before, after, new_mode) "
+                        "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"));
     return insert.Bind(owner.session)
         .Bind(owner.created_ms)
         .Bind(place.timeline)
@@ -136,6 +143,7 @@ class FileHistory::Impl {
         .Bind(static_cast<int64_t>(change.mode))
         .Bind(change.before)
         .Bind(change.after)
+        .Bind(static_cast<int64_t>(change.new_mode))
         .Run();
   }
 
@@ -234,10 +242,11 @@ Result<std::vector<FileChange>> FileHistory::ChangesAfter(const FileOwner& owner
   ASSIGN_OR_RETURN(Sqlite * database, impl_->Database(false));
   std::vector<FileChange> changes;
   if (database == nullptr) return changes;
-  ASSIGN_OR_RETURN(Query select,
-                   database->Prepare("SELECT key, path, before, after, mode, settled FROM changes "
-                                     "WHERE session = ?1 AND created_ms = ?2 AND key > ?3 AND "
-                                     "path != '' ORDER BY key"));
+  ASSIGN_OR_RETURN(
+      Query select,
+      database->Prepare("SELECT key, path, before, after, mode, new_mode, settled FROM changes "
+                        "WHERE session = ?1 AND created_ms = ?2 AND key > ?3 AND "
+                        "path != '' ORDER BY key"));
   select.Bind(owner.session).Bind(owner.created_ms).Bind(key);
   while (true) {
     ASSIGN_OR_RETURN(const bool row, select.Step());
@@ -248,7 +257,8 @@ Result<std::vector<FileChange>> FileHistory::ChangesAfter(const FileOwner& owner
                                     " times since; rewind in smaller steps");
     }
     changes.push_back({select.Int(0), select.Text(1), select.Text(2), select.Text(3),
-                       static_cast<uint32_t>(select.Int(4)), select.Int(5) != 0});
+                       static_cast<uint32_t>(select.Int(4)), static_cast<uint32_t>(select.Int(5)),
+                       select.Int(6) != 0});
   }
 }
 

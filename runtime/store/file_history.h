@@ -35,6 +35,7 @@ struct FileChange {
   std::string path;           ///< Below the workspace.
   std::string before, after;  ///< SHA-256 in hex; empty: no file.
   uint32_t mode = 0;          ///< Permission bits of what was there; 0: not known.
+  uint32_t new_mode = 0;      ///< Those that a file which stays gets; 0: it keeps its own.
   /// Known to have happened. Else the process ended in between, and only the file can tell.
   bool settled = false;
 };

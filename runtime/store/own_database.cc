@@ -11,7 +11,12 @@ Result<std::unique_ptr<Sqlite>> OpenOwnDatabase(const std::string& path, const O
   ASSIGN_OR_RETURN(const int64_t tables, database->IntOf("SELECT count(*) FROM sqlite_schema"));
   if (tables == 0) RETURN_IF_ERROR(database->Exec(schema.tables));
   ASSIGN_OR_RETURN(const int64_t application, database->IntOf("PRAGMA application_id"));
-  ASSIGN_OR_RETURN(const int64_t version, database->IntOf("PRAGMA user_version"));
+  ASSIGN_OR_RETURN(int64_t version, database->IntOf("PRAGMA user_version"));
+  if (application == schema.application_id && version == schema.version - 1 &&
+      schema.upgrade != nullptr) {
+    RETURN_IF_ERROR(database->Exec(schema.upgrade));
+    ASSIGN_OR_RETURN(version, database->IntOf("PRAGMA user_version"));
+  }
   const std::string known = std::to_string(schema.version);
   if (application == schema.application_id && version > schema.version) {
     return FailedPreconditionError("'" + path + "' has version " + std::to_string(version) +

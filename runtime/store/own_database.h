@@ -17,9 +17,11 @@ struct OwnSchema {
   const char* tables;  ///< Of a new file; sets application_id and user_version, too.
   int64_t application_id;
   int64_t version;
+  /// Makes a file of the version before one of this; null: such a file is DATA_LOSS.
+  const char* upgrade = nullptr;
 };
 
-/// Errors: DATA_LOSS (another program's file, a damaged one, an older version),
+/// Errors: DATA_LOSS (another program's file, a damaged one, a version that is too old),
 /// FAILED_PRECONDITION/NEWER_VERSION, and those of the disk.
 Result<std::unique_ptr<Sqlite>> OpenOwnDatabase(const std::string& path, const OwnSchema& schema);
 

@@ -164,7 +164,8 @@ class Draft {
     const FileDescriptor file(
         openat(folder_, name_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666));
     if (file.get() < 0) return FileError(path, errno);
-    const mode_t bits = there && S_ISREG(status.st_mode) ? status.st_mode & 0777 : mode & 0777;
+    const mode_t kept = there && S_ISREG(status.st_mode) ? status.st_mode & 0777 : 0;
+    const mode_t bits = mode != 0 ? mode & 0777 : kept;
     if (bits != 0 && fchmod(file.get(), bits) != 0) return FileError(path, errno);
     return WriteAll(file.get(), content, path);
   }

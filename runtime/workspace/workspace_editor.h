@@ -28,6 +28,8 @@ Result<std::string> PlainPath(std::string_view path);
 struct PresentFile {
   std::optional<std::string> content;  ///< Unset: nothing.
   uint32_t mode = 0;                   ///< Permission bits.
+
+  bool executable() const { return (mode & 0100) != 0; }
 };
 
 /// Threads: any.
@@ -48,8 +50,8 @@ class WorkspaceEditor final : public WorkspaceChanges {
   /// (not a regular file), RESOURCE_EXHAUSTED (larger than kChangeBytesMax).
   Result<PresentFile> Present(std::string_view path) const;
   /// As Store, for what the session's model doesn't know of: it has to read the file again.
-  /// `content` unset: the file is removed, in one step; folders stay. `mode`: of a file that wasn't
-  /// there; 0: as any new one.
+  /// `content` unset: the file is removed, in one step; folders stay. `mode`: permission bits that
+  /// it gets; 0: those that it has, or those of any new one.
   Status Restore(std::string_view path, const std::optional<std::string>& content,
                  const std::optional<std::string>& replaced, uint32_t mode);
 

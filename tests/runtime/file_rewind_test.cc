@@ -140,6 +140,73 @@ TEST_CASE("ADiffIsAppliedOnceAndARewindTakesItBack") {
   CHECK(!k.Exists("new/run.sh"));
 }
 
+TEST_CASE("ADiffsModesAreAppliedOnceAndARewindTakesThemBack") {
+  Kept k;
+  const auto mode = [&](const std::string& path) {
+    struct stat status = {};
+    REQUIRE(stat(k.At(path).c_str(), &status) == 0);
+    return static_cast<int>(status.st_mode & 0777);
+  };
+  const auto make = [&](const std::string& path, mode_t bits) {
+    k.Edit(path, "1\n");
+    REQUIRE(chmod(k.At(path).c_str(), bits) == 0);
+  };
+  make("run", 0640);
+  make("both", 0700);
+  make("text", 0600);
+  make("so", 0755);
+  const auto turned = [](const std::string& path, const std::string& after, bool runs) {
+    return FileDiff(path, DiffSide{"1\n", false, !runs}, DiffSide{after, false, runs});
+  };
+  const std::string diff = turned("run", "1\n", true) + turned("both", "2\n", false) +
+                           Changes("text", "1\n", "2\n") + turned("so", "1\n", true);
+  CHECK(Apply(k, diff).content == "applied: 3 changed, 0 new, 0 deleted; 1 were so already");
+  // Who may read it may run it; other bits are nobody's business here.
+  CHECK(mode("run") == 0750);
+  CHECK(mode("both") == 0600);
+  CHECK(mode("text") == 0600);
+  CHECK(k.Content("both") == "2\n");
+  CHECK(Apply(k, diff).content == "applied: 0 changed, 0 new, 0 deleted; 4 were so already");
+  // A tool's change leaves the mode alone, and somebody else's chmod stays his.
+  k.Write("run", "2\n");
+  REQUIRE(chmod(k.At("text").c_str(), 0666) == 0);
+  CHECK(k.Planned() == Lines{"restore both", "restore run", "restore text"});
+  CHECK(k.Restored() == Lines{"restore both", "restore run", "restore text"});
+  CHECK(mode("run") == 0640);
+  CHECK(mode("both") == 0700);
+  CHECK(mode("text") == 0666);
+  CHECK(k.Content("run") == "1\n");
+  CHECK(k.Planned() == Lines{"unchanged both", "unchanged run", "unchanged text"});
+  // And forth again.
+  k.Restored(Must(k.history.KeyBeforeRestore(k.keeper.owner)));
+  CHECK(mode("run") == 0750);
+  CHECK(mode("both") == 0600);
+  CHECK(k.Content("run") == "2\n");
+}
+
+TEST_CASE("AModeThatChangedAloneGoesBackAlsoAfterAKill") {
+  Kept k(1);  // which keeps no content: none is needed
+  k.Edit("run", "text\n");
+  REQUIRE(chmod(k.At("run").c_str(), 0644) == 0);
+  const auto runs = [&] { return Must(k.keeper.editor->Present("run")).executable(); };
+  CHECK(Apply(k, "diff --git a/run b/run\nold mode 100644\nnew mode 100755\n").content ==
+        "applied: 1 changed, 0 new, 0 deleted");
+  CHECK(runs());
+  CHECK(k.Restored() == Lines{"restore run"});
+  CHECK(!runs());
+  // Written down, and killed before or after it happened.
+  FileChange change;
+  change.path = "run";
+  change.before = change.after = FileDigest("text\n");
+  change.mode = 0644;
+  change.new_mode = 0755;
+  const int64_t begun = Must(k.history.Begin(k.keeper.owner, {1, 1}, change, "text\n", 0));
+  CHECK(k.Planned(begun - 1) == Lines{"unchanged run"});
+  REQUIRE_OK(k.keeper.editor->Restore("run", "text\n", "text\n", 0755));
+  CHECK(k.Restored(begun - 1) == Lines{"restore run"});
+  CHECK(!runs());
+}
+
 TEST_CASE("ADiffThatDoesntFitChangesNothingAndSaysWhere") {
   Kept k;
   const std::string before = "1\n2\n3\n";
@@ -160,6 +227,10 @@ TEST_CASE("ADiffThatDoesntFitChangesNothingAndSaysWhere") {
   CHECK(refused(change + FileDiff("f/y", std::nullopt, DiffSide{"y\n"})).find("'f/y'") !=
         std::string::npos);
   CHECK(k.Content("a.txt") == before);
+  CHECK(refused("diff --git a/a.txt b/a.txt\nold mode 100644\nnew mode 100755\n" +
+                FileDiff("f/y", std::nullopt, DiffSide{"y\n"}))
+            .find("'f/y'") != std::string::npos);
+  CHECK(!Must(k.keeper.editor->Present("a.txt")).executable());
   CHECK(refused(FileDiff(".git/hooks/pre-commit", std::nullopt, DiffSide{"rm\n"})).find(".git") !=
         std::string::npos);
   std::filesystem::create_symlink(k.temp.path(), k.At("link"));

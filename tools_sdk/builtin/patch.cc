@@ -154,29 +154,30 @@ class PatchReader {
       return Wrong(begin, Shown(file.path) + " is no plain path of a file below the workspace");
     }
     const bool changes =
-        !file.hunks.empty() || file.mode_changes || file.kind != FilePatch::Kind::kChange;
+        !file.hunks.empty() || file.executable.has_value() || file.kind != FilePatch::Kind::kChange;
     if (!changes) return Wrong(begin, Shown(file.path) + " has no hunk");
     return file;
   }
 
   Status ReadGitLines(FilePatch* file) {
+    std::optional<bool> old_executable;
     for (; at_ < lines_.size(); ++at_) {
       std::string_view line = Line();
-      if (line.starts_with("--- ") || line.starts_with("diff --git ")) return OkStatus();
+      if (line.starts_with("--- ") || line.starts_with("diff --git ")) break;
       if (line.starts_with("Binary files ") || line.starts_with("GIT binary patch")) {
         return Wrong(at_, "binary content isn't applied: take that file out, or write it yourself");
       }
       if (TakePrefix("new file mode ", &line)) {
         file->kind = FilePatch::Kind::kCreate;
-        RETURN_IF_ERROR(ReadMode(line, &file->executable));
+        ASSIGN_OR_RETURN(file->executable, ReadMode(line));
       } else if (TakePrefix("deleted file mode ", &line)) {
         file->kind = FilePatch::Kind::kDelete;
-        bool executable = false;
-        RETURN_IF_ERROR(ReadMode(line, &executable));
-      } else if (TakePrefix("old mode ", &line) || TakePrefix("new mode ", &line)) {
-        file->mode_changes = true;
-        bool executable = false;
-        RETURN_IF_ERROR(ReadMode(line, &executable));
+        RETURN_IF_ERROR(ReadMode(line).status());
+      } else if (TakePrefix("old mode ", &line)) {
+        ASSIGN_OR_RETURN(old_executable, ReadMode(line));
+      } else if (TakePrefix("new mode ", &line)) {
+        ASSIGN_OR_RETURN(file->executable, ReadMode(line));
+        if (!old_executable.has_value()) return Wrong(at_, "expected 'old mode' before it");
       } else if (TakePrefix("index ", &line)) {
         const size_t dots = line.find("..");
         if (dots == std::string_view::npos) return Wrong(at_, "expected DIGEST..DIGEST");
@@ -190,12 +191,17 @@ class PatchReader {
                               "; make the diff with deleted and new files");
       }
     }
+    const bool stays = file->kind == FilePatch::Kind::kChange;
+    if (old_executable.has_value() && (!stays || !file->executable.has_value())) {
+      return Wrong(at_, "expected 'old mode' and 'new mode' of a file that stays");
+    }
     return OkStatus();
   }
 
-  Status ReadMode(std::string_view mode, bool* executable) const {
-    *executable = mode == "100755";
-    if (*executable || mode == "100644") return OkStatus();
+  /// Whether files of that mode can be executed.
+  Result<bool> ReadMode(std::string_view mode) const {
+    if (mode == "100755") return true;
+    if (mode == "100644") return false;
     return Wrong(at_, mode == "120000"
                           ? "a symbolic link: links aren't applied, make it yourself"
                           : "expected a file's mode, 100644 or 100755, got " + Shown(mode));

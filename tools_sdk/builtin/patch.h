@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -34,8 +35,9 @@ struct FilePatch {
   enum class Kind { kChange, kCreate, kDelete };
   Kind kind = Kind::kChange;
   std::string path;
-  bool executable = false;    ///< Of a new file.
-  bool mode_changes = false;  ///< Of one that stays.
+  /// Whether it can be executed afterwards; unset: the diff doesn't say. A file that stays has it
+  /// only where the diff changes that.
+  std::optional<bool> executable;
   std::string before_digest;  ///< ContentDigest; empty: the diff doesn't say.
   std::string after_digest;
   std::vector<PatchHunk> hunks;
