@@ -11,6 +11,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <thread>
 #include <utility>
@@ -221,6 +222,8 @@ class LocalRuntime final : public Runtime {
   void SweepFileHistory();
   /// Removes those of deleted sessions, and of forks that were never made.
   void SweepWorktrees();
+  /// Names of the worktrees that sessions work in.
+  Result<std::set<std::string>> WorkedIn(Journal& journal) const;
   /// What the options' limits say, and tells of it.
   void EnforceRetention();
   /// Returns once the KV store has what turns that ended and sessions that were released before

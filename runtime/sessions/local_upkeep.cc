@@ -2,6 +2,8 @@
 #include <algorithm>
 #include <future>
 #include <map>
+#include <optional>
+#include <set>
 #include <utility>
 
 #include "runtime/sessions/cursor.h"
@@ -306,11 +308,33 @@ void LocalRuntime::SweepFileHistory() {
   }
 }
 
+Result<std::set<std::string>> LocalRuntime::WorkedIn(Journal& journal) const {
+  std::set<std::string> names;
+  const std::string root = directory_->worktrees_path() + "/";
+  std::string after;
+  while (true) {
+    ASSIGN_OR_RETURN(const auto page, journal.ListSessions(after, kJournalPage));
+    if (page.empty()) return names;
+    after = page.back().id;
+    for (const SessionRecord& record : page) {
+      SettingsMarks marks;
+      ASSIGN_OR_RETURN(const SessionSettings settings, SettingsFromJson(record.settings, &marks));
+      if (marks.worktree_of.empty() || !settings.workspace.starts_with(root)) continue;
+      names.insert(settings.workspace.substr(
+          root.size(), settings.workspace.find('/', root.size()) - root.size()));
+    }
+  }
+}
+
 void LocalRuntime::SweepWorktrees() {
   const auto journal = OpenReader();
   if (!journal.ok()) return;  // the next upkeep looks again
+  // Forks of a fork may work in its worktree when it is gone itself. Looked for only then.
+  std::optional<Result<std::set<std::string>>> worked_in;
   const auto is_used = [&](const std::string& name) {
-    return (*journal)->GetSession(name).status().code() != StatusCode::kNotFound;
+    if ((*journal)->GetSession(name).status().code() != StatusCode::kNotFound) return true;
+    if (!worked_in.has_value()) worked_in = WorkedIn(**journal);
+    return !worked_in->ok() || (*worked_in)->contains(name);
   };
   worktrees_->Sweep(is_used).IgnoreError("the next upkeep tries again");
 }

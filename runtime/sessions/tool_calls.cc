@@ -1,7 +1,10 @@
 // Tool calls: proposed, judged by the policy, journalled as dispatched before any body runs, then
 // built-ins and tools from outside on their pools and host tools over their host's stream. Every
 // call gets exactly one result.
+#include <unistd.h>
+
 #include <algorithm>
+#include <filesystem>
 #include <optional>
 #include <utility>
 
@@ -25,6 +28,18 @@ constexpr char kBegun[] = "Begun: the script runs this tool itself.";
 
 /// After its time limit: longer than a plugin's process takes to be ended.
 constexpr int64_t kAbandonMs = 5000;
+
+/// The copy of a workspace that the session works in; empty: it works in none.
+std::string WorktreeOf(const SessionRun& session) {
+  return session.marks.worktree_of.empty() ? std::string() : session.settings.workspace;
+}
+
+/// Its name is the fork's that it was made for, which may be another session than the one that
+/// works in it: a fork of that one.
+std::string ClosedWorktree(const std::string& tree) {
+  return "[the worktree of fork '" + std::filesystem::path(tree).parent_path().filename().string() +
+         "' was closed, and this session works in it: its files are gone]";
+}
 
 }  // namespace
 
@@ -316,20 +331,25 @@ void ControlLoop::RunBody(SessionRun& session, size_t index, const ToolSpec& spe
       [this, id = session.record.id, epoch = session.turn->epoch, index, body = std::move(body),
        stop, timeout_ms = spec.timeout_ms, call = std::move(call), files = session.workspace,
        keeper = KeeperOf(session), workspace = session.HomeWorkspace(), remembered_as,
-       bash = session.bash_tools, step = session.turn->step, refusal = std::move(refusal)] {
+       bash = session.bash_tools, step = session.turn->step, refusal = std::move(refusal),
+       tree = WorktreeOf(session)] {
+        const bool closed = !tree.empty() && access(tree.c_str(), F_OK) != 0;
         PathAudit audit(refusal);
         RecordedChanges recorded(keeper);
         AuditedChanges changes(&recorded, &audit);
         std::optional<AuditedFiles> audited;
-        if (files != nullptr) audited.emplace(*files, &audit);
+        if (files != nullptr && !closed) audited.emplace(*files, &audit);
         SessionNotes notes(parts_.notes, workspace, id, remembered_as);
         CallContext context;
         if (audited.has_value()) context.files = &*audited;
-        if (keeper.editor != nullptr) context.changes = &changes;
+        if (keeper.editor != nullptr && !closed) context.changes = &changes;
         if (!workspace.empty()) context.notes = &notes;
         context.cancelled = stop.get();
         context.deadline_ms = parts_.clock->SteadyMs() + timeout_ms;
         ToolResult result = body(call, context);
+        if (closed && result.outcome != ToolOutcome::kOk) {
+          result.content += "\n" + ClosedWorktree(tree);
+        }
         if (parts_.redactor != nullptr) parts_.redactor->Refresh();  // it may have used a new key
         const auto& changed = recorded.files();
         result.files.insert(result.files.end(), changed.begin(), changed.end());

@@ -546,6 +546,89 @@ TEST_CASE("WorktreesOfDeletedForksAreSwept") {
         std::string::npos);
 }
 
+constexpr char kNested[] = R"(
+local s = session.current()
+tool "nest" { about = "Forks.", args = { own = bool "With a worktree" }, run = function(a)
+  local kid = s:fork { label = "inner", worktree = a.own, clean = true }
+  local text = kid:call("read", { path = "new.txt" })
+  kid:call("write", { path = "inner.txt", content = "inner\n" })
+  return { id = kid.id, text = text, diff = a.own and kid:diff() or "" }
+end }
+flow("nested", function(f, input)
+  if input:find("^bash") then return (s:call("bash", { command = input:sub(6) })) end
+  if input:find("%.txt$") then return (s:call("read", { path = input })) end
+  local kid = s:fork { worktree = true }
+  kid:call("write", { path = "new.txt", content = "outer\n" })
+  local inner = {}
+  for name, own in pairs { own = true, shared = false } do
+    inner[name] = baleen.json.decode((kid:call("nest", { own = own })))
+  end
+  local diff = kid:diff()
+  if input == "close" then kid:close() end
+  return { kid = kid.id, inner = inner, diff = diff }
+end))";
+
+TEST_CASE("AForkOfAForkCopiesItsCopyOrSharesIt") {
+  const TempDirectory temp;
+  temp.Write("work/a.txt", "a\n");
+  auto runtime = OpenRuntime(Options(temp));
+  const auto run = [&](const std::string& id, const std::string& input) {
+    const TurnView view = End(*runtime, id, Start(*runtime, id, input));
+    CAPTURE(view.error.ToString());
+    REQUIRE(view.state == TurnState::kSucceeded);
+    return view.text;
+  };
+  const auto nested = [&](const std::string& id, const std::string& input) {
+    auto request = Scripted(id, kNested);
+    request.settings.workspace = temp.File("work");
+    request.settings.tools = {"write", "bash"};
+    request.settings.policy.rules = {{"*", "", "allow", ""}};
+    REQUIRE_OK(runtime->CreateSession(request));
+    return Parse(run(id, input));
+  };
+  const auto tree = [&](const std::string& fork) { return temp.File("data/worktrees/" + fork); };
+  const auto sweep_without = [&](const std::string& fork) {
+    DeleteRequest gone;
+    gone.session = fork;
+    REQUIRE_OK(runtime->DeleteSession(gone));
+    REQUIRE_OK(runtime->Compact());  // runs the upkeep
+  };
+  auto result = nested("s", "go");
+  const std::string kid = result["kid"], own = result["inner"]["own"]["id"],
+                    shared = result["inner"]["shared"]["id"];
+  for (const char* name : {"own", "shared"}) {
+    CHECK(result["inner"][name]["text"].get<std::string>().find("outer") != std::string::npos);
+  }
+  // One's own begins as the outer copy is; what is done in it is nobody else's.
+  CHECK(Must(runtime->GetSession(own)).settings.workspace == tree(own) + "/tree");
+  const std::string inner_diff = result["inner"]["own"]["diff"];
+  CHECK(inner_diff.find("+inner") != std::string::npos);
+  CHECK(inner_diff.find("new.txt") == std::string::npos);
+  CHECK(Must(runtime->GetSession(shared)).settings.workspace == tree(kid) + "/tree");
+  CHECK(result["diff"].get<std::string>().find("b/inner.txt") != std::string::npos);
+  CHECK(!std::filesystem::exists(temp.File("work/new.txt")));
+  // A copy stays as long as somebody works in it, whoever it was made for.
+  sweep_without(kid);
+  CHECK(run(shared, "new.txt").find("outer") != std::string::npos);
+  CHECK(run(own, "inner.txt").find("inner") != std::string::npos);
+  sweep_without(shared);
+  CHECK(!std::filesystem::exists(tree(kid)));
+  CHECK(std::filesystem::exists(tree(own)));
+  sweep_without(own);
+  CHECK(std::filesystem::is_empty(temp.File("data/worktrees")));
+  // Where its owner has closed it, who shared it is told so.
+  result = nested("closes", "close");
+  const std::string left = result["inner"]["shared"]["id"];
+  const std::string closed =
+      "the worktree of fork '" + result["kid"].get<std::string>() + "' was closed";
+  for (int opened = 0; opened < 2; ++opened) {
+    CHECK(run(left, "new.txt").find(closed) != std::string::npos);
+    CHECK(run(left, "bash ls").find(closed) != std::string::npos);
+    runtime.reset();
+    runtime = OpenRuntime(Options(temp));
+  }
+}
+
 constexpr char kCompacts[] = R"(
 local s = session.current()
 flow("long", function(f, input)
