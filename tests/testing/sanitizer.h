@@ -1,0 +1,24 @@
+// Whether these tests, and the programs built with them, carry AddressSanitizer.
+#pragma once
+
+namespace baleen {
+
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define BALEEN_TESTS_WITH_ADDRESS_SANITIZER 1
+#endif
+#elif defined(__SANITIZE_ADDRESS__)
+#define BALEEN_TESTS_WITH_ADDRESS_SANITIZER 1
+#endif
+
+#ifdef BALEEN_TESTS_WITH_ADDRESS_SANITIZER
+inline constexpr bool kAddressSanitizer = true;
+#else
+inline constexpr bool kAddressSanitizer = false;
+#endif
+
+/// Why a command with a way to the network can't begin there.
+inline constexpr char kNoDoorWithSanitizer[] =
+    "AddressSanitizer in baleen-tool-host reserves more addresses than a sandbox gives (4 GiB)";
+
+}  // namespace baleen
