@@ -10,8 +10,13 @@ local hooks, run_hooks, tools = parts.hooks, parts.run_hooks, parts.tools
 local APPLY = parts.apply_tool
 
 local confined -- Patterns of the tools that the step at hand may use; nil: all.
+local waiting_notes = {} -- What the next prompt says besides.
 
-local function prepare(call, notes)
+-- Those whose time limit is an argument, and what it is where they name none.
+local TIMED = { bash = 120000, [parts.http_tool] = 30000 }
+
+-- `left`: as parts.time_left.
+local function prepare(call, notes, left)
   if call.arguments == nil and call.arguments_json == nil then call.arguments = {} end
   local arguments = call.arguments
   if arguments == nil and type(call.arguments_json) == "string" then
@@ -26,6 +31,13 @@ local function prepare(call, notes)
     if type(event.arguments) ~= "table" then return "deny", "a hook left it without arguments" end
     arguments = event.arguments
     call.arguments = arguments
+  end
+  if left and TIMED[call.name] then
+    local limited = {}
+    for name, value in pairs(arguments) do limited[name] = value end
+    local wish = math.type(limited.timeout_ms) == "integer" and limited.timeout_ms or TIMED[call.name]
+    limited.timeout_ms = math.min(wish, left)
+    arguments, call.arguments = limited, limited
   end
   if confined and not parts.matches_any(confined, call.name) then
     return "deny", #confined == 0 and "this step may use no tools"
@@ -60,10 +72,12 @@ local function edited(call)
   return { arguments.path }
 end
 
-local function settle(call, result, notes)
+-- `read`: what a script makes of it before hooks hear of it; then no model reads it.
+local function settle(call, result, notes, read)
   local known = tools[call.name]
   if known and result.outcome == "OK" then parts.run_body(known, call, result) end
   if parts.on_result then parts.on_result(call, result) end
+  if read and (result.outcome == "OK" or result.outcome == "TIMEOUT") then read(result) end
   for _, kind in ipairs { "tool_result", "after_tool" } do
     if #hooks[kind] > 0 then
       local event = { id = result.call_id, name = call.name, arguments = call.arguments,
@@ -75,7 +89,7 @@ local function settle(call, result, notes)
         elseif event.trust ~= nil and event.trust ~= "untrusted" then
           why = "a hook gave it a 'trust' other than \"untrusted\""
         else
-          result.content = event.trust and framed(call.name, event.content) or event.content
+          result.content = event.trust and not read and framed(call.name, event.content) or event.content
         end
       end
       if why then result.outcome, result.content = "ERROR", "The result was withheld: " .. why end
@@ -86,10 +100,17 @@ local function settle(call, result, notes)
     local why = run_hooks("after_edit", path, { id = result.call_id, name = call.name, path = path }, notes)
     if why then notes[#notes + 1] = why end -- too late to deny it
   end
-  for _, text in ipairs(notes) do result.content = result.content .. "\n[note: " .. text .. "]" end
+  for _, text in ipairs(notes) do
+    if read then
+      waiting_notes[#waiting_notes + 1] = text
+    else
+      result.content = result.content .. "\n[note: " .. text .. "]"
+    end
+  end
 end
 
-local function call_tools(calls)
+local function call_tools(calls, read)
+  local left = parts.time_left()
   local sent, notes, decisions, reasons = {}, {}, {}, {}
   if type(calls) ~= "table" then return core.call_tools(calls) end -- Which says what is wrong.
   for i = 1, rawlen(calls) do
@@ -98,10 +119,10 @@ local function call_tools(calls)
     local copy = {}
     for name, value in pairs(call) do copy[name] = value end
     sent[i], notes[i] = copy, {}
-    decisions[i], reasons[i] = prepare(copy, notes[i])
+    decisions[i], reasons[i] = prepare(copy, notes[i], left)
   end
   local results = core.call_tools(sent, decisions, reasons)
-  for i, result in ipairs(results) do settle(sent[i], result, notes[i]) end
+  for i, result in ipairs(results) do settle(sent[i], result, notes[i], read) end
   return results
 end
 
@@ -114,9 +135,8 @@ local function call(name, arguments)
   return result.content, result.outcome
 end
 
-local waiting_notes = {} -- What the next prompt says besides.
-
 local function generate(request)
+  parts.time_left() -- An error where it is over.
   if type(request) ~= "table" or (#hooks.before_model == 0 and #waiting_notes == 0) then
     return core.generate(request)
   end
@@ -155,7 +175,7 @@ local function turn_function(returned, errand)
     if type(prompt.text) ~= "string" then raise("on.before_prompt: a hook left the prompt without text") end
     message = prompt.text
     local text = turn(message)
-    for _, hook in ipairs(hooks.turn_end) do hook.fn { text = text } end
+    parts.run_turn_end(text)
     return text
   end
 end

@@ -9,6 +9,7 @@ local check_members = parts.check_members
 
 local Session, Flow = {}, {}
 Session.__index, Flow.__index = Session, Flow
+Flow.sh, Flow.secret = parts.context_methods.sh, parts.context_methods.secret -- A flow's ctx is f.
 
 local BUDGET = { tokens = true, wall = true, tool_calls = true, usd = true }
 
@@ -48,8 +49,8 @@ end
 
 -- Asking -----------------------------------------------------------------------------------------
 
-local ASK = { returns = true, tools = true, budget = true, max_tokens = true, temperature = true }
-local KID_ASK = { returns = true, tools = true, max_tokens = true, temperature = true }
+local ASK = { returns = true, max = true, tools = true, budget = true, max_tokens = true, temperature = true }
+local KID_ASK = { returns = true, max = true, tools = true, max_tokens = true, temperature = true }
 local loop
 
 -- What a question is, as plain values, so that a fork can be asked it too.
@@ -58,7 +59,14 @@ local function question(what, text, options, known)
   check_members(what, options, known)
   local request = { max_tokens = options.max_tokens, temperature = options.temperature }
   if options.returns ~= nil then
-    request.answer_schema = json.encode(parts.schema_of(what .. ": returns", options.returns))
+    local schema = parts.schema_of(what .. ": returns", options.returns)
+    if options.max ~= nil then
+      if schema.type ~= "array" then raise(what .. ": 'max' is of a list of items: returns = list(...)") end
+      schema.maxItems = parts.count_option(what, options, "max")
+    end
+    request.answer_schema = json.encode(schema)
+  elseif options.max ~= nil then
+    raise(what .. ": 'max' is of a list of items: returns = list(...)")
   end
   if options.tools == "none" then request.tool_choice = "none" end
   if options.tools ~= nil then parts.alternatives(what .. ": tools", options.tools) end
@@ -134,6 +142,8 @@ local RESOURCES = { "tokens", "wall_ms", "tool_calls", "micro_usd" }
 local Kid = {}
 Kid.__index = Kid
 
+local function close(kid) kid:close() end
+
 local WORKTREES = { [false] = 0, [true] = 1, all = 2 }
 
 -- A session of its own that goes on from here: it knows what this one knows (with `clean`: nothing),
@@ -148,8 +158,10 @@ function Session:fork(options)
   local limits = options.budget == nil and { 0, 0, 0, 0 } or limits_of("s:fork", options.budget)
   local usage = { tokens = 0, wall_ms = 0, tool_calls = 0, micro_usd = 0 }
   local id, copied = core.fork(label, options.clean == true, copy)
-  return setmetatable({ id = id, label = label, limits = limits, usage = usage,
+  local kid = setmetatable({ id = id, label = label, limits = limits, usage = usage,
     worktree = copy > 0 and copied or nil }, Kid)
+  core.set_close(kid, close) -- For local kid <close> = s:fork{}.
+  return kid
 end
 
 -- Lets the fork run a turn that does `errand`: its text, or nil and why it failed; and what files it
@@ -190,6 +202,16 @@ function Kid:call(name, arguments)
   if not answer then return nil, why end
   local result = json.decode(answer)
   return result.content, result.outcome
+end
+
+-- Runs the words as one command in the fork: as ctx:sh.
+function Kid:sh(argv, options)
+  local arguments = parts.sh_arguments("kid:sh", argv, options)
+  local content, outcome = self:call("bash", arguments)
+  if not content then return nil, outcome end
+  local result = { content = content, outcome = outcome }
+  parts.read_ending(result)
+  return parts.sh_result(result)
 end
 
 -- What it has changed in its worktree.

@@ -23,12 +23,13 @@ local function adder(kind)
     if type(fn) ~= "function" then raise(what .. ": expected a function, got " .. type(fn)) end
     local hook = { fn = fn, names = pattern and alternatives(what, pattern), on_error = ON_ERROR[kind] }
     if options ~= nil then
-      check_members(what, options, { on_error = ON_ERROR[kind] ~= nil })
+      check_members(what, options, { on_error = ON_ERROR[kind] ~= nil, wall = true })
       local wish = options.on_error
       if wish ~= nil and wish ~= "deny" and wish ~= "ignore" then
         raise(what .. ": 'on_error' must be \"deny\" or \"ignore\"")
       end
       hook.on_error = wish or hook.on_error
+      hook.wall = options.wall ~= nil and parts.wall_option(what, options.wall, 10000) or nil
     end
     local all = hooks[kind]
     all[#all + 1] = hook
@@ -39,9 +40,18 @@ end
 local on = {}
 for kind in pairs(hooks) do on[kind] = adder(kind) end
 
+-- As pcall. A hook doesn't hear of what it causes itself.
+local function call_hook(hook, event)
+  if hook.busy then return true end
+  hook.busy = true
+  local ok, given = parts.within(nil, hook.wall, hook.fn, event, parts.context {})
+  hook.busy = nil
+  return ok, given
+end
+
 -- The hook's verdict, a note or a denial or nil; a failure becomes what `on_error` says.
 local function run_hook(hook, event)
-  local ok, given = pcall(hook.fn, event)
+  local ok, given = call_hook(hook, event)
   if ok and (given == nil or parts.is_verdict(given)) then return given end
   local problem = ok and "it must return nothing, deny or note, not a " .. type(given) or text_of(given)
   return verdict(hook.on_error == "deny" and "deny" or "note", "a hook failed: " .. problem)
@@ -84,6 +94,14 @@ end
 
 -- The turn's function, once the script has run: `returned` is what it returned, or nil. `errand`: what
 
-parts.hooks, parts.run_hooks = hooks, run_hooks
+-- What they fail with, the turn does.
+local function run_turn_end(text)
+  for _, hook in ipairs(hooks.turn_end) do
+    local ok, problem = call_hook(hook, { text = text })
+    if not ok then error(problem, 0) end
+  end
+end
+
+parts.hooks, parts.run_hooks, parts.run_turn_end = hooks, run_hooks, run_turn_end
 
 return { on = on, memo = memo }

@@ -74,17 +74,90 @@ constexpr LuaField kCallEventFields[] = {
      "Set by tool_result: the model reads the content in a frame, as data."},
 };
 constexpr LuaField kHookOptionsFields[] = {
-    {"on_error?", "\"deny\"|\"ignore\"", "What a failing hook does; \"ignore\" only tells of it."}};
+    {"on_error?", "\"deny\"|\"ignore\"", "What a failing hook does; \"ignore\" only tells of it."},
+    {"wall?", "string|number",
+     "How long its own Lua may take, counted as 20,000 instructions a millisecond: \"50ms\". Then "
+     "it has failed."},
+};
+constexpr LuaField kContextFields[] = {
+    {"call_id?", "string", "Of the call; in bodies of tools."},
+    {"secret", "fun(name: string): baleen.Secret", "A handle of the secret, for requests."},
+    {"sh",
+     "fun(self: baleen.Context, argv: string[], options?: baleen.ShOptions): baleen.ShResult?, "
+     "string?",
+     "Runs a command, as a call of bash whose words are these; nil and why it didn't run."},
+};
+constexpr LuaField kSecretFields[] = {{"name", "string", "Its value is nowhere in Lua."}};
+constexpr LuaField kShOptionsFields[] = {
+    {"wall?", "string|number", "How long it may run: \"5s\"; default: two minutes."},
+    {"workdir?", "string", "Folder to run in; default: the workspace."},
+};
+constexpr LuaField kShResultFields[] = {
+    {"text", "string", "What it wrote, without the last newline."},
+    {"exit?", "integer", "Its exit code."},
+    {"ok", "boolean", "Whether that is 0."},
+    {"timed_out", "boolean", "It was ended when its time was over."},
+};
+constexpr LuaField kHttpFields[] = {
+    {"get",
+     "fun(url: string, options?: baleen.HttpOptions): baleen.HttpReply?, string?, baleen.Outcome?",
+     "What the server answered, whatever its status; nil, why and the outcome if nobody did."},
+    {"post",
+     "fun(url: string, options?: baleen.HttpOptions): baleen.HttpReply?, string?, baleen.Outcome?",
+     "The same. What a crash interrupts is UNKNOWN, as of put, patch and delete."},
+    {"put",
+     "fun(url: string, options?: baleen.HttpOptions): baleen.HttpReply?, string?, baleen.Outcome?",
+     ""},
+    {"patch",
+     "fun(url: string, options?: baleen.HttpOptions): baleen.HttpReply?, string?, baleen.Outcome?",
+     ""},
+    {"delete",
+     "fun(url: string, options?: baleen.HttpOptions): baleen.HttpReply?, string?, baleen.Outcome?",
+     ""},
+    {"request", "fun(request: baleen.HttpRequest): baleen.HttpReply?, string?, baleen.Outcome?",
+     "The method and the URL as members."},
+};
+constexpr LuaField kHttpOptionsFields[] = {
+    {"headers?", "table<string, string>", "At most 32; not those that frame a message."},
+    {"body?", "string", "Of POST, PUT and PATCH, at most 256 KiB of UTF-8."},
+    {"json?", "any", "Instead: what the body says as JSON."},
+    {"auth?", "baleen.Secret", "Goes along as a bearer token, to its hosts only."},
+    {"auth_header?", "string", "The header that has it as its value instead."},
+    {"wall?", "string|number", "How long it may take: \"10s\"; default: 30 s."},
+    {"bytes?", "integer|string", "How much of a body is read; default: 256 KiB."},
+};
+constexpr LuaField kHttpRequestFields[] = {{"method?", "string", "Default: GET."},
+                                           {"url", "string", "http:// or https://."}};
+constexpr LuaField kHttpReplyFields[] = {
+    {"status", "integer", "The server's."},
+    {"body", "string", "Empty where it isn't text."},
+    {"content_type?", "string", ""},
+    {"cut", "boolean", "The body goes on."},
+    {"skipped?", "integer", "Bytes of a body that isn't text."},
+    {"redirect?", "string", "Where it is at another host, which wasn't asked."},
+    {"retry_after?", "integer", "Seconds that the server asks to wait."},
+};
 constexpr LuaField kToolSpecFields[] = {
     {"about", "string", "What it does, for the model."},
     {"args?", "table<string, baleen.Kind>", "Its arguments: str, int, bool, list, one_of, opt."},
     {"traits?", "baleen.ToolTraits", "What calling it twice would do."},
     {"limits?", "baleen.ToolLimits", "How much it may say."},
-    {"run", "fun(args: table, ctx: table): any, string?", "Gives the result, or nil and why not."},
+    {"run", "fun(args: table, ctx: baleen.Context): any, string?",
+     "Gives the result, or nil and why not."},
 };
-constexpr LuaField kTraitFields[] = {{"read_only?", "boolean", "It changes nothing."},
-                                     {"idempotent?", "boolean", "Once or twice is the same."}};
-constexpr LuaField kLimitFields[] = {{"output?", "integer|string", "Bytes: 8192, \"8KiB\"."}};
+constexpr LuaField kTraitFields[] = {
+    {"read_only?", "boolean", "It changes nothing."},
+    {"idempotent?", "boolean", "Once or twice is the same."},
+    {"network?", "string[]",
+     "Hosts that its requests may ask, among those that scripts may: \"tracker.internal\", "
+     "\"*.example.org:8443\"; default: none."},
+};
+constexpr LuaField kLimitFields[] = {
+    {"output?", "integer|string", "Bytes: 8192, \"8KiB\"."},
+    {"wall?", "string|number",
+     "From its beginning, restarts included. Requests and commands get what is left of it; once it "
+     "is over, no call begins."},
+};
 constexpr LuaField kKindFields[] = {{"match",
                                      "fun(self: baleen.Kind, pattern: string): baleen.Kind",
                                      "Of str: a Lua pattern that values must match."}};
@@ -99,17 +172,22 @@ constexpr LuaField kOnFields[] = {
      "Then: may note something."},
     {"before_model", "fun(fn: fun(request: table): any, options?: baleen.HookOptions)",
      "Before a generation: may change the request, deny it, or note something."},
-    {"before_prompt", "fun(fn: fun(event: table): any, options?: baleen.HookOptions)",
+    {"before_prompt",
+     "fun(fn: fun(event: table, ctx: baleen.Context): any, options?: baleen.HookOptions)",
      "Before a turn's message is worked on: may change its text, deny it, or note something."},
-    {"approval", "fun(fn: fun(event: table): any, options?: baleen.HookOptions)",
+    {"approval",
+     "fun(fn: fun(event: table, ctx: baleen.Context): any, options?: baleen.HookOptions)",
      "Before somebody is asked by f:approve or by the script's policy: may deny it instead."},
-    {"turn_end", "fun(fn: fun(event: table))", "When the turn's text is there."},
-    {"session_start", "fun(fn: fun(event: table): any, options?: baleen.HookOptions)",
+    {"turn_end", "fun(fn: fun(event: table, ctx: baleen.Context), options?: baleen.HookOptions)",
+     "When the turn's text is there."},
+    {"session_start",
+     "fun(fn: fun(event: table, ctx: baleen.Context): any, options?: baleen.HookOptions)",
      "At the session's first turn: may deny it, or note something for the first prompt."},
     {"after_edit", "fun(pattern_or_fn: any, fn_or_options?: any, options?: baleen.HookOptions)",
      "After a write, an edit or a file of s:apply that went well, of paths like \"*.go\": may note "
      "something."},
-    {"subagent_end", "fun(fn: fun(event: table): any, options?: baleen.HookOptions)",
+    {"subagent_end",
+     "fun(fn: fun(event: table, ctx: baleen.Context): any, options?: baleen.HookOptions)",
      "When a fork's turn has ended: may note something for the next prompt."},
 };
 constexpr LuaField kBudgetFields[] = {
@@ -120,6 +198,7 @@ constexpr LuaField kBudgetFields[] = {
 };
 constexpr LuaField kAskFields[] = {
     {"returns?", "baleen.Kind|table", "What the answer is kept to."},
+    {"max?", "integer", "Of a list: at most so many items."},
     {"tools?", "string", "Those that it may use: \"read|grep\", or \"none\"."},
     {"budget?", "baleen.Budget", "What it may spend."},
     {"max_tokens?", "integer", "Of each message."},
@@ -154,13 +233,23 @@ constexpr LuaField kForkFields[] = {
      "As s:ask, in a turn of the fork; nil and why if that failed."},
     {"call", "fun(self: baleen.Fork, name: string, arguments?: table): string?, string",
      "As s:call, in a turn of the fork."},
+    {"sh",
+     "fun(self: baleen.Fork, argv: string[], options?: baleen.ShOptions): baleen.ShResult?, "
+     "string?",
+     "As ctx:sh, in a turn of the fork."},
     {"worktree?", "string", "What was copied for it, and what was left out."},
     {"diff", "fun(self: baleen.Fork): string",
      "What it has changed in its worktree, as a unified diff; empty: nothing."},
     {"close", "fun(self: baleen.Fork)",
-     "Nothing more is asked of it, and its worktree goes; the session stays."},
+     "Nothing more is asked of it, and its worktree goes; the session stays. Also at the end of a "
+     "block: local kid <close> = s:fork {}."},
 };
 constexpr LuaField kFlowFields[] = {
+    {"secret", "fun(name: string): baleen.Secret", "As ctx.secret."},
+    {"sh",
+     "fun(self: baleen.Flow, argv: string[], options?: baleen.ShOptions): baleen.ShResult?, "
+     "string?",
+     "As ctx:sh."},
     {"now", "fun(self: baleen.Flow): integer", "Unix time in seconds, as it was the first time."},
     {"random", "fun(self: baleen.Flow, low?: integer, high?: integer): number",
      "As baleen.random."},
@@ -193,6 +282,14 @@ constexpr LuaClass kDeclared[] = {
      kPolicyFields},
     {"baleen.CallEvent", "What a hook on tools is told.", kCallEventFields},
     {"baleen.HookOptions", "", kHookOptionsFields},
+    {"baleen.Secret", "A name for a value that the runtime puts into requests.", kSecretFields},
+    {"baleen.Context", "What hooks and bodies of tools get besides.", kContextFields},
+    {"baleen.ShOptions", "", kShOptionsFields},
+    {"baleen.ShResult", "What a command came to.", kShResultFields},
+    {"baleen.Http", "Requests: require \"baleen.http\".", kHttpFields},
+    {"baleen.HttpOptions", "", kHttpOptionsFields},
+    {"baleen.HttpRequest: baleen.HttpOptions", "", kHttpRequestFields},
+    {"baleen.HttpReply", "What a server answered.", kHttpReplyFields},
     {"baleen.Kind", "What an argument or an answer is.", kKindFields},
     {"baleen.ToolTraits", "", kTraitFields},
     {"baleen.ToolLimits", "", kLimitFields},
@@ -228,6 +325,8 @@ constexpr LuaField kFlowParameters[] = {
     {"fn", "fun(f: baleen.Flow, input: string): any", "what it gives is the turn's text"}};
 constexpr LuaField kFlowResults[] = {{"run", "fun(input: string): string", ""}};
 constexpr LuaField kWhyParameter[] = {{"why", "string", ""}};
+constexpr LuaField kModuleParameter[] = {{"name", "string", ""}};
+constexpr LuaField kModuleResults[] = {{"module", "baleen.Http|table", ""}};
 constexpr LuaField kSessionResults[] = {{"session", "baleen.Session", ""}};
 
 constexpr LuaField kGenerateParameters[] = {{"request", "baleen.GenerateRequest", ""}};
@@ -278,6 +377,8 @@ constexpr LuaSignature kSignatures[] = {
     {"flow", "Declares a workflow; the turn runs it if the script returns no function.",
      kFlowParameters, kFlowResults},
     {"fail", "Ends the turn as failed.", kWhyParameter, {}},
+    {"require", "What the module gives: \"baleen.http\" or \"baleen.json\". It waits for nothing.",
+     kModuleParameter, kModuleResults},
     {"session.current", "The session that the turn is of.", {}, kSessionResults},
 };
 constexpr LuaField kValues[] = {

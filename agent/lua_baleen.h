@@ -64,6 +64,7 @@ int CallTools(lua_State* L);
 int RunBranches(lua_State* L);
 int InBranch(lua_State* L);
 int Undivided(lua_State* L);
+int Limited(lua_State* L);
 void CheckYieldable(lua_State* L, const char* name);
 /// Assigns the string on top to `out` and pops it. Strings leave the sandbox as UTF-8 only.
 void TakeText(lua_State* L, const char* what, const char* member, std::string* out);

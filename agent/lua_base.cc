@@ -22,9 +22,7 @@ int ChargedStock(lua_State* L) {
 }
 
 // Lua's own limit on nested C calls starts anew after each caught error, and unwinding takes time
-// that grows with the square of the depth. So nesting is counted here.
-constexpr int kProtectedDepthMax = 150;
-
+// that grows with the square of the depth. So nesting is counted, up to kProtectedDepthMax.
 void EnterProtected(lua_State* L) {
   if (StateOf(L).protected_depth >= kProtectedDepthMax) {
     luaL_error(L, "pcall is nested deeper than %d", kProtectedDepthMax);

@@ -68,6 +68,8 @@ int Next(lua_State* L);
 int SetMetatable(lua_State* L);
 int GetMetatable(lua_State* L);
 int RawSet(lua_State* L);
+/// Of ours alone: (table, function): what `local x <close>` calls; the table's metatable has it.
+int SetClose(lua_State* L);
 
 /// Pushes the value at `index` as text, without addresses; honours __tostring.
 void PushText(lua_State* L, int index);

@@ -139,6 +139,15 @@ int RawSet(lua_State* L) {
   return 1;
 }
 
+int SetClose(lua_State* L) {
+  luaL_checktype(L, 1, LUA_TTABLE);
+  lua_settop(L, 2);
+  if (lua_getmetatable(L, 1) == 0) return luaL_error(L, "it has no metatable");
+  lua_insert(L, 2);
+  lua_setfield(L, 2, "__close");
+  return 0;
+}
+
 void Freeze(lua_State* L) {
   lua_newtable(L);
   lua_createtable(L, 0, 4);

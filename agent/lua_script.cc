@@ -1,5 +1,5 @@
-// What scripts declare: loads our Lua when a script first names one of its globals, and gives it the
-// effects, tools and checks that it is made of.
+// What scripts declare: loads our Lua when a script first names one of its globals, and gives it
+// the effects, tools and checks that it is made of.
 #include <algorithm>
 #include <array>
 #include <cstdarg>
@@ -17,6 +17,7 @@
 #include "agent/sandbox_state.h"
 #include "tools_sdk/builtin/patch.h"
 #include "tools_sdk/schema.h"
+#include "tools_sdk/shell/shell_quote.h"
 #include "tools_sdk/tool_set.h"
 #include "tools_sdk/wildcard.h"
 
@@ -26,9 +27,9 @@ namespace {
 // Their addresses are registry keys.
 const char kParts = 0;
 
-constexpr const char* kGlobals[] = {"allow", "ask",    "bool",    "deny", "fail", "flow",
-                                    "int",   "list",   "memo",    "note", "on",   "one_of",
-                                    "opt",   "policy", "session", "str",  "tool"};
+constexpr const char* kGlobals[] = {"allow", "ask",    "bool",    "deny",    "fail", "flow",
+                                    "int",   "list",   "memo",    "note",    "on",   "one_of",
+                                    "opt",   "policy", "require", "session", "str",  "tool"};
 
 std::string_view TextAt(lua_State* L, int index) {
   size_t size = 0;
@@ -133,6 +134,27 @@ int DiffPaths(lua_State* L) {  // (diff): the paths that it changes, or nil
     lua_pushlstring(L, paths[i].data(), paths[i].size());
     lua_rawseti(L, -2, static_cast<lua_Integer>(i) + 1);
   }
+  return 1;
+}
+
+int ReadOnly(lua_State* L) {  // (table): a view of it
+  lua_settop(L, 1);
+  Freeze(L);
+  return 1;
+}
+
+int ShellCommandOf(lua_State* L) {  // (words): a command that has them as its words
+  std::string& command = BindingOf(L).command_text;
+  command.clear();
+  const lua_Integer count = luaL_len(L, 1);
+  for (lua_Integer i = 1; i <= count; ++i) {
+    lua_geti(L, 1, i);
+    const std::string_view word = TextAt(L, -1);
+    Charge(L, static_cast<int64_t>(word.size()));
+    AppendShellWord(word, &command);
+    lua_pop(L, 1);
+  }
+  lua_pushlstring(L, command.data(), command.size());
   return 1;
 }
 
@@ -365,9 +387,10 @@ std::string Compile(std::string_view source, const char* name) {
 // Lua.
 struct OwnChunks {
   /// Each may use what those before it have left in the table of parts.
-  std::array<std::string, 7> declarations = {
+  std::array<std::string, 9> declarations = {
       Compile(OptionsSource(), kOwnChunk), Compile(KindsSource(), kOwnChunk),
-      Compile(RulesSource(), kOwnChunk),   Compile(HooksSource(), kOwnChunk),
+      Compile(RulesSource(), kOwnChunk),   Compile(ContextSource(), kOwnChunk),
+      Compile(HttpSource(), kOwnChunk),    Compile(HooksSource(), kOwnChunk),
       Compile(ToolsSource(), kOwnChunk),   Compile(ApiSource(), kOwnChunk),
       Compile(FlowSource(), kOwnChunk)};
   std::string loop = Compile(DefaultLoopSource(), "@loop.lua");
@@ -452,9 +475,13 @@ void LoadDeclarations(lua_State* L) {
                                        {"generate", Generate},
                                        {"in_branch", InBranch},
                                        {"judge_command", JudgeCommandText},
+                                       {"limited", Limited},
                                        {"open_account", OpenAccount},
                                        {"raise", RaiseText},
+                                       {"read_only", ReadOnly},
                                        {"run_branches", RunBranches},
+                                       {"set_close", SetClose},
+                                       {"shell_command", ShellCommandOf},
                                        {"sleep", Sleep},
                                        {"undivided", Undivided},
                                        {"wildcard", Wildcard},

@@ -11,6 +11,8 @@ namespace baleen {
 std::string_view OptionsSource();
 std::string_view KindsSource();
 std::string_view RulesSource();
+std::string_view ContextSource();
+std::string_view HttpSource();
 std::string_view HooksSource();
 std::string_view ToolsSource();
 std::string_view ApiSource();

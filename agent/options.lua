@@ -41,6 +41,13 @@ local function milliseconds(what, value)
   raise(what .. ": expected a duration such as \"90s\", \"5m\" or \"2h\", or a number of seconds")
 end
 
+-- A time limit, in milliseconds.
+local function wall_option(what, value, most)
+  local ms = milliseconds(what .. ": 'wall'", value)
+  if ms < 1 or ms > most then raise(("%s: 'wall' must be 1 ms to %d ms"):format(what, most)) end
+  return ms
+end
+
 local function byte_count(what, value)
   if math.type(value) == "integer" and value >= 1 and value <= 1 << 20 then return value end
   if type(value) == "string" then
@@ -75,5 +82,6 @@ local function matches_any(patterns, text)
 end
 
 parts.check_members, parts.text_option, parts.count_option = check_members, text_option, count_option
-parts.milliseconds, parts.byte_count, parts.text_of = milliseconds, byte_count, text_of
+parts.milliseconds, parts.wall_option = milliseconds, wall_option
+parts.byte_count, parts.text_of = byte_count, text_of
 parts.alternatives, parts.matches_any = alternatives, matches_any

@@ -58,7 +58,11 @@ void* Allocate(void* user, void* block, size_t old_size, size_t new_size) {
                          static_cast<int64_t>(new_size) > kAllocationBytesMax;
     // A refusal costs a full collection.
     state.instructions_left -= (refused ? state.memory_used : growth) / kBytesPerInstruction;
-    if (state.instructions_left < 0) Exhaust(state);
+    if (state.instructions_left < 0) {
+      Exhaust(state);
+    } else if (IsOverLimit(state)) {
+      ReachLimit(state);
+    }
     if (refused) {
       state.memory_refused = true;
       state.stack_is_next = false;  // the thread that it was for is dropped
@@ -89,11 +93,14 @@ void RaiseExhausted(lua_State* L) {
 void CountHook(lua_State* L, lua_Debug*) {
   SandboxState& state = StateOf(L);
   if (!state.exhausted) {
+    if (state.limit_reached) RaiseLimitReached(L);
     state.instructions_left -= kHookInterval * (1 + state.stack_bytes / kStackBytesPerCost);
     if (state.interrupt != nullptr && state.interrupt->load(std::memory_order_relaxed)) {
       state.interrupted = true;
     } else if (state.instructions_left >= 0) {
-      return;
+      if (!IsOverLimit(state)) return;
+      ReachLimit(state);
+      RaiseLimitReached(L);
     }
     Exhaust(state);
   }
@@ -257,16 +264,26 @@ void Exhaust(SandboxState& state) {
   if (state.running != nullptr) lua_sethook(state.running, CountHook, LUA_MASKCOUNT, 1);
 }
 
+void ReachLimit(SandboxState& state) {
+  state.limit_reached = true;
+  if (state.running != nullptr) RunUnderHook(state.running);
+}
+
 void RunUnderHook(lua_State* L) {
   SandboxState& state = StateOf(L);
   state.running = L;
-  lua_sethook(L, CountHook, LUA_MASKCOUNT, state.exhausted ? 1 : kHookInterval);
+  const bool ends = state.exhausted || state.limit_reached;
+  lua_sethook(L, CountHook, LUA_MASKCOUNT, ends ? 1 : kHookInterval);
 }
 
 void Charge(lua_State* L, int64_t units) {
   SandboxState& state = StateOf(L);
   state.instructions_left -= units;
-  if (state.instructions_left >= 0 && !state.exhausted) return;
+  if (state.instructions_left >= 0 && !state.exhausted) {
+    if (!IsOverLimit(state)) return;
+    ReachLimit(state);
+    RaiseLimitReached(L);
+  }
   Exhaust(state);
   RaiseExhausted(L);
 }
@@ -306,7 +323,8 @@ Result<std::unique_ptr<Sandbox>> Sandbox::Create(const SandboxOptions& options) 
 }
 
 void Sandbox::StartStep(lua_State* running) {
-  state_.instructions_left = state_.instructions_max;
+  if (state_.limited) state_.limit_left = LimitLeft(state_);
+  state_.instructions_left = state_.limit_mark = state_.instructions_max;
   state_.memory_refused = false;
   RunUnderHook(running);
 }

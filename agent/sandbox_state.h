@@ -20,6 +20,11 @@ inline constexpr int64_t kAllocationBytesMax = 16 << 20;
 /// One instruction can copy all of Lua's stack (a call that passes `...` on), up to 16 MB: each
 /// costs one more for each such part of it. 1,024 values.
 inline constexpr int64_t kStackBytesPerCost = 16 << 10;
+/// Of a limit in milliseconds: so that a replay ends where the first run did, it is counted in
+/// instructions. On a slow machine; a fast one runs five times as many.
+inline constexpr int64_t kInstructionsPerMs = 20'000;
+/// Protected calls within each other.
+inline constexpr int kProtectedDepthMax = 150;
 /// Branches that may run at once (lua_branches.cc); each has a Lua thread of its own.
 inline constexpr int kBranchesMax = 8;
 /// Bytes of new memory that cost as much of the budget as one instruction.
@@ -37,6 +42,12 @@ struct SandboxState {
   int64_t stack_bytes = 0;          ///< Of the one that was resized last.
   const void* allocated = nullptr;  ///< The newest new block.
   int64_t allocated_bytes = 0;
+  // A part of the script that has a limit of its own within the step's (lua_limit.cc).
+  bool limited = false;
+  bool limit_reached = false;  ///< Sticky until that part has ended.
+  int64_t limit_max = 0;       ///< Instructions.
+  int64_t limit_left = 0;      ///< When instructions_left was `limit_mark`.
+  int64_t limit_mark = 0;
   int protected_depth = 0;   ///< Calls of pcall and xpcall that have not ended.
   bool exhausted = false;    ///< Sticky: every further instruction raises.
   bool interrupted = false;  ///< `exhausted` because of `interrupt`.
@@ -52,6 +63,19 @@ SandboxState& StateOf(lua_State* L);
 /// Takes `units` from the step's budget for work done inside one C function.
 /// Errors: raises a Lua error once the budget is used up.
 void Charge(lua_State* L, int64_t units);
+
+/// What the part that has a limit of its own may still use. Requires: `limited`.
+inline int64_t LimitLeft(const SandboxState& state) {
+  return state.limit_left - (state.limit_mark - state.instructions_left);
+}
+/// Whether it has used it up, once or now.
+inline bool IsOverLimit(const SandboxState& state) {
+  return state.limited && (state.limit_reached || LimitLeft(state) < 0);
+}
+/// Ends that part: every further instruction of it raises.
+void ReachLimit(SandboxState& state);
+/// What it raises. Errors: raises.
+int RaiseLimitReached(lua_State* L);
 
 /// Makes `L` the thread whose hook ends the step.
 void RunUnderHook(lua_State* L);

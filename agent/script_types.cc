@@ -36,7 +36,7 @@ std::string ScriptTypes() {
       "-- What Baleen gives to scripts, for editors that use lua-language-server: put this file\n"
       "-- into a folder that `workspace.library` names. Written by `baleen lua types`.\n"
       "-- Of Lua itself scripts have string, table, math and utf8 without what a script could\n"
-      "-- leave its sandbox by; no io, os, debug, coroutine, load, require or print.\n\n"
+      "-- leave its sandbox by; no io, os, debug, coroutine, load or print.\n\n"
       "---@alias baleen.Outcome";
   for (int i = 0; i <= static_cast<int>(ToolOutcome::kAbortedBeforeDispatch); ++i) {
     out +=

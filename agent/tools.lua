@@ -11,6 +11,25 @@ local function utf8_cut(text, most)
   return text:sub(1, most)
 end
 
+local TRAITS = { read_only = true, idempotent = true, network = true }
+
+-- The hosts that requests of the body may ask; the runtime checks them by its own rules, too.
+local function network_option(what, network)
+  if network == nil then return nil end
+  local function unfit()
+    raise(what .. ": traits.network: expected a list of hosts such as \"tracker.internal\", "
+      .. "\"*.example.org\" or \"tracker.internal:8443\"")
+  end
+  if type(network) ~= "table" or rawlen(network) == 0 or rawlen(network) > 64 then unfit() end
+  local hosts = {}
+  for key, host in pairs(network) do
+    local fit = math.type(key) == "integer" and type(host) == "string" and #host <= 260
+    if not fit or not host:match("^[%w%.%-_%*:%[%]]+$") then unfit() end
+    hosts[#hosts + 1] = host
+  end
+  return hosts
+end
+
 local function tool(name)
   if type(name) ~= "string" then raise("tool: expected a name, got " .. type(name)) end
   return function(spec)
@@ -22,12 +41,17 @@ local function tool(name)
     local args = spec.args or {}
     if type(args) ~= "table" or is_kind(args) then raise(what .. ": 'args' must be a table of arguments") end
     local traits, limits = spec.traits or {}, spec.limits or {}
-    check_members(what .. ": traits", traits, { read_only = true, idempotent = true })
-    check_members(what .. ": limits", limits, { output = true })
+    if type(traits) == "table" and traits.parallel ~= nil then
+      raise(what .. ": traits.parallel: the bodies of a script's tools run one after the other; leave it out")
+    end
+    check_members(what .. ": traits", traits, TRAITS)
+    check_members(what .. ": limits", limits, { output = true, wall = true })
+    local network = network_option(what, traits.network)
+    local wall = limits.wall ~= nil and parts.wall_option(what .. ": limits", limits.wall, 3600000) or nil
     local output = limits.output == nil and 64 << 10 or parts.byte_count(what .. ": limits.output", limits.output)
     local effect = traits.read_only and 0 or traits.idempotent and 1 or 2
     core.declare_tool(name, about, json.encode(parts.object_schema(what, args)), effect, output)
-    tools[name] = { run = spec.run, args = args, output = output }
+    tools[name] = { name = name, run = spec.run, args = args, output = output, network = network, wall = wall }
     parts.declared = true
   end
 end
@@ -41,7 +65,10 @@ local function run_body(known, call, result)
     result.outcome, result.content = "ERROR", call.name .. ": " .. problem
     return
   end
-  local ok, value, why = pcall(known.run, arguments, { call_id = result.call_id })
+  local body = { name = known.name, network = known.network, wall = known.wall,
+    started = known.wall and core.sleep(0) }
+  local ok, value, why = parts.within(body, nil, known.run, arguments,
+    parts.context { call_id = result.call_id })
   if ok and type(value) == "table" then ok, value = pcall(json.encode, value) end
   if not ok then value, why = nil, text_of(value) end
   if value == nil then

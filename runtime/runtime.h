@@ -74,6 +74,9 @@ struct RuntimeOptions {
   /// What the tool web_fetch may ask, in sessions that name it: HOST, "*.DOMAIN" or "*", each
   /// optionally with ":PORT". Addresses that aren't public only where they stand here literally.
   std::vector<std::string> web_fetch_hosts = {"*"};
+  /// What scripts may ask by `require "baleen.http"`, in all sessions; as web_fetch_hosts, but none
+  /// unless they are named. Redirects to other hosts are told, not followed.
+  std::vector<std::string> script_http_hosts;
   std::string tool_host_path;  ///< baleen-tool-host; empty: beside this program or library.
   /// Opens a journal that has lost acknowledged commits, if the earlier state is whole; else that
   /// is refused (DATA_LOSS/JOURNAL_BEHIND).

@@ -21,6 +21,9 @@ struct SecretOptions {
   std::string key_file;
   /// Where it may be sent: HOST, *.DOMAIN, each optionally with :PORT. Not empty.
   std::vector<std::string> hosts;
+  /// Scripts may let it go along with any request to those hosts (RuntimeOptions::
+  /// script_http_hosts); else it is for declared tools alone.
+  bool for_scripts = false;
 
   /// Errors: INVALID_ARGUMENT/BAD_FIELD.
   Status Validate() const;

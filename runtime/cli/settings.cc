@@ -88,6 +88,11 @@ void AddOutsideToolSettings(CLI::App& app, RuntimeOptions& options) {
            "Hosts that the tool web_fetch may ask, in sessions that name it: HOST, *.DOMAIN "
            "or *, each optionally with :PORT; what isn't public only by its address")
         ->allow_extra_args(false);
+    app.add_option("--script-http-hosts", options.script_http_hosts,
+                   "Hosts that Lua scripts may ask by require \"baleen.http\", as for "
+                   "--web-fetch-hosts; may be repeated; default: none")
+        ->allow_extra_args(false)
+        ->default_str("");
   }
   const Section section(app, "plugins");
   const auto add = [&app](const char* name, std::vector<std::string>& paths, const char* about) {

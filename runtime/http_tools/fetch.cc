@@ -103,6 +103,9 @@ FetchReply Fetcher::Fetch(const FetchRequest& request, const std::atomic<bool>* 
   for (int hop = 0;; ++hop) {
     const Url& url = reply.url;
     Status status = request.hosts->CheckHost(url.host, url.port);
+    if (status.ok() && request.within != nullptr) {
+      status = request.within->CheckHost(url.host, url.port);
+    }
     // An address needs no name server; and behind a proxy nobody else would look at it.
     const auto literal = ParseIpAddress(url.host);
     if (status.ok() && literal.has_value()) {
@@ -125,7 +128,7 @@ FetchReply Fetcher::Fetch(const FetchRequest& request, const std::atomic<bool>* 
     http.headers.insert(http.headers.end(), {"Expect:", "User-Agent: baleen"});
     const bool with_body = method == request.method && !request.body.empty();
     if (with_body) http.body = request.body;
-    http.headers.push_back(with_body ? "Content-Type: application/json" : "Content-Type:");
+    http.headers.push_back("Content-Type:" + (with_body ? " " + request.content_type : ""));
     http.timeouts = {std::min(left_ms, kConnectMsMax), left_ms, left_ms, left_ms};
     http.proxy = request.proxy;
     http.ca_file = request.ca_file;

@@ -1,7 +1,8 @@
 // Fetch: one request on a model's behalf, redirects included, as a call that blocks.
 //
 // Asks only hosts that are allowed and connects only to addresses that are
-// (runtime/http/address_rules.h), at every hop. Called by HttpTools and WebFetch.
+// (runtime/http/address_rules.h), at every hop. Called by HttpTools, ScriptRequests and
+// WebFetch.
 #pragma once
 
 #include <atomic>
@@ -21,10 +22,12 @@ namespace baleen {
 struct FetchRequest {
   std::string method = "GET";
   Url url;
-  std::string body;                      ///< JSON; empty: none.
-  std::vector<std::string> headers;      ///< Go along everywhere.
-  std::vector<std::string> own_headers;  ///< Go to the origin of `url` only: secrets do.
+  std::string body;                               ///< Empty: none.
+  std::string content_type = "application/json";  ///< Of the body.
+  std::vector<std::string> headers;               ///< Go along everywhere.
+  std::vector<std::string> own_headers;           ///< Go to the origin of `url` only: secrets do.
   const HostRules* hosts = nullptr;
+  const HostRules* within = nullptr;  ///< What these allow as well; null: any of `hosts`.
   bool to_other_hosts = true;  ///< false: a redirect to another host is answered, not followed.
   std::string proxy, ca_file;
   int64_t whole_ms = 30'000;

@@ -6,6 +6,9 @@
 
 #include "runtime/clock.h"
 #include "runtime/http/redactor.h"
+#include "runtime/http_tools/header_rules.h"
+#include "runtime/http_tools/lost_call.h"
+#include "runtime/http_tools/secret_header.h"
 #include "tools_sdk/call_result.h"
 #include "tools_sdk/json_text.h"
 #include "tools_sdk/schema.h"
@@ -18,8 +21,6 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr size_t kRefusalBytesMax = 2048;  // of an error's body
-constexpr const char* kInspect =
-    " Its effect may or may not have happened: inspect before repeating it.";
 
 Status Bad(const std::string& what, const std::string& name, const std::string& why) {
   return InvalidArgumentError(what + " '" + name.substr(0, 80) + "': " + why, "BAD_FIELD");
@@ -45,40 +46,6 @@ bool IsName(const std::string& name, bool upper) {
   return std::all_of(name.begin(), name.end(), [&](char c) {
     return letter(c) || (c >= '0' && c <= '9') || c == '_' || c == '-';
   });
-}
-
-bool IsHeaderName(const std::string& name) {
-  constexpr std::string_view kMarks = "!#$%&'*+-.^_`|~";
-  return !name.empty() && name.size() <= 64 && std::all_of(name.begin(), name.end(), [&](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           kMarks.find(c) != std::string_view::npos;
-  });
-}
-
-/// Headers that say how a message is framed or where it goes, or that a secret is for.
-Status CheckHeaderName(const std::string& name, bool of_secret) {
-  const std::string lower = Lower(name);
-  if (!IsHeaderName(name)) return InvalidArgumentError("'" + name + "' is no name of a header");
-  if (IsOneOf(lower, {"host", "content-length", "content-type", "transfer-encoding", "connection",
-                      "upgrade", "te", "trailer", "expect", "idempotency-key",
-                      "proxy-authorization", "proxy-connection", "cookie"}) ||
-      (lower == "authorization" && !of_secret)) {
-    return InvalidArgumentError("header '" + name + "' is not for tools to set" +
-                                (lower == "authorization" ? "; name a secret" : ""));
-  }
-  return OkStatus();
-}
-
-Status CheckHeader(const std::string& header) {
-  const size_t colon = header.find(": ");
-  if (colon == std::string::npos) {
-    return InvalidArgumentError("expected headers 'Name: value'");
-  }
-  const bool clean = std::all_of(header.begin(), header.end(), [](char c) {
-    return static_cast<unsigned char>(c) >= ' ' && c != 127;
-  });
-  if (!clean) return InvalidArgumentError("a header has control characters in it");
-  return CheckHeaderName(header.substr(0, colon), /*of_secret=*/false);
 }
 
 /// Every parameter that the template names, as a required string.
@@ -126,30 +93,6 @@ Status CheckParameters(const HttpToolOptions& options, const RequestTemplate& re
   return OkStatus();
 }
 
-/// Of a request that no server answered.
-ToolResult Lost(const FetchReply& reply, const HttpTool& tool, bool late) {
-  const std::string why = reply.status.message();
-  if (!reply.sent) {
-    if (reply.status.code() == StatusCode::kCancelled && !late) {
-      return ResultOf(ToolOutcome::kAbortedBeforeDispatch, "The call was cancelled.");
-    }
-    return NotRun(why);
-  }
-  const bool pure = tool.spec.effect == EffectClass::kPure;
-  const std::string inspect = pure ? "" : kInspect;
-  if (reply.status.code() == StatusCode::kDeadlineExceeded || late) {
-    return ResultOf(ToolOutcome::kTimeout, "The server gave no whole answer within " +
-                                               std::to_string(tool.options.whole_ms) + " ms." +
-                                               inspect);
-  }
-  if (reply.status.code() == StatusCode::kCancelled) {
-    return ResultOf(pure ? ToolOutcome::kAborted : ToolOutcome::kUnknown,
-                    "The call was cancelled." + inspect);
-  }
-  return ResultOf(pure ? ToolOutcome::kError : ToolOutcome::kUnknown,
-                  "The server gave no answer: " + why + "." + inspect);
-}
-
 std::string CutNote(size_t kept, const FetchReply& reply) {
   return "\n[cut: " + std::to_string(kept) + " of " + (reply.cut ? "more than " : "") +
          std::to_string(reply.body.size()) + " bytes]";
@@ -167,7 +110,7 @@ ToolResult Returned(const FetchReply& reply, const HttpTool& tool) {
       content +=
           " It asks to wait " + std::to_string(reply.retry_after_s) + " s before another try.";
     }
-    if (reply.code >= 500 && tool.spec.effect != EffectClass::kPure) content += kInspect;
+    if (reply.code >= 500 && tool.spec.effect != EffectClass::kPure) content += kInspectFirst;
     if (reply.body.empty()) return ResultOf(ToolOutcome::kError, content);
     content += "\n";
   } else if (reply.body.empty()) {
@@ -339,21 +282,13 @@ ToolResult HttpTools::Call(const ToolCall& call, const CallContext& context) {
     request.body = *std::move(rest);
   }
   if (tool.spec.effect != EffectClass::kPure) {
-    request.headers.push_back("Idempotency-Key: " + call.id);
+    request.headers.push_back(IdempotencyHeader(call.id));
   }
   request.own_headers = options.headers;
-  const auto secret = ReadKey(tool.secret);
-  if (!secret.ok()) return NotRun("secret '" + options.secret + "': " + secret.status().message());
-  if (!secret->empty()) {
-    if (secret->size() < kSecretBytesMin) {
-      return NotRun("secret '" + options.secret + "' has less than " +
-                    std::to_string(kSecretBytesMin) + " bytes");
-    }
-    request.own_headers.push_back(options.secret_header.empty()
-                                      ? "Authorization: Bearer " + *secret
-                                      : options.secret_header + ": " + *secret);
-  } else if (!options.secret.empty()) {
-    return NotRun("secret '" + options.secret + "' is empty");
+  if (!options.secret.empty()) {
+    const auto secret = SecretHeader(options.secret, tool.secret, options.secret_header);
+    if (!secret.ok()) return NotRun(secret.status().message());
+    request.own_headers.push_back(*secret);
   }
   request.hosts = &tool.hosts;
   request.proxy = options.proxy;
@@ -363,7 +298,8 @@ ToolResult HttpTools::Call(const ToolCall& call, const CallContext& context) {
   const FetchReply reply = fetcher_.Fetch(request, context.cancelled);
   if (reply.status.ok()) return Returned(reply, tool);
   // The runtime sets the flag at the deadline, too.
-  return Lost(reply, tool, Clock().SteadyMs() >= context.deadline_ms);
+  return LostCall(reply, tool.spec.effect, options.whole_ms,
+                  Clock().SteadyMs() >= context.deadline_ms);
 }
 
 }  // namespace baleen

@@ -49,6 +49,7 @@ class NameResolver;
 struct NetworkBounds;
 class NoteBook;
 class OutsideTools;
+class ScriptRequests;
 class Redactor;
 class Worktrees;
 
@@ -62,15 +63,16 @@ struct ControlParts {
   Journal* journal_reader = nullptr;  ///< Used on the control thread only.
   Worker* journal_worker = nullptr;
   Worker* pool = nullptr;
-  KvUpkeep* upkeep = nullptr;               ///< Null: nobody collects.
-  std::vector<const Tool*> builtin_tools;   ///< Of every session with a workspace.
-  std::vector<const Tool*> optional_tools;  ///< Of those whose settings name them.
-  Redactor* redactor = nullptr;             ///< Null: there are no secrets.
-  OutsideTools* outside = nullptr;          ///< Null: no session has such tools.
-  Worker* outside_pool = nullptr;           ///< For their calls, which wait more than they work.
-  FileHistory* file_history = nullptr;      ///< Null: changes of files aren't written down.
-  Worktrees* worktrees = nullptr;           ///< Null: no fork has one.
-  NoteBook* notes = nullptr;                ///< Null: nothing is remembered.
+  KvUpkeep* upkeep = nullptr;                 ///< Null: nobody collects.
+  std::vector<const Tool*> builtin_tools;     ///< Of every session with a workspace.
+  std::vector<const Tool*> optional_tools;    ///< Of those whose settings name them.
+  Redactor* redactor = nullptr;               ///< Null: there are no secrets.
+  OutsideTools* outside = nullptr;            ///< Null: no session has such tools.
+  ScriptRequests* script_requests = nullptr;  ///< Null: scripts have no HTTP.
+  Worker* outside_pool = nullptr;       ///< For the calls of both, which wait more than they work.
+  FileHistory* file_history = nullptr;  ///< Null: changes of files aren't written down.
+  Worktrees* worktrees = nullptr;       ///< Null: no fork has one.
+  NoteBook* notes = nullptr;            ///< Null: nothing is remembered.
   /// For "bash", which brings its companions. Owners: also the tools of every session.
   std::shared_ptr<LazySandbox> sandbox;
   /// For proxies of commands. Owners: also the sessions' bounds.
@@ -442,8 +444,10 @@ class ControlLoop final : public EngineListener, public RemoteListener {
   ToolResultsEvent EndStep(SessionRun& session, JournalBatch& batch);
   /// The tools that the call is of: the session's, or what scripts alone may call.
   const ToolSet& ToolsFor(const SessionRun& session, const ToolCall& call) const;
-  bool IsApply(const SessionRun& session, const ToolCall& call) const;
+  /// Whether scripts alone have a tool of that name: apply_diff, http_request.
+  bool IsOfScripts(const SessionRun& session, const std::string& name) const;
   void RunApply(SessionRun& session, size_t index);
+  void RunHttpRequest(SessionRun& session, size_t index);
   /// Whether the model asks for the call, not the script.
   static bool IsOfModel(const SessionRun& session, const ToolCall& call);
   /// Null: the session has no built-in of that name.

@@ -7,6 +7,7 @@
 
 #include "model/text/tokenizer.h"
 #include "runtime/default_model.h"
+#include "runtime/http_tools/script_requests.h"
 #include "runtime/http_tools/web_fetch.h"
 #include "runtime/sandbox/bash_tools.h"
 #include "runtime/sandbox/network_proxy.h"
@@ -107,6 +108,8 @@ Result<std::unique_ptr<Runtime>> LocalRuntime::Open(const RuntimeOptions& given)
   runtime->optional_tools_ = MakeOptionalTools();
   ASSIGN_OR_RETURN(auto web_fetch, WebFetch::Create(options.web_fetch_hosts));
   runtime->optional_tools_.push_back(std::move(web_fetch));
+  ASSIGN_OR_RETURN(runtime->script_requests_,
+                   ScriptRequests::Create(options.script_http_hosts, options.secrets));
   runtime->redactor_ = MakeRedactor(options);
   // Owners: plugins, the sessions' tools, and the control loop.
   const auto sandbox = std::make_shared<LazySandbox>();
@@ -174,6 +177,7 @@ Result<std::unique_ptr<Runtime>> LocalRuntime::Open(const RuntimeOptions& given)
   for (const auto& tool : runtime->builtins_) parts.builtin_tools.push_back(tool.get());
   parts.redactor = runtime->redactor_.get();
   parts.outside = runtime->outside_.get();
+  parts.script_requests = runtime->script_requests_.get();
   parts.outside_pool = runtime->outside_pool_.get();
   parts.sandbox = sandbox;
   parts.resolver = std::make_shared<NameResolver>();  // owners: as ControlParts says

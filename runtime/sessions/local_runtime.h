@@ -20,6 +20,7 @@
 #include "model/model.h"
 #include "runtime/clock.h"
 #include "runtime/engine/engine.h"
+#include "runtime/http_tools/script_requests.h"
 #include "runtime/runtime.h"
 #include "runtime/sessions/control_loop.h"
 #include "runtime/sessions/note_book.h"
@@ -252,6 +253,7 @@ class LocalRuntime final : public Runtime {
   std::vector<std::unique_ptr<Tool>> builtins_, optional_tools_;
   std::unique_ptr<Redactor> redactor_;  // before whoever borrows it
   std::unique_ptr<OutsideTools> outside_;
+  std::unique_ptr<ScriptRequests> script_requests_;
   std::unique_ptr<Worker> journal_worker_;
   std::unique_ptr<Worker> kv_worker_;  // apart: a flush of KV must not delay a token's commit
   std::unique_ptr<Worker> pool_;

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "runtime/http_tools/script_requests.h"
 #include "runtime/http_tools/web_fetch.h"
 #include "runtime/sessions/control_loop.h"
 #include "runtime/sessions/outside_tools.h"
@@ -44,6 +45,10 @@ NetworkReach ControlLoop::ReachOf(const SessionRun& session, const ToolCall& cal
   switch (OriginOf(session, call.name)) {
     case ToolOrigin::kBuiltin:
       if (call.name == "bash") return ReachOfProcesses(session.settings);
+      if (call.name == kHttpRequest) {
+        ScriptRequestHead head = ScriptRequestHeadOf(call.arguments);
+        return {std::move(head.host), std::move(head.secret)};
+      }
       return {call.name == kWebFetch ? WebFetchHost(call.arguments) : "", ""};
     case ToolOrigin::kHttp:
     case ToolOrigin::kOutside: {
@@ -58,9 +63,12 @@ NetworkReach ControlLoop::ReachOf(const SessionRun& session, const ToolCall& cal
 }
 
 std::string ControlLoop::GrantName(const SessionRun& session, const ToolCall& call) const {
-  const bool by_host =
-      call.name == kWebFetch && OriginOf(session, call.name) == ToolOrigin::kBuiltin;
-  return by_host ? call.name + " " + WebFetchHost(call.arguments) : call.name;
+  if (OriginOf(session, call.name) != ToolOrigin::kBuiltin) return call.name;
+  if (call.name == kWebFetch) return call.name + " " + WebFetchHost(call.arguments);
+  if (call.name != kHttpRequest) return call.name;
+  const ScriptRequestHead head = ScriptRequestHeadOf(call.arguments);
+  return call.name + " " + head.method + " " + head.host +
+         (head.secret.empty() ? "" : " with " + head.secret);
 }
 
 Status ControlLoop::ReadNetwork(SessionRun& session) {

@@ -4,6 +4,7 @@
 #include <set>
 #include <utility>
 
+#include "runtime/http_tools/script_requests.h"
 #include "runtime/http_tools/web_fetch.h"
 #include "runtime/sandbox/bash_tools.h"
 #include "runtime/sessions/known_secrets.h"
@@ -20,6 +21,7 @@ std::vector<std::string> BuiltinNames() {
   for (const auto& tool : MakeOptionalTools()) names.push_back(tool->spec().name);
   for (const ToolSpec& spec : BashToolSpecs()) names.push_back(spec.name);
   names.push_back(kWebFetch);
+  names.push_back(kHttpRequest);
   return names;
 }
 

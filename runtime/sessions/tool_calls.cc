@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "runtime/http/redactor.h"
+#include "runtime/http_tools/script_requests.h"
 #include "runtime/http_tools/web_fetch.h"
 #include "runtime/observer.h"
 #include "runtime/sandbox/bash_tools.h"
@@ -59,13 +60,27 @@ const Tool* ControlLoop::FindBuiltin(const SessionRun& session, const std::strin
   return nullptr;
 }
 
-bool ControlLoop::IsApply(const SessionRun& session, const ToolCall& call) const {
-  return call.name == kApplyDiff && session.tools.Find(call.name) == nullptr &&
-         !IsOfModel(session, call);
+bool ControlLoop::IsOfScripts(const SessionRun& session, const std::string& name) const {
+  const bool known = name == kApplyDiff || name == kHttpRequest;
+  return known && session.tools.Find(name) == nullptr;
 }
 
 const ToolSet& ControlLoop::ToolsFor(const SessionRun& session, const ToolCall& call) const {
-  return IsApply(session, call) ? ApplyDiffTools() : session.tools;
+  if (!IsOfScripts(session, call.name) || IsOfModel(session, call)) return session.tools;
+  return call.name == kApplyDiff ? ApplyDiffTools() : ScriptRequestTools(call.arguments);
+}
+
+void ControlLoop::RunHttpRequest(SessionRun& session, size_t index) {
+  if (parts_.script_requests == nullptr) {
+    session.turn->tools->state[index].started = false;
+    return SetResult(session, index,
+                     FailedCall("The call was not run: scripts have no HTTP here."));
+  }
+  const std::string& arguments = session.turn->tools->calls[index].arguments;
+  RunBody(session, index, *ScriptRequestTools(arguments).Find(kHttpRequest), parts_.outside_pool,
+          [requests = parts_.script_requests](const ToolCall& call, CallContext& context) {
+            return requests->Call(call, context);
+          });
 }
 
 void ControlLoop::RunApply(SessionRun& session, size_t index) {
@@ -88,7 +103,7 @@ ToolOrigin ControlLoop::OriginOf(const SessionRun& session, const std::string& n
     return declared ? ToolOrigin::kHttp : ToolOrigin::kOutside;
   }
   if (names_it(session.settings.script_tools)) return ToolOrigin::kScript;
-  if (name == kApplyDiff && session.tools.Find(name) == nullptr) return ToolOrigin::kBuiltin;
+  if (IsOfScripts(session, name)) return ToolOrigin::kBuiltin;
   return FindBuiltin(session, name) != nullptr ? ToolOrigin::kBuiltin : ToolOrigin::kHost;
 }
 
@@ -256,7 +271,10 @@ void ControlLoop::RunCall(SessionRun& session, size_t index) {
   if (IsSearchOfTools(session, session.turn->tools->calls[index])) {
     return AnswerFindTools(session, index);
   }
-  if (IsApply(session, session.turn->tools->calls[index])) return RunApply(session, index);
+  // The model's calls of such names have been refused: it has no tools of theirs.
+  if (IsOfScripts(session, name)) {
+    return name == kApplyDiff ? RunApply(session, index) : RunHttpRequest(session, index);
+  }
   switch (OriginOf(session, name)) {
     case ToolOrigin::kBuiltin: return RunLocally(session, index, *FindBuiltin(session, name));
     case ToolOrigin::kHttp:

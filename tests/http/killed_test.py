@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""An HTTP tool's call whose process dies by SIGKILL while the server has the request.
+"""An HTTP tool's call, or a script's request, whose process dies by SIGKILL while the server has the request.
 
 One that may run twice is sent again under the same Idempotency-Key; of any other nobody can know, so it
 isn't, and the outcome is UNKNOWN.
@@ -23,6 +23,13 @@ return function(message)
   return outcome .. ": " .. content
 end
 """
+ASKS = """
+local http = require "baleen.http"
+return function(message)
+  local reply, why, outcome = http.request { method = "%s", url = "http://127.0.0.1:%d/x" }
+  return reply and "OK: " .. reply.body or outcome .. ": " .. why
+end
+"""
 
 
 class Bank(http.server.BaseHTTPRequestHandler):
@@ -31,8 +38,8 @@ class Bank(http.server.BaseHTTPRequestHandler):
     asked, over = threading.Event(), threading.Event()
 
     def do_POST(self):
-        self.rfile.read(int(self.headers["Content-Length"]))
-        Bank.keys.append(self.headers["Idempotency-Key"])
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        Bank.keys.append(self.headers.get("Idempotency-Key"))
         if len(Bank.keys) == 1:
             Bank.asked.set()
             Bank.over.wait(PATIENCE_S)
@@ -41,13 +48,16 @@ class Bank(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(b"paid")
 
+    def do_GET(self):
+        self.do_POST()
+
     def log_message(self, *_):
         pass
 
 
 class Killed(unittest.TestCase):
-    def pay(self, effect):
-        """What the turn says that is killed in its call and then goes on, and the keys that were sent."""
+    def begin(self):
+        """An empty folder, and the bank that nobody has asked yet."""
         Bank.keys = []
         Bank.asked.clear()
         Bank.over.clear()
@@ -55,26 +65,34 @@ class Killed(unittest.TestCase):
         threading.Thread(target=server.serve_forever, daemon=True).start()
         self.addCleanup(server.server_close)
         self.addCleanup(server.shutdown)
-        with tempfile.TemporaryDirectory() as name:
-            folder = pathlib.Path(name)
-            (folder / "pay.lua").write_text(SCRIPT)
-            (folder / "baleen.toml").write_text(
-                f'[http_tools.pay]\nmethod = "POST"\nurl = "http://127.0.0.1:{server.server_port}/"\n'
-                f'effect = "{effect}"\ndescription = "Pays."\n'
-                'parameters = \'{"type":"object","properties":{"euros":{"type":"integer"}}}\'\n')
-            command = [BALEEN, "run", folder / "pay.lua", "--config", folder / "baleen.toml", "--data-dir",
-                       folder / "data", "--model", ROOT / "model/krill", "--threads", "1", "--session", "s",
-                       "--allow", "pay"]
-            first = subprocess.Popen([*map(str, command), "--input", "go"], stdout=subprocess.DEVNULL,
-                                     stderr=subprocess.DEVNULL)
-            self.assertTrue(Bank.asked.wait(PATIENCE_S))
-            first.kill()
-            first.wait(PATIENCE_S)
-            Bank.over.set()
-            second = subprocess.run(list(map(str, command)), capture_output=True, text=True,
-                                    timeout=PATIENCE_S, check=False)
-            self.assertEqual(second.returncode, 0, second.stderr)
-            return second.stdout, list(Bank.keys)
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        return pathlib.Path(folder.name), server
+
+    def killed_once(self, folder, script, tool):
+        """What the turn says that is killed in its call and then goes on, and the keys that were sent."""
+        command = [BALEEN, "run", folder / script, "--config", folder / "baleen.toml", "--data-dir",
+                   folder / "data", "--model", ROOT / "model/krill", "--threads", "1", "--session", "s",
+                   "--allow", tool]
+        first = subprocess.Popen([*map(str, command), "--input", "go"], stdout=subprocess.DEVNULL,
+                                 stderr=subprocess.DEVNULL)
+        self.assertTrue(Bank.asked.wait(PATIENCE_S))
+        first.kill()
+        first.wait(PATIENCE_S)
+        Bank.over.set()
+        second = subprocess.run(list(map(str, command)), capture_output=True, text=True,
+                                timeout=PATIENCE_S, check=False)
+        self.assertEqual(second.returncode, 0, second.stderr)
+        return second.stdout, list(Bank.keys)
+
+    def pay(self, effect):
+        folder, server = self.begin()
+        (folder / "pay.lua").write_text(SCRIPT)
+        (folder / "baleen.toml").write_text(
+            f'[http_tools.pay]\nmethod = "POST"\nurl = "http://127.0.0.1:{server.server_port}/"\n'
+            f'effect = "{effect}"\ndescription = "Pays."\n'
+            'parameters = \'{"type":"object","properties":{"euros":{"type":"integer"}}}\'\n')
+        return self.killed_once(folder, "pay.lua", "pay")
 
     def test_what_may_run_twice_is_sent_again_under_its_key(self):
         said, keys = self.pay("idempotent")
@@ -84,10 +102,28 @@ class Killed(unittest.TestCase):
         self.assertTrue(keys[0])
         self.assertEqual(keys[0], keys[1])
 
+    def ask(self, method):
+        """The same of a script's own request."""
+        folder, server = self.begin()
+        (folder / "ask.lua").write_text(ASKS % (method, server.server_port))
+        (folder / "baleen.toml").write_text('[web]\nscript_http_hosts = ["127.0.0.1"]\n')
+        return self.killed_once(folder, "ask.lua", "http_request")
+
     def test_of_what_may_not_nobody_knows(self):
         said, keys = self.pay("effect")
         self.assertIn("UNKNOWN: ", said)
         self.assertEqual(len(keys), 1)
+
+    def test_a_scripts_get_is_sent_again(self):
+        said, keys = self.ask("GET")
+        self.assertIn("OK: paid", said)
+        self.assertEqual(keys, [None, None])
+
+    def test_of_a_scripts_post_nobody_knows(self):
+        said, keys = self.ask("POST")
+        self.assertIn("UNKNOWN: ", said)
+        self.assertEqual(len(keys), 1)
+        self.assertTrue(keys[0])
 
 
 unittest.main()
