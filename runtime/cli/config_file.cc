@@ -12,6 +12,7 @@
 #include <set>
 
 #include "runtime/cli/flags.h"
+#include "runtime/cli/parameter_table.h"
 #include "runtime/cli/settings.h"
 
 namespace baleen::cli {
@@ -84,6 +85,7 @@ std::string NearestTo(const std::string& key) {
 /// What a section of its own name may say; each key has one place.
 struct TableKeys {
   std::map<std::string, std::string*> texts;
+  std::map<std::string, std::string*> schemas;  ///< JSON Schema text, or a table of parameters.
   std::map<std::string, std::function<void(int64_t)>> numbers;
   std::map<std::string, bool*> switches;
   std::map<std::string, std::vector<std::string>*> lists;
@@ -123,6 +125,7 @@ TableKeys KeysOf(SecretOptions* secret) {
   TableKeys keys;
   keys.texts = {{"key_file", &secret->key_file}};
   keys.lists = {{"hosts", &secret->hosts}};
+  keys.switches = {{"scripts", &secret->for_scripts}};
   keys.key = &secret->key;
   keys.key_variable = &secret->key_variable;
   return keys;
@@ -133,7 +136,6 @@ TableKeys KeysOf(HttpToolOptions* tool) {
   keys.texts = {{"description", &tool->description},
                 {"method", &tool->method},
                 {"url", &tool->url},
-                {"parameters", &tool->parameters},
                 {"body", &tool->body},
                 {"secret", &tool->secret},
                 {"secret_header", &tool->secret_header},
@@ -143,6 +145,7 @@ TableKeys KeysOf(HttpToolOptions* tool) {
   keys.Number("whole_ms", &tool->whole_ms);
   keys.Number("answer_bytes_max", &tool->answer_bytes_max);
   keys.Number("output_bytes_max", &tool->output_bytes_max);
+  keys.schemas = {{"parameters", &tool->parameters}};
   keys.lists = {{"headers", &tool->headers}, {"hosts", &tool->hosts}};
   return keys;
 }
@@ -209,6 +212,19 @@ struct ConfigReading {
     if (const auto text = keys.texts.find(key); text != keys.texts.end()) {
       if (!value.is_string()) return unfit("a string");
       *text->second = value.as_string()->get();
+    } else if (const auto schema = keys.schemas.find(key); schema != keys.schemas.end()) {
+      if (value.is_string()) {
+        *schema->second = value.as_string()->get();
+      } else if (value.is_table()) {
+        auto made = SchemaOfParameters(*value.as_table());
+        if (!made.ok()) {
+          return Bad(file->path_, LineOf(value),
+                     section + "." + key + ": " + made.status().message());
+        }
+        *schema->second = *std::move(made);
+      } else {
+        return unfit("JSON Schema text, or a table: { id = \"what it is\" }");
+      }
     } else if (const auto number = keys.numbers.find(key); number != keys.numbers.end()) {
       if (!value.is_integer()) return unfit("a whole number");
       number->second(value.as_integer()->get());

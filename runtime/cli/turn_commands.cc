@@ -12,6 +12,7 @@
 #include "runtime/cli/chat_prompt.h"
 #include "runtime/cli/event_printer.h"
 #include "runtime/cli/flags.h"
+#include "runtime/cli/policy_flags.h"
 
 namespace baleen::cli {
 namespace {
@@ -32,9 +33,7 @@ struct TurnFlags {
   std::string stored_script;
   std::vector<std::string> tools;
   std::vector<std::string> network_hosts;
-  std::vector<std::string> allow;
-  std::vector<std::string> ask;
-  std::vector<std::string> deny;
+  PolicyFlags policy;
   BudgetSettings budget;
   std::vector<std::string> input;
   std::vector<std::string> input_files;
@@ -61,14 +60,7 @@ Result<SessionView> OpenSession(Runtime& runtime, const TurnFlags& flags) {
   request.settings.compact_at_percent = flags.compact_at;
   request.settings.sampling = flags.sampling.sampling;
   request.settings.tokens_max = flags.sampling.tokens_max;
-  const auto rules = [&request](const std::vector<std::string>& tools, const char* decision) {
-    for (const std::string& tool : tools) {
-      request.settings.policy.rules.push_back({tool, "", decision, ""});
-    }
-  };
-  rules(flags.allow, "allow");
-  rules(flags.ask, "ask");
-  rules(flags.deny, "deny");
+  request.settings.policy.rules = flags.policy.Rules();
   if (!flags.script_file.empty()) {
     ASSIGN_OR_RETURN(request.settings.script, ReadTextFile(flags.script_file));
     request.settings.script_name = flags.script_file;
@@ -258,13 +250,7 @@ void AddCommon(CLI::App& command, const std::shared_ptr<TurnFlags>& flags) {
                   "Percent of the context at which a new session's is compacted; 0: never")
       ->capture_default_str()
       ->check(CLI::Range(0, 99));
-  command.add_option("--ask", flags->ask,
-                     "Tool that a new session asks about before each call; '*' for any run of "
-                     "characters, may be repeated");
-  command.add_option("--deny", flags->deny, "Tool that a new session never runs");
-  command.add_option(
-      "--allow", flags->allow,
-      "Tool that a new session runs without asking, unless --ask or --deny names it");
+  flags->policy.AddTo(command);
   command.add_option("--budget-tokens", flags->budget.tokens,
                      "Tokens after which a turn pauses and asks; 0: no limit");
   command.add_option("--budget-calls", flags->budget.tool_calls, "The same for calls of tools");

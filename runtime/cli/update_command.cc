@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "runtime/cli/policy_flags.h"
 #include "runtime/cli/session_commands.h"
 #include "runtime/sessions/view_json.h"
 
@@ -50,6 +51,18 @@ void AddRules(CLI::App& command, UpdateSessionRequest& update, const std::string
         update.mask.push_back("policy.rules");
       },
       about);
+  const std::string flag = "--" + decision + "-command";
+  command
+      .add_option_function<std::vector<std::string>>(
+          flag,
+          [&update, flag, decision](const std::vector<std::string>& given) {
+            for (const std::string& text : given) {
+              update.settings.policy.rules.push_back(CommandRuleOf(flag, text, decision));
+            }
+            update.mask.push_back("policy.rules");
+          },
+          "The same, of commands of bash by their first words: 'git status|diff'")
+      ->allow_extra_args(false);
 }
 
 void AddBudget(CLI::App& command, UpdateSessionRequest& update, const std::string& flag,
