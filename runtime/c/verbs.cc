@@ -6,6 +6,7 @@
 #include "runtime/c/handles.h"
 #include "runtime/c/json_request.h"
 #include "runtime/sessions/journal_json.h"
+#include "runtime/sessions/settings_json.h"
 #include "runtime/sessions/view_json.h"
 #include "tools_sdk/json_text.h"
 

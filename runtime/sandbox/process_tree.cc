@@ -1,21 +1,22 @@
 #include "runtime/sandbox/process_tree.h"
 
-#include <dirent.h>
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <cstdlib>
 #include <fstream>
-#include <memory>
 #include <sstream>
 #include <string>
 #include <vector>
 
+#include "tools_sdk/open_directory.h"
+
 namespace baleen {
 namespace {
 
-struct DirectoryCloser {
-  void operator()(DIR* directory) const { closedir(directory); }
-};
+int OpenFolder(const std::string& path) {
+  return open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
 
 std::string ReadSmall(const std::string& path) {
   std::ifstream file(path);
@@ -55,11 +56,9 @@ TreeUse UseOfDescendants(pid_t root, int64_t processes_max) {
     use.memory_bytes += ResidentBytes(process);
     // Children are listed by the thread that made them.
     const std::string tasks = "/proc/" + std::to_string(process) + "/task";
-    const std::unique_ptr<DIR, DirectoryCloser> directory(opendir(tasks.c_str()));
-    if (directory == nullptr) continue;
-    while (const dirent* task = readdir(directory.get())) {
-      if (task->d_name[0] == '.') continue;
-      std::istringstream children(ReadSmall(tasks + "/" + task->d_name + "/children"));
+    OpenDirectory threads(OpenFolder(tasks));
+    while (const char* const thread = threads.Next()) {
+      std::istringstream children(ReadSmall(tasks + "/" + thread + "/children"));
       for (pid_t child = 0; children >> child;) open.push_back(child);
     }
   }
@@ -68,10 +67,9 @@ TreeUse UseOfDescendants(pid_t root, int64_t processes_max) {
 
 TreeUse UseOfGroup(pid_t group, int64_t processes_max) {
   TreeUse use;
-  const std::unique_ptr<DIR, DirectoryCloser> directory(opendir("/proc"));
-  if (directory == nullptr) return use;
-  while (const dirent* entry = readdir(directory.get())) {
-    const pid_t process = static_cast<pid_t>(std::atoi(entry->d_name));
+  OpenDirectory all(OpenFolder("/proc"));
+  while (const char* const name = all.Next()) {
+    const pid_t process = static_cast<pid_t>(std::atoi(name));
     if (process <= 0 || GroupOf(process) != group) continue;
     use.memory_bytes += ResidentBytes(process);
     if (++use.processes >= processes_max) break;

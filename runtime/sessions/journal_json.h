@@ -1,4 +1,4 @@
-// The JSON that the journal keeps: session settings and event payloads.
+// The JSON of the journal's events; settings_json.h has that of sessions' settings.
 //
 // On-disk shapes, version 1: members may be added, never renamed. Reading is strict about types and
 // lenient about unknown members.
@@ -56,29 +56,6 @@ std::string TurnOf(std::string_view payload);
 
 /// "RUNNING", "SUCCEEDED", "FAILED", "CANCELLED".
 const char* TurnStateName(TurnState state);
-
-/// "PURE", "IDEMPOTENT", "EFFECT".
-const char* EffectClassName(EffectClass effect);
-
-/// What the journal knows of a session's settings beside them. Forks have it in common.
-struct SettingsMarks {
-  std::string tenant;
-  /// Not empty: its workspace is a worktree, a copy of this one.
-  std::string worktree_of;
-  int64_t revision = 0;  ///< How often they were updated.
-  /// The update that set it last. What a compaction or a grant of before it says of goal, notes or
-  /// budget holds no more: those name the revision that they knew.
-  int64_t goal_revision = 0;
-  int64_t notes_revision = 0;
-  int64_t budget_revision = 0;
-};
-
-std::string SettingsToJson(const SessionSettings& settings, const SettingsMarks& marks = {});
-Result<SessionSettings> SettingsFromJson(std::string_view json, SettingsMarks* marks = nullptr);
-
-/// Payload of session_updated: {"mask", "settings": what they name, as it is now}.
-std::string SettingsUpdateToJson(const std::vector<std::string>& mask,
-                                 const SessionSettings& settings);
 
 /// A turn as it began.
 struct TurnStart {

@@ -11,9 +11,9 @@
 #include "runtime/http_tools/web_fetch.h"
 #include "runtime/sandbox/bash_tools.h"
 #include "runtime/sandbox/network_proxy.h"
-#include "runtime/sessions/journal_json.h"
 #include "runtime/sessions/known_secrets.h"
 #include "runtime/sessions/session_import.h"
+#include "runtime/sessions/settings_json.h"
 #include "tools_sdk/builtin/builtin.h"
 #include "tools_sdk/utf8.h"
 

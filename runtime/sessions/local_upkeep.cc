@@ -9,6 +9,7 @@
 #include "runtime/sessions/cursor.h"
 #include "runtime/sessions/journal_json.h"
 #include "runtime/sessions/local_runtime.h"
+#include "runtime/sessions/settings_json.h"
 
 namespace baleen {
 namespace {

@@ -7,8 +7,8 @@
 
 #include "runtime/http_tools/web_fetch.h"
 #include "runtime/sessions/diff_apply.h"
-#include "runtime/sessions/journal_json.h"
 #include "runtime/sessions/json_members.h"
+#include "runtime/sessions/settings_json.h"
 #include "tools_sdk/shell/command_rules.h"
 #include "tools_sdk/wildcard.h"
 

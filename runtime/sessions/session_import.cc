@@ -7,6 +7,7 @@
 #include "runtime/sessions/approval_json.h"
 #include "runtime/sessions/archive_payloads.h"
 #include "runtime/sessions/journal_json.h"
+#include "runtime/sessions/settings_json.h"
 
 namespace baleen {
 namespace {

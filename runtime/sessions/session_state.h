@@ -28,6 +28,7 @@
 #include "runtime/sessions/journal_json.h"
 #include "runtime/sessions/network_reach.h"
 #include "runtime/sessions/repeat_guard.h"
+#include "runtime/sessions/settings_json.h"
 #include "runtime/store/journal.h"
 #include "runtime/workspace/workspace.h"
 #include "runtime/workspace/workspace_editor.h"

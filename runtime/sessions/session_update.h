@@ -4,7 +4,7 @@
 #pragma once
 
 #include "runtime/session.h"
-#include "runtime/sessions/journal_json.h"
+#include "runtime/sessions/settings_json.h"
 #include "tools_sdk/status.h"
 
 namespace baleen {

@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "runtime/sessions/journal_json.h"
+#include "runtime/sessions/settings_json.h"
 
 namespace baleen {
 

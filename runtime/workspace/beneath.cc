@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <iterator>
 #include <system_error>
 
 namespace baleen {
@@ -56,6 +57,20 @@ Status FileError(std::string_view path, int error) {
       return FailedPreconditionError(QuotedPath(path) + " is not a regular file", kPathRefused);
     default: return UnavailableError(what);
   }
+}
+
+Result<std::vector<std::string>> NamesIn(OpenDirectory& folder, std::string_view path,
+                                         int64_t names_max) {
+  std::vector<std::string> names;
+  while (const char* const name = folder.Next()) {
+    if (std::ssize(names) >= names_max) {
+      return ResourceExhaustedError(QuotedPath(path) + " has more than " +
+                                    std::to_string(names_max) + " entries");
+    }
+    names.emplace_back(name);
+  }
+  if (folder.error() != 0) return FileError(path, folder.error());
+  return names;
 }
 
 }  // namespace baleen

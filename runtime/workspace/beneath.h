@@ -8,7 +8,9 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
+#include "tools_sdk/open_directory.h"
 #include "tools_sdk/status.h"
 
 namespace baleen {
@@ -27,5 +29,10 @@ inline constexpr char kPathRefused[] = "PATH_REFUSED";
 /// errno of a call about `path`, in words. Reason kPathRefused: it leads outside, or through a link
 /// where none is followed, or is no file that may be opened.
 Status FileError(std::string_view path, int error);
+
+/// The names in `folder`, which lies at `path`, in no order. Errors: as FileError;
+/// RESOURCE_EXHAUSTED (more than `names_max`).
+Result<std::vector<std::string>> NamesIn(OpenDirectory& folder, std::string_view path,
+                                         int64_t names_max);
 
 }  // namespace baleen

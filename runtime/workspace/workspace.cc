@@ -1,6 +1,5 @@
 #include "runtime/workspace/workspace.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -15,10 +14,6 @@
 
 namespace baleen {
 namespace {
-
-struct DirectoryCloser {
-  void operator()(DIR* directory) const { closedir(directory); }
-};
 
 std::string Quoted(std::string_view path) { return QuotedPath(path); }
 
@@ -120,25 +115,8 @@ Result<int64_t> Workspace::Size(std::string_view path) const {
 
 Result<std::vector<FileEntry>> Workspace::List(std::string_view path, int64_t entries_max) const {
   ASSIGN_OR_RETURN(const int opened, OpenBeneath(path, O_RDONLY | O_DIRECTORY));
-  const std::unique_ptr<DIR, DirectoryCloser> directory(fdopendir(opened));
-  if (directory == nullptr) {
-    const int error = errno;
-    close(opened);
-    return FileError(path, error);
-  }
-  std::vector<std::string> names;
-  errno = 0;
-  while (const dirent* entry = readdir(directory.get())) {
-    const std::string_view name = entry->d_name;
-    if (name == "." || name == "..") continue;
-    if (static_cast<int64_t>(names.size()) >= kDirectoryEntriesMax) {
-      return ResourceExhaustedError(Quoted(path) + " has more than " +
-                                    std::to_string(kDirectoryEntriesMax) + " entries");
-    }
-    names.emplace_back(name);
-    errno = 0;
-  }
-  if (errno != 0) return FileError(path, errno);
+  OpenDirectory directory(opened);
+  ASSIGN_OR_RETURN(std::vector<std::string> names, NamesIn(directory, path, kDirectoryEntriesMax));
   std::sort(names.begin(), names.end());
   if (static_cast<int64_t>(names.size()) > entries_max) {
     names.resize(static_cast<size_t>(std::max<int64_t>(entries_max, 0)));
@@ -149,7 +127,7 @@ Result<std::vector<FileEntry>> Workspace::List(std::string_view path, int64_t en
   for (const std::string& name : names) {
     struct stat status = {};
     // Deleted meanwhile: not there.
-    if (fstatat(dirfd(directory.get()), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) continue;
+    if (fstatat(directory.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) continue;
     FileEntry& entry = entries.emplace_back();
     entry.path = prefix + name;
     entry.kind = KindOf(status);

@@ -1,6 +1,5 @@
 #include "runtime/workspace/worktrees.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -21,24 +20,7 @@ constexpr char kDraft[] = ".draft";  ///< Behind a name: on its way.
 constexpr char kGone[] = "gone-";    ///< Before a number: to be removed.
 constexpr int64_t kNoteBytesMax = 4096;
 
-struct DirectoryCloser {
-  void operator()(DIR* directory) const { closedir(directory); }
-};
-
-Result<std::vector<std::string>> NamesIn(int folder, const std::string& path) {
-  const std::unique_ptr<DIR, DirectoryCloser> directory(fdopendir(folder));
-  if (directory == nullptr) {
-    const int error = errno;
-    close(folder);
-    return FileError(path, error);
-  }
-  std::vector<std::string> names;
-  while (const dirent* entry = readdir(directory.get())) {
-    const std::string name = entry->d_name;
-    if (name != "." && name != "..") names.push_back(name);
-  }
-  return names;
-}
+constexpr int64_t kNamesMax = 10'000'000;  ///< In one folder.
 
 /// Removes the folder `name` of `root`, however deep and whatever its bits: folders in it are moved
 /// up and follow, so that neither a stack nor open files grow with the depth.
@@ -57,13 +39,13 @@ Status RemoveTree(int root, const std::string& name) {
       return place.get() >= 0 && chmod(self.c_str(), 0700) == 0;
     };
     admit(root, path);
-    const int opened = openat(root, path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (opened < 0) {
+    OpenDirectory folder(
+        openat(root, path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (!folder.is_open()) {
       if (unlinkat(root, path.c_str(), 0) == 0 || errno == ENOENT) continue;
       return FileError(path, errno);
     }
-    const FileDescriptor folder(dup(opened));
-    ASSIGN_OR_RETURN(const std::vector<std::string> names, NamesIn(opened, path));
+    ASSIGN_OR_RETURN(const std::vector<std::string> names, NamesIn(folder, path, kNamesMax));
     for (const std::string& inner : names) {
       if (unlinkat(folder.get(), inner.c_str(), 0) == 0 || errno == ENOENT) continue;
       admit(folder.get(), inner);
@@ -152,9 +134,8 @@ Result<Worktree> Worktrees::Make(const std::string& name, const std::string& wor
   const std::string path = PathOf(name);
   struct stat status = {};
   if (lstat(path.c_str(), &status) != 0) {
-    const int opened = open(root_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (opened < 0) return FileError(root_, errno);
-    ASSIGN_OR_RETURN(const std::vector<std::string> names, NamesIn(opened, root_));
+    OpenDirectory root(open(root_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    ASSIGN_OR_RETURN(const std::vector<std::string> names, NamesIn(root, root_, kNamesMax));
     if (std::ssize(names) >= kWorktreesMax) {
       return ResourceExhaustedError("there are " + std::to_string(names.size()) +
                                     " worktrees already; close forks that have one, or delete "
@@ -205,10 +186,9 @@ Status Worktrees::RemoveNamed(const std::string& name) {
 Status Worktrees::Remove(const std::string& name) { return RemoveNamed(name); }
 
 Status Worktrees::Sweep(const std::function<bool(const std::string& name)>& is_used) {
-  const int opened = open(root_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (opened < 0) return errno == ENOENT ? OkStatus() : FileError(root_, errno);
-  const FileDescriptor root(dup(opened));
-  ASSIGN_OR_RETURN(const std::vector<std::string> names, NamesIn(opened, root_));
+  OpenDirectory root(open(root_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (root.error() == ENOENT) return OkStatus();
+  ASSIGN_OR_RETURN(const std::vector<std::string> names, NamesIn(root, root_, kNamesMax));
   Status first;
   for (const std::string& name : names) {
     std::string gone = name;

@@ -2,6 +2,7 @@
 // answer or a budget, whatever happens in between.
 #include "runtime/sessions/constraint.h"
 
+#include "runtime/sessions/settings_json.h"
 #include "tests/runtime/fixture.h"
 #include "tools_sdk/schema.h"
 
