@@ -6,6 +6,7 @@
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <sstream>
 #include <utility>
 
 #include "runtime/cli/flags.h"
@@ -29,10 +30,28 @@ struct ApprovalFlags {
   bool json = false;
 };
 
-void Print(const ApprovalView& view) {
+/// A description as its author laid it out, such as a diff. Lines of several have a mark before
+/// them, so that none can look like one of ours.
+std::string Described(const std::string& description) {
+  const bool several = description.find('\n') != std::string::npos;
+  std::string out;
+  std::istringstream lines(description);
+  for (std::string line; std::getline(lines, line);) {
+    out += (several ? "  | " : "  ") + PlainText(line) + "\n";
+  }
+  return out;
+}
+
+enum class Detail { kLine, kWhole };
+
+void Print(const ApprovalView& view, Detail detail) {
   std::printf("%s %s  %s  %s\n", view.session.c_str(), view.approval.c_str(),
               ApprovalStateName(view.state), PlainText(view.title).c_str());
-  if (!view.description.empty()) std::printf("  why: %s\n", PlainText(view.description).c_str());
+  if (!view.description.empty() && detail == Detail::kLine) {
+    std::printf("  why: %s\n", PlainText(view.description).c_str());
+  } else if (!view.description.empty()) {
+    std::printf("  why:\n%s", Described(view.description).c_str());
+  }
   for (const ToolCall& call : view.calls) {
     std::printf("  %s: %s %s\n", call.id.c_str(), call.name.c_str(),
                 PlainText(call.arguments).c_str());
@@ -62,7 +81,7 @@ int List(const ApprovalFlags& flags) {
     if (flags.json) {
       all.push_back(ViewJson(view));
     } else {
-      Print(view);
+      Print(view, Detail::kLine);
     }
   }
   if (flags.json) std::cout << all.dump(2) << "\n";
@@ -114,12 +133,12 @@ int Revoke(const ApprovalFlags& flags) {
   return kExitOk;
 }
 
-int Report(const Result<ApprovalView>& view, bool json) {
+int Report(const Result<ApprovalView>& view, bool json, Detail detail) {
   if (!view.ok()) return Fail(view.status(), json);
   if (json) {
     std::cout << ViewJson(*view).dump(2) << "\n";
   } else {
-    Print(*view);
+    Print(*view, detail);
   }
   return kExitOk;
 }
@@ -127,7 +146,8 @@ int Report(const Result<ApprovalView>& view, bool json) {
 int Show(const ApprovalFlags& flags) {
   auto runtime = OpenRuntime(flags.runtime);
   if (!runtime.ok()) return Fail(runtime.status(), flags.json);
-  return Report((*runtime)->GetApproval(flags.resolve.session, flags.resolve.approval), flags.json);
+  return Report((*runtime)->GetApproval(flags.resolve.session, flags.resolve.approval), flags.json,
+                Detail::kWhole);
 }
 
 int Resolve(const ApprovalFlags& flags, bool grant) {
@@ -140,7 +160,7 @@ int Resolve(const ApprovalFlags& flags, bool grant) {
                   : flags.scope == "workspace" ? GrantScope::kWorkspace
                                                : GrantScope::kOnce;
   if (request.resolved_by.empty()) request.resolved_by = "cli";
-  return Report((*runtime)->ResolveApproval(request), flags.json);
+  return Report((*runtime)->ResolveApproval(request), flags.json, Detail::kLine);
 }
 
 int Explain(const ApprovalFlags& flags) {
@@ -199,7 +219,7 @@ Status AskOnTerminal(Runtime& runtime, const std::string& session, const std::st
   if (approval.requester != session + "/" + approval.turn) {
     std::cerr << "  asked by " << PlainText(approval.requester) << "\n";
   }
-  if (!approval.description.empty()) std::cerr << "  " << PlainText(approval.description) << "\n";
+  std::cerr << Described(approval.description);
   for (const ToolCall& call : approval.calls) {
     if (approval.subject == "question") break;  // the title asks it
     std::cerr << "  " << call.name << " " << PlainText(call.arguments) << "\n";

@@ -87,8 +87,9 @@ class Terminal:
 
     def answer(self, question, key):
         self.wait_for(question)
-        self.wait_for("[n]o: ")
+        asked = self.wait_for("[n]o: ")
         os.write(self.main, key + b"\n")
+        return asked
 
     def end(self):
         while self.read():
@@ -284,6 +285,8 @@ class Triage(Workflow):
         self.assertEqual(approval["session"], "main")
         self.assertIn("wrong sign", approval["title"])
         self.assertIn("+" + FIXES[self.SMALLEST], approval["description"])
+        shown = self.command("approvals", "show", approval["session"], approval["approval"])
+        self.assertIn("\n  | +" + FIXES[self.SMALLEST], shown)  # a diff reads as one
         self.assertEqual(files_in(self.workspace)["shop/prices.py"], PRICES)  # nothing before that
         self.command("approvals", "grant", approval["session"], approval["approval"])
 
@@ -430,7 +433,8 @@ class Audit(Workflow):
         first.kill()
         self.assertEqual(files_in(self.workspace), self.FILES)
         second = Terminal(words)
-        second.answer("Change requirements.txt", b"y")
+        asked = second.answer("Change requirements.txt", b"y")
+        self.assertIn("\r\n  | risk: low\r\n", asked)
         second.answer("Change CMakeLists.txt", b"n")
         status, shown = second.end()
         self.assertEqual(status, 0, shown)
