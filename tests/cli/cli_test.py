@@ -45,6 +45,10 @@ class Cli(unittest.TestCase):
         self.assertEqual(run("no-such-command").returncode, 2)
         self.assertEqual(run("logits").returncode, 2)
         self.assertEqual(run("generate", "--model", self.model, "--mode", "wrong").returncode, 2)
+        for words in ("", " ", "git |status", "x" * 5000):
+            wrong = run("chat", "--ask-command", words)
+            self.assertEqual(wrong.returncode, 2, words)
+            self.assertIn("--ask-command", wrong.stderr)
 
     def test_failures_exit_with_1_and_name_the_thing(self):
         failed = run("inspect", self.folder / "nothing")
@@ -176,10 +180,14 @@ class Cli(unittest.TestCase):
         script = self.folder / "twice.lua"
         script.write_text('return function(m) return baleen.generate{user=m, max_tokens=4}.content end')
         for expected_turns in (1, 2):
-            done = run("run", script, *store, "--session", "one", "--input", "Hi", "--seed", 3)
+            done = run("run", script, *store, "--session", "one", "--input", "Hi", "--seed", 3,
+                       "--allow-command", "git status|diff", "--deny", "write", "--deny-command", "rm|dd")
             self.assertEqual(done.returncode, 0, done.stderr)
             view = json.loads(run("sessions", "show", "one", *store, "--json").stdout)
             self.assertEqual(view["turns"], expected_turns)
+            rules = [(rule["tool"], rule["decision"], rule.get("argv")) for rule in view["settings"]["policy"]["rules"]]
+            self.assertEqual(rules, [("write", "deny", None), ("bash", "allow", [["git"], ["status", "diff"]]),
+                                     ("bash", "deny", [["rm", "dd"]])])
         report = json.loads(run("sessions", "verify", *store, "--json").stdout)
         self.assertEqual(report["problems"], [])
         self.assertIn("one", run("sessions", "list", *store).stdout)
@@ -228,6 +236,9 @@ class Cli(unittest.TestCase):
                          ("Renamed", ["a", "b"], 9))
         self.assertEqual((settings["sampling"]["top_k"], settings["budget"]["tokens"]), (3, 5000))
         self.assertEqual(settings["policy"]["rules"][0]["decision"], "deny")
+        changed = sessions("update", "one", "--ask-command", "make", "--allow", "read")["settings"]["policy"]["rules"]
+        self.assertEqual([(rule["decision"], rule.get("argv")) for rule in changed],
+                         [("ask", [["make"]]), ("allow", None)])
         cleared = sessions("update", "one", "--no-notes", "--no-rules")["settings"]
         self.assertEqual((cleared["notes"], cleared["policy"]["rules"], cleared["title"]), ([], [], "Renamed"))
         self.assertEqual(run("sessions", "update", "one", *store).returncode, 2)

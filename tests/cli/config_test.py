@@ -140,9 +140,32 @@ class Config(unittest.TestCase):
                          ("look", "HTTP, GET a.example.org:443", "PURE"))
         self.assertEqual(look["parameters"]["required"], ["id"])
         self.assertIn("unknown key 'http_tools.look.key_env'", self.refused(good + 'key_env = "K"\n'))
+        table = good + 'parameters = { id = "Its number" }\n'
+        self.path.write_text(table.replace('"Its number"', '{ type = "integer", about = "Its number" }')
+                             .replace("{id}", "{id}?kind={kind}")
+                             .replace(" }\n", ', kind = { one_of = ["a", "b"], optional = true } }\n')
+                             .replace('secret = "API"\n', ""))
+        tools = self.run_baleen("tools", "list", "--json", "--config", self.path)
+        self.assertEqual(json.loads(tools.stdout.splitlines()[-1])["parameters"], {
+            "type": "object", "required": ["id"], "additionalProperties": False,
+            "properties": {"id": {"type": "integer", "description": "Its number"},
+                           "kind": {"type": "string", "enum": ["a", "b"]}}})
+        self.assertIn("is none of its parameters", self.refused(table.replace("id =", "ID =")))
+        for wrong in ('{ type = "list" }', "7", "{ note = \"x\" }", '{ type = "integer", one_of = ["1"] }',
+                      "{ one_of = [1] }", "{ optional = 1 }"):
+            self.assertIn("'id': ", self.refused(table.replace('"Its number"', wrong)))
+        self.assertIn("or a table", self.refused(good + "parameters = 7\n"))
         self.assertIn("no places", self.refused('[http_tools.x]\nurl = "https://{host}/"\n'))
         self.assertIn("key_env or key_file", self.refused('[secrets.x]\nhosts = ["a"]\n'))
         self.assertIn("expected the hosts", self.refused('[secrets.x]\nkey_file = "k"\n'))
+        self.assertIn("true or false", self.refused(secret + "scripts = 1\n"))
+
+    def test_scripts_ask_no_host_by_default(self):
+        self.assertEqual(self.settings()[1]["web.script_http_hosts"], ([], "default"))
+        self.path.write_text('[web]\nscript_http_hosts = ["a.example.org", "*.b.example:8443"]\n')
+        settings = self.settings("--config", self.path)[1]
+        self.assertEqual(settings["web.script_http_hosts"],
+                         (["a.example.org", "*.b.example:8443"], f"{self.path}:2"))
 
     def test_plugins_are_lists_whose_default_is_none(self):
         self.assertEqual(self.settings()[1]["plugins.plugin"], ([], "default"))

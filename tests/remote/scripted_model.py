@@ -1,6 +1,6 @@
 """A chat endpoint of a test, in OpenAI's form: a function of the conversation says what the model says.
 
-Used by workflows_test.py. `decide(body)` is called on the thread of each request and gives a text, or a list
+Used by workflows_test.py and script_samples_test.py. `decide(body)` is called on the thread of each request and gives a text, or a list
 of (tool, arguments); it may wait. Answers are streamed in pieces, arguments of calls too. What a real server
 would refuse of a conversation lands in `problems`.
 """
