@@ -1,7 +1,7 @@
 // A part of a script with a limit of its own: a hook that says how long it may take.
 //
-// Like the step's limit it sticks: no pcall within the part outlives it. Unlike that one it ends
-// with the part.
+// Like the step's limit it sticks: what is used stays used, and a caught error costs budget, so
+// that each pcall within the part raises it again. Unlike that one it ends with the part.
 #include <algorithm>
 #include <lua5.4/lua.hpp>
 
@@ -22,10 +22,6 @@ void EndLimit(lua_State* L) {
   state.limit_max = lua_tointeger(L, kOuterMax);
   state.limit_left = lua_tointeger(L, kOuterLeft) - used;
   state.limit_mark = state.instructions_left;
-  state.limit_reached = false;
-  // What was around it may be over by now, too.
-  if (IsOverLimit(state)) ReachLimit(state);
-  RunUnderHook(state.running);
 }
 
 int LimitedDone(lua_State* L, int status, lua_KContext) {
@@ -39,7 +35,7 @@ int LimitedDone(lua_State* L, int status, lua_KContext) {
 
 }  // namespace
 
-int RaiseLimitReached(lua_State* L) {
+int RaiseOverLimit(lua_State* L) {
   const int64_t max = StateOf(L).limit_max;
   PushPlace(L);
   lua_pushfstring(L, "it took longer than its 'wall' of %I ms (%I instructions)",

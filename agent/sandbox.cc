@@ -58,11 +58,7 @@ void* Allocate(void* user, void* block, size_t old_size, size_t new_size) {
                          static_cast<int64_t>(new_size) > kAllocationBytesMax;
     // A refusal costs a full collection.
     state.instructions_left -= (refused ? state.memory_used : growth) / kBytesPerInstruction;
-    if (state.instructions_left < 0) {
-      Exhaust(state);
-    } else if (IsOverLimit(state)) {
-      ReachLimit(state);
-    }
+    if (state.instructions_left < 0) Exhaust(state);
     if (refused) {
       state.memory_refused = true;
       state.stack_is_next = false;  // the thread that it was for is dropped
@@ -93,14 +89,12 @@ void RaiseExhausted(lua_State* L) {
 void CountHook(lua_State* L, lua_Debug*) {
   SandboxState& state = StateOf(L);
   if (!state.exhausted) {
-    if (state.limit_reached) RaiseLimitReached(L);
     state.instructions_left -= kHookInterval * (1 + state.stack_bytes / kStackBytesPerCost);
     if (state.interrupt != nullptr && state.interrupt->load(std::memory_order_relaxed)) {
       state.interrupted = true;
     } else if (state.instructions_left >= 0) {
       if (!IsOverLimit(state)) return;
-      ReachLimit(state);
-      RaiseLimitReached(L);
+      RaiseOverLimit(L);
     }
     Exhaust(state);
   }
@@ -264,16 +258,10 @@ void Exhaust(SandboxState& state) {
   if (state.running != nullptr) lua_sethook(state.running, CountHook, LUA_MASKCOUNT, 1);
 }
 
-void ReachLimit(SandboxState& state) {
-  state.limit_reached = true;
-  if (state.running != nullptr) RunUnderHook(state.running);
-}
-
 void RunUnderHook(lua_State* L) {
   SandboxState& state = StateOf(L);
   state.running = L;
-  const bool ends = state.exhausted || state.limit_reached;
-  lua_sethook(L, CountHook, LUA_MASKCOUNT, ends ? 1 : kHookInterval);
+  lua_sethook(L, CountHook, LUA_MASKCOUNT, state.exhausted ? 1 : kHookInterval);
 }
 
 void Charge(lua_State* L, int64_t units) {
@@ -281,8 +269,7 @@ void Charge(lua_State* L, int64_t units) {
   state.instructions_left -= units;
   if (state.instructions_left >= 0 && !state.exhausted) {
     if (!IsOverLimit(state)) return;
-    ReachLimit(state);
-    RaiseLimitReached(L);
+    RaiseOverLimit(L);
   }
   Exhaust(state);
   RaiseExhausted(L);

@@ -44,9 +44,8 @@ struct SandboxState {
   int64_t allocated_bytes = 0;
   // A part of the script that has a limit of its own within the step's (lua_limit.cc).
   bool limited = false;
-  bool limit_reached = false;  ///< Sticky until that part has ended.
-  int64_t limit_max = 0;       ///< Instructions.
-  int64_t limit_left = 0;      ///< When instructions_left was `limit_mark`.
+  int64_t limit_max = 0;   ///< Instructions.
+  int64_t limit_left = 0;  ///< When instructions_left was `limit_mark`.
   int64_t limit_mark = 0;
   int protected_depth = 0;   ///< Calls of pcall and xpcall that have not ended.
   bool exhausted = false;    ///< Sticky: every further instruction raises.
@@ -68,14 +67,9 @@ void Charge(lua_State* L, int64_t units);
 inline int64_t LimitLeft(const SandboxState& state) {
   return state.limit_left - (state.limit_mark - state.instructions_left);
 }
-/// Whether it has used it up, once or now.
-inline bool IsOverLimit(const SandboxState& state) {
-  return state.limited && (state.limit_reached || LimitLeft(state) < 0);
-}
-/// Ends that part: every further instruction of it raises.
-void ReachLimit(SandboxState& state);
-/// What it raises. Errors: raises.
-int RaiseLimitReached(lua_State* L);
+inline bool IsOverLimit(const SandboxState& state) { return state.limited && LimitLeft(state) < 0; }
+/// Errors: raises.
+int RaiseOverLimit(lua_State* L);
 
 /// Makes `L` the thread whose hook ends the step.
 void RunUnderHook(lua_State* L);
