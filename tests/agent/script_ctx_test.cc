@@ -310,6 +310,26 @@ TEST_CASE("AHooksLimitIsOverSeveralStepsAndItsOwn") {
   CHECK(Text(run) == "y");
 }
 
+TEST_CASE("WhatAHookUsesInOneStepIsGoneInTheNext") {
+  ScriptRun run(R"(
+    on.before_tool("outer", function()
+      for i = 1, 20 do
+        for k = 1, 100000 do end
+        baleen.call("inner")
+      end
+    end, { wall = "20ms" })
+    return function() return (baleen.call "outer") end)");
+  REQUIRE(run.Step(UserTurnEvent{"go"}));
+  int steps = 0;
+  while (OnlyCall(run).name == "inner") {
+    REQUIRE(Answer(run, "x"));
+    ++steps;
+  }
+  CHECK(steps >= 2);
+  CHECK(steps <= 4);
+  CHECK(Has(std::get<CallToolsEffect>(run.effect).verdicts.at(0).why, "wall' of 20 ms"));
+}
+
 TEST_CASE("AnAnswerMayBeAListOfAtMostSoMany") {
   ScriptRun run(R"(return flow("f", function()
     local s = session.current()
