@@ -1,6 +1,7 @@
 // Waits: what a turn waits for, told at once when somebody has to act, and every few seconds
 // anyhow. A quiet stream of a running turn is a dead one.
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "runtime/sessions/control_loop.h"
@@ -42,6 +43,13 @@ TurnWait CallsWait(const ToolRunState& tools) {
   if (open == 0) return {"JOURNAL", "", 0};
   if (open > 1) wait.detail += " and " + std::to_string(open - 1) + " more";
   return wait;
+}
+
+/// The session whose step a fork's turn is: the last one of "SESSION/TURN/SESSION/TURN...".
+std::string ParentOf(std::string_view path) {
+  path = path.substr(0, path.rfind('/'));
+  const size_t slash = path.rfind('/');
+  return std::string(slash == std::string_view::npos ? path : path.substr(slash + 1));
 }
 
 }  // namespace
@@ -94,6 +102,10 @@ void ControlLoop::NoteWait(SessionRun& session) {
                     known.what != "PREFILL";
   if (same || !told) return;
   PublishLive(session, event_kind::kWaiting, WaitingToJson(known.what, known.detail));
+  if (known.what != "APPROVAL" && known.what != "SUBAGENT") return;
+  // Whoever watches the turn above has to answer, too.
+  const auto parent = sessions_.find(ParentOf(session.turn->start.parent));
+  if (parent != sessions_.end()) NoteWait(*parent->second);
 }
 
 void ControlLoop::Heartbeat(SessionRun& session) {

@@ -339,6 +339,41 @@ TEST_CASE("AForksTurnAsksUnderItsParentAndEndsWithIt") {
   CHECK(End(*runtime, approval.session, approval.turn).state == TurnState::kCancelled);
 }
 
+TEST_CASE("WhoWatchesATurnHearsAtOnceOfWhatASubagentAsks") {
+  const TempDirectory temp;
+  const auto runtime = OpenRuntime(Options(temp));
+  // Before the first heartbeat, which a machine that is very busy may send all the same.
+  bool at_once = false;
+  for (int attempt = 0; attempt < 5 && !at_once; ++attempt) {
+    const std::string id = "s" + std::to_string(attempt);
+    auto request = Scripted(id, R"(
+      tool "nest" { about = "Forks.", run = function()
+        return session.current():fork { clean = true }:call("pay", { x = 1 })
+      end }
+      flow("f", function()
+        return session.current():fork { clean = true }:call("nest", {})
+      end))");
+    request.settings.policy.rules = {{"pay", "", "ask", "it costs"}};
+    REQUIRE_OK(runtime->CreateSession(request));
+    Recorder recorder;
+    const auto watching = Must(runtime->Watch({id, "", true}, &recorder));
+    const std::string turn = Start(*runtime, id);
+    std::string told;
+    while (told.empty()) {
+      const auto waits = recorder.Of("waiting");
+      for (const Event& wait : waits) {
+        if (wait.payload.find("APPROVAL") != std::string::npos) told = wait.payload;
+      }
+      if (told.empty()) REQUIRE(recorder.WaitFor("waiting", std::ssize(waits) + 1));
+    }
+    CHECK(Parse(told)["waiting_on"] == "SUBAGENT");
+    REQUIRE_OK(runtime->CancelTurn(id, turn));
+    REQUIRE(recorder.WaitFor("turn_finished"));  // and with it all that was told before
+    at_once = recorder.Of("heartbeat").empty();
+  }
+  CHECK(at_once);
+}
+
 TEST_CASE("ForksThatRunAtOnceAskTogetherAndEndTogether") {
   const TempDirectory temp;
   auto runtime = OpenRuntime(Options(temp));
