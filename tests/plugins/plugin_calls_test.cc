@@ -10,6 +10,7 @@
 
 #include "runtime/plugins/plugin_set.h"
 #include "tests/store/status_checks.h"
+#include "tests/testing/sanitizer.h"
 #include "tools_sdk/utf8.h"
 
 namespace baleen {
@@ -18,6 +19,10 @@ namespace {
 /// In each of these places a plugin's misbehaviour comes to the same.
 std::vector<PluginPlace> PlacesOutside() {
   std::vector<PluginPlace> places = {PluginPlace::kProcess};
+  if (kAddressSanitizer) {
+    WARN("SKIP plugins in the sandbox: " << kNoHostInSandbox);
+    return places;
+  }
   if (Sandbox::Probe().kind() != SandboxKind::kNone) places.push_back(PluginPlace::kSandbox);
   if (places.size() == 1) WARN("SKIP plugins in the sandbox: " << Sandbox::Probe().reason());
   return places;

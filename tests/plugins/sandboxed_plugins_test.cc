@@ -4,6 +4,7 @@
 #include "runtime/plugins/plugin_set.h"
 #include "tests/sandbox/outside_world.h"
 #include "tests/store/status_checks.h"
+#include "tests/testing/sanitizer.h"
 
 namespace baleen {
 namespace {
@@ -15,6 +16,11 @@ struct Caged {
 
 std::vector<Caged> Cages() {
   std::vector<Caged> cages;
+  if (kAddressSanitizer) {
+    std::cout << "SKIPPED: nothing of this test runs here: " << kNoHostInSandbox << "\n";
+    WARN("SKIP: " << kNoHostInSandbox);
+    return cages;
+  }
   for (const SandboxKind kind : {SandboxKind::kBubblewrap, SandboxKind::kLandlock}) {
     PluginOptions options;
     options.sandbox = std::make_shared<LazySandbox>(kind);

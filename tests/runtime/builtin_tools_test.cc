@@ -140,7 +140,7 @@ TEST_CASE("CommandsReachTheHostsThatTheirSessionNames") {
     CHECK(tool.spec.description.find("no network") == std::string::npos);
   }
   if (kAddressSanitizer) {
-    WARN("SKIP: " << kNoDoorWithSanitizer);
+    WARN("SKIP: " << kNoHostInSandbox);
     return;
   }
   const std::string out = RunCalls(

@@ -232,8 +232,8 @@ TEST_CASE("AProxyReachesTheHostsThatAreNamedAndNoOther") {
 
 TEST_CASE("ASandboxedCommandReachesItsHostsThroughTheProxyAlone") {
   if (kAddressSanitizer) {
-    std::cout << "SKIPPED: nothing of this test runs here: " << kNoDoorWithSanitizer << "\n";
-    WARN("SKIP: " << kNoDoorWithSanitizer);
+    std::cout << "SKIPPED: nothing of this test runs here: " << kNoHostInSandbox << "\n";
+    WARN("SKIP: " << kNoHostInSandbox);
     return;
   }
   const Sandbox sandbox = Sandbox::Probe(SandboxKind::kBubblewrap);

@@ -17,8 +17,9 @@ inline constexpr bool kAddressSanitizer = true;
 inline constexpr bool kAddressSanitizer = false;
 #endif
 
-/// Why a command with a way to the network can't begin there.
-inline constexpr char kNoDoorWithSanitizer[] =
-    "AddressSanitizer in baleen-tool-host reserves more addresses than a sandbox gives (4 GiB)";
+/// Why baleen-tool-host can't begin there in a sandbox: with a plugin, or before a command with a
+/// way to the network.
+inline constexpr char kNoHostInSandbox[] =
+    "AddressSanitizer in baleen-tool-host maps more memory than a sandbox lets a process (4 GiB)";
 
 }  // namespace baleen
