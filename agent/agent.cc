@@ -1,5 +1,6 @@
 #include "agent/agent.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "agent/lua_baleen.h"
@@ -33,11 +34,21 @@ Status CheckResults(const CallToolsEffect& effect, const ToolResultsEvent& event
   return OkStatus();
 }
 
-Status CheckEnds(const ChildTurnsEffect& effect, const ChildTurnsEvent& event) {
-  if (event.ends.size() == effect.turns.size()) return OkStatus();
-  return FailedPreconditionError("agent: " + std::to_string(event.ends.size()) +
-                                 " ends answer the turns of " +
-                                 std::to_string(effect.turns.size()) + " forks; give one for each");
+Status CheckEnds(const Effect& effect, const ChildTurnsEvent& event) {
+  const auto* stopped = std::get_if<StopTurnsEffect>(&effect);
+  const size_t turns = stopped != nullptr ? stopped->sessions.size()
+                                          : std::get<ChildTurnsEffect>(effect).turns.size();
+  if (event.ends.size() != turns) {
+    return FailedPreconditionError("agent: " + std::to_string(event.ends.size()) +
+                                   " ends answer the turns of " + std::to_string(turns) +
+                                   " forks; give one for each");
+  }
+  const auto ended = std::count_if(event.ends.begin(), event.ends.end(),
+                                   [](const auto& end) { return end.has_value(); });
+  if (ended > 0 && (stopped == nullptr || std::cmp_equal(ended, turns))) return OkStatus();
+  return FailedPreconditionError("agent: " + std::to_string(ended) + " of " +
+                                 std::to_string(turns) + " turns of forks have ended; expected " +
+                                 (stopped != nullptr ? "all" : "one at least"));
 }
 
 }  // namespace
@@ -86,7 +97,7 @@ class Agent::Impl {
   /// Index in AgentEvent of what answers the effect that was returned last.
   size_t Expected() const {
     if (stage_ == Stage::kNew) return 0;
-    constexpr size_t kAnswers[] = {1, 2, 3, 4, 5, 6, 7, 0, 8, 9};  // 0: the turn's end has none
+    constexpr size_t kAnswers[] = {1, 2, 3, 4, 5, 6, 7, 0, 8, 9, 7};  // 0: the turn's end has none
     return kAnswers[binding_.effect.index()];
   }
 
@@ -95,15 +106,20 @@ class Agent::Impl {
       return FailedPreconditionError("agent: this turn is over; make a new agent for the next one");
     }
     const size_t expected = Expected();
+    const auto* generate = std::get_if<GenerateEffect>(&binding_.effect);
+    if (stage_ == Stage::kWaiting && generate != nullptr && generate->asks_to_compact &&
+        std::holds_alternative<CompactionDueEvent>(event)) {
+      return OkStatus();
+    }
     if (event.index() != expected) {
-      constexpr const char* kEvents[] = {"user_turn", "generated", "tool_results", "clock",
-                                         "approval",  "account",   "forked",       "child_turns",
-                                         "worktree",  "compacted"};
+      constexpr const char* kEvents[] = {"user_turn", "generated", "tool_results",  "clock",
+                                         "approval",  "account",   "forked",        "child_turns",
+                                         "worktree",  "compacted", "compaction_due"};
       return FailedPreconditionError(std::string("agent: expected a ") + kEvents[expected] +
                                      " event, got " + kEvents[event.index()]);
     }
     if (const auto* children = std::get_if<ChildTurnsEvent>(&event)) {
-      return CheckEnds(std::get<ChildTurnsEffect>(binding_.effect), *children);
+      return CheckEnds(binding_.effect, *children);
     }
     if (stage_ == Stage::kNew || event.index() != 2) return OkStatus();
     return CheckResults(std::get<CallToolsEffect>(binding_.effect),

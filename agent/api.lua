@@ -135,10 +135,40 @@ local function call(name, arguments)
   return result.content, result.outcome
 end
 
+-- What the hooks make of a compaction: what is to be kept, or nil and why the context stays as it is.
+local function judge_compaction(event)
+  local kept = {}
+  local why = run_hooks("before_compact", "", event, kept)
+  if not why and type(event.keep) ~= "string" then why = "a hook left 'keep' without a text" end
+  if why then return nil, why end
+  if event.keep ~= "" then table.insert(kept, 1, event.keep) end
+  return table.concat(kept, "\n")
+end
+
+-- Because somebody asks for it: the summary.
+local function compact(keep)
+  local kept, why = judge_compaction { reason = "asked", keep = keep }
+  if not kept then raise("the context was not compacted: " .. why) end
+  return core.compact(kept)
+end
+
+-- Lets the model write. Hooks are asked before the context is compacted for it; one that they refuse
+-- to compact is used as long as there is room.
+local function generate_in_room(request)
+  if #hooks.before_compact == 0 then return core.generate(request) end
+  local reply, tokens, tokens_max = core.generate_or_compact(request)
+  if reply then return reply end
+  local kept, why = judge_compaction { reason = "full", keep = "", tokens = tokens,
+    tokens_max = tokens_max }
+  if not kept then return core.generate_uncompacted(request, why) end
+  core.compact(kept)
+  return core.generate(request)
+end
+
 local function generate(request)
   parts.time_left() -- An error where it is over.
   if type(request) ~= "table" or (#hooks.before_model == 0 and #waiting_notes == 0) then
-    return core.generate(request)
+    return generate_in_room(request)
   end
   local copy, notes = {}, {}
   for name, value in pairs(request) do copy[name] = value end
@@ -152,11 +182,13 @@ local function generate(request)
     for _, text in ipairs(notes) do messages[#messages + 1] = { role = "user", content = text } end
     copy.user, copy.messages = nil, messages
   end
-  return core.generate(copy)
+  return generate_in_room(copy)
 end
 
 local function turn_function(returned, errand)
-  local turn = errand and parts.errand(errand) or returned
+  local turn, is_compaction = returned, false
+  if errand then turn, is_compaction = parts.errand(errand) end
+  if is_compaction then return turn end
   if turn == nil and parts.flow_names and not parts.flow then
     raise("the script has the flows " .. parts.flow_names .. ": return function(message) that runs one")
   end
@@ -195,3 +227,4 @@ function parts.before_approval(event) return run_hooks("approval", "", event, wa
 function parts.tell(text) waiting_notes[#waiting_notes + 1] = text end
 
 parts.call_tools, parts.call, parts.generate, parts.turn_function = call_tools, call, generate, turn_function
+parts.compact = compact

@@ -26,6 +26,11 @@ struct GenerateEffect {
   std::optional<std::string> tool_choice;
   std::optional<std::string> answer_schema;
   std::optional<int64_t> thinking_tokens;
+  /// Where the context would have to be compacted first, nothing is done; answered by a
+  /// CompactionDueEvent.
+  bool asks_to_compact = false;
+  /// Not empty: the context is not compacted, and why. While there is room.
+  std::string refuses_compaction = {};
 };
 
 /// What the default loop asks first: the user says `text`.
@@ -95,6 +100,7 @@ struct CompactEffect {
 /// What one of these is to do as a turn of its own, which counts as spent by this one.
 struct ChildTurn {
   std::string session;
+  bool runs = false;  ///< It was asked for before, and has not ended: nothing else is said of it.
   std::string text;
   std::string errand;  ///< AgentOptions::errand.
   // What it may spend; 0: as much as this turn has left.
@@ -105,14 +111,19 @@ struct ChildTurn {
 };
 
 /// Let forks run these turns at once, a fork no more than one. Answered by a ChildTurnsEvent when
-/// the last one has ended.
+/// one of them has ended; the others run on, whatever is asked for next.
 struct ChildTurnsEffect {
   std::vector<ChildTurn> turns;
 };
 
-using Effect =
-    std::variant<GenerateEffect, CallToolsEffect, SleepEffect, ApproveEffect, AccountEffect,
-                 ForkEffect, ChildTurnsEffect, FinishEffect, WorktreeEffect, CompactEffect>;
+/// Stop the turns that these forks run. Answered by a ChildTurnsEvent when all have ended.
+struct StopTurnsEffect {
+  std::vector<std::string> sessions;
+};
+
+using Effect = std::variant<GenerateEffect, CallToolsEffect, SleepEffect, ApproveEffect,
+                            AccountEffect, ForkEffect, ChildTurnsEffect, FinishEffect,
+                            WorktreeEffect, CompactEffect, StopTurnsEffect>;
 
 /// A turn begins with what the user said.
 struct UserTurnEvent {
@@ -161,6 +172,12 @@ struct WorktreeEvent {
   std::string error;  ///< Not empty: there is no diff, and why.
 };
 
+/// A generation wants a compaction first.
+struct CompactionDueEvent {
+  int64_t tokens = 0;      ///< That the context would have.
+  int64_t tokens_max = 0;  ///< That it may have at most.
+};
+
 struct CompactedEvent {
   std::string summary;
   std::string error;  ///< Not empty: the context is as it was, and why.
@@ -179,12 +196,13 @@ struct ChildTurnEnd {
 };
 
 struct ChildTurnsEvent {
-  std::vector<ChildTurnEnd> ends;  ///< In the order of the effect's turns.
+  /// In the order of the effect's turns; unset: it still runs. One at least has ended.
+  std::vector<std::optional<ChildTurnEnd>> ends;
 };
 
-using AgentEvent =
-    std::variant<UserTurnEvent, GeneratedEvent, ToolResultsEvent, ClockEvent, ApprovalEvent,
-                 AccountEvent, ForkedEvent, ChildTurnsEvent, WorktreeEvent, CompactedEvent>;
+using AgentEvent = std::variant<UserTurnEvent, GeneratedEvent, ToolResultsEvent, ClockEvent,
+                                ApprovalEvent, AccountEvent, ForkedEvent, ChildTurnsEvent,
+                                WorktreeEvent, CompactedEvent, CompactionDueEvent>;
 
 /// Messages as a JSON array, all members of each. Errors: as AgentEventFromJson.
 std::string MessagesToJson(const std::vector<Message>& messages);

@@ -254,7 +254,8 @@ Status ReadChildTurns(MemberReader* reader, AgentEvent* out) {
   ChildTurnsEvent& event = out->emplace<ChildTurnsEvent>();
   for (const Json& end : reader->List("ends")) {
     MemberReader of_one(end, "event.ends[]");
-    reader->Take(ReadChildTurn(&of_one, &event.ends.emplace_back()));
+    std::optional<ChildTurnEnd>& out_end = event.ends.emplace_back();
+    if (!end.is_null()) reader->Take(ReadChildTurn(&of_one, &out_end.emplace()));
   }
   return reader->Finish();
 }
@@ -278,6 +279,8 @@ struct EffectWriter {
     if (effect.tool_choice) out["tool_choice"] = *effect.tool_choice;
     if (effect.answer_schema) out["answer_schema"] = *effect.answer_schema;
     if (effect.thinking_tokens) out["thinking_tokens"] = *effect.thinking_tokens;
+    if (effect.asks_to_compact) out["asks_to_compact"] = true;
+    if (!effect.refuses_compaction.empty()) out["refuses_compaction"] = effect.refuses_compaction;
     return out;
   }
   Json operator()(const CallToolsEffect& effect) const {
@@ -319,6 +322,10 @@ struct EffectWriter {
   Json operator()(const ChildTurnsEffect& effect) const {
     Json turns = Json::array();
     for (const ChildTurn& turn : effect.turns) {
+      if (turn.runs) {
+        turns.push_back(Json{{"session", turn.session}, {"runs", true}});
+        continue;
+      }
       turns.push_back(Json{{"session", turn.session},
                            {"text", turn.text},
                            {"errand", turn.errand},
@@ -329,6 +336,9 @@ struct EffectWriter {
     }
     return OneOrMany("child_turn", "child_turns", "turns", std::move(turns));
   }
+  Json operator()(const StopTurnsEffect& effect) const {
+    return Json{{"kind", "stop_turns"}, {"sessions", effect.sessions}};
+  }
   Json operator()(const FinishEffect& effect) const {
     return Json{{"kind", "finish"}, {"text", effect.text}};
   }
@@ -336,6 +346,14 @@ struct EffectWriter {
 
 Json WithError(Json out, const std::string& error) {
   if (!error.empty()) out["error"] = error;
+  return out;
+}
+
+Json EndJson(const ChildTurnEnd& end) {
+  Json out{{"succeeded", end.succeeded}, {"text", end.text},       {"error", end.error},
+           {"tokens", end.tokens},       {"wall_ms", end.wall_ms}, {"tool_calls", end.tool_calls},
+           {"micro_usd", end.micro_usd}};
+  if (!end.files.empty()) out["files"] = end.files;
   return out;
 }
 
@@ -389,20 +407,17 @@ struct EventWriter {
   Json operator()(const WorktreeEvent& event) const {
     return WithError({{"kind", "worktree"}, {"diff", event.diff}}, event.error);
   }
+  Json operator()(const CompactionDueEvent& event) const {
+    return Json{
+        {"kind", "compaction_due"}, {"tokens", event.tokens}, {"tokens_max", event.tokens_max}};
+  }
   Json operator()(const CompactedEvent& event) const {
     return WithError({{"kind", "compacted"}, {"summary", event.summary}}, event.error);
   }
   Json operator()(const ChildTurnsEvent& event) const {
     Json ends = Json::array();
-    for (const ChildTurnEnd& end : event.ends) {
-      Json& out = ends.emplace_back(Json{{"succeeded", end.succeeded},
-                                         {"text", end.text},
-                                         {"error", end.error},
-                                         {"tokens", end.tokens},
-                                         {"wall_ms", end.wall_ms},
-                                         {"tool_calls", end.tool_calls},
-                                         {"micro_usd", end.micro_usd}});
-      if (!end.files.empty()) out["files"] = end.files;
+    for (const std::optional<ChildTurnEnd>& end : event.ends) {
+      ends.push_back(end.has_value() ? EndJson(*end) : Json());
     }
     return OneOrMany("child_turn", "child_turns", "ends", std::move(ends));
   }
@@ -501,8 +516,14 @@ Result<AgentEvent> AgentEventFromJson(std::string_view json) {
     reader.Text("summary", &compacted.summary);
     reader.OptionalText("error", &compacted.error);
     status = reader.Finish();
+  } else if (kind == "compaction_due") {
+    CompactionDueEvent& due = event.emplace<CompactionDueEvent>();
+    reader.Integer("tokens", &due.tokens);
+    reader.Integer("tokens_max", &due.tokens_max);
+    status = reader.Finish();
   } else if (kind == "child_turn") {
-    status = ReadChildTurn(&reader, &event.emplace<ChildTurnsEvent>().ends.emplace_back());
+    status =
+        ReadChildTurn(&reader, &event.emplace<ChildTurnsEvent>().ends.emplace_back().emplace());
   } else if (kind == "child_turns") {
     status = ReadChildTurns(&reader, &event);
   } else {

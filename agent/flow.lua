@@ -128,7 +128,7 @@ end
 function Session:compact(options)
   options = options or {}
   check_members("s:compact", options, { keep = true })
-  return core.compact(parts.text_option("s:compact", options, "keep", ""))
+  return parts.compact(parts.text_option("s:compact", options, "keep", ""))
 end
 
 local current = setmetatable({}, Session)
@@ -143,6 +143,9 @@ local Kid = {}
 Kid.__index = Kid
 
 local function close(kid) kid:close() end
+
+-- Forks of items that run at once, as { item =, kid = }: an item that is stopped can't close its own.
+local of_items = {}
 
 local WORKTREES = { [false] = 0, [true] = 1, all = 2 }
 
@@ -161,6 +164,8 @@ function Session:fork(options)
   local kid = setmetatable({ id = id, label = label, limits = limits, usage = usage,
     worktree = copy > 0 and copied or nil }, Kid)
   core.set_close(kid, close) -- For local kid <close> = s:fork{}.
+  local item = core.in_branch()
+  if item then of_items[#of_items + 1] = { item = item, kid = kid } end
   return kid
 end
 
@@ -228,9 +233,10 @@ function Kid:close()
   if self.worktree then core.worktree(self.id, true) end
 end
 
--- In the fork: what its turn does.
+-- In the fork: what its turn does. Also of a turn that only compacts the context: true as well.
 function parts.errand(text)
   local errand = json.decode(text)
+  if errand.compact then return parts.compact, true end
   parts.depth = errand.depth
   return function(message)
     running = "of a fork"
@@ -278,7 +284,10 @@ local function flow(name, options, fn)
       local outer = running
       running = name
       local value = in_budget(what, name, options.budget, function()
-        return fn(setmetatable({}, Flow), input)
+        -- Caught, so that what the flow has to close is closed before the turn ends.
+        local ended = table.pack(pcall(fn, setmetatable({}, Flow), input))
+        if not ended[1] then error(ended[2], 0) end
+        return ended[2]
       end)
       running = outer
       return text_of_result(value)
@@ -313,6 +322,27 @@ function Flow:approve(options)
   raise(("'%s' was denied by %s%s"):format(title, by, reason == "" and "" or ": " .. reason))
 end
 
+-- Items whose forks run at once. A list that ends before its items has their forks stopped, and
+-- those of the items that were cut short closed.
+local function at_once_over(items, at_once, fn, race)
+  local ended, outer = {}, of_items
+  of_items = {}
+  local function item(i)
+    -- Caught here, so that what the item has to close is closed within it.
+    local given = table.pack(pcall(fn, items[i], i))
+    ended[i] = true
+    if not given[1] then error(given[2], 0) end
+    return given[2]
+  end
+  local list = table.pack(pcall(core.run_branches, #items, at_once, item, race))
+  for _, entry in ipairs(of_items) do
+    if not ended[entry.item] then entry.kid:close() end
+  end
+  of_items = outer
+  if not list[1] then error(list[2], 0) end
+  return list[2], list[3]
+end
+
 -- Runs `fn(item, index)` for each item, in a race until one gives something: the results, and which
 -- item that was. Of items that run at once the turns of forks do; the rest is still one after the
 -- other. Within such an item there is no further at once.
@@ -328,7 +358,7 @@ local function over(what, race, items, options, fn)
   local list, results = {}, {}
   for i, item in ipairs(items) do list[i] = item end
   if at_once > 1 and not core.in_branch() then
-    return core.run_branches(#list, at_once, function(i) return fn(list[i], i) end, race)
+    return at_once_over(list, at_once, fn, race)
   end
   for i, item in ipairs(list) do
     results[i] = fn(item, i)

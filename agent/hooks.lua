@@ -7,12 +7,13 @@ local check_members, count_option, text_of = parts.check_members, parts.count_op
 local alternatives, matches_any, verdict = parts.alternatives, parts.matches_any, parts.verdict
 
 local hooks = { before_tool = {}, after_tool = {}, tool_result = {}, before_model = {}, turn_end = {},
-  session_start = {}, before_prompt = {}, approval = {}, after_edit = {}, subagent_end = {} }
+  session_start = {}, before_prompt = {}, approval = {}, after_edit = {}, subagent_end = {},
+  before_compact = {} }
 -- What a failing hook does: "deny" refuses what it was asked about, "ignore" goes on and says so. A
 -- turn's end can be neither: it fails the turn.
 local ON_ERROR = { before_tool = "deny", before_model = "deny", tool_result = "deny", after_tool = "ignore",
   session_start = "deny", before_prompt = "deny", approval = "deny", after_edit = "ignore",
-  subagent_end = "ignore" }
+  subagent_end = "ignore", before_compact = "deny" }
 -- What the pattern of a hook is of, for those that take one: names of tools, or a path.
 local PATTERN_OF = { before_tool = "tool", after_tool = "tool", tool_result = "tool", after_edit = "path" }
 

@@ -22,7 +22,7 @@ constexpr size_t kNameBytesMax = 64;
 TurnBinding& BindingOf(lua_State* L) { return *StateOf(L).binding; }
 
 void CheckYieldable(lua_State* L, const char* name) {
-  if (lua_isyieldable(L) != 0) return;
+  if (lua_isyieldable(L) != 0 && !BindingOf(L).asks_nothing) return;
   Raise(L,
         "%s cannot wait here: call it from the turn's function, not while the script loads "
         "and not inside a sort, gsub or __tostring function",
@@ -179,21 +179,25 @@ void PushGenerated(lua_State* L, const GeneratedEvent& event) {
 }
 
 int GenerateDone(lua_State* L, int, lua_KContext) {
-  PushGenerated(L, *std::get_if<GeneratedEvent>(BindingOf(L).event));
+  const AgentEvent* event = BindingOf(L).event;
+  if (const auto* due = std::get_if<CompactionDueEvent>(event)) {
+    lua_pushnil(L);
+    lua_pushinteger(L, due->tokens);
+    lua_pushinteger(L, due->tokens_max);
+    return 3;
+  }
+  PushGenerated(L, *std::get_if<GeneratedEvent>(event));
   return 1;
 }
 
-}  // namespace
-
-int Generate(lua_State* L) {
+// Makes the effect of the table at 1, the only value on the stack.
+GenerateEffect* TakeGenerate(lua_State* L) {
   if (lua_type(L, 1) != LUA_TTABLE) {
-    return Raise(L, "baleen.generate: expected a table, got %s", luaL_typename(L, 1));
+    Raise(L, "baleen.generate: expected a table, got %s", luaL_typename(L, 1));
   }
-  lua_settop(L, 1);
   CheckYieldable(L, "baleen.generate");
   CheckMembers(L, 1, "baleen.generate", kGenerateRequest);
-  TurnBinding& binding = BindingOf(L);
-  GenerateEffect* effect = &binding.effect.emplace<GenerateEffect>();
+  GenerateEffect* effect = &BindingOf(L).effect.emplace<GenerateEffect>();
   TakeMessages(L, effect);
   lua_Integer seed = 0, tokens_max = 0;
   if (TakeInteger(L, "max_tokens", 1, &tokens_max)) effect->tokens_max = tokens_max;
@@ -201,7 +205,7 @@ int Generate(lua_State* L) {
   if (lua_getfield(L, 1, "temperature") != LUA_TNIL) {
     const double value = lua_type(L, -1) == LUA_TNUMBER ? lua_tonumber(L, -1) : -1;
     if (!(value >= 0 && value <= 100)) {
-      return Raise(L, "baleen.generate: 'temperature' must be a number from 0 to 100");
+      Raise(L, "baleen.generate: 'temperature' must be a number from 0 to 100");
     }
     effect->temperature = static_cast<float>(value);
   }
@@ -211,8 +215,35 @@ int Generate(lua_State* L) {
   }
   TakeOptionalText(L, "tool_choice", &effect->tool_choice);
   TakeOptionalText(L, "answer_schema", &effect->answer_schema);
-  binding.effect_ready = true;
+  return effect;
+}
+
+int YieldGenerate(lua_State* L) {
+  BindingOf(L).effect_ready = true;
   return lua_yieldk(L, 0, 0, GenerateDone);
+}
+
+}  // namespace
+
+int Generate(lua_State* L) {
+  lua_settop(L, 1);
+  TakeGenerate(L);
+  return YieldGenerate(L);
+}
+
+// (request): the reply; or, where the context must be compacted first, nil, the tokens that it
+// would have, and may have.
+int GenerateOrCompact(lua_State* L) {
+  lua_settop(L, 1);
+  TakeGenerate(L)->asks_to_compact = true;
+  return YieldGenerate(L);
+}
+
+int GenerateUncompacted(lua_State* L) {  // (request, why)
+  lua_settop(L, 2);
+  TakeText(L, "a generation", "why", &BindingOf(L).problem);
+  TakeGenerate(L)->refuses_compaction = BindingOf(L).problem;
+  return YieldGenerate(L);
 }
 
 namespace {

@@ -20,6 +20,7 @@ struct Branch {
   lua_State* thread = nullptr;  ///< Borrows: the registry keeps it.
   int64_t item = 0;             ///< 0: it has none.
   bool waits = false;           ///< For the turn of a fork, `turn`.
+  bool runs = false;            ///< That was asked for, and has not ended.
   ChildTurn turn;
   ChildTurnEnd end;  ///< How that ended, once it doesn't wait any more.
   int protected_depth = 0;
@@ -33,6 +34,9 @@ struct BranchList {
   int64_t next = 1;           ///< The item that begins next.
   int64_t count = 0;
   bool race = false;  ///< The first item that gives something ends it.
+  // How it ends, while turns of forks are stopped that nobody waits for any more.
+  int64_t winner = 0;
+  bool failed = false;
   /// Over 0: what runs must not be interleaved with other branches.
   int64_t undivided = 0;
 };
@@ -55,11 +59,14 @@ struct TurnBinding {
   std::string command_text;                ///< Scratch: what is said of it.
   std::vector<std::string> diff_paths;     ///< Scratch.
   BranchList branches;
+  bool asks_nothing = false;                ///< What runs can't ask for effects.
   const ChildTurnEnd* child_end = nullptr;  ///< Borrows; what the next child turn's call gives.
 };
 
 // The effects as they are, without what a script has declared: what lua_script.cc gives to our Lua.
 int Generate(lua_State* L);
+int GenerateOrCompact(lua_State* L);
+int GenerateUncompacted(lua_State* L);
 int CallTools(lua_State* L);
 int RunBranches(lua_State* L);
 int InBranch(lua_State* L);

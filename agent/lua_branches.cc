@@ -3,7 +3,8 @@
 // Only the turns of forks run at the same time. Every other effect of a branch is the turn's, asked
 // for and answered before another branch goes on; so the order of a turn's effects depends on
 // nothing but their answers. Branches go on in the order of their items until all wait for forks;
-// then these are asked together, and go on when the last has ended.
+// then these are asked together, and whoever's fork ends first goes on while the others run. When
+// the list ends before its items, by a race that is won or an error, what still runs is stopped.
 #include <lua5.4/lua.hpp>
 #include <string>
 
@@ -18,8 +19,8 @@ const char kThreads = 0;  // Its address is a registry key.
 
 // Arguments and places on the stack of RunBranches.
 constexpr int kCount = 1, kAtOnce = 2, kBody = 3, kRace = 4, kResults = 5;
-/// Of the yield for a branch's own effect, and of that for the turns of forks.
-constexpr lua_KContext kOneEffect = 0, kForkTurns = 1;
+/// Of the yields for a branch's own effect, for the turns of forks, and for stopping them.
+constexpr lua_KContext kOneEffect = 0, kForkTurns = 1, kStopped = 2;
 
 // A thread is never given up once it exists: the allocator follows its stack (sandbox.cc).
 lua_State* ThreadOf(lua_State* L, int number) {
@@ -36,7 +37,11 @@ lua_State* ThreadOf(lua_State* L, int number) {
     lua_rawseti(L, -3, number);  // there is room: it can't fail
   }
   lua_pop(L, 2);
-  lua_resetthread(thread);  // of whatever was left in it by a list that ended early
+  // Of whatever was left in it by a list that ended early: what that has to close may ask for
+  // nothing.
+  BindingOf(L).asks_nothing = true;
+  lua_resetthread(thread);
+  BindingOf(L).asks_nothing = false;
   lua_settop(thread, 0);
   return thread;
 }
@@ -55,6 +60,8 @@ void Begin(lua_State* L) {
   list.branches.clear();
   list.asked.clear();
   list.next = 1;
+  list.winner = 0;
+  list.failed = false;
   list.count = luaL_checkinteger(L, kCount);
   list.race = lua_toboolean(L, kRace) != 0;
   luaL_checkstack(L, 8, "branches");
@@ -64,21 +71,44 @@ void Begin(lua_State* L) {
   }
 }
 
-// The list is done; `winner`: the item that won its race, or 0.
-int End(lua_State* L, lua_Integer winner) {
-  BindingOf(L).branches.branches.clear();
-  lua_settop(L, kResults);
-  lua_pushinteger(L, winner);
+int Continue(lua_State* L, int, lua_KContext context);
+
+// Nothing of the list runs any more: its results and the winner, or its error.
+int Leave(lua_State* L) {
+  BranchList& list = BindingOf(L).branches;
+  list.branches.clear();
+  if (list.failed) return lua_error(L);  // the error is on top
+  lua_pushinteger(L, list.winner);
   return 2;
 }
 
-// Raises what is on top of the branch's stack.
-int Fail(lua_State* L, Branch& branch) {
-  lua_State* thread = branch.thread;
+// Stops what forks still do for the list, which is over.
+int StopRest(lua_State* L) {
+  TurnBinding& binding = BindingOf(L);
+  // One that has used up its limits can't ask for anything; its turn ends, and they with it.
+  if (StateOf(L).exhausted) return Leave(L);
+  StopTurnsEffect& effect = binding.effect.emplace<StopTurnsEffect>();
+  for (const Branch& branch : binding.branches.branches) {
+    if (branch.runs) effect.sessions.push_back(branch.turn.session);
+  }
+  if (effect.sessions.empty()) return Leave(L);
+  binding.effect_ready = true;
+  return lua_yieldk(L, 0, kStopped, Continue);
+}
+
+// The list is done; `winner`: the item that won its race, or 0.
+int End(lua_State* L, lua_Integer winner) {
+  BindingOf(L).branches.winner = winner;
   lua_settop(L, kResults);
-  lua_xmove(thread, L, 1);
-  BindingOf(L).branches.branches.clear();
-  return lua_error(L);
+  return StopRest(L);
+}
+
+// Ends the list with what is on top of the branch's stack.
+int Fail(lua_State* L, Branch& branch) {
+  BindingOf(L).branches.failed = true;
+  lua_settop(L, kResults);
+  lua_xmove(branch.thread, L, 1);
+  return StopRest(L);
 }
 
 enum class StepEnd { kEnded, kWaits, kEffect, kFailed };
@@ -121,14 +151,25 @@ void AskForks(TurnBinding& binding) {
   BranchList& list = binding.branches;
   ChildTurnsEffect& effect = binding.effect.emplace<ChildTurnsEffect>();
   list.asked.clear();
+  const auto runs = [&list](const std::string& session) {
+    for (const Branch& branch : list.branches) {
+      if (branch.runs && branch.turn.session == session) return true;
+    }
+    return false;
+  };
   for (size_t i = 0; i < list.branches.size(); ++i) {
-    const Branch& branch = list.branches[i];
+    Branch& branch = list.branches[i];
     if (branch.item == 0 || !branch.waits) continue;
-    bool taken = false;
-    for (const ChildTurn& turn : effect.turns) taken |= turn.session == branch.turn.session;
-    if (taken) continue;
+    if (!branch.runs && runs(branch.turn.session)) continue;
     list.asked.push_back(i);
-    effect.turns.push_back(branch.turn);
+    ChildTurn& turn = effect.turns.emplace_back();
+    if (branch.runs) {
+      turn.session = branch.turn.session;
+      turn.runs = true;
+    } else {
+      turn = branch.turn;
+    }
+    branch.runs = true;
   }
   binding.effect_ready = true;
 }
@@ -138,13 +179,12 @@ void TakeEnds(TurnBinding& binding) {
   const ChildTurnsEvent& event = *std::get_if<ChildTurnsEvent>(binding.event);
   for (size_t i = 0; i < list.asked.size(); ++i) {
     Branch& branch = list.branches[list.asked[i]];
-    branch.end = event.ends[i];
-    branch.waits = false;
+    if (!event.ends[i].has_value()) continue;
+    branch.end = *event.ends[i];
+    branch.waits = branch.runs = false;
   }
   list.asked.clear();
 }
-
-int Continue(lua_State* L, int, lua_KContext context);
 
 // Gives item `branch.item` the value on top. True: that ends the race.
 bool TakeResult(lua_State* L, Branch& branch) {
@@ -197,6 +237,7 @@ int RunOn(lua_State* L) {
     if (first) {
       branch.item = list.next++;
       branch.protected_depth = 0;
+      branch.runs = false;
     } else {
       binding.child_end = &branch.end;
     }
@@ -210,6 +251,7 @@ int RunOn(lua_State* L) {
 
 int Continue(lua_State* L, int, lua_KContext context) {
   TurnBinding& binding = BindingOf(L);
+  if (context == kStopped) return Leave(L);
   if (context == kForkTurns) {
     TakeEnds(binding);
     return RunOn(L);
@@ -230,8 +272,13 @@ int RunBranches(lua_State* L) {  // (count, at once, body, race): results, the w
   return RunOn(L);
 }
 
-int InBranch(lua_State* L) {
-  lua_pushboolean(L, IsBranch(L));
+int InBranch(lua_State* L) {  // (): the item that the branch is of, or false
+  for (const Branch& branch : BindingOf(L).branches.branches) {
+    if (branch.thread != L) continue;
+    lua_pushinteger(L, branch.item);
+    return 1;
+  }
+  lua_pushboolean(L, 0);
   return 1;
 }
 

@@ -336,7 +336,7 @@ int ChildTurnDone(lua_State* L, int, lua_KContext) {
   const TurnBinding& binding = BindingOf(L);
   const ChildTurnEnd& end = binding.child_end != nullptr
                                 ? *binding.child_end
-                                : std::get_if<ChildTurnsEvent>(binding.event)->ends[0];
+                                : *std::get_if<ChildTurnsEvent>(binding.event)->ends[0];
   lua_pushboolean(L, end.succeeded);
   const std::string& told = end.succeeded ? end.text : end.error;
   lua_pushlstring(L, told.data(), told.size());
@@ -473,6 +473,8 @@ void LoadDeclarations(lua_State* L) {
                                        {"digest", Digest},
                                        {"fork", Fork},
                                        {"generate", Generate},
+                                       {"generate_or_compact", GenerateOrCompact},
+                                       {"generate_uncompacted", GenerateUncompacted},
                                        {"in_branch", InBranch},
                                        {"judge_command", JudgeCommandText},
                                        {"limited", Limited},

@@ -13,6 +13,24 @@ bool HasLimit(const BudgetSettings& budget) {
          budget.micro_usd != 0;
 }
 
+/// What turns of forks hold of the script's account `account`; -1: of those around it, to which all
+/// are charged.
+Spend HeldByChildren(const TurnRun& turn, int64_t account) {
+  Spend sum;
+  for (const ChildRun& child : turn.children) {
+    if (std::cmp_less_equal(child.accounts, account)) continue;
+    if (child.end.has_value()) {
+      AddSpend({child.end->tokens, child.end->wall_ms, child.end->tool_calls, child.end->micro_usd},
+               &sum);
+    } else if (child.asked) {
+      AddSpend({child.budget.tokens, child.budget.wall_ms, child.budget.tool_calls,
+                child.budget.micro_usd},
+               &sum);
+    }
+  }
+  return sum;
+}
+
 }  // namespace
 
 Spend ControlLoop::SpendOf(const SessionRun& session) const {
@@ -52,15 +70,20 @@ Status ControlLoop::ReadSpent(SessionRun& session) {
 
 std::vector<BudgetAccount> ControlLoop::Accounts(SessionRun& session) {
   std::vector<BudgetAccount> accounts;
+  const TurnRun& turn = *session.turn;
   const Spend spend = SpendOf(session);
-  if (HasLimit(session.turn->budget)) accounts.push_back({"turn", session.turn->budget, spend});
+  Spend whole = spend;
+  AddSpend(HeldByChildren(turn, -1), &whole);
+  if (HasLimit(turn.budget)) accounts.push_back({"turn", turn.budget, whole});
   if (HasLimit(session.budget)) {
-    BudgetAccount account = {"session", session.budget, spend};
+    BudgetAccount account = {"session", session.budget, whole};
     if (session.spent.has_value()) AddSpend(*session.spent, &account.spent);
     accounts.push_back(std::move(account));
   }
-  for (const ScriptAccount& account : session.turn->accounts) {
+  for (size_t i = 0; i < turn.accounts.size(); ++i) {
+    const ScriptAccount& account = turn.accounts[i];
     accounts.push_back({account.owner, account.limit, Since(account.before, spend)});
+    AddSpend(HeldByChildren(turn, static_cast<int64_t>(i)), &accounts.back().spent);
   }
   return accounts;
 }

@@ -1,45 +1,14 @@
-// Subagents: sessions that a script forks off its turn, and the turns that it lets them run. A fork
-// continues from the context as it is; a turn of it is one step of the script, and its spend counts
-// as the turn's. Both are asked for under an id that the step gives, so that a restart asks for
-// what was begun before, and nothing is begun twice. So is a fork's worktree, which has the fork's
-// name.
+// Turns of forks that a script lets run. Each counts as spent by the turn whose script wants it,
+// and runs on beside whatever that does next, until it is told of its end or stops it. It is asked
+// for under an id of the step that wanted it first, so that a restart finds what was begun before,
+// and nothing is begun twice.
 #include <algorithm>
-#include <span>
 #include <utility>
 
-#include "model/checkpoint/fingerprint.h"
-#include "runtime/http/redactor.h"
 #include "runtime/sessions/control_loop.h"
-#include "runtime/workspace/worktrees.h"
-#include "tools_sdk/utf8.h"
 
 namespace baleen {
 namespace {
-
-constexpr size_t kLabelBytesMax = 200;
-
-std::string StepRequestId(const SessionRun& session) {
-  return "step:" + session.record.id + "/" + session.turn->view.turn + "." +
-         std::to_string(session.turn->step);
-}
-
-/// What the step calls its fork, the same after a restart; no two sessions' steps agree in it.
-std::string StepForkId(const SessionRun& session) {
-  const std::string step = std::to_string(session.record.created_ms) + "/" + StepRequestId(session);
-  return "w" + Sha256Hex(std::as_bytes(std::span(step))).substr(0, 24);
-}
-
-/// The diff of a worktree, or why there is none. On the pool.
-WorktreeEvent DiffOf(const Worktrees& worktrees, const std::string& name,
-                     const std::atomic<bool>* cancelled, const Redactor* redactor) {
-  const Result<std::string> diff = worktrees.Diff(name, cancelled);
-  if (!diff.ok()) return {"", "kid:diff: " + diff.status().message()};
-  // With the value taken out it would be another diff, and with it everybody would read it.
-  if (redactor != nullptr && redactor->Redact(*diff) != *diff) {
-    return {"", "kid:diff: the diff holds the value of a secret, which nobody is shown"};
-  }
-  return {*diff, ""};
-}
 
 /// The lower of two limits, of which 0 is none.
 int64_t Tighter(int64_t one, int64_t other) {
@@ -79,170 +48,205 @@ BudgetSettings ControlLoop::ChildBudget(SessionRun& session, const ChildTurn& wa
   return budget;
 }
 
-void ControlLoop::RunFork(SessionRun& session, const ForkEffect& effect) {
-  ForkRequest request;
-  request.session = session.record.id;
-  request.at.tokens = effect.clean ? 0 : session.record.tokens;
-  request.title = std::string(Utf8Prefix(effect.label, kLabelBytesMax));
-  request.request_id = StepRequestId(session);
-  if (effect.worktree != ForkEffect::Worktree::kNone) {
-    return RunWorktreeFork(session, effect, std::move(request));
-  }
-  ForkSession(request, [this, id = session.record.id,
-                        epoch = session.turn->epoch](const Result<SessionView>& fork) {
-    SessionRun* run = FindTurn(id, epoch);
-    if (run != nullptr && run->turn->view.state == TurnState::kRunning) EndFork(*run, fork, "");
-  });
+ChildRun* ControlLoop::FindChild(TurnRun& turn, const std::string& request_id) {
+  const auto found =
+      std::find_if(turn.children.begin(), turn.children.end(),
+                   [&request_id](const ChildRun& child) { return child.request_id == request_id; });
+  return found == turn.children.end() ? nullptr : &*found;
 }
 
-void ControlLoop::EndFork(SessionRun& session, const Result<SessionView>& fork,
-                          const std::string& worktree) {
-  if (!fork.ok()) {
-    return FinishTurn(session, TurnState::kFailed, "", fork.status().WithContext("s:fork"));
+void ControlLoop::AwaitChild(TurnRun& turn, const std::string& fork) {
+  for (const ChildRun& child : turn.children) {
+    if (child.wanted.session != fork) continue;
+    turn.awaited.push_back(child.request_id);
+    return;
   }
-  session.turn->forks.insert(fork->session);
-  EndFlowStep(session, ForkedEvent{fork->session, worktree, ""}, {});
+  ChildRun none;
+  none.wanted.session = fork;
+  none.request_id = "none:" + fork;
+  none.end.emplace().error = "'" + fork + "' runs no turn of this one";
+  turn.awaited.push_back(none.request_id);
+  turn.children.push_back(std::move(none));
 }
 
-void ControlLoop::RunWorktreeFork(SessionRun& session, const ForkEffect& effect,
-                                  ForkRequest request) {
-  const auto refuse = [this](SessionRun& run, const std::string& why) {
-    EndFlowStep(run, ForkedEvent{"", "", "s:fork: " + why}, {});
-  };
-  if (parts_.worktrees == nullptr || session.workspace == nullptr) {
-    return refuse(session, "there is no workspace that could be copied");
+void ControlLoop::NoteChildren(SessionRun& session, const Effect& effect) {
+  TurnRun& turn = *session.turn;
+  const auto* stops = std::get_if<StopTurnsEffect>(&effect);
+  const auto* wants = std::get_if<ChildTurnsEffect>(&effect);
+  if (stops == nullptr && wants == nullptr) return;
+  turn.awaited.clear();
+  turn.awaits_all = stops != nullptr;
+  if (stops != nullptr) {
+    for (const std::string& fork : stops->sessions) AwaitChild(turn, fork);
+    return;
   }
-  request.fork = StepForkId(session);
-  const auto copied = [this, refuse, request, id = session.record.id,
-                       epoch = session.turn->epoch](const Result<Worktree>& worktree) {
-    SessionRun* run = FindTurn(id, epoch);
-    const bool goes_on = run != nullptr && run->turn->view.state == TurnState::kRunning;
-    if (!goes_on || !worktree.ok()) {
-      parts_.worktrees->Settle(request.fork);
-      if (goes_on) refuse(*run, worktree.status().message());
-      return;
+  for (size_t i = 0; i < wants->turns.size(); ++i) {
+    const ChildTurn& wanted = wants->turns[i];
+    if (wanted.runs) {
+      AwaitChild(turn, wanted.session);
+      continue;
     }
-    ForkInto(request, worktree->path,
-             [this, id, epoch, name = request.fork,
-              note = worktree->note](const Result<SessionView>& fork) {
-               parts_.worktrees->Settle(name);  // the journal knows who uses it
-               SessionRun* forked = FindTurn(id, epoch);
-               if (forked == nullptr || forked->turn->view.state != TurnState::kRunning) return;
-               EndFork(*forked, fork, note);
-             });
-  };
-  parts_.worktrees->Hold(request.fork);
-  const bool queued = parts_.pool->queue().TryPush(
-      [this, copied, name = request.fork, workspace = session.settings.workspace,
-       ignored = effect.worktree == ForkEffect::Worktree::kAll,
-       cancelled = session.turn->cancelled] {
-        auto made = parts_.worktrees->Make(name, workspace, ignored, cancelled.get());
-        Post([copied, made = std::move(made)] { copied(made); });
-      });
-  if (!queued) copied(ResourceExhaustedError("the tool pool is full; try again in a moment"));
-}
-
-void ControlLoop::RunWorktree(SessionRun& session, const WorktreeEffect& effect) {
-  const auto end = [this, id = session.record.id,
-                    epoch = session.turn->epoch](const WorktreeEvent& event) {
-    SessionRun* run = FindTurn(id, epoch);
-    if (run == nullptr || run->turn->view.state != TurnState::kRunning) return;
-    EndFlowStep(*run, event, {});
-  };
-  if (!session.turn->forks.contains(effect.session) || parts_.worktrees == nullptr) {
-    return end({"", "'" + effect.session + "' is no fork of this turn that has a worktree"});
+    ChildRun child;
+    child.request_id = StepRequestId(session);
+    if (wants->turns.size() > 1) child.request_id += "#" + std::to_string(i + 1);
+    turn.awaited.push_back(child.request_id);
+    if (FindChild(turn, child.request_id) != nullptr) continue;  // a restart has found it
+    child.wanted = wanted;
+    if (!turn.forks.contains(wanted.session)) {
+      child.end.emplace().error = "'" + wanted.session + "' is no fork of this turn";
+    }
+    turn.children.push_back(std::move(child));
   }
-  const bool queued =
-      parts_.pool->queue().TryPush([this, end, effect, cancelled = session.turn->cancelled] {
-        WorktreeEvent event;
-        if (effect.removes) {
-          parts_.worktrees->Remove(effect.session)
-              .IgnoreError("its name is gone, or goes with the session; a sweep has the rest");
-        } else {
-          event = DiffOf(*parts_.worktrees, effect.session, cancelled.get(), parts_.redactor);
-        }
-        Post([end, event = std::move(event)] { end(event); });
-      });
-  if (!queued) end({"", "the tool pool is full; try again in a moment"});
 }
 
-void ControlLoop::RunChildTurns(SessionRun& session, const ChildTurnsEffect& effect) {
-  TurnRun& turn = *session.turn;
+void ControlLoop::RunChildTurns(SessionRun& session, const Effect& effect) {
   // They work by their own clocks, whose times are added to the turn's.
-  PauseClock(turn);
-  turn.children.clear();
-  for (const ChildTurn& wanted : effect.turns) turn.children.push_back({wanted.session, "", {}});
-  for (size_t i = 0; i < effect.turns.size(); ++i) {
-    RunChildTurn(session, i, effect.turns[i], effect.turns.size());
+  PauseClock(*session.turn);
+  NoteChildren(session, effect);
+  if (session.turn->awaits_all) StopAwaited(*session.turn);
+  StartChildren(session);
+  TellChildren(session);
+}
+
+void ControlLoop::StopAwaited(TurnRun& turn) {
+  for (const std::string& request_id : turn.awaited) {
+    ChildRun& child = *FindChild(turn, request_id);
+    child.stops = true;
+    if (child.end.has_value()) continue;
+    if (!child.asked) child.end.emplace().error = "the turn was stopped before it began";
+    if (!child.turn.empty()) {
+      CancelTurn(child.wanted.session, child.turn, [](const Result<TurnView>&) {});
+    }
   }
 }
 
-void ControlLoop::RunChildTurn(SessionRun& session, size_t index, const ChildTurn& wanted,
-                               size_t shares) {
+bool ControlLoop::MayBegin(SessionRun& session, const ChildRun& child) {
+  bool others_run = false;
+  for (const ChildRun& other : session.turn->children) {
+    if (!other.Runs()) continue;
+    if (other.wanted.session == child.wanted.session) return false;  // one turn at a time
+    others_run = true;
+  }
+  // What others hold of the budget may come free when they end; with none left to end, asking for
+  // more is all that helps, and that was done before the step.
+  if (!others_run || EarlierAnswer(child.request_id, kStartTurnMethod).ok()) return true;
+  return !FindShortage(Accounts(session), {.tokens = 1, .tool_calls = 1}).has_value();
+}
+
+void ControlLoop::StartChildren(SessionRun& session) {
   TurnRun& turn = *session.turn;
-  const auto ended = [this, id = session.record.id, epoch = turn.epoch, index](ChildTurnEnd end) {
-    SessionRun* run = FindTurn(id, epoch);
-    if (run == nullptr || run->turn->view.state != TurnState::kRunning) return;
-    EndChildTurn(*run, index, std::move(end));
+  size_t shares = 0;
+  for (const ChildRun& child : turn.children) shares += child.Waits() ? 1 : 0;
+  for (ChildRun& child : turn.children) {
+    if (!child.Waits() || !MayBegin(session, child)) continue;
+    child.budget = ChildBudget(session, child.wanted, shares);
+    child.accounts = turn.accounts.size();
+    child.asked = true;
+    shares -= 1;
+    StartChild(session, child);
+  }
+}
+
+void ControlLoop::StartChild(SessionRun& session, const ChildRun& child) {
+  const std::string fork = child.wanted.session;
+  // Posted, so that nothing changes the list of children while somebody walks over it.
+  const auto ended = [this, id = session.record.id, epoch = session.turn->epoch,
+                      request_id = child.request_id](ChildTurnEnd end) {
+    Post([this, id, epoch, request_id, end = std::move(end)] {
+      SessionRun* run = FindTurn(id, epoch);
+      if (run == nullptr || run->turn->view.state != TurnState::kRunning) return;
+      EndChildTurn(*run, request_id, end);
+    });
   };
   const auto failed = [ended](const Status& status) {
     ChildTurnEnd end;
     end.error = status.message();
     ended(std::move(end));
   };
-  if (!turn.forks.contains(wanted.session)) {
-    return failed(NotFoundError("'" + wanted.session + "' is no fork of this turn"));
-  }
   StartTurnRequest request;
-  request.session = wanted.session;
-  request.input = {wanted.text};
-  request.budget = ChildBudget(session, wanted, shares);
-  request.request_id = StepRequestId(session);
-  if (shares > 1) request.request_id += "#" + std::to_string(index + 1);
-  const Errand errand = {wanted.errand, PathOf(session)};
+  request.session = fork;
+  request.input = {child.wanted.text};
+  request.budget = child.budget;
+  request.request_id = child.request_id;
+  const Errand errand = {child.wanted.errand, PathOf(session)};
   StartErrand(request, errand,
-              [this, ended, failed, id = session.record.id, epoch = turn.epoch, index,
-               child = wanted.session](const Result<TurnView>& started) {
+              [this, ended, failed, fork, request_id = child.request_id, id = session.record.id,
+               epoch = session.turn->epoch](const Result<TurnView>& started) {
                 if (!started.ok()) return failed(started.status());
                 SessionRun* run = FindTurn(id, epoch);
-                if (run == nullptr || run->turn->view.state != TurnState::kRunning) {
-                  // It was cancelled while its child began.
-                  return CancelTurn(child, started->turn, [](const Result<TurnView>&) {});
+                const bool goes_on = run != nullptr && run->turn->view.state == TurnState::kRunning;
+                ChildRun* child = goes_on ? FindChild(*run->turn, request_id) : nullptr;
+                // It was stopped, or its parent's turn has ended, while it began.
+                if (child == nullptr || child->stops) {
+                  CancelTurn(fork, started->turn, [](const Result<TurnView>&) {});
                 }
-                run->turn->children[index].turn = started->turn;
+                if (child == nullptr) return;
+                child->turn = started->turn;
+                child->budget = started->budget;  // of one that began before a restart: as it was
                 NoteWait(*run);
-                AwaitTurn(child, started->turn, [ended, failed](const Result<TurnView>& view) {
+                AwaitTurn(fork, started->turn, [ended, failed](const Result<TurnView>& view) {
                   if (!view.ok()) return failed(view.status());
                   ended(EndOf(*view));
                 });
               });
 }
 
-void ControlLoop::EndChildTurn(SessionRun& session, size_t index, ChildTurnEnd end) {
-  TurnRun& turn = *session.turn;
+void ControlLoop::EndChildTurn(SessionRun& session, const std::string& request_id,
+                               ChildTurnEnd end) {
+  ChildRun* child = FindChild(*session.turn, request_id);
+  if (child == nullptr || child->end.has_value()) return;
   // What it has changed in a copy is no file of this workspace.
-  const auto fork = Load(turn.children[index].session);
+  const auto fork = Load(child->wanted.session);
   if (fork.ok() && (*fork)->settings.workspace != session.settings.workspace) end.files.clear();
-  turn.children[index].end = std::move(end);
+  child->end = std::move(end);
+  StartChildren(session);
+  TellChildren(session);
+}
+
+void ControlLoop::TellChildren(SessionRun& session) {
+  TurnRun& turn = *session.turn;
+  if (turn.awaited.empty()) return;
   ChildTurnsEvent event;
-  for (const ChildRun& child : turn.children) {
-    if (!child.end.has_value()) return NoteWait(session);
-    event.ends.push_back(*child.end);
+  std::vector<std::string> told;
+  for (const std::string& request_id : turn.awaited) {
+    const ChildRun& child = *FindChild(turn, request_id);
+    event.ends.push_back(child.end);
+    if (child.end.has_value()) told.push_back(child.wanted.session);
   }
+  const bool enough = !told.empty() && (!turn.awaits_all || told.size() == event.ends.size());
+  if (!enough) return NoteWait(session);
   JournalBatch batch;
-  NoteChildrensNetwork(session, batch);
-  turn.children.clear();
-  AddChildSpends(event, &turn.forks_spent);
-  for (const ChildTurnEnd& end : event.ends) AddFiles(end.files, &turn.view);
+  NoteNetworkOf(session, told, batch);
+  TakeEnds(turn, event);
   ResumeClock(turn);
   EndFlowStep(session, event, std::move(batch));
+}
+
+void ControlLoop::TakeEnds(TurnRun& turn, const ChildTurnsEvent& event) {
+  for (size_t i = 0; i < event.ends.size() && i < turn.awaited.size(); ++i) {
+    if (!event.ends[i].has_value()) continue;
+    std::erase_if(turn.children, [&turn, i](const ChildRun& child) {
+      return child.request_id == turn.awaited[i];
+    });
+  }
+  turn.awaited.clear();
+  for (const auto& end : event.ends) {
+    if (!end.has_value()) continue;
+    AddSpend({end->tokens, end->wall_ms, end->tool_calls, end->micro_usd}, &turn.forks_spent);
+    AddFiles(end->files, &turn.view);
+  }
 }
 
 void ControlLoop::CancelChildren(const TurnRun& turn) {
   for (const ChildRun& child : turn.children) {
     if (child.turn.empty() || child.end.has_value()) continue;
-    CancelTurn(child.session, child.turn, [](const Result<TurnView>&) {});
+    CancelTurn(child.wanted.session, child.turn, [](const Result<TurnView>&) {});
   }
+}
+
+std::string ControlLoop::StepRequestId(const SessionRun& session) {
+  return "step:" + session.record.id + "/" + session.turn->view.turn + "." +
+         std::to_string(session.turn->step);
 }
 
 std::string ControlLoop::PathOf(const SessionRun& session) {
@@ -255,7 +259,7 @@ std::vector<const SessionRun*> ControlLoop::ChildrenOf(const SessionRun& session
   std::vector<const SessionRun*> children;
   if (session.turn == nullptr) return children;
   for (const ChildRun& child : session.turn->children) {
-    const auto found = sessions_.find(child.session);
+    const auto found = sessions_.find(child.wanted.session);
     const bool runs = found != sessions_.end() && found->second->turn != nullptr &&
                       found->second->turn->view.turn == child.turn;
     if (runs) children.push_back(found->second.get());

@@ -135,6 +135,18 @@ Status ControlLoop::CheckCompactable(const SessionRun& session) const {
                                 "CONTEXT_FULL");
 }
 
+void ControlLoop::TellCompactionDue(SessionRun& session, const GenerateEffect& effect,
+                                    const CompactionDueEvent& due) {
+  session.turn->generation.reset();
+  StepStart start;
+  start.turn = session.turn->view.turn;
+  start.step = session.turn->step;
+  start.effect = EffectToJson(effect);
+  JournalBatch batch;
+  batch.events.push_back(NewEvent(session, event_kind::kStepStarted, StepStartToJson(start)));
+  EndFlowStep(session, due, std::move(batch));
+}
+
 void ControlLoop::BeginCompaction(SessionRun& session, std::optional<GenerateEffect> effect,
                                   std::optional<CompactEffect> step) {
   TurnRun& turn = *session.turn;
@@ -228,8 +240,6 @@ void ControlLoop::EndCompaction(SessionRun& session, std::string summary) {
       if (start.ok()) end.goal = std::string(Utf8Prefix(start->input, kGoalBytesMax));
     }
   }
-  const bool pins = turn.start.trigger == "COMPACT" && !turn.start.input.empty();
-  if (pins) end.notes.push_back(turn.start.input);
   const auto& step = compaction->step;
   if (step.has_value() && !step->keep.empty()) end.notes.push_back(step->keep);
   end.summary = summary.empty() ? "(none were written)" : std::move(summary);
@@ -249,13 +259,12 @@ void ControlLoop::EndCompaction(SessionRun& session, std::string summary) {
     return EndFlowStep(session, CompactedEvent{end.summary, ""}, std::move(batch));
   }
   Commit(session, std::move(batch), Durability::kSynced,
-         [this, id = session.record.id, epoch = turn.epoch, effect = compaction->effect,
-          summary = end.summary](const Status& status) {
+         [this, id = session.record.id, epoch = turn.epoch,
+          effect = *compaction->effect](const Status& status) {
            SessionRun* run = FindTurn(id, epoch);
            if (!status.ok() || run == nullptr) return;
            if (run->turn->view.state != TurnState::kRunning) return;
-           if (effect.has_value()) return BeginGeneration(*run, *effect);
-           FinishTurn(*run, TurnState::kSucceeded, summary, OkStatus());
+           BeginGeneration(*run, effect);
          });
 }
 

@@ -82,6 +82,9 @@ struct ControlParts {
 template <typename T>
 using Answer = std::function<void(Result<T>)>;
 
+/// The method under which the journal keeps answers to StartTurn.
+inline constexpr char kStartTurnMethod[] = "StartTurn";
+
 /// The parts of a user's input as one text.
 std::string JoinInput(const std::vector<std::string>& parts);
 /// Errors: INVALID_ARGUMENT/BAD_FIELD.
@@ -403,8 +406,11 @@ class ControlLoop final : public EngineListener, public RemoteListener {
   /// Whether an instruction and a summary still fit behind the context. Errors:
   /// FAILED_PRECONDITION/NOTHING_TO_COMPACT, RESOURCE_EXHAUSTED/CONTEXT_FULL.
   Status CheckCompactable(const SessionRun& session) const;
+  /// Answers a generation that wants to be asked before its context is compacted.
+  void TellCompactionDue(SessionRun& session, const GenerateEffect& effect,
+                         const CompactionDueEvent& due);
   /// Appends the instruction and lets the model write the summary; then goes on with `effect`, or
-  /// ends the script's `step`, or the turn.
+  /// ends the script's `step`.
   void BeginCompaction(SessionRun& session, std::optional<GenerateEffect> effect,
                        std::optional<CompactEffect> step = std::nullopt);
   void JournalInstruction(SessionRun& session, const std::vector<int32_t>& prompt);
@@ -486,21 +492,37 @@ class ControlLoop final : public EngineListener, public RemoteListener {
   void EndFlowApproval(SessionRun& session, const ApprovalView& approval, JournalBatch batch,
                        const Answer<ApprovalView>& answer);
 
-  // child_turns.cc
+  // forks.cc
   void RunFork(SessionRun& session, const ForkEffect& effect);
   void EndFork(SessionRun& session, const Result<SessionView>& fork, const std::string& worktree);
   /// Copies the workspace on the pool, then forks into the copy.
   void RunWorktreeFork(SessionRun& session, const ForkEffect& effect, ForkRequest request);
   void RunWorktree(SessionRun& session, const WorktreeEffect& effect);
-  /// Begins the forks' turns, or finds those that were begun before a restart; then waits for them.
-  void RunChildTurns(SessionRun& session, const ChildTurnsEffect& effect);
-  void RunChildTurn(SessionRun& session, size_t index, const ChildTurn& wanted, size_t shares);
-  /// Of the step's child `index`; the last one ends the step.
-  void EndChildTurn(SessionRun& session, size_t index, ChildTurnEnd end);
+
+  // child_turns.cc
+  static ChildRun* FindChild(TurnRun& turn, const std::string& request_id);
+  /// Lets the step at hand wait for what the fork runs.
+  static void AwaitChild(TurnRun& turn, const std::string& fork);
+  /// Lists what a step wants of forks, and what it waits for; nothing is begun. Twice is as once.
+  void NoteChildren(SessionRun& session, const Effect& effect);
+  /// Performs the step, a ChildTurnsEffect or a StopTurnsEffect; after a restart, too.
+  void RunChildTurns(SessionRun& session, const Effect& effect);
+  void StopAwaited(TurnRun& turn);
+  /// Begins the children that can, or finds those that were begun before a restart.
+  void StartChildren(SessionRun& session);
+  void StartChild(SessionRun& session, const ChildRun& child);
+  bool MayBegin(SessionRun& session, const ChildRun& child);
+  void EndChildTurn(SessionRun& session, const std::string& request_id, ChildTurnEnd end);
+  /// Ends the step at hand if what it waits for has ended.
+  void TellChildren(SessionRun& session);
+  /// The script is told, or was told before a restart: they count, and are no children any more.
+  static void TakeEnds(TurnRun& turn, const ChildTurnsEvent& event);
   void CancelChildren(const TurnRun& turn);
   /// What a fork's turn may spend: its share, one of `shares`, of what all that it is charged to
   /// have left. So that turns that run at once can't spend more than that together.
   BudgetSettings ChildBudget(SessionRun& session, const ChildTurn& wanted, size_t shares);
+  /// What the step at hand asks for under, the same after a restart.
+  static std::string StepRequestId(const SessionRun& session);
   /// "SESSION/TURN", from the root to this one.
   static std::string PathOf(const SessionRun& session);
   /// The forks whose running turns the session's turn waits for.
@@ -517,8 +539,9 @@ class ControlLoop final : public EngineListener, public RemoteListener {
   // network_reach.cc
   NetworkReach ReachOf(const SessionRun& session, const ToolCall& call) const;
   Status ReadNetwork(SessionRun& session);
-  /// What the session's children have had from the network, it has from them.
-  void NoteChildrensNetwork(SessionRun& session, JournalBatch& batch);
+  /// What these forks have had from the network, the session has from them.
+  void NoteNetworkOf(SessionRun& session, const std::vector<std::string>& forks,
+                     JournalBatch& batch);
   /// Why the taint rule wants a call asked about; empty: it doesn't.
   std::string TaintQuestion(SessionRun& session, const ToolCall& call);
   /// What a grant of such calls is of: the tool, of web_fetch with its host.

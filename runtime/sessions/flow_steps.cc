@@ -15,6 +15,11 @@ constexpr size_t kDescriptionBytesMax = 64 * 1024;
 /// Ten years: so that no sum of times leaves 63 bits.
 constexpr int64_t kSleepMsMax = int64_t{3650} * 24 * 3600 * 1000;
 
+bool IsAboutChildren(const Effect& effect) {
+  return std::holds_alternative<ChildTurnsEffect>(effect) ||
+         std::holds_alternative<StopTurnsEffect>(effect);
+}
+
 ApprovalView AskFor(const ApproveEffect& effect) {
   ApprovalView approval;
   approval.subject = "flow";
@@ -78,9 +83,7 @@ void ControlLoop::BeginFlowStep(SessionRun& session, const Effect& effect) {
 void ControlLoop::PerformFlowStep(SessionRun& session, const Effect& effect, int64_t until_ms) {
   if (std::holds_alternative<SleepEffect>(effect)) ArmSleep(session, until_ms);
   if (const auto* fork = std::get_if<ForkEffect>(&effect)) return RunFork(session, *fork);
-  if (const auto* children = std::get_if<ChildTurnsEffect>(&effect)) {
-    return RunChildTurns(session, *children);
-  }
+  if (IsAboutChildren(effect)) return RunChildTurns(session, effect);
   if (const auto* worktree = std::get_if<WorktreeEffect>(&effect)) {
     return RunWorktree(session, *worktree);
   }
@@ -95,11 +98,10 @@ void ControlLoop::ResumeFlowStep(SessionRun& session, const Effect& effect, int6
     session.turn->sleep_until_ms = until_ms;
     return ArmSleep(session, until_ms);
   }
-  if (std::holds_alternative<ForkEffect>(effect) ||
-      std::holds_alternative<ChildTurnsEffect>(effect) ||
+  if (std::holds_alternative<ForkEffect>(effect) || IsAboutChildren(effect) ||
       std::holds_alternative<WorktreeEffect>(effect) ||
       std::holds_alternative<CompactEffect>(effect)) {
-    if (std::holds_alternative<ChildTurnsEffect>(effect)) PauseClock(*session.turn);
+    if (IsAboutChildren(effect)) PauseClock(*session.turn);
     // Once all sessions have been recovered: the fork's turn is one that is recovered too.
     Post([this, id = session.record.id, epoch = session.turn->epoch, effect] {
       SessionRun* run = FindTurn(id, epoch);

@@ -107,12 +107,14 @@ void ControlLoop::BeginGeneration(SessionRun& session, const GenerateEffect& eff
                  const int64_t room = CompactionRoom(run.settings);
                  const int64_t most = ContextTokensMax(run.settings);
                  // One that is shorter than instruction and summary wouldn't gain.
-                 if (room < most && context + std::ssize(prompt) >= room &&
-                     context > instruction_tokens_ + SummaryTokensMax(most)) {
-                   run.turn->generations -= 1;  // it comes once more, over the new context
-                   return BeginCompaction(run, effect);
+                 const bool due = room < most && context + std::ssize(prompt) >= room &&
+                                  context > instruction_tokens_ + SummaryTokensMax(most);
+                 if (!due || !effect.refuses_compaction.empty()) {
+                   return JournalPrompt(run, effect, prompt, steers);
                  }
-                 JournalPrompt(run, effect, prompt, steers);
+                 run.turn->generations -= 1;  // it comes once more, over the new context
+                 if (!effect.asks_to_compact) return BeginCompaction(run, effect);
+                 TellCompactionDue(run, effect, {context + std::ssize(prompt), most});
                });
 }
 
@@ -158,10 +160,12 @@ void ControlLoop::JournalPrompt(SessionRun& session, const GenerateEffect& effec
   const int64_t most = ContextTokensMax(session.settings);
   const int64_t context = end - session.context_begin;
   if (context >= most) {
-    return FinishTurn(session, TurnState::kFailed, "",
-                      ResourceExhaustedError("the context would have " + std::to_string(context) +
-                                                 " tokens; the model takes " + std::to_string(most),
-                                             "CONTEXT_FULL"));
+    std::string why = "the context would have " + std::to_string(context) +
+                      " tokens; the model takes " + std::to_string(most);
+    if (!effect.refuses_compaction.empty()) {
+      why += "; it was not compacted: " + effect.refuses_compaction;
+    }
+    return FinishTurn(session, TurnState::kFailed, "", ResourceExhaustedError(why, "CONTEXT_FULL"));
   }
   const bool enough = HasBudget(
       session, PromptNeed(session.settings.prices, std::ssize(prompt)),

@@ -90,11 +90,12 @@ Status ControlLoop::ReadNetwork(SessionRun& session) {
   return OkStatus();
 }
 
-void ControlLoop::NoteChildrensNetwork(SessionRun& session, JournalBatch& batch) {
+void ControlLoop::NoteNetworkOf(SessionRun& session, const std::vector<std::string>& forks,
+                                JournalBatch& batch) {
   ToolDispatch dispatch = {session.turn->view.turn, session.turn->step, {}, {}};
   if (!ReadNetwork(session).ok()) return;  // its own next question says so
-  for (const ChildRun& child : session.turn->children) {
-    auto run = Load(child.session);
+  for (const std::string& fork : forks) {
+    auto run = Load(fork);
     if (!run.ok() || !ReadNetwork(**run).ok()) continue;
     for (const std::string& host : (*run)->network->hosts) {
       if (!session.network->hosts.contains(host)) dispatch.hosts.push_back(host);

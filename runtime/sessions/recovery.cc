@@ -51,7 +51,8 @@ Result<std::vector<JournalledStep>> CollectSteps(const std::vector<EventRecord>&
 bool RunsChildren(const EventRecord& step_started) {
   const auto start = StepStartFromJson(step_started.payload);
   return start.ok() && (start->effect.starts_with(R"({"kind":"child_turn",)") ||
-                        start->effect.starts_with(R"({"kind":"child_turns",)"));
+                        start->effect.starts_with(R"({"kind":"child_turns",)") ||
+                        start->effect.starts_with(R"({"kind":"stop_turns",)"));
 }
 
 }  // namespace
@@ -254,16 +255,11 @@ void ControlLoop::Replay(SessionRun& session, const std::vector<EventRecord>& ev
     }
   }
   Heartbeat(session);
-  if (turn.start.trigger == "COMPACT") {
-    if (turn.cancelled->load()) return end_cancelled();
-    const auto done = std::find_if(events.begin(), events.end(), [](const EventRecord& recorded) {
-      return recorded.kind == event_kind::kCompacted;
-    });
-    if (done == events.end()) return BeginCompaction(session, std::nullopt);
-    const auto end = CompactionEndFromJson(done->payload);
-    if (!end.ok()) return fail(end.status());
-    return FinishTurn(session, TurnState::kSucceeded, end->summary, OkStatus());
-  }
+  // Once all sessions have been recovered: what its forks ran is found again, and can be stopped.
+  Post([this, id = session.record.id, epoch = turn.epoch] {
+    SessionRun* run = FindTurn(id, epoch);
+    if (run != nullptr && run->turn->view.state == TurnState::kRunning) StartChildren(*run);
+  });
   AgentEvent event = UserTurnEvent{turn.start.input};
   for (const JournalledStep& step : *steps) {
     auto effect = turn.agent->Resume(event);
@@ -278,6 +274,7 @@ void ControlLoop::Replay(SessionRun& session, const std::vector<EventRecord>& ev
       turn.tool_calls += static_cast<int64_t>(calls->calls.size());
     }
     turn.generations += std::holds_alternative<GenerateEffect>(*effect) ? 1 : 0;
+    NoteChildren(session, *effect);
     if (step.answer == nullptr) {
       if (const auto* generate = std::get_if<GenerateEffect>(&*effect)) {
         if (turn.cancelled->load()) return end_cancelled();
@@ -292,6 +289,7 @@ void ControlLoop::Replay(SessionRun& session, const std::vector<EventRecord>& ev
       const auto* calls = std::get_if<CallToolsEffect>(&*effect);
       if (calls == nullptr) {
         if (turn.cancelled->load()) return end_cancelled();
+        turn.awaited.clear();  // until the step is taken up again
         return ResumeFlowStep(session, *effect, step.until_ms);
       }
       RestoreCalls(session, *calls, events);
@@ -307,6 +305,7 @@ void ControlLoop::Replay(SessionRun& session, const std::vector<EventRecord>& ev
       AddReuse(answer->reuse, &turn.view);
       turn.view.calls_cut += answer->calls_cut ? 1 : 0;
     }
+    if (std::holds_alternative<CompactionDueEvent>(answer->event)) turn.generations -= 1;
     const auto* account = std::get_if<AccountEffect>(&*effect);
     if (const auto* applied = std::get_if<AccountEvent>(&answer->event);
         account != nullptr && applied != nullptr) {
@@ -316,8 +315,7 @@ void ControlLoop::Replay(SessionRun& session, const std::vector<EventRecord>& ev
       turn.forks.insert(forked->session);
     }
     if (const auto* children = std::get_if<ChildTurnsEvent>(&answer->event)) {
-      AddChildSpends(*children, &turn.forks_spent);
-      for (const ChildTurnEnd& end : children->ends) AddFiles(end.files, &turn.view);
+      TakeEnds(turn, *children);
     }
     if (const auto* results = std::get_if<ToolResultsEvent>(&answer->event)) {
       AddFiles(*results, &turn.view);

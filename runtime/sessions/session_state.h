@@ -125,7 +125,7 @@ struct CallOrders {
 struct CompactionState {
   int64_t prompt_begin = 0;              ///< Where the instruction begins.
   std::optional<GenerateEffect> effect;  ///< Goes on afterwards.
-  std::optional<CompactEffect> step;     ///< It is a step of the script. Neither: the turn ends.
+  std::optional<CompactEffect> step;     ///< Or it is a step of the script.
 };
 
 /// What the user said while the turn ran.
@@ -186,19 +186,20 @@ struct ScriptAccount {
   Spend before;  ///< Of the turn, when it was opened.
 };
 
-/// A fork that runs a turn for a step.
+/// A turn of a fork that the script wants, until it is told how it ended.
 struct ChildRun {
-  std::string session;
-  std::string turn;  ///< Once it has begun.
+  std::string request_id;  ///< Of the step that wanted it: it is asked for under this.
+  ChildTurn wanted;
+  bool asked = false;     ///< In this process.
+  bool stops = false;     ///< Nobody wants it any more.
+  BudgetSettings budget;  ///< What it may spend, and nobody else while it runs.
+  size_t accounts = 0;    ///< Of its parent's script, the first so many: it is charged to them.
+  std::string turn;       ///< Once it has begun.
   std::optional<ChildTurnEnd> end;
-};
 
-/// Adds what the forks' turns of one step have spent.
-inline void AddChildSpends(const ChildTurnsEvent& event, Spend* sum) {
-  for (const ChildTurnEnd& end : event.ends) {
-    AddSpend({end.tokens, end.wall_ms, end.tool_calls, end.micro_usd}, sum);
-  }
-}
+  bool Waits() const { return !asked && !end.has_value(); }
+  bool Runs() const { return asked && !end.has_value(); }
+};
 
 struct TurnRun {
   uint64_t epoch = 0;    ///< Distinguishes this run from late answers to an earlier one.
@@ -227,7 +228,9 @@ struct TurnRun {
   int64_t sleep_until_ms = 0;             ///< Unix; 0: it doesn't sleep.
   std::set<std::string> forks;            ///< Sessions that its script has forked off it.
   Spend forks_spent;                      ///< By their turns that have ended.
-  std::vector<ChildRun> children;         ///< Those that its step waits for.
+  std::vector<ChildRun> children;         ///< In the order in which they were wanted.
+  std::vector<std::string> awaited;       ///< By the step at hand: requests of children.
+  bool awaits_all = false;                ///< false: the first that ends ends the step.
   int64_t worked_ms = 0;                  ///< Before `working_since_ms`.
   int64_t working_since_ms = -1;          ///< Steady; -1: it waits for somebody.
   std::function<void()> continue_paused;  ///< Once a budget is granted; else null.

@@ -119,7 +119,6 @@ void ControlLoop::BeginTurn(SessionRun& session) {
   session.state = SessionState::kRunning;
   ResumeClock(*session.turn);
   Heartbeat(session);
-  if (session.turn->start.trigger == "COMPACT") return BeginCompaction(session, std::nullopt);
   Advance(session, UserTurnEvent{session.turn->start.input});
 }
 

@@ -1,4 +1,5 @@
 // Turns: begin, advance by the agent's effects, finish, cancel.
+#include <algorithm>
 #include <utility>
 
 #include "runtime/observer.h"
@@ -33,7 +34,6 @@ Status ValidateInput(const std::string& input, int64_t input_bytes_max) {
 namespace {
 
 constexpr int64_t kEventsPage = 256;
-constexpr char kStartMethod[] = "StartTurn";
 
 Status ValidateTurn(const StartTurnRequest& request, const std::string& input,
                     int64_t input_bytes_max) {
@@ -72,7 +72,7 @@ Result<std::unique_ptr<TurnRun>> ControlLoop::MakeTurn(const SessionRun& session
   // A replay finds no more than the first run did.
   const auto& specs = session.tools.specs();
   options.tools.assign(specs.begin(), specs.begin() + static_cast<int64_t>(session.tools_told));
-  options.errand = start.errand;
+  options.errand = start.trigger == "COMPACT" ? R"({"compact":true})" : start.errand;
   options.first_turn = start.turn == "t1";
   options.task = NamesTool(session.settings, kTaskTool);
   options.seed = start.sampling.seed;
@@ -87,10 +87,10 @@ void ControlLoop::StartTurn(const StartTurnRequest& request, const Answer<TurnVi
 void ControlLoop::StartErrand(const StartTurnRequest& request, const Errand& errand,
                               const Answer<TurnView>& reply) {
   const auto answer =
-      FirstOnly(kStartMethod, request.request_id, reply,
+      FirstOnly(kStartTurnMethod, request.request_id, reply,
                 [this, request, errand, reply] { StartErrand(request, errand, reply); });
   if (!answer) return;
-  if (auto earlier = EarlierAnswer(request.request_id, kStartMethod); earlier.ok()) {
+  if (auto earlier = EarlierAnswer(request.request_id, kStartTurnMethod); earlier.ok()) {
     return GetTurn(request.session, IdFromAnswer(*earlier), answer);
   }
   auto loaded = Load(request.session);
@@ -147,7 +147,7 @@ void ControlLoop::StartErrand(const StartTurnRequest& request, const Errand& err
   batch.events.push_back(NewEvent(session, event_kind::kTurnStarted, TurnStartToJson(start)));
   if (!request.request_id.empty()) {
     batch.answers.push_back(
-        {request.request_id, kStartMethod, AnswerJson(start.turn), session.record.updated_ms});
+        {request.request_id, kStartTurnMethod, AnswerJson(start.turn), session.record.updated_ms});
   }
   Commit(session, std::move(batch), Durability::kSynced,
          [this, id = session.record.id, epoch = session.turn->epoch, answer](const Status& status) {
@@ -175,7 +175,11 @@ void ControlLoop::Advance(SessionRun& session, const AgentEvent& event) {
 
 void ControlLoop::Perform(SessionRun& session, const Effect& effect) {
   const auto* wanted = std::get_if<CallToolsEffect>(&effect);
-  const bool child = std::holds_alternative<ChildTurnsEffect>(effect);
+  // While some run, further ones begin when there is enough.
+  const auto& children = session.turn->children;
+  const bool child =
+      std::holds_alternative<ChildTurnsEffect>(effect) &&
+      std::none_of(children.begin(), children.end(), [](const auto& one) { return one.Runs(); });
   if (wanted != nullptr || child || std::holds_alternative<GenerateEffect>(effect)) {
     BudgetNeed need;
     need.tokens = wanted == nullptr ? 1 : 0;

@@ -81,8 +81,9 @@ TurnWait ControlLoop::WaitOf(const SessionRun& session) const {
   if (turn.sleep_until_ms > 0) {
     return {"SLEEP", "until Unix time " + std::to_string(turn.sleep_until_ms / 1000) + " s", 0};
   }
-  if (const std::vector<const SessionRun*> children = ChildrenOf(session); !children.empty()) {
-    return SubagentsWait(children);
+  if (!turn.awaited.empty()) {
+    const std::vector<const SessionRun*> children = ChildrenOf(session);
+    if (!children.empty()) return SubagentsWait(children);
   }
   if (turn.tools != nullptr) return CallsWait(*turn.tools);
   if (turn.compaction != nullptr) return {"COMPACTION", "", 0};

@@ -1,5 +1,6 @@
 // Items of a flow that run at once: which effects come when, and what errors and limits do.
 #include <catch2/catch.hpp>
+#include <map>
 
 #include "tests/agent/script_run.h"
 
@@ -20,8 +21,18 @@ std::string Told(const ScriptRun& run) {
   if (const auto* fork = std::get_if<ForkEffect>(&run.effect)) return "fork " + fork->label;
   if (const auto* children = std::get_if<ChildTurnsEffect>(&run.effect)) {
     std::string text = "turns";
-    for (const ChildTurn& turn : children->turns) text += " " + turn.session + ":" + turn.text;
+    for (const ChildTurn& turn : children->turns) {
+      text += " " + turn.session + (turn.runs ? " runs" : ":" + turn.text);
+    }
     return text;
+  }
+  if (const auto* stop = std::get_if<StopTurnsEffect>(&run.effect)) {
+    std::string text = "stop";
+    for (const std::string& session : stop->sessions) text += " " + session;
+    return text;
+  }
+  if (const auto* worktree = std::get_if<WorktreeEffect>(&run.effect)) {
+    return (worktree->removes ? "remove " : "diff ") + worktree->session;
   }
   if (const auto* calls = std::get_if<CallToolsEffect>(&run.effect)) {
     return "call " + calls->calls[0].name + " " + calls->calls[0].id;
@@ -34,10 +45,37 @@ std::string Told(const ScriptRun& run) {
   return "finish " + std::get<FinishEffect>(run.effect).text;
 }
 
+/// Which of the turns that run ends first; "": all at once.
+using Order = std::vector<std::string>;
+
+/// Ends of the turns that run: of all, or of the one whose turn it is by `order`.
+ChildTurnsEvent EndsOf(const std::vector<ChildTurn>& turns, const std::string& failing,
+                       std::map<std::string, std::string>& texts, Order& order) {
+  for (const ChildTurn& turn : turns) {
+    if (!turn.runs) texts[turn.session] = turn.text;
+  }
+  const std::string first = order.empty() ? "" : order.front();
+  if (!order.empty()) order.erase(order.begin());
+  ChildTurnsEvent ends;
+  for (const ChildTurn& turn : turns) {
+    ends.ends.emplace_back();
+    if (!first.empty() && turn.session != first) continue;
+    ends.ends.back() = {turn.session != failing,
+                        turn.session + " " + texts[turn.session],
+                        "it failed",
+                        10,
+                        1,
+                        0,
+                        0};
+  }
+  return ends;
+}
+
 /// Answers whatever it asks for, until it finishes: what it asked for. Forks are called after their
 /// labels, and say what they were told; a call says its id.
-std::vector<std::string> RunAll(ScriptRun& run, const std::string& failing = "") {
+std::vector<std::string> RunAll(ScriptRun& run, const std::string& failing = "", Order order = {}) {
   std::vector<std::string> told;
+  std::map<std::string, std::string> texts;
   AgentEvent answer = UserTurnEvent{"go"};
   while (run.Step(answer)) {
     told.push_back(Told(run));
@@ -46,12 +84,13 @@ std::vector<std::string> RunAll(ScriptRun& run, const std::string& failing = "")
     if (const auto* fork = std::get_if<ForkEffect>(&run.effect)) {
       answer = ForkedEvent{fork->label};
     } else if (const auto* children = std::get_if<ChildTurnsEffect>(&run.effect)) {
+      answer = EndsOf(children->turns, failing, texts, order);
+    } else if (const auto* stop = std::get_if<StopTurnsEffect>(&run.effect)) {
       ChildTurnsEvent ends;
-      for (const ChildTurn& turn : children->turns) {
-        ends.ends.push_back(
-            {turn.session != failing, turn.session + " " + turn.text, "it failed", 10, 1, 0, 0});
-      }
+      ends.ends.resize(stop->sessions.size(), ChildTurnEnd{false, "", "cancelled", 1, 1, 0, 0});
       answer = ends;
+    } else if (std::holds_alternative<WorktreeEffect>(run.effect)) {
+      answer = WorktreeEvent{"a diff", ""};
     } else if (const auto* calls = std::get_if<CallToolsEffect>(&run.effect)) {
       answer = ToolResultsEvent{{{calls->calls[0].id, ToolOutcome::kOk, calls->calls[0].id, 0}}};
     } else if (std::holds_alternative<AccountEffect>(run.effect)) {
@@ -138,6 +177,71 @@ TEST_CASE("AnErrorInOneItemEndsAllAndTheNextListBeginsAnew") {
   end))");
   CHECK(RunAll(run, "k2") == Lines{"fork k1", "fork k2", "fork k3", "turns k1:a k2:a k3:a",
                                    R"(finish [false,"script.lua:6: no answer of 2",[4,5]])"});
+}
+
+TEST_CASE("AnItemGoesOnWhenItsOwnForkHasEnded") {
+  ScriptRun run = Flow("each", 3, 2, R"(
+    local kid = s:fork { label = "k" .. i }
+    return kid:ask("a") .. "+" .. kid:ask("b"))");
+  // The second is done, and the third item begins, while the first one's turn still runs.
+  CHECK(RunAll(run, "", {"k2", "k2", "k1", "k3", "k1", ""}) ==
+        Lines{"fork k1", "fork k2", "turns k1:a k2:a", "turns k1 runs k2:b", "fork k3",
+              "turns k1 runs k3:a", "turns k1:b k3 runs", "turns k1 runs k3:b", "turns k3 runs",
+              R"(finish [["k1 a+k1 b","k2 a+k2 b","k3 a+k3 b"]])"});
+}
+
+TEST_CASE("WhatTheLosersOfARaceDoIsStoppedAndTheirForksAreClosed") {
+  ScriptRun run = Flow("race", 3, 3, R"(
+    local kid <close> = s:fork { label = "k" .. i, worktree = i > 1 }
+    return kid:ask("a"))");
+  CHECK(RunAll(run, "", {"k2"}) == Lines{"fork k1", "fork k2", "fork k3", "turns k1:a k2:a k3:a",
+                                         "remove k2", "stop k1 k3", "remove k3",
+                                         R"(finish ["k2 a",2])"});
+  // Nothing is stopped that runs no more.
+  ScriptRun last = Flow("race", 2, 2, R"(
+    return s:fork { label = "k" .. i }:ask("a") and i == 2)");
+  CHECK(RunAll(last, "", {"k1", "k2"}) ==
+        Lines{"fork k1", "fork k2", "turns k1:a k2:a", "turns k2 runs", "finish [true,2]"});
+}
+
+TEST_CASE("AnErrorInOneItemStopsWhatTheOthersDo") {
+  ScriptRun run(R"(flow("x", function(f)
+    local s = session.current()
+    local ok, why = pcall(f.each, f, { 1, 2, 3 }, { at_once = 3 }, function(i)
+      local kid <close> = s:fork { label = "k" .. i, worktree = true }
+      if not kid:ask("a") then error("no answer of " .. i) end
+      return kid:ask("b")
+    end)
+    return { ok, why, s:fork { label = "next" }:ask("c") }
+  end))");
+  CHECK(RunAll(run, "k2", {"k1", "k2"}) ==
+        Lines{"fork k1", "fork k2", "fork k3", "turns k1:a k2:a k3:a", "turns k1:b k2 runs k3 runs",
+              "remove k2", "stop k1 k3", "remove k1", "remove k3", "fork next", "turns next:c",
+              R"(finish [false,"script.lua:5: no answer of 2","next c"])"});
+}
+
+TEST_CASE("AScriptThatHasUsedUpItsLimitsStopsNothingItself") {
+  ScriptRun run = Flow("each", 2, 2, R"(
+    s:fork { label = "k" .. i }:ask("x")
+    while true do pcall(error) end)");
+  run.options.instructions_max = 1'000'000;
+  const Lines told = RunAll(run, "", {"k1"});
+  CHECK(told.size() == 4);
+  CHECK(told.back().starts_with("RESOURCE_EXHAUSTED"));
+}
+
+TEST_CASE("EndsThatFitNoStepAreRefused") {
+  ScriptRun run = Flow("race", 2, 2, R"(return s:fork { label = "k" .. i }:ask("a"))");
+  REQUIRE(run.Step(UserTurnEvent{"go"}));
+  REQUIRE(run.Step(ForkedEvent{"k1"}));
+  REQUIRE(run.Step(ForkedEvent{"k2"}));
+  const ChildTurnEnd end{true, "done", "", 1, 1, 0, 0};
+  CHECK_FALSE(run.agent->Resume(ChildTurnsEvent{{end}}).ok());
+  CHECK_FALSE(run.agent->Resume(ChildTurnsEvent{{std::nullopt, std::nullopt}}).ok());
+  REQUIRE(run.Step(ChildTurnsEvent{{end, std::nullopt}}));
+  REQUIRE(std::get<StopTurnsEffect>(run.effect).sessions == std::vector<std::string>{"k2"});
+  CHECK_FALSE(run.agent->Resume(ChildTurnsEvent{{std::nullopt}}).ok());
+  REQUIRE(run.Step(ChildTurnsEvent{{end}}));
 }
 
 TEST_CASE("WithinAnItemListsRunOneAfterTheOther") {

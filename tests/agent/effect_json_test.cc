@@ -25,7 +25,10 @@ TEST_CASE("EventsComeBackAsTheyWere") {
       FullEvent(),
       GeneratedEvent{},
       ToolResultsEvent{},
-      ToolResultsEvent{{{"a", ToolOutcome::kUnknown, "x", 9}, {"b", ToolOutcome::kDenied, "", 0}}}};
+      ToolResultsEvent{{{"a", ToolOutcome::kUnknown, "x", 9}, {"b", ToolOutcome::kDenied, "", 0}}},
+      ChildTurnsEvent{{ChildTurnEnd{true, "done", "", 1, 2, 3, 4, {"a.txt"}}}},
+      ChildTurnsEvent{{std::nullopt, ChildTurnEnd{false, "", "it failed", 1, 2, 3, 4}}},
+      CompactionDueEvent{4000, 4096}};
   for (const AgentEvent& event : events) {
     const std::string json = AgentEventToJson(event);
     INFO(json);
@@ -72,6 +75,31 @@ TEST_CASE("EveryPrefixOfAnEventIsRefusedOrReadWithoutCrash") {
   for (size_t size = 0; size < json.size(); ++size) {
     CHECK(!AgentEventFromJson(std::string_view(json).substr(0, size)).ok());
   }
+}
+
+TEST_CASE("TurnsOfForksThatRunAreNotToldTwice") {
+  ChildTurn begins;
+  begins.session = "a";
+  begins.text = "mend it";
+  begins.errand = "{}";
+  ChildTurn runs;
+  runs.session = "b";
+  runs.runs = true;
+  CHECK(
+      EffectToJson(ChildTurnsEffect{{begins, runs}}) ==
+      R"({"kind":"child_turns","turns":[{"session":"a","text":"mend it","errand":"{}","tokens":0,)"
+      R"("wall_ms":0,"tool_calls":0,"micro_usd":0},{"session":"b","runs":true}]})");
+  CHECK(EffectToJson(StopTurnsEffect{{"a", "b"}}) ==
+        R"({"kind":"stop_turns","sessions":["a","b"]})");
+  // As journals have had it since several could run.
+  const std::string older =
+      R"({"kind":"child_turns","ends":[{"succeeded":true,"text":"x","error":"","tokens":1,)"
+      R"("wall_ms":1,"tool_calls":0,"micro_usd":0},{"succeeded":true,"text":"y","error":"",)"
+      R"("tokens":1,"wall_ms":1,"tool_calls":0,"micro_usd":0}]})";
+  const auto event = AgentEventFromJson(older);
+  REQUIRE(event.ok());
+  CHECK(std::get<ChildTurnsEvent>(*event).ends.at(1)->text == "y");
+  CHECK(AgentEventToJson(*event) == older);
 }
 
 TEST_CASE("EffectsHaveOneText") {

@@ -131,9 +131,9 @@ TEST_CASE("TriageAppliesTheSmallestPatchThatPassesAndSomebodyApproves") {
   }
   REQUIRE(Take<ChildTurnsEffect>(run).turns.size() == 3);
   CHECK(Take<ChildTurnsEffect>(run).turns[1].text.find("the cause is: net") != std::string::npos);
-  REQUIRE(run.Step(ChildTurnsEvent{{{true, "Done.", "", 100, 0, 0, 0},
-                                    {true, "Fixed.", "", 100, 0, 0, 0},
-                                    {true, "Hm.", "", 100, 0, 0, 0}}}));
+  REQUIRE(run.Step(ChildTurnsEvent{{ChildTurnEnd{true, "Done.", "", 100, 0, 0, 0},
+                                    ChildTurnEnd{true, "Fixed.", "", 100, 0, 0, 0},
+                                    ChildTurnEnd{true, "Hm.", "", 100, 0, 0, 0}}}));
   const std::string small = "--- a/src/a.c\n+++ b/src/a.c\n@@ -1 +1 @@\n-a\n+b\n";
   for (const auto& [kid, diff] : std::vector<std::pair<std::string, std::string>>{
            {"kid0", small + "--- a/b.c\n+++ b/b.c\n@@ -1 +1 @@\n-a\n+b\n"},
@@ -193,9 +193,9 @@ TEST_CASE("ATreeIsSummarisedByForksAndRemembered") {
     REQUIRE(run.Step(ForkedEvent{std::string("kid-") + path[0]}));
   }
   REQUIRE(Take<ChildTurnsEffect>(run).turns.size() == 2);
-  REQUIRE(run.Step(
-      ChildTurnsEvent{{{true, R"({"purpose":"It adds.","decides":["x","y"]})", "", 9, 1, 1, 0},
-                       {false, "", "cancelled", 9, 1, 1, 0}}}));
+  REQUIRE(run.Step(ChildTurnsEvent{
+      {ChildTurnEnd{true, R"({"purpose":"It adds.","decides":["x","y"]})", "", 9, 1, 1, 0},
+       ChildTurnEnd{false, "", "cancelled", 9, 1, 1, 0}}}));
   const auto& note = Take<CallToolsEffect>(run);
   CHECK(note.calls[0].name == "remember");
   CHECK(note.calls[0].arguments == R"({"text":"a.h: It adds. Decides: x; y"})");

@@ -570,8 +570,8 @@ TEST_CASE("HooksOnTheSessionsStartItsEditsAndItsForks") {
     // One that failed changed nothing.
     REQUIRE(run.Step(ToolResultsEvent{{{"c2", ToolOutcome::kError, "not there", 9}}}));
     REQUIRE(run.Step(ForkedEvent{"kid-1"}));
-    REQUIRE(run.Step(ChildTurnsEvent{{{true, "fine", "", 1, 1, 0, 0}}}));
-    REQUIRE(run.Step(ChildTurnsEvent{{{false, "", "out of money", 1, 1, 0, 0}}}));
+    REQUIRE(run.Step(ChildTurnsEvent{{ChildTurnEnd{true, "fine", "", 1, 1, 0, 0}}}));
+    REQUIRE(run.Step(ChildTurnsEvent{{ChildTurnEnd{false, "", "out of money", 1, 1, 0, 0}}}));
     std::string told;
     for (const Message& message : Prompt(run)) told += message.content + "|";
     CHECK(told == std::string("go|") + (first_turn ? "begun with hello|" : "") +
@@ -585,6 +585,57 @@ TEST_CASE("HooksOnTheSessionsStartItsEditsAndItsForks") {
   refused.options.first_turn = true;
   CHECK_FALSE(refused.Step(UserTurnEvent{"hello"}));
   CHECK(refused.status.message().find("on.session_start: not today") != std::string::npos);
+}
+
+TEST_CASE("HooksAreAskedBeforeACompaction") {
+  const auto asks = [](const ScriptRun& run) {
+    return std::get<GenerateEffect>(run.effect).asks_to_compact;
+  };
+  ScriptRun run(R"(
+    on.before_compact(function(event)
+      event.keep = event.keep .. event.reason .. " " .. tostring(event.tokens)
+      return note "and this"
+    end)
+    return function(message)
+      local s = session.current()
+      return s:compact { keep = "first " } .. "|" .. s:ask(message)
+    end)");
+  REQUIRE(run.Step(UserTurnEvent{"hello"}));
+  CHECK(std::get<CompactEffect>(run.effect).keep == "first asked nil\nand this");
+  REQUIRE(run.Step(CompactedEvent{"a summary", ""}));
+  REQUIRE(asks(run));
+  REQUIRE(run.Step(CompactionDueEvent{90, 100}));
+  CHECK(std::get<CompactEffect>(run.effect).keep == "full 90\nand this");
+  REQUIRE(run.Step(CompactedEvent{"another", ""}));
+  // It was asked: what is over the limit now is compacted as without hooks.
+  CHECK(Prompt(run).at(0).content == "hello");
+  CHECK_FALSE(asks(run));
+  CHECK_FALSE(run.agent->Resume(CompactionDueEvent{90, 100}).ok());
+  REQUIRE(run.Step(Says("end")));
+  CHECK(Text(run) == "a summary|end");
+
+  ScriptRun refused(R"(
+    on.before_compact(function(event) event.keep = nil end)
+    return function(message)
+      local ok, why = pcall(session.current().compact, session.current())
+      return why .. "|" .. baleen.generate({ user = message }).content
+    end)");
+  REQUIRE(refused.Step(UserTurnEvent{"hello"}));
+  REQUIRE(asks(refused));
+  REQUIRE(refused.Step(CompactionDueEvent{90, 100}));
+  CHECK(std::get<GenerateEffect>(refused.effect).refuses_compaction ==
+        "a hook left 'keep' without a text");
+  CHECK_FALSE(asks(refused));
+  REQUIRE(refused.Step(Says("end")));
+  CHECK(Text(refused).find("was not compacted: a hook left 'keep'") != std::string::npos);
+
+  // Without such hooks nobody is asked; a turn that only compacts runs none of the others.
+  ScriptRun plain("on.before_prompt(function() error('not asked') end)");
+  plain.options.errand = R"({"compact":true})";
+  REQUIRE(plain.Step(UserTurnEvent{"the milk"}));
+  CHECK(std::get<CompactEffect>(plain.effect).keep == "the milk");
+  REQUIRE(plain.Step(CompactedEvent{"a summary", ""}));
+  CHECK(Text(plain) == "a summary");
 }
 
 TEST_CASE("AForkIsASessionWhoseTurnsAreStepsOfThisOne") {
@@ -607,11 +658,11 @@ TEST_CASE("AForkIsASessionWhoseTurnsAreStepsOfThisOne") {
   CHECK(asked.tokens == 100);
   CHECK(asked.wall_ms == 60'000);
   CHECK(asked.tool_calls == 0);
-  REQUIRE(run.Step(ChildTurnsEvent{{{true, "[1,2]", "", 60, 10, 2, 0}}}));
+  REQUIRE(run.Step(ChildTurnsEvent{{ChildTurnEnd{true, "[1,2]", "", 60, 10, 2, 0}}}));
   const auto called = std::get<ChildTurnsEffect>(run.effect).turns.at(0);
   CHECK(called.tokens == 40);
-  REQUIRE(run.Step(
-      ChildTurnsEvent{{{true, R"({"content":"a b","outcome":"TIMEOUT"})", "", 40, 10, 1, 0}}}));
+  REQUIRE(run.Step(ChildTurnsEvent{
+      {ChildTurnEnd{true, R"({"content":"a b","outcome":"TIMEOUT"})", "", 40, 10, 1, 0}}}));
   CHECK(Text(run) == R"x({"closed":"script.lua:7: kid:ask: the fork is closed",)x"
                      R"x("content":"a b","id":"kid-1","list_of":[1,2],"outcome":"TIMEOUT",)x"
                      R"x("spent":"the fork's budget of tokens is spent (100 of 100)",)x"
@@ -662,13 +713,14 @@ TEST_CASE("TaskIsAToolWhoseCallsAreTurnsOfForks") {
   CHECK(mends.session == "kid-1");
   CHECK(mends.tokens == 70);
   CHECK(mends.text.ends_with("result alone:\n\nMend it"));
-  REQUIRE(run.Step(ChildTurnsEvent{{{true, "Done", "", 60, 10, 2, 0, {"a.txt", "b/c.txt"}}}}));
+  REQUIRE(run.Step(
+      ChildTurnsEvent{{ChildTurnEnd{true, "Done", "", 60, 10, 2, 0, {"a.txt", "b/c.txt"}}}}));
   CHECK(EffectToJson(run.effect) == R"({"kind":"fork","label":"task","clean":true})");
   REQUIRE(run.Step(ForkedEvent{"kid-2"}));
   const ChildTurn looks = std::get<ChildTurnsEffect>(run.effect).turns.at(0);
   CHECK(looks.text == "Look");
   CHECK(looks.tokens == 0);
-  REQUIRE(run.Step(ChildTurnsEvent{{{false, "", "no budget", 5, 1, 0, 0}}}));
+  REQUIRE(run.Step(ChildTurnsEvent{{ChildTurnEnd{false, "", "no budget", 5, 1, 0, 0}}}));
   const auto told = Prompt(run);
   REQUIRE(told.size() == 2);
   CHECK(told[0].content == "Done\n[files changed: a.txt, b/c.txt]");

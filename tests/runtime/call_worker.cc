@@ -36,6 +36,10 @@ void Say(const std::string& line) {
 class Inbox final : public EventSubscriber, public ToolHostSink {
  public:
   bool OnEvent(const Event& event) override {
+    const bool fork_asks = event.kind == "waiting" &&
+                           event.payload.find("SUBAGENT") != std::string::npos &&
+                           event.payload.find("APPROVAL") != std::string::npos;
+    if (fork_asks) Push("approve");
     if (event.seq == 0) return true;
     Say(event.kind);
     if (event.kind == "approval_requested") Push("approve");
@@ -106,7 +110,12 @@ flow("patch", function(f, input)
   local diffs = f:each({ "log1", "log2" }, { at_once = 2 }, function(path)
     local kid = s:fork { worktree = true, clean = true }
     kid:call("read", { path = path })
-    kid:call("edit", { path = path, old_string = "end\n", new_string = "more\nend\n" })
+    local change = { path = path, old_string = "end\n", new_string = "more\nend\n" }
+    local _, outcome = kid:call("edit", change)
+    -- Killed within it: whoever goes on looks first.
+    if outcome == "UNKNOWN" and not kid:call("read", { path = path }):find("more", 1, true) then
+      kid:call("edit", change)
+    end
     local diff = kid:diff()
     kid:close()
     return diff
@@ -147,14 +156,14 @@ end
 }
 
 Status Approve(Runtime& runtime) {
-  ASSIGN_OR_RETURN(const auto waiting, runtime.ListApprovals({"s", false}));
+  ASSIGN_OR_RETURN(const auto waiting, runtime.ListApprovals({"", false}));  // forks ask, too
   for (const ApprovalView& approval : waiting) {
     Say("approving");
     ResolveApprovalRequest request;
-    request.session = "s";
+    request.session = approval.session;
     request.approval = approval.approval;
     request.grant = true;
-    request.request_id = "leave-" + approval.approval;
+    request.request_id = "leave-" + approval.session + "-" + approval.approval;
     RETURN_IF_ERROR(runtime.ResolveApproval(request).status());
     Say("approved");
   }

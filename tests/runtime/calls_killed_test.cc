@@ -126,9 +126,11 @@ std::string EndPatch(const std::vector<std::string>& lines, const std::string& d
     return std::count(lines.begin(), lines.end(), line);
   };
   REQUIRE(count("result OK turns 1") == 1);
-  // Two forks, their turns twice, two diffs, and each is closed.
-  REQUIRE(count("step_started") == 8);
-  REQUIRE(count("step_ended") == 8);
+  // Two forks, their turns twice, two diffs, and each is closed. Turns end together or one by one;
+  // one that was killed within its call is followed by two more.
+  REQUIRE(count("step_started") >= 8);
+  REQUIRE(count("step_started") <= 14);
+  REQUIRE(count("step_ended") == count("step_started"));
   REQUIRE(count("tool_calls") == 1);
   REQUIRE(count("tool_results") == 1);
   return " OK";
@@ -164,8 +166,9 @@ std::string EndFlow(const std::vector<std::string>& command, const std::string& 
   // question.
   const int64_t steps = unknown ? 13 : 12;
   REQUIRE(count("turn_started") == 1);
-  REQUIRE(count("step_started") == steps);
-  REQUIRE(count("step_ended") == steps);
+  REQUIRE(count("step_started") >= steps);
+  REQUIRE(count("step_started") <= steps + 2);  // the turns end together or one by one
+  REQUIRE(count("step_ended") == count("step_started"));
   REQUIRE(count("approval_requested") == (unknown ? 3 : 2));
   REQUIRE(count("tool_calls") == 2);
   REQUIRE(count("tool_results") == 2);

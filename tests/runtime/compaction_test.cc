@@ -173,6 +173,74 @@ TEST_CASE("ATurnThatOnlyCompactsPinsItsNote") {
   REQUIRE(recorder.Of("delta").size() == deltas);
 }
 
+TEST_CASE("AHookIsAskedBeforeACompactionAndSaysWhatIsKept") {
+  const auto run = [](const std::string& stop_at) {
+    const TempDirectory temp;
+    auto runtime = OpenRuntime(Options(temp));
+    CreateSessionRequest request = Session();
+    request.settings.script = R"lua(
+on.before_compact(function(event)
+  if event.reason == "asked" then event.keep = event.keep .. " (" .. event.reason .. ")" end
+  if event.reason == "full" and event.tokens < event.tokens_max then return note "it was due" end
+end)
+)lua" + std::string(kOneAnswer);
+    REQUIRE_OK(runtime->CreateSession(request));
+    for (int i = 1; i <= 3; ++i) Succeeds(RunTurn(*runtime, Turn(i)));
+    Recorder recorder;
+    auto watching =
+        Must(runtime->Watch({"s", Must(runtime->GetSession("s")).head_cursor, true}, &recorder));
+    const std::string turn = Must(runtime->StartTurn(Turn(4))).turn;
+    if (!stop_at.empty()) {
+      REQUIRE(recorder.WaitFor(stop_at));
+      watching.reset();
+      runtime.reset();
+      runtime = OpenRuntime(Options(temp));
+    }
+    Succeeds(Must(runtime->WaitTurn("s", turn, kPatienceMs)));
+    Succeeds(RunTurn(*runtime, Compact("remember the milk")));
+    const auto compactions = Compactions(*runtime);
+    REQUIRE(compactions.size() == 2);
+    CHECK(compactions[0]["notes"] == Json({"the door code is 4711", "it was due"}));
+    CHECK(compactions[1]["notes"] ==
+          Json({"the door code is 4711", "it was due", "remember the milk (asked)"}));
+    return ReadAll(*runtime, "s").ids;
+  };
+  const auto whole = run("");
+  for (const char* const stop_at : {"step_ended", "compaction_started", "compacted", "generate"}) {
+    CAPTURE(stop_at);
+    REQUIRE(run(stop_at) == whole);
+  }
+}
+
+TEST_CASE("AHookThatRefusesACompactionKeepsTheContextWhileThereIsRoom") {
+  for (const char* const refuses : {"return deny 'not yet'", "error('a bug')"}) {
+    CAPTURE(refuses);
+    const TempDirectory temp;
+    const auto runtime = OpenRuntime(Options(temp));
+    CreateSessionRequest request = Session();
+    request.settings.script = "on.before_compact(function() " + std::string(refuses) + " end)\n" +
+                              std::string(kOneAnswer);
+    REQUIRE_OK(runtime->CreateSession(request));
+    const bool bug = refuses[0] == 'e';
+    Succeeds(RunTurn(*runtime, Turn(1, 20)));
+    TurnView turn = RunTurn(*runtime, Compact());
+    REQUIRE(turn.state == TurnState::kFailed);
+    REQUIRE(turn.error.message().find(bug ? "a bug" : "not yet") != std::string::npos);
+    int64_t succeeded = 0;
+    turn = {};
+    for (int i = 1; i <= 9 && turn.error.ok(); ++i) {
+      turn = RunTurn(*runtime, Turn(i, 500));
+      succeeded += turn.state == TurnState::kSucceeded ? 1 : 0;
+    }
+    // Further than to where it was due, and not beyond what there is.
+    REQUIRE(succeeded >= 4);
+    REQUIRE(turn.error.reason() == "CONTEXT_FULL");
+    REQUIRE(turn.error.message().find(bug ? "a bug" : "not yet") != std::string::npos);
+    REQUIRE(Compactions(*runtime).empty());
+    REQUIRE(Must(runtime->GetSession("s")).context_tokens > kContext * 80 / 100);
+  }
+}
+
 TEST_CASE("WithoutCompactionAFullContextEndsTheTurn") {
   const TempDirectory temp;
   const auto runtime = OpenRuntime(Options(temp));
