@@ -2,9 +2,12 @@
 // revocation is an event, too, and goes with the session wherever it is moved or forked.
 #include <algorithm>
 #include <memory>
+#include <nlohmann/json.hpp>
+#include <string_view>
 #include <utility>
 
 #include "runtime/sessions/control_loop.h"
+#include "runtime/sessions/diff_apply.h"
 
 namespace baleen {
 namespace {
@@ -25,6 +28,19 @@ bool IsRevoked(const std::vector<ApprovalEnd>& revoked, const ApprovalEnd& end) 
   return std::any_of(revoked.begin(), revoked.end(), [&](const ApprovalEnd& known) {
     return known.approval == end.approval && known.granted_ms == end.granted_ms;
   });
+}
+
+/// Whether the text has the diff whole, as the member `diff` of an f:approve.
+bool ShowsDiff(std::string_view text, std::string_view diff) {
+  constexpr std::string_view kMember = "diff: ";
+  const std::string member = std::string(kMember) + std::string(diff);
+  for (size_t at = text.find(member); at != std::string_view::npos;
+       at = text.find(member, at + 1)) {
+    const size_t end = at + member.size();
+    const bool begins = at == 0 || text[at - 1] == '\n';
+    if (begins && (end == text.size() || text[end] == '\n')) return !diff.empty();
+  }
+  return false;
 }
 
 Status NoGrant(const std::string& session, const std::string& approval) {
@@ -80,6 +96,23 @@ std::string ControlLoop::GrantOf(const SessionRun& session, const std::string& n
   for (const auto& [holder, grants] : found->second) {
     for (const GrantView& grant : grants) {
       if (Covers(grant, name)) return grant.session + "/" + grant.approval;
+    }
+  }
+  return "";
+}
+
+std::string ControlLoop::LeaveFor(const SessionRun& session, const ToolCall& call) const {
+  std::string grant = GrantOf(session, GrantName(session, call));
+  if (!grant.empty() || call.name != kApplyDiff || !IsOfScripts(session, call.name)) return grant;
+  const auto arguments = nlohmann::json::parse(call.arguments, nullptr, false);
+  if (!arguments.is_object() || !arguments.contains("diff") || !arguments["diff"].is_string()) {
+    return "";
+  }
+  const auto& diff = arguments["diff"].get_ref<const std::string&>();
+  for (const ApprovalView& approval : session.turn->approvals) {
+    const bool granted = approval.subject == "flow" && approval.state == ApprovalState::kGranted;
+    if (granted && ShowsDiff(approval.description, diff)) {
+      return session.record.id + "/" + approval.approval;
     }
   }
   return "";

@@ -201,7 +201,7 @@ void ControlLoop::JudgeCalls(SessionRun& session, JournalBatch batch, CallOrders
     }
     const PolicyVerdict verdict = VerdictOn(session, call);
     const std::string grant =
-        verdict.decision == PolicyDecision::kAsk ? GrantOf(session, GrantName(session, call)) : "";
+        verdict.decision == PolicyDecision::kAsk ? LeaveFor(session, call) : "";
     judged({call.id, PolicyDecisionName(verdict.decision), verdict.by, verdict.why, grant});
     if (verdict.decision == PolicyDecision::kDeny) {
       orders.refuse.emplace_back(i, DeniedCall(DenialOf(verdict)));

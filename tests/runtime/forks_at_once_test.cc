@@ -1,7 +1,6 @@
 // Forks of a flow whose turns run at once: who goes on when, what a race stops, what they may
 // spend, and the same after a restart.
-#include "tests/runtime/calling_session.h"
-#include "tests/runtime/waiting_turns.h"
+#include "tests/runtime/scripted_session.h"
 
 namespace baleen {
 namespace {
@@ -38,14 +37,6 @@ flow("x", { budget = { tokens = 9000 } }, function(f)
     return (s:fork { label = name }:call(name))
   end)
 end))";
-
-void Grant(Runtime& runtime, const ApprovalView& approval) {
-  ResolveApprovalRequest request;
-  request.session = approval.session;
-  request.approval = approval.approval;
-  request.grant = true;
-  REQUIRE_OK(runtime.ResolveApproval(request));
-}
 
 std::string Begin(Runtime& runtime) {
   StartTurnRequest request;
@@ -100,8 +91,8 @@ TEST_CASE("WhoeverWinsARaceHasTheOthersStopped") {
       runtime = OpenRuntime(Options(temp));
       asked = Asked(*runtime, 2);
     }
-    Grant(*runtime, asked[0]);
-    const TurnView ended = Must(runtime->WaitTurn("s", turn, kPatienceMs));
+    Answer(*runtime, asked[0], true);
+    const TurnView ended = End(*runtime, "s", turn);
     CAPTURE(ended.error.ToString());
     CHECK(ended.text == "2 quick");
     CHECK(ended.spend.tool_calls == 2);  // what was stopped counts, too
@@ -124,7 +115,7 @@ TEST_CASE("ACancelStopsForksThatRunBesideAnotherStep") {
       Asked(*runtime, 2);
     }
     REQUIRE_OK(runtime->CancelTurn("s", turn));
-    CHECK(Must(runtime->WaitTurn("s", turn, kPatienceMs)).state == TurnState::kCancelled);
+    CHECK(End(*runtime, "s", turn).state == TurnState::kCancelled);
     Asked(*runtime, 0);
     CHECK(LastTurn(*runtime, "slow").state == TurnState::kCancelled);
   }
@@ -149,8 +140,8 @@ TEST_CASE("ASlowForkHoldsUpNoOtherItemAndNoMoreIsSpentThanThereIs") {
       runtime.reset();
       runtime = OpenRuntime(Options(temp));
     }
-    for (const ApprovalView& approval : Asked(*runtime, 2)) Grant(*runtime, approval);
-    const TurnView ended = Must(runtime->WaitTurn("s", turn, kPatienceMs));
+    for (const ApprovalView& approval : Asked(*runtime, 2)) Answer(*runtime, approval, true);
+    const TurnView ended = End(*runtime, "s", turn);
     CAPTURE(ended.error.ToString());
     CHECK(ended.text == R"(["slow","quick","late"])");
     CHECK(ended.spend.tool_calls == 3);
@@ -172,7 +163,7 @@ end))");
   request.settings.workspace = temp.File("ws");
   REQUIRE_OK(runtime->CreateSession(request));
   const std::string turn = Begin(*runtime);
-  const TurnView ended = Must(runtime->WaitTurn("s", turn, kPatienceMs));
+  const TurnView ended = End(*runtime, "s", turn);
   CHECK(ended.state == TurnState::kFailed);
   CHECK(ended.error.message().find("no good") != std::string::npos);
   CHECK(LastTurn(*runtime, "slow").state == TurnState::kCancelled);

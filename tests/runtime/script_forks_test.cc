@@ -150,6 +150,59 @@ TEST_CASE("AForksWorktreeIsItsOwnAndItsDiffIsApplied") {
   }
 }
 
+TEST_CASE("AnApprovalThatShowedADiffIsLeaveToApplyItAndNoOther") {
+  const std::string script = R"(
+    policy { ask { tool = "write", path = "a*", why = "it is kept" } }
+    flow("f", function(f, input)
+      local diff, shown, applied = input:match("^(.-)|(.-)|(.*)$")
+      f:approve { title = "Apply", cause = "it is wrong", diff = shown, more = diff }
+      return session.current():apply(applied == "" and shown or applied)
+    end))";
+  const std::string diff = "--- a/a.txt\n+++ b/a.txt\n@@ -1 +1 @@\n-a\n+b\n";
+  const std::string other = "--- a/a.txt\n+++ b/a.txt\n@@ -1 +1 @@\n-a\n+c\n";
+  const std::string both = diff + "--- a/b.txt\n+++ b/b.txt\n@@ -1 +1 @@\n-a\n+c\n";
+  struct Case {
+    std::string input;
+    bool asks;
+  };
+  const Case cases[] = {{"x|" + diff + "|", false},
+                        {"x|" + diff + "|" + other, true},
+                        {"x|" + both + "|" + diff, true},          // what was shown is another
+                        {other + "|" + diff + "|" + other, true},  // and so is what stood beside it
+                        {"x|" + std::string(70'000, ' ') + diff + "|" + diff, true}};
+  for (const Case& one : cases) {
+    CAPTURE(one.input.substr(0, 200));
+    const TempDirectory temp;
+    temp.Write("work/a.txt", "a\n");
+    temp.Write("work/b.txt", "a\n");
+    auto runtime = OpenRuntime(Options(temp));
+    auto request = Scripted("s", script);
+    request.settings.workspace = temp.File("work");
+    REQUIRE_OK(runtime->CreateSession(request));
+    const std::string turn = Start(*runtime, "s", one.input);
+    Answer(*runtime, Pending(*runtime, "s"), true);
+    if (one.asks) Answer(*runtime, Pending(*runtime, "s", 2), true);
+    const TurnView view = End(*runtime, "s", turn);
+    CAPTURE(view.error.ToString());
+    CHECK(view.text.starts_with("applied: 1 changed"));
+    CHECK(Must(runtime->ListApprovals({"s", true})).size() == (one.asks ? 2 : 1));
+    const DecisionView decision = Must(runtime->ExplainDecision("s", turn, "c1"));
+    CHECK(decision.decision == "ask");
+    CHECK(decision.grant == (one.asks ? "" : "s/t1-a1"));
+  }
+  // A denial stays one.
+  const TempDirectory temp;
+  temp.Write("work/a.txt", "a\n");
+  const auto runtime = OpenRuntime(Options(temp));
+  auto request = Scripted("s", script);
+  request.settings.workspace = temp.File("work");
+  request.settings.policy.rules = {{"write", "", "deny", "read only"}};
+  REQUIRE_OK(runtime->CreateSession(request));
+  const std::string turn = Start(*runtime, "s", "x|" + diff + "|");
+  Answer(*runtime, Pending(*runtime, "s"), true);
+  CHECK(End(*runtime, "s", turn).error.message().find("read only") != std::string::npos);
+}
+
 TEST_CASE("ADiffNeedsTheLeaveThatAWriteNeeds") {
   const TempDirectory temp;
   temp.Write("work/a.txt", "a\n");
