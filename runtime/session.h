@@ -49,6 +49,8 @@ struct SessionSettings {
   /// need a workspace, todo, ask_user, web_fetch, task and find_tools. With find_tools, the model
   /// is told of the tools of plugins, MCP servers and HTTP only as it finds them.
   std::vector<std::string> tools;
+  /// With find_tools: which of those it must find, as patterns with '*'; none: all.
+  std::vector<std::string> defer_tools;
   /// Hosts that bash and sandboxed plugins may reach, through a proxy: HOST, *.DOMAIN (what is
   /// below it) or *, with :PORT if it is one alone. None: no network. Names that stand for
   /// addresses which aren't public are refused; such an address may be named itself.

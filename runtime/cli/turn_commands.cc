@@ -32,6 +32,7 @@ struct TurnFlags {
   std::string script_file;
   std::string stored_script;
   std::vector<std::string> tools;
+  std::vector<std::string> defer_tools;
   std::vector<std::string> network_hosts;
   PolicyFlags policy;
   BudgetSettings budget;
@@ -51,6 +52,7 @@ Result<SessionView> OpenSession(Runtime& runtime, const TurnFlags& flags) {
   request.session = flags.session;
   request.settings.workspace = flags.workspace;
   request.settings.tools = flags.tools;
+  request.settings.defer_tools = flags.defer_tools;
   request.settings.network_hosts = flags.network_hosts;
   request.settings.system_prompt = flags.system;
   request.settings.thinking = flags.thinking;
@@ -229,6 +231,11 @@ void AddCommon(CLI::App& command, const std::shared_ptr<TurnFlags>& flags) {
       .add_option("--tools", flags->tools,
                   "Built-in tools of a new session beside read, list and grep: glob, write, edit, "
                   "todo, ask_user, remember, recall, task, find_tools, web_fetch, bash")
+      ->delimiter(',');
+  command
+      .add_option("--defer-tools", flags->defer_tools,
+                  "With find_tools: which tools of plugins, servers and HTTP a new session's model "
+                  "must find before it can call them, as 'github_*'; default: all")
       ->delimiter(',');
   command
       .add_option("--allow-host", flags->network_hosts,

@@ -119,6 +119,9 @@ void ToWire(const SessionSettings& settings, v1::SessionSettings* out) {
                                                     : v1::SessionSettings::CHAT);
   out->set_reasoning_effort(ReplaceInvalidUtf8(settings.reasoning_effort));
   for (const std::string& tool : settings.tools) out->add_tools(ReplaceInvalidUtf8(tool));
+  for (const std::string& one : settings.defer_tools) {
+    out->add_defer_tools(ReplaceInvalidUtf8(one));
+  }
   for (const std::string& host : settings.network_hosts) {
     out->add_network_hosts(ReplaceInvalidUtf8(host));
   }
@@ -152,6 +155,7 @@ Result<SessionSettings> FromWire(const v1::SessionSettings& settings) {
   }
   out.reasoning_effort = settings.reasoning_effort();
   out.tools.assign(settings.tools().begin(), settings.tools().end());
+  out.defer_tools.assign(settings.defer_tools().begin(), settings.defer_tools().end());
   out.network_hosts.assign(settings.network_hosts().begin(), settings.network_hosts().end());
   for (const v1::ToolSpec& spec : settings.host_tools()) {
     ASSIGN_OR_RETURN(ToolSpec tool, FromWire(spec));

@@ -263,6 +263,16 @@ Status ControlLoop::CheckTools(const SessionSettings& settings) const {
     ToolSet alone;  // one that is deferred has to be good when it is found
     RETURN_IF_ERROR(alone.Add(spec));
   }
+  if (!settings.defer_tools.empty() && !NamesTool(settings, kFindTools)) {
+    return InvalidArgumentError("defer_tools: nobody could find them: expected find_tools in tools",
+                                "BAD_FIELD");
+  }
+  const auto unfit = [](const std::string& one) { return one.empty() || one.size() > 256; };
+  if (settings.defer_tools.size() > 64 ||
+      std::any_of(settings.defer_tools.begin(), settings.defer_tools.end(), unfit)) {
+    return InvalidArgumentError("defer_tools: expected at most 64 patterns of 1 to 256 bytes",
+                                "BAD_FIELD");
+  }
   std::string known;
   for (const Tool* tool : parts_.optional_tools) known += tool->spec().name + ", ";
   for (const std::string& name : settings.tools) {
@@ -296,24 +306,21 @@ Result<ToolSet> ControlLoop::MakeToolSet(const SessionSettings& settings) const 
       RETURN_IF_ERROR(tools.Add(spec));
     }
   }
-  // Deferred: found_tools.cc adds them as they are found.
-  if (!NamesTool(settings, kFindTools)) {
-    for (const ToolSpec& spec : settings.outside_tools) {
-      const Status added = tools.Add(spec);
-      if (added.code() != StatusCode::kResourceExhausted) {
-        RETURN_IF_ERROR(added);
-        continue;
-      }
-      return ResourceExhaustedError(
-          added.message() + "; defer those of plugins and servers (tools: find_tools), or name " +
-          "those that are wanted: [mcp.NAME] tools = [...]");
+  for (const ToolSpec& spec : settings.outside_tools) {
+    if (IsDeferred(settings, spec.name)) continue;  // found_tools.cc adds it when it is found
+    const Status added = tools.Add(spec);
+    if (added.code() != StatusCode::kResourceExhausted) {
+      RETURN_IF_ERROR(added);
+      continue;
     }
+    return ResourceExhaustedError(
+        added.message() + "; defer those of plugins and servers (tools: find_tools), or name " +
+        "those that are wanted: [mcp.NAME] tools = [...]");
   }
   for (const ToolSpec& spec : settings.host_tools) RETURN_IF_ERROR(tools.Add(spec));
   for (const ToolSpec& spec : settings.script_tools) RETURN_IF_ERROR(tools.Add(spec));
-  if (!NamesTool(settings, kFindTools)) return tools;
   for (const ToolSpec& spec : settings.outside_tools) {
-    if (tools.Find(spec.name) != nullptr) {
+    if (IsDeferred(settings, spec.name) && tools.Find(spec.name) != nullptr) {
       return AlreadyExistsError("two tools are called '" + spec.name + "'; give one another name");
     }
   }

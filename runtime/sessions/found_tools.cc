@@ -1,4 +1,5 @@
-// Deferred tools: a session that names find_tools isn't told of its tools from outside. What a call
+// Deferred tools: a session that names find_tools isn't told of its tools from outside, or of those
+// that it defers. What a call
 // of it answers is known from then on: in the text at the end of the context, and to the grammar.
 // Which those are is read from the journal, so that restarts, forks and rewinds agree.
 #include <algorithm>
@@ -9,6 +10,7 @@
 #include "runtime/sessions/control_loop.h"
 #include "tools_sdk/builtin/find_tools.h"
 #include "tools_sdk/schema.h"
+#include "tools_sdk/wildcard.h"
 
 namespace baleen {
 namespace {
@@ -48,14 +50,25 @@ std::string QueryOf(const ToolCall& call) {
 
 }  // namespace
 
+bool IsDeferred(const SessionSettings& settings, const std::string& tool) {
+  if (!NamesTool(settings, kFindTools)) return false;
+  const auto& patterns = settings.defer_tools;
+  return patterns.empty() ||
+         std::any_of(patterns.begin(), patterns.end(),
+                     [&](const std::string& pattern) { return MatchesWildcard(pattern, tool); });
+}
+
 bool ControlLoop::IsSearchOfTools(const SessionRun& session, const ToolCall& call) const {
   return call.name == kFindTools && OriginOf(session, call.name) == ToolOrigin::kBuiltin;
 }
 
 void ControlLoop::AnswerFindTools(SessionRun& session, size_t index) {
   ToolResult result;
-  const auto found =
-      FindTools(session.settings.outside_tools, QueryOf(session.turn->tools->calls[index]));
+  std::vector<ToolSpec> deferred;
+  for (const ToolSpec& spec : session.settings.outside_tools) {
+    if (IsDeferred(session.settings, spec.name)) deferred.push_back(spec);
+  }
+  const auto found = FindTools(deferred, QueryOf(session.turn->tools->calls[index]));
   for (const ToolSpec* spec : found) {
     const bool room = session.tools.Find(spec->name) != nullptr ||
                       session.tools.specs().size() + found.size() <= kToolsMax;

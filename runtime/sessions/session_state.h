@@ -155,6 +155,9 @@ inline bool NamesTool(const SessionSettings& settings, std::string_view tool) {
   return std::find(settings.tools.begin(), settings.tools.end(), tool) != settings.tools.end();
 }
 
+/// Whether the model must find a tool from outside before it can call it (found_tools.cc).
+bool IsDeferred(const SessionSettings& settings, const std::string& tool);
+
 /// Adds paths that were changed to those of a turn.
 inline void AddFiles(const std::vector<std::string>& paths, TurnView* view) {
   constexpr size_t kFilesMax = 1000;

@@ -67,9 +67,9 @@ constexpr std::array kChangeable = {
 };
 
 /// What the model has been told of, or what the journal's tokens were made with.
-constexpr std::array<std::string_view, 11> kFixed = {
+constexpr std::array<std::string_view, 12> kFixed = {
     "workspace", "script",     "script_name",   "system_prompt", "thinking", "reasoning_effort",
-    "tools",     "host_tools", "network_hosts", "constraint",    "engine"};
+    "tools",     "host_tools", "network_hosts", "constraint",    "engine",   "defer_tools"};
 
 std::string_view Head(std::string_view path) { return path.substr(0, path.find('.')); }
 

@@ -125,6 +125,7 @@ std::string SettingsToJson(const SessionSettings& settings, const SettingsMarks&
       {"compact_at_percent", settings.compact_at_percent},
       {"title", settings.title}};
   if (!settings.tools.empty()) json["tools"] = settings.tools;
+  if (!settings.defer_tools.empty()) json["defer_tools"] = settings.defer_tools;
   if (!settings.network_hosts.empty()) json["network_hosts"] = settings.network_hosts;
   // On-disk name, from when there were plugins only.
   for (const ToolSpec& spec : settings.outside_tools) {
@@ -184,6 +185,7 @@ Result<SessionSettings> SettingsFromJson(std::string_view json, SettingsMarks* m
     RETURN_IF_ERROR(fields.status());
   }
   reader.Get("tools", &settings.tools);
+  reader.Get("defer_tools", &settings.defer_tools);
   reader.Get("network_hosts", &settings.network_hosts);
   if (const Json* tools = reader.Array("host_tools")) {
     for (const Json& tool : *tools) {

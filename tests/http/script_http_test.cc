@@ -133,6 +133,24 @@ TEST_CASE("ScriptsAskNoHostThatNobodyNamed") {
   CHECK(server.seen().empty());
 }
 
+TEST_CASE("AScriptsBodyIsBounded") {
+  const TempDirectory temp;
+  ScriptedServer server;
+  server.Then(Says("x"));
+  const auto runtime = OpenRuntime(Options(temp));
+  REQUIRE_OK(runtime->CreateSession(Session("s", R"(
+local http = require "baleen.http"
+return function(url)
+  local reply, why, outcome = http.post(url, { body = ("x"):rep(300 << 10) })
+  return outcome .. ":" .. why
+end)")));
+  const std::string refused = Run(*runtime, "s", server.url());
+  INFO(refused.substr(0, 300));
+  CHECK(refused.starts_with("ERROR:"));
+  CHECK(Has(refused, "262144"));
+  CHECK(server.seen().empty());
+}
+
 TEST_CASE("WhatAScriptHadFromTheNetworkMakesFurtherReachesAsk") {
   const TempDirectory temp;
   ScriptedServer server, other;

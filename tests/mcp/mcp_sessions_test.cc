@@ -158,6 +158,28 @@ end
     // The grammar has it, too: the model can write its call.
     REQUIRE(Run(*runtime, "s", "write h_t7") == "h_t7");
     REQUIRE(Must(runtime->ListTools("s")).size() == view.settings.outside_tools.size() + 1);
+    // Some are deferred, the others told of: h_t0 alone.
+    request.session = "some";
+    for (int i = 1; i <= 9; ++i) {
+      request.settings.defer_tools.push_back("h_t" + std::to_string(i) + "*");
+    }
+    REQUIRE(Must(runtime->CreateSession(request)).settings.defer_tools.size() == 9);
+    REQUIRE(Run(*runtime, "some", "told") == "2");
+    REQUIRE(Run(*runtime, "some", "h_t0").starts_with("OK:"));
+    REQUIRE(Run(*runtime, "some", "h_t7").starts_with("ERROR:"));
+    REQUIRE(Run(*runtime, "some", find).find(R"("name":"h_t7")") != std::string::npos);
+    REQUIRE(Run(*runtime, "some", "h_t7").starts_with("OK:"));
+    REQUIRE(Run(*runtime, "some", R"(find {"query":"tool t0, please"})").find(R"("name":"h_t0")") ==
+            std::string::npos);  // it is there already
+    const std::vector<std::string> finds = {"find_tools"};
+    const std::pair<std::vector<std::string>, std::string> kBad[] = {
+        {{}, "h_*"}, {finds, ""}, {finds, std::string(300, 'x')}};
+    for (const auto& [tools, pattern] : kBad) {
+      request.session = "bad";
+      request.settings.tools = tools;
+      request.settings.defer_tools = {pattern};
+      REQUIRE(runtime->CreateSession(request).status().reason() == "BAD_FIELD");
+    }
   }
   const auto runtime = OpenRuntime(options);
   REQUIRE(Run(*runtime, "s", "h_t7").starts_with("OK:"));
