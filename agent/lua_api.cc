@@ -189,7 +189,8 @@ constexpr LuaField kOnFields[] = {
     {"subagent_end",
      "fun(fn: fun(event: table, ctx: baleen.Context): any, options?: baleen.HookOptions)",
      "When a fork's turn has ended: may note something for the next prompt."},
-    {"before_compact", "fun(fn: fun(event: table): any, options?: baleen.HookOptions)",
+    {"before_compact",
+     "fun(fn: fun(event: table, ctx: baleen.Context): any, options?: baleen.HookOptions)",
      "Before the context is compacted (reason: full or asked): may change keep, note or deny."},
 };
 constexpr LuaField kBudgetFields[] = {

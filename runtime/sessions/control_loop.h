@@ -551,7 +551,8 @@ class ControlLoop final : public EngineListener, public RemoteListener {
   struct GrantList;
   /// "SESSION/APPROVAL" of a grant that covers such calls (GrantName); empty: there is none.
   std::string GrantOf(const SessionRun& session, const std::string& name) const;
-  /// As GrantOf, for this call: of a diff also the approval in which the turn's script has shown it.
+  /// As GrantOf, for this call: of a diff also the approval in which the turn's script has shown
+  /// it.
   std::string LeaveFor(const SessionRun& session, const ToolCall& call) const;
   Status ReadGrants(SessionRun& session);
   void AddGrant(SessionRun& session, const ApprovalEnd& end, int64_t granted_ms);
