@@ -60,7 +60,8 @@ struct BudgetAsk {
 enum class ApprovalState { kPending, kGranted, kDenied, kExpired, kCancelled, kRevoked };
 
 /// What a grant covers beyond the calls that were asked about: nothing, or later calls of the same
-/// tools in this turn, in this session, or in every session with the same workspace.
+/// tools in this turn, in this session, or in every session with the same workspace. Beyond the
+/// turn, one of bash covers that very command only, and one of web_fetch or http_request its host.
 enum class GrantScope { kOnce, kTurn, kSession, kWorkspace };
 
 /// "PENDING", "GRANTED" ...; "ONCE", "TURN" ...

@@ -14,6 +14,8 @@
 
 namespace baleen {
 
+inline constexpr char kBashTool[] = "bash";
+
 /// Their specs alone, in the order in which a model is told of them. `hosts`: that a session's
 /// commands may reach, as it names them.
 std::vector<ToolSpec> BashToolSpecs(const std::vector<std::string>& hosts = {});

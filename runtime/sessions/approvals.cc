@@ -205,7 +205,7 @@ void ControlLoop::ResolveApproval(const ResolveApprovalRequest& request,
     for (const ToolCall& call : approval->calls) {
       if (!request.calls.empty() && !Has(request.calls, call.id)) continue;
       end.calls.push_back(call.id);
-      const std::string name = GrantName(session, call);
+      const std::string name = GrantName(session, call, end.scope);
       if (!Has(end.tools, name)) end.tools.push_back(name);
     }
   }

@@ -230,7 +230,7 @@ Result<std::unique_ptr<SessionRun>> ControlLoop::ReadSession(const std::string& 
   if (!run->settings.network_hosts.empty()) {
     ASSIGN_OR_RETURN(run->bounds.network, MakeNetworkBounds(id, run->settings.network_hosts));
   }
-  if (!run->settings.workspace.empty() && NamesTool(run->settings, "bash")) {
+  if (!run->settings.workspace.empty() && NamesTool(run->settings, kBashTool)) {
     run->bash_tools = MakeBashTools(parts_.sandbox, run->bounds);
   }
   RETURN_IF_ERROR(ReadTools(*run));
@@ -277,7 +277,7 @@ Status ControlLoop::CheckTools(const SessionSettings& settings) const {
   for (const Tool* tool : parts_.optional_tools) known += tool->spec().name + ", ";
   for (const std::string& name : settings.tools) {
     const auto named = [&](const Tool* tool) { return tool->spec().name == name; };
-    if (name != "bash" && name != kTaskTool &&
+    if (name != kBashTool && name != kTaskTool &&
         std::none_of(parts_.optional_tools.begin(), parts_.optional_tools.end(), named)) {
       return InvalidArgumentError("tools: '" + name.substr(0, 80) +
                                       "' is no built-in tool to be had beside read, list and grep: "
@@ -301,7 +301,7 @@ Result<ToolSet> ControlLoop::MakeToolSet(const SessionSettings& settings) const 
   for (const Tool* tool : parts_.optional_tools) {
     if (NamesTool(settings, tool->spec().name)) RETURN_IF_ERROR(tools.Add(tool->spec()));
   }
-  if (NamesTool(settings, "bash")) {
+  if (NamesTool(settings, kBashTool)) {
     for (const ToolSpec& spec : BashToolSpecs(settings.network_hosts)) {
       RETURN_IF_ERROR(tools.Add(spec));
     }

@@ -544,13 +544,14 @@ class ControlLoop final : public EngineListener, public RemoteListener {
                      JournalBatch& batch);
   /// Why the taint rule wants a call asked about; empty: it doesn't.
   std::string TaintQuestion(SessionRun& session, const ToolCall& call);
-  /// What a grant of such calls is of: the tool, of web_fetch with its host.
-  std::string GrantName(const SessionRun& session, const ToolCall& call) const;
 
   // grants.cc
   struct GrantList;
+  /// What a grant of such calls is of: the tool, of web_fetch with its host, and beyond the turn of
+  /// bash with its command.
+  std::string GrantName(const SessionRun& session, const ToolCall& call, GrantScope scope) const;
   /// "SESSION/APPROVAL" of a grant that covers such calls (GrantName); empty: there is none.
-  std::string GrantOf(const SessionRun& session, const std::string& name) const;
+  std::string GrantOf(const SessionRun& session, const ToolCall& call) const;
   /// As GrantOf, for this call: of a diff also the approval in which the turn's script has shown
   /// it.
   std::string LeaveFor(const SessionRun& session, const ToolCall& call) const;

@@ -3,11 +3,17 @@
 #include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <span>
 #include <string_view>
 #include <utility>
 
+#include "model/checkpoint/fingerprint.h"
+#include "runtime/http_tools/script_requests.h"
+#include "runtime/http_tools/web_fetch.h"
+#include "runtime/sandbox/bash_tools.h"
 #include "runtime/sessions/control_loop.h"
 #include "runtime/sessions/diff_apply.h"
+#include "tools_sdk/utf8.h"
 
 namespace baleen {
 namespace {
@@ -43,6 +49,21 @@ bool ShowsDiff(std::string_view text, std::string_view diff) {
   return false;
 }
 
+/// A command as a grant names it: whole, or as much of it as tells which it was.
+std::string NameOfCommand(const std::string& arguments) {
+  constexpr size_t kShown = 160;
+  const auto json = nlohmann::json::parse(arguments, nullptr, false);
+  const auto text = [&](const char* member) {
+    const bool there = json.is_object() && json.contains(member) && json.at(member).is_string();
+    return there ? json.at(member).get<std::string>() : std::string();
+  };
+  std::string name = text("command");
+  if (const std::string folder = text("workdir"); !folder.empty()) name += " (in " + folder + ")";
+  if (name.size() <= kShown) return name;
+  const std::string digest = Sha256Hex(std::as_bytes(std::span(name)));
+  return std::string(Utf8Prefix(name, kShown)) + "... (SHA-256 " + digest + ")";
+}
+
 Status NoGrant(const std::string& session, const std::string& approval) {
   return NotFoundError("session '" + session + "' has no grant '" + approval.substr(0, 80) +
                            "' that holds; `baleen approvals grants` shows those that do",
@@ -72,13 +93,29 @@ struct ControlLoop::GrantList {
   }
 };
 
-std::string ControlLoop::GrantOf(const SessionRun& session, const std::string& name) const {
-  if (session.turn->grants.contains(name)) {
+std::string ControlLoop::GrantName(const SessionRun& session, const ToolCall& call,
+                                   GrantScope scope) const {
+  if (OriginOf(session, call.name) != ToolOrigin::kBuiltin) return call.name;
+  if (call.name == kWebFetch) return call.name + " " + WebFetchHost(call.arguments);
+  // Within a turn somebody is there who saw what it is about. Beyond it, leave for one command is
+  // none for all that can be done with a shell.
+  if (call.name == kBashTool && scope != GrantScope::kTurn) {
+    return call.name + " " + NameOfCommand(call.arguments);
+  }
+  if (call.name != kHttpRequest) return call.name;
+  const ScriptRequestHead head = ScriptRequestHeadOf(call.arguments);
+  return call.name + " " + head.method + " " + head.host +
+         (head.secret.empty() ? "" : " with " + head.secret);
+}
+
+std::string ControlLoop::GrantOf(const SessionRun& session, const ToolCall& call) const {
+  const std::string in_turn = GrantName(session, call, GrantScope::kTurn);
+  if (session.turn->grants.contains(in_turn)) {
     for (const ApprovalView& approval : session.turn->approvals) {
-      const auto is_of = [&](const ToolCall& call) {
+      const auto is_of = [&](const ToolCall& one) {
         const auto& granted = approval.granted_calls;
-        return GrantName(session, call) == name &&
-               std::find(granted.begin(), granted.end(), call.id) != granted.end();
+        return GrantName(session, one, GrantScope::kTurn) == in_turn &&
+               std::find(granted.begin(), granted.end(), one.id) != granted.end();
       };
       const bool turn_wide =
           approval.state == ApprovalState::kGranted && approval.scope == GrantScope::kTurn;
@@ -88,6 +125,7 @@ std::string ControlLoop::GrantOf(const SessionRun& session, const std::string& n
     }
     return session.record.id + "/" + session.turn->view.turn;
   }
+  const std::string name = GrantName(session, call, GrantScope::kSession);
   for (const GrantView& grant : session.grants) {
     if (Covers(grant, name)) return grant.session + "/" + grant.approval;
   }
@@ -102,7 +140,7 @@ std::string ControlLoop::GrantOf(const SessionRun& session, const std::string& n
 }
 
 std::string ControlLoop::LeaveFor(const SessionRun& session, const ToolCall& call) const {
-  std::string grant = GrantOf(session, GrantName(session, call));
+  std::string grant = GrantOf(session, call);
   if (!grant.empty() || call.name != kApplyDiff || !IsOfScripts(session, call.name)) return grant;
   const auto arguments = nlohmann::json::parse(call.arguments, nullptr, false);
   if (!arguments.is_object() || !arguments.contains("diff") || !arguments["diff"].is_string()) {

@@ -4,6 +4,7 @@
 
 #include "runtime/http_tools/script_requests.h"
 #include "runtime/http_tools/web_fetch.h"
+#include "runtime/sandbox/bash_tools.h"
 #include "runtime/sessions/control_loop.h"
 #include "runtime/sessions/outside_tools.h"
 
@@ -44,7 +45,7 @@ std::string TaintOf(const NetworkSeen& seen, const NetworkReach& reach) {
 NetworkReach ControlLoop::ReachOf(const SessionRun& session, const ToolCall& call) const {
   switch (OriginOf(session, call.name)) {
     case ToolOrigin::kBuiltin:
-      if (call.name == "bash") return ReachOfProcesses(session.settings);
+      if (call.name == kBashTool) return ReachOfProcesses(session.settings);
       if (call.name == kHttpRequest) {
         ScriptRequestHead head = ScriptRequestHeadOf(call.arguments);
         return {std::move(head.host), std::move(head.secret)};
@@ -60,15 +61,6 @@ NetworkReach ControlLoop::ReachOf(const SessionRun& session, const ToolCall& cal
     case ToolOrigin::kScript: break;
   }
   return {};
-}
-
-std::string ControlLoop::GrantName(const SessionRun& session, const ToolCall& call) const {
-  if (OriginOf(session, call.name) != ToolOrigin::kBuiltin) return call.name;
-  if (call.name == kWebFetch) return call.name + " " + WebFetchHost(call.arguments);
-  if (call.name != kHttpRequest) return call.name;
-  const ScriptRequestHead head = ScriptRequestHeadOf(call.arguments);
-  return call.name + " " + head.method + " " + head.host +
-         (head.secret.empty() ? "" : " with " + head.secret);
 }
 
 Status ControlLoop::ReadNetwork(SessionRun& session) {

@@ -3,6 +3,7 @@
 #include <map>
 #include <set>
 
+#include "tests/runtime/calling_session.h"
 #include "tests/runtime/waiting_turns.h"
 
 namespace baleen {
@@ -53,6 +54,63 @@ std::vector<GrantView> GrantsOf(Runtime& runtime, const std::string& session) {
 }
 
 }  // namespace
+
+TEST_CASE("BeyondItsTurnAGrantOfACommandIsOfThatCommand") {
+  const TempDirectory temp;
+  temp.Write("work/a.txt", "a");
+  const auto runtime = OpenRuntime(Options(temp));
+  CreateSessionRequest session;
+  session.session = "s";
+  session.settings.workspace = temp.File("work");
+  session.settings.tools = {"bash"};
+  session.settings.script = R"(return function(message)
+    for command in message:gmatch("[^|]+") do baleen.call("bash", { command = command }) end
+    return "done"
+  end)";
+  REQUIRE_OK(runtime->CreateSession(session));
+  int64_t number = 0;
+  // Whether a turn with these commands asks once more than `granted`, which are answered so.
+  const auto asks = [&](const std::string& commands, std::vector<GrantScope> granted) {
+    StartTurnRequest request;
+    request.session = "s";
+    request.input = {commands};
+    const std::string turn = Must(runtime->StartTurn(request)).turn;
+    for (const GrantScope scope : granted) {
+      number += 1;
+      REQUIRE_OK(runtime->ResolveApproval(Resolve(Pending(*runtime, "s", number), true, scope)));
+    }
+    while (true) {
+      const TurnView view = Must(runtime->GetTurn("s", turn));
+      if (view.state != TurnState::kRunning) {
+        Must(runtime->WaitTurn("s", turn, kPatienceMs));  // its end is on its way to the disk
+        return false;
+      }
+      if (!Must(runtime->GetSession("s")).pending_approvals.empty()) break;
+      std::this_thread::yield();
+    }
+    number += 1;
+    REQUIRE_OK(runtime->CancelTurn("s", turn));
+    Must(runtime->WaitTurn("s", turn, kPatienceMs));
+    return true;
+  };
+  CHECK(asks("true", {}));
+  CHECK_FALSE(asks("true|false", {GrantScope::kTurn}));  // all of that turn's
+  CHECK(asks("true", {}));
+  CHECK_FALSE(asks("true|true", {GrantScope::kSession}));
+  CHECK_FALSE(asks("true", {}));
+  CHECK(asks("true ; rm a.txt", {}));
+  CHECK(asks("false", {}));
+  CHECK_FALSE(asks("false", {GrantScope::kWorkspace}));
+  CHECK_FALSE(asks("false|true", {}));
+  const std::string same(300, 'x');
+  CHECK_FALSE(asks("echo " + same + "1", {GrantScope::kSession}));
+  CHECK_FALSE(asks("echo " + same + "1", {}));
+  CHECK(asks("echo " + same + "2", {}));
+  const auto grants = GrantsOf(*runtime, "s");
+  REQUIRE(grants.size() == 3);
+  CHECK(grants[0].tools == std::vector<std::string>{"bash true"});
+  CHECK(FileContent(temp.File("work/a.txt")) == "a");
+}
 
 TEST_CASE("AGrantIsListedAndHoldsUntilItIsRevoked") {
   const TempDirectory temp;
