@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <condition_variable>
+#include <string_view>
 #include <utility>
 
 #include "runtime/clock.h"
@@ -79,6 +80,17 @@ bool NeverSent(const Status& status) {
          status.reason() == "BAD_URL" || status.reason() == "TLS_REFUSED";
 }
 
+/// Whether one of them says already who asks.
+bool NamesAgent(const std::vector<std::string>& headers) {
+  constexpr std::string_view kName = "user-agent:";
+  return std::any_of(headers.begin(), headers.end(), [kName](const std::string& header) {
+    return header.size() >= kName.size() &&
+           std::equal(kName.begin(), kName.end(), header.begin(), [](char name, char c) {
+             return name == (c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c);
+           });
+  });
+}
+
 }  // namespace
 
 Result<HttpClient*> Fetcher::Client() {
@@ -125,7 +137,8 @@ FetchReply Fetcher::Fetch(const FetchRequest& request, const std::atomic<bool>* 
       http.headers.insert(http.headers.end(), request.own_headers.begin(),
                           request.own_headers.end());
     }
-    http.headers.insert(http.headers.end(), {"Expect:", "User-Agent: baleen"});
+    http.headers.emplace_back("Expect:");
+    if (!NamesAgent(http.headers)) http.headers.emplace_back("User-Agent: baleen");
     const bool with_body = method == request.method && !request.body.empty();
     if (with_body) http.body = request.body;
     http.headers.push_back("Content-Type:" + (with_body ? " " + request.content_type : ""));

@@ -78,7 +78,7 @@ TEST_CASE("A script's request goes out as it says, and comes back as it came", "
   const ToolResult put = Ask(*requests,
                              {{"method", "PUT"},
                               {"url", server.url()},
-                              {"headers", {{"content-TYPE", "text/x"}}},
+                              {"headers", {{"content-TYPE", "text/x"}, {"User-AGENT", "mine"}}},
                               {"body", "hällo"},
                               {"secret", "API"},
                               {"secret_header", "X-Key"}},
@@ -91,6 +91,9 @@ TEST_CASE("A script's request goes out as it says, and comes back as it came", "
   CHECK(Has(seen[0].head, "\r\nAuthorization: Bearer " + std::string(kKey) + "\r\n"));
   CHECK(!Has(seen[0].head, "Idempotency-Key"));
   CHECK(!Has(seen[0].head, "Content-Type"));
+  CHECK(Has(seen[0].head, "\r\nUser-Agent: baleen\r\n"));
+  CHECK(Has(seen[1].head, "\r\nUser-AGENT: mine\r\n"));
+  CHECK(!Has(seen[1].head, "baleen"));
   CHECK(seen[1].body == "hällo");
   CHECK(Has(seen[1].head, "\r\nContent-Type: text/x\r\n"));
   CHECK(Has(seen[1].head, "\r\nX-Key: " + std::string(kKey) + "\r\n"));
