@@ -1,12 +1,9 @@
 // HTTP tools and web_fetch in sessions: leave, secrets that nobody reads, drift, and the taint
 // rule.
-#include "tests/remote/scripted_server.h"
-#include "tests/runtime/fixture.h"
+#include "tests/http/asking_turns.h"
 
 namespace baleen {
 namespace {
-
-constexpr char kKey[] = "sk-0123456789abcdef";
 
 RuntimeOptions Options(const TempDirectory& temp, const ScriptedServer& server) {
   RuntimeOptions options = WorkerOptions(temp.File("data"), TinyModel());
@@ -45,53 +42,6 @@ end
 }
 
 const std::vector<PolicyRule> kAllow = {{"*", "", "allow", ""}};
-
-ScriptedReply Says(const std::string& body) {
-  ScriptedReply reply;
-  reply.type = "text/plain";
-  reply.body = body;
-  return reply;
-}
-
-TurnView Begin(Runtime& runtime, const std::string& session, const std::string& text) {
-  StartTurnRequest request;
-  request.session = session;
-  request.input = {text};
-  return Must(runtime.StartTurn(request));
-}
-
-/// The turn's text if it ran without a question.
-std::string Run(Runtime& runtime, const std::string& session, const std::string& text) {
-  const TurnView turn = Begin(runtime, session, text);
-  const auto view = runtime.WaitTurn(session, turn.turn, kPatienceMs);
-  INFO(text);
-  return Must(view).text;
-}
-
-/// The question that the turn ends up with; it is answered and the turn waited for.
-ApprovalView Asked(Runtime& runtime, const std::string& session, const std::string& text,
-                   bool grant, GrantScope scope = GrantScope::kOnce) {
-  Recorder recorder;
-  const std::string head = Must(runtime.GetSession(session)).head_cursor;
-  const auto watching = Must(runtime.Watch({session, head, true}, &recorder));
-  const TurnView turn = Begin(runtime, session, text);
-  INFO(text);
-  REQUIRE(recorder.WaitFor("approval_requested"));
-  const auto waiting = Must(runtime.ListApprovals({session, false}));
-  REQUIRE(waiting.size() == 1);
-  ResolveApprovalRequest answer;
-  answer.session = session;
-  answer.approval = waiting[0].approval;
-  answer.grant = grant;
-  answer.scope = scope;
-  REQUIRE_OK(runtime.ResolveApproval(answer));
-  REQUIRE_OK(runtime.WaitTurn(session, turn.turn, kPatienceMs));
-  return waiting[0];
-}
-
-bool Has(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
 
 }  // namespace
 

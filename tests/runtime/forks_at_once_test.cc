@@ -38,13 +38,6 @@ flow("x", { budget = { tokens = 9000 } }, function(f)
   end)
 end))";
 
-std::string Begin(Runtime& runtime) {
-  StartTurnRequest request;
-  request.session = "s";
-  request.input = {"go"};
-  return Must(runtime.StartTurn(request)).turn;
-}
-
 /// Once `count` approvals wait, of the session and its forks: the session's own first.
 std::vector<ApprovalView> Asked(Runtime& runtime, size_t count) {
   while (true) {
@@ -73,75 +66,76 @@ TurnView LastTurn(Runtime& runtime, const std::string& label) {
   return Must(runtime.GetTurn(fork.session, "t" + std::to_string(fork.turns)));
 }
 
+/// A flow that has begun, in a runtime that can be left and opened again.
+struct Flow {
+  explicit Flow(const CreateSessionRequest& session) : runtime(OpenRuntime(Options(temp))) {
+    REQUIRE_OK(runtime->CreateSession(session));
+    StartTurnRequest request;
+    request.session = "s";
+    request.input = {"go"};
+    turn = Must(runtime->StartTurn(request)).turn;
+  }
+
+  /// What waits once `count` approvals do, after a restart if there is to be one.
+  std::vector<ApprovalView> Wait(size_t count, bool restarts) {
+    auto asked = Asked(*runtime, count);
+    if (!restarts) return asked;
+    runtime.reset();
+    runtime = OpenRuntime(Options(temp));
+    return Asked(*runtime, count);
+  }
+
+  const TempDirectory temp;
+  std::unique_ptr<Runtime> runtime;
+  std::string turn;
+};
+
 }  // namespace
 
 TEST_CASE("WhoeverWinsARaceHasTheOthersStopped") {
   for (const bool restarts : {false, true}) {
     CAPTURE(restarts);
-    const TempDirectory temp;
-    auto runtime = OpenRuntime(Options(temp));
-    REQUIRE_OK(runtime->CreateSession(Session(kRace)));
-    const std::string turn = Begin(*runtime);
+    Flow flow(Session(kRace));
     // The quick one's item has gone on, and asks, while the slow one's fork still waits for leave.
-    auto asked = Asked(*runtime, 2);
+    const auto asked = flow.Wait(2, restarts);
     CHECK(asked[0].title == "It was quick");
-    CHECK(Must(runtime->GetTurn("s", turn)).waiting_on == "APPROVAL");
-    if (restarts) {
-      runtime.reset();
-      runtime = OpenRuntime(Options(temp));
-      asked = Asked(*runtime, 2);
-    }
-    Answer(*runtime, asked[0], true);
-    const TurnView ended = End(*runtime, "s", turn);
+    CHECK(Must(flow.runtime->GetTurn("s", flow.turn)).waiting_on == "APPROVAL");
+    Answer(*flow.runtime, asked[0], true);
+    const TurnView ended = End(*flow.runtime, "s", flow.turn);
     CAPTURE(ended.error.ToString());
     CHECK(ended.text == "2 quick");
     CHECK(ended.spend.tool_calls == 2);  // what was stopped counts, too
-    CHECK(LastTurn(*runtime, "slow").state == TurnState::kCancelled);
-    CHECK(Must(runtime->ListApprovals({"", false})).empty());
+    CHECK(LastTurn(*flow.runtime, "slow").state == TurnState::kCancelled);
+    CHECK(Must(flow.runtime->ListApprovals({"", false})).empty());
   }
 }
 
 TEST_CASE("ACancelStopsForksThatRunBesideAnotherStep") {
   for (const bool restarts : {false, true}) {
     CAPTURE(restarts);
-    const TempDirectory temp;
-    auto runtime = OpenRuntime(Options(temp));
-    REQUIRE_OK(runtime->CreateSession(Session(kRace)));
-    const std::string turn = Begin(*runtime);
-    Asked(*runtime, 2);
-    if (restarts) {
-      runtime.reset();
-      runtime = OpenRuntime(Options(temp));
-      Asked(*runtime, 2);
-    }
-    REQUIRE_OK(runtime->CancelTurn("s", turn));
-    CHECK(End(*runtime, "s", turn).state == TurnState::kCancelled);
-    Asked(*runtime, 0);
-    CHECK(LastTurn(*runtime, "slow").state == TurnState::kCancelled);
+    Flow flow(Session(kRace));
+    flow.Wait(2, restarts);
+    REQUIRE_OK(flow.runtime->CancelTurn("s", flow.turn));
+    CHECK(End(*flow.runtime, "s", flow.turn).state == TurnState::kCancelled);
+    Asked(*flow.runtime, 0);
+    CHECK(LastTurn(*flow.runtime, "slow").state == TurnState::kCancelled);
   }
 }
 
 TEST_CASE("ASlowForkHoldsUpNoOtherItemAndNoMoreIsSpentThanThereIs") {
   for (const bool restarts : {false, true}) {
     CAPTURE(restarts);
-    const TempDirectory temp;
-    auto runtime = OpenRuntime(Options(temp));
-    REQUIRE_OK(runtime->CreateSession(Session(kEach)));
-    const std::string turn = Begin(*runtime);
+    Flow flow(Session(kEach));
     // The quick one has ended, and made place for the late one.
-    Asked(*runtime, 2);
-    CHECK(Must(runtime->GetTurn("s", turn)).waiting_on == "SUBAGENT");
-    const int64_t slow = LastTurn(*runtime, "slow").budget.tokens;
-    const int64_t late = LastTurn(*runtime, "late").budget.tokens;
+    flow.Wait(2, false);
+    CHECK(Must(flow.runtime->GetTurn("s", flow.turn)).waiting_on == "SUBAGENT");
+    const int64_t slow = LastTurn(*flow.runtime, "slow").budget.tokens;
+    const int64_t late = LastTurn(*flow.runtime, "late").budget.tokens;
     CHECK(slow == 4500);  // its share of two
     CHECK(late > 4000);
-    CHECK(slow + LastTurn(*runtime, "quick").spend.tokens + late <= 9000);
-    if (restarts) {
-      runtime.reset();
-      runtime = OpenRuntime(Options(temp));
-    }
-    for (const ApprovalView& approval : Asked(*runtime, 2)) Answer(*runtime, approval, true);
-    const TurnView ended = End(*runtime, "s", turn);
+    CHECK(slow + LastTurn(*flow.runtime, "quick").spend.tokens + late <= 9000);
+    for (const auto& approval : flow.Wait(2, restarts)) Answer(*flow.runtime, approval, true);
+    const TurnView ended = End(*flow.runtime, "s", flow.turn);
     CAPTURE(ended.error.ToString());
     CHECK(ended.text == R"(["slow","quick","late"])");
     CHECK(ended.spend.tool_calls == 3);
@@ -149,9 +143,8 @@ TEST_CASE("ASlowForkHoldsUpNoOtherItemAndNoMoreIsSpentThanThereIs") {
 }
 
 TEST_CASE("AFlowThatFailsClosesWhatItsItemsHaveOpened") {
-  const TempDirectory temp;
-  std::filesystem::create_directory(temp.File("ws"));
-  const auto runtime = OpenRuntime(Options(temp));
+  const TempDirectory folder;
+  std::filesystem::create_directory(folder.File("ws"));
   auto request = Session(R"(
 flow("x", function(f)
   f:each({ "slow", "quick" }, { at_once = 2 }, function(name)
@@ -160,14 +153,14 @@ flow("x", function(f)
     error("no good", 0)
   end)
 end))");
-  request.settings.workspace = temp.File("ws");
-  REQUIRE_OK(runtime->CreateSession(request));
-  const std::string turn = Begin(*runtime);
-  const TurnView ended = End(*runtime, "s", turn);
+  request.settings.workspace = folder.File("ws");
+  Flow flow(request);
+  const TurnView ended = End(*flow.runtime, "s", flow.turn);
   CHECK(ended.state == TurnState::kFailed);
   CHECK(ended.error.message().find("no good") != std::string::npos);
-  CHECK(LastTurn(*runtime, "slow").state == TurnState::kCancelled);
-  for (const auto& entry : std::filesystem::directory_iterator(temp.File("data") + "/worktrees")) {
+  CHECK(LastTurn(*flow.runtime, "slow").state == TurnState::kCancelled);
+  for (const auto& entry :
+       std::filesystem::directory_iterator(flow.temp.File("data") + "/worktrees")) {
     CHECK(entry.path().filename().string().starts_with("gone-"));  // the upkeep's to remove
   }
 }
