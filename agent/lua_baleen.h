@@ -72,6 +72,10 @@ int RunBranches(lua_State* L);
 int InBranch(lua_State* L);
 int Undivided(lua_State* L);
 int Limited(lua_State* L);
+/// Add to the table on top what our Lua is made of: what is answered at once (lua_checks.cc), and
+/// what the turn waits for (lua_steps.cc).
+void AddChecks(lua_State* L);
+void AddSteps(lua_State* L);
 void CheckYieldable(lua_State* L, const char* name);
 /// Assigns the string on top to `out` and pops it. Strings leave the sandbox as UTF-8 only.
 void TakeText(lua_State* L, const char* what, const char* member, std::string* out);

@@ -2,12 +2,12 @@
 //
 // Everything that happens to a session happens here, in order: requests from hosts, tokens from the
 // engine, answers from the journal, results of tools. Each arrives as a closure on the mailbox. The
-// agent decides, the loop performs. Split by verb: control_loop.cc (mailbox, commits, sessions),
-// history.cc (fork, delete, pin), rewinds.cc, session_update.cc, residence.cc (prefetch, release),
-// turns.cc,
-// steering.cc, budgets.cc, generation.cc, elsewhere.cc,
-// compaction.cc, tool_calls.cc, decisions.cc, network_reach.cc, tool_hosts.cc, flow_steps.cc,
-// child_turns.cc, approvals.cc, grants.cc, found_tools.cc, waits.cc, watching.cc, recovery.cc.
+// agent decides, the loop performs. Split by what is done: control_loop.cc (mailbox, timers,
+// commits), session_loading.cc, session_checks.cc, session_verbs.cc (create, get, list),
+// session_update.cc, history.cc (fork, delete, pin), rewinds.cc, residence.cc (prefetch, release),
+// turns.cc, steering.cc, budgets.cc, generation.cc, elsewhere.cc, compaction.cc, tool_calls.cc,
+// decisions.cc, network_reach.cc, tool_hosts.cc, flow_steps.cc, forks.cc, child_turns.cc,
+// approvals.cc, grants.cc, found_tools.cc, waits.cc, watching.cc, recovery.cc.
 #pragma once
 
 #include <cstdint>
@@ -191,7 +191,7 @@ class ControlLoop final : public EngineListener, public RemoteListener {
  private:
   ControlLoop(const ControlParts& parts, SessionEncoder encoder);
 
-  // control_loop.cc
+  // session_loading.cc
   /// The session, loaded from the journal if need be.
   Result<SessionRun*> Load(const std::string& id);
   Result<std::unique_ptr<SessionRun>> ReadSession(const std::string& id);
@@ -204,8 +204,32 @@ class ControlLoop final : public EngineListener, public RemoteListener {
   /// What the last message of the context asked for, and what of its results is known.
   Status LoadOpenCalls(SessionRun& session);
   void UnloadIdleSessions();
+
+  // session_checks.cc
+  /// Errors: INVALID_ARGUMENT.
+  Result<std::shared_ptr<const NetworkBounds>> MakeNetworkBounds(
+      const std::string& session, const std::vector<std::string>& hosts) const;
   /// What the model of such a session is told of: built-ins if it has a workspace, host tools.
   Result<ToolSet> MakeToolSet(const SessionSettings& settings) const;
+  /// Errors: INVALID_ARGUMENT/BAD_FIELD naming the tool.
+  Status CheckTools(const SessionSettings& settings) const;
+  Status CheckSettings(const SessionSettings& settings) const;
+  /// Those that UpdateSession may change.
+  Status CheckChangeable(const SessionSettings& settings) const;
+  /// Runs the script's chunk, and keeps the tools that it declares. Errors: the chunk's, and tools
+  /// that can't stand beside the others.
+  Status ReadScriptTools(SessionSettings* settings) const;
+
+  // session_verbs.cc
+  SessionView View(const SessionRun& session) const;
+  /// `wanted`, if it is good and free; a random one if it is empty.
+  Result<std::string> NewSessionId(const std::string& wanted);
+  /// Of a session that may not be loaded: a listing must not load them all.
+  SessionView ViewOf(const SessionRecord& record);
+  /// Journals a new session. It holds its name at once, and is there for verbs when it is stored.
+  void MakeSession(std::unique_ptr<SessionRun> run, JournalBatch batch,
+                   const Answer<SessionView>& answer);
+
   // found_tools.cc
   /// What the model is told of, and what find_tools has found for it on the current timeline.
   Status ReadTools(SessionRun& session);
@@ -216,17 +240,7 @@ class ControlLoop final : public EngineListener, public RemoteListener {
   void AddFoundTools(SessionRun& session, const std::vector<ToolCall>& calls,
                      const std::vector<ToolResult>& results) const;
 
-  /// Errors: INVALID_ARGUMENT/BAD_FIELD naming the tool.
-  /// Errors: INVALID_ARGUMENT.
-  Result<std::shared_ptr<const NetworkBounds>> MakeNetworkBounds(
-      const std::string& session, const std::vector<std::string>& hosts) const;
-  Status CheckTools(const SessionSettings& settings) const;
-  Status CheckSettings(const SessionSettings& settings) const;
-  /// Those that UpdateSession may change.
-  Status CheckChangeable(const SessionSettings& settings) const;
-  /// Runs the script's chunk, and keeps the tools that it declares. Errors: the chunk's, and tools
-  /// that can't stand beside the others.
-  Status ReadScriptTools(SessionSettings* settings) const;
+  // control_loop.cc
   /// The session if it is loaded and `epoch` is still its running turn; else null (a late answer).
   SessionRun* FindTurn(const std::string& id, uint64_t epoch);
   EventRecord NewEvent(SessionRun& session, const char* kind, std::string payload);
@@ -238,14 +252,6 @@ class ControlLoop final : public EngineListener, public RemoteListener {
   void Write(std::shared_ptr<JournalBatch> batch, Durability durability,
              std::function<void(const Status&)> then);
   void Break(SessionRun& session, const Status& status);
-  SessionView View(const SessionRun& session) const;
-  /// `wanted`, if it is good and free; a random one if it is empty.
-  Result<std::string> NewSessionId(const std::string& wanted);
-  /// Of a session that may not be loaded: a listing must not load them all.
-  SessionView ViewOf(const SessionRecord& record);
-  /// Journals a new session. It holds its name at once, and is there for verbs when it is stored.
-  void MakeSession(std::unique_ptr<SessionRun> run, JournalBatch batch,
-                   const Answer<SessionView>& answer);
   /// The answer to an earlier request of that id; NOT_FOUND if it is the first.
   Result<std::string> EarlierAnswer(const std::string& request_id, const char* method);
   /// Of the requests with one id, one is carried out at a time: its `reply`, after which those that
