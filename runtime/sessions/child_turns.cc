@@ -127,9 +127,11 @@ bool ControlLoop::MayBegin(SessionRun& session, const ChildRun& child) {
     if (other.wanted.session == child.wanted.session) return false;  // one turn at a time
     others_run = true;
   }
-  // What others hold of the budget may come free when they end; with none left to end, asking for
-  // more is all that helps, and that was done before the step.
+  // What others hold of the budget may come free when they end, and so does their place among the
+  // turns that run; with none left to end, asking for more is all that helps, and that was done
+  // before the step.
   if (!others_run || EarlierAnswer(child.request_id, kStartTurnMethod).ok()) return true;
+  if (RunningTurns() >= parts_.options.running_turns_max) return false;
   return !FindShortage(Accounts(session), {.tokens = 1, .tool_calls = 1}).has_value();
 }
 

@@ -68,7 +68,10 @@ TurnView LastTurn(Runtime& runtime, const std::string& label) {
 
 /// A flow that has begun, in a runtime that can be left and opened again.
 struct Flow {
-  explicit Flow(const CreateSessionRequest& session) : runtime(OpenRuntime(Options(temp))) {
+  explicit Flow(const CreateSessionRequest& session, int64_t running_turns_max = 64)
+      : options(Options(temp)) {
+    options.running_turns_max = running_turns_max;
+    runtime = OpenRuntime(options);
     REQUIRE_OK(runtime->CreateSession(session));
     StartTurnRequest request;
     request.session = "s";
@@ -81,11 +84,12 @@ struct Flow {
     auto asked = Asked(*runtime, count);
     if (!restarts) return asked;
     runtime.reset();
-    runtime = OpenRuntime(Options(temp));
+    runtime = OpenRuntime(options);
     return Asked(*runtime, count);
   }
 
   const TempDirectory temp;
+  RuntimeOptions options;
   std::unique_ptr<Runtime> runtime;
   std::string turn;
 };
@@ -140,6 +144,18 @@ TEST_CASE("ASlowForkHoldsUpNoOtherItemAndNoMoreIsSpentThanThereIs") {
     CHECK(ended.text == R"(["slow","quick","late"])");
     CHECK(ended.spend.tool_calls == 3);
   }
+}
+
+TEST_CASE("AForkWaitsWhereNoMoreTurnsMayRun") {
+  Flow flow(Session(R"(
+flow("x", function(f)
+  return f:each({ "quick", "quick", "quick" }, { at_once = 3 }, function(name)
+    local content, outcome = s:fork { label = name }:call(name)
+    return content or outcome
+  end)
+end))"),
+            /*running_turns_max=*/2);  // the flow's own, and one fork's
+  CHECK(End(*flow.runtime, "s", flow.turn).text == R"(["quick","quick","quick"])");
 }
 
 TEST_CASE("AFlowThatFailsClosesWhatItsItemsHaveOpened") {
