@@ -119,10 +119,12 @@ void ControlLoop::Commit(SessionRun& session, JournalBatch batch, Durability dur
                          std::function<void(const Status&)> then) {
   // Owners: the journal worker while it writes, then the answer on this thread.
   auto shared = std::make_shared<JournalBatch>(std::move(batch));
+  session.events_on_way += std::ssize(shared->events);
   Write(shared, durability,
         [this, id = session.record.id, shared, then = std::move(then)](const Status& status) {
           const auto found = sessions_.find(id);
           if (found == sessions_.end()) return;
+          found->second->events_on_way -= std::ssize(shared->events);
           if (!status.ok()) {
             Break(*found->second, status);
           } else {

@@ -292,7 +292,8 @@ struct SessionRun {
   /// Where the current timeline branched off, before the token that its base may have sampled but
   /// not computed; 0: it is based on none.
   int64_t fork_position = 0;
-  int64_t last_turn = 0;  ///< Highest number of a turn, on any timeline: never used again.
+  int64_t events_on_way = 0;  ///< To the journal, the newest of its record: nobody has seen them.
+  int64_t last_turn = 0;      ///< Highest number of a turn, on any timeline: never used again.
   /// Calls of the context's last message, which the next prompt owes a result each; and the results
   /// that are known of them.
   std::vector<ToolCall> open_calls;

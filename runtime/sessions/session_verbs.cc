@@ -27,7 +27,10 @@ SessionView ControlLoop::View(const SessionRun& session) const {
   view.turns = session.turns;
   view.created_ms = session.record.created_ms;
   view.updated_ms = session.record.updated_ms;
-  view.head_cursor = HeadCursor(session.record);
+  // Whoever watches from here on must hear of what is still on its way: the end of a turn that the
+  // view calls open, for one.
+  const int64_t seen = session.record.last_seq - session.events_on_way;
+  view.head_cursor = MakeCursor(view.session, {session.record.timeline, seen});
   view.schema_notes = session.schema_notes;
   if (session.turn != nullptr) {
     view.open_turn = session.turn->view.turn;

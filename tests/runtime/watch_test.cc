@@ -1,5 +1,6 @@
 // Watching: from any cursor every durable event comes once and in order, also while a turn runs;
 // foreign and stale cursors are refused; a subscriber that can't keep up is told where it stands.
+#include "runtime/observer.h"
 #include "tests/runtime/fixture.h"
 
 namespace baleen {
@@ -68,7 +69,39 @@ class Slow final : public EventSubscriber {
   bool ended_ = false;
 };
 
+/// Lets whoever asks see a session while its events are on their way.
+class SlowDisk final : public RuntimeObserver {
+ public:
+  void OnTurnEnded(const TurnView&, double) override {}
+  void OnGeneration(const GenerationFigures&) override {}
+  void OnToolCall(ToolOutcome) override {}
+  void OnCommit(double, bool) override {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+};
+
 }  // namespace
+
+TEST_CASE("WhoWatchesFromTheHeadOfAViewHearsHowItsOpenTurnEnds") {
+  const TempDirectory temp;
+  SlowDisk disk;
+  RuntimeOptions options = Options(temp);
+  options.observer = &disk;
+  const auto runtime = OpenRuntime(options);
+  CreateSessionRequest request = Session("s");
+  request.settings.script = "return function() return 'done' end";
+  REQUIRE_OK(runtime->CreateSession(request));
+  REQUIRE_OK(runtime->StartTurn(Turn("s")));
+  SessionView last;  // that has an open turn: its end is on its way
+  for (SessionView view = Must(runtime->GetSession("s")); !view.open_turn.empty();) {
+    last = view;
+    view = Must(runtime->GetSession("s"));
+  }
+  REQUIRE(!last.open_turn.empty());
+  Recorder recorder;
+  const auto watching = Must(runtime->Watch({"s", last.head_cursor, true}, &recorder));
+  CHECK(recorder.WaitFor("turn_finished"));
+}
 
 TEST_CASE("WatchersThatComeAtAnyMomentSeeEachDurableEventOnce") {
   const TempDirectory temp;
