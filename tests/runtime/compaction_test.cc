@@ -157,7 +157,7 @@ TEST_CASE("ATurnThatOnlyCompactsPinsItsNote") {
   Succeeds(RunTurn(*runtime, Compact()));
   const auto compactions = Compactions(*runtime);
   REQUIRE(compactions.size() == 2);
-  REQUIRE(turn.text == compactions[0]["summary"]);
+  REQUIRE(turn.text == compactions[0]["summary"].get<std::string>());
   REQUIRE(compactions[1]["notes"] == Json({"the door code is 4711", "keep the milk cold"}));
   REQUIRE(compactions[1]["goal"] == Turn(1, 200).input[0]);
   REQUIRE(Must(runtime->GetSession("s")).context_tokens == 0);
