@@ -185,6 +185,8 @@ local function generate(request)
   return generate_in_room(copy)
 end
 
+-- The turn's function, once the script has run: `returned` is what it returned, or nil. `errand`: what
+-- the turn of a fork, or one that only compacts, is to do instead.
 local function turn_function(returned, errand)
   local turn, is_compaction = returned, false
   if errand then turn, is_compaction = parts.errand(errand) end

@@ -93,8 +93,6 @@ function Memo:bump(...)
   return self.counts[key]
 end
 
--- The turn's function, once the script has run: `returned` is what it returned, or nil. `errand`: what
-
 -- What they fail with, the turn does.
 local function run_turn_end(text)
   for _, hook in ipairs(hooks.turn_end) do

@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <sstream>
 
+#include "runtime/sandbox/bash_tools.h"
 #include "tools_sdk/shell/command_rules.h"
 
 namespace baleen::cli {
@@ -24,7 +25,7 @@ std::vector<std::string> AlternativesOf(const std::string& word) {
 PolicyRule CommandRuleOf(const std::string& flag, const std::string& text,
                          const std::string& decision) {
   PolicyRule rule;
-  rule.tool = "bash";
+  rule.tool = kBashTool;
   rule.decision = decision;
   std::istringstream words(text);
   for (std::string word; words >> word;) rule.argv.push_back(AlternativesOf(word));

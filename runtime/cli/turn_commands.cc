@@ -75,14 +75,13 @@ Result<SessionView> OpenSession(Runtime& runtime, const TurnFlags& flags) {
   return runtime.CreateSession(request);
 }
 
-/// What `turn` waits for, its subagents' questions included: asks it on the terminal, or says how
-/// it can be answered. `known`: what was told already.
-Status TellApprovals(Runtime& runtime, const std::string& turn, bool json,
+/// What the session's turn waits for, its subagents' questions included: asks it on the terminal,
+/// or says how it can be answered. `known`: what was told already.
+Status TellApprovals(Runtime& runtime, const std::string& session, bool json,
                      std::set<std::pair<std::string, std::string>>* known) {
-  ASSIGN_OR_RETURN(const std::vector<ApprovalView> all, runtime.ListApprovals({}));
-  for (const ApprovalView& approval : all) {
-    const bool ours = ("/" + approval.requester + "/").find("/" + turn + "/") != std::string::npos;
-    if (!ours || !known->emplace(approval.session, approval.approval).second) continue;
+  ASSIGN_OR_RETURN(const std::vector<ApprovalView> open, runtime.ListApprovals({session, false}));
+  for (const ApprovalView& approval : open) {
+    if (!known->emplace(approval.session, approval.approval).second) continue;
     if (!json && isatty(STDIN_FILENO) != 0) {
       RETURN_IF_ERROR(AskOnTerminal(runtime, approval.session, approval.approval));
     } else {
@@ -104,7 +103,7 @@ Result<TurnView> Follow(Runtime& runtime, const std::string& session, const std:
   bool ended = false;
   while (!ended) {
     // First what it waited for before anybody watched.
-    RETURN_IF_ERROR(TellApprovals(runtime, session + "/" + turn, json, &known));
+    RETURN_IF_ERROR(TellApprovals(runtime, session, json, &known));
     ASSIGN_OR_RETURN(ended, printer.WaitForTurn(turn));
   }
   return runtime.GetTurn(session, turn);

@@ -30,7 +30,7 @@ std::string Joined(const std::vector<std::string>& texts) {
 
 ToolSpec BashSpec(const std::vector<std::string>& hosts) {
   ToolSpec spec;
-  spec.name = "bash";
+  spec.name = kBashTool;
   std::string network = "there is no network";
   if (!hosts.empty()) {
     network = "of the network there are " + Joined(hosts) +

@@ -1,7 +1,7 @@
 // Deferred tools: a session that names find_tools isn't told of its tools from outside, or of those
-// that it defers. What a call
-// of it answers is known from then on: in the text at the end of the context, and to the grammar.
-// Which those are is read from the journal, so that restarts, forks and rewinds agree.
+// of them that it defers. What a call of it answers is known from then on: in the text at the end
+// of the context, and to the grammar. Which those are is read from the journal, so that restarts,
+// forks and rewinds agree.
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <set>
