@@ -306,7 +306,10 @@ void AddApprovals(CLI::App& app, int* exit_code) {
   explain->add_option("session", flags->resolve.session)->required();
   explain->add_option("turn", flags->turn, "Id, such as t3")->required();
   explain->add_option("call", flags->call, "Id, as `sessions show` and events have it")->required();
-  grant->add_option("--scope", flags->scope, "once, turn, session or workspace")
+  grant
+      ->add_option("--scope", flags->scope,
+                   "once, turn, session or workspace; beyond the turn a grant of bash is of that "
+                   "very command")
       ->check(CLI::IsMember({"once", "turn", "session", "workspace"}))
       ->capture_default_str();
   grant->add_option("--call", flags->resolve.calls,

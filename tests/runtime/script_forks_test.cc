@@ -427,7 +427,7 @@ TEST_CASE("WhoWatchesATurnHearsAtOnceOfWhatASubagentAsks") {
   CHECK(at_once);
 }
 
-TEST_CASE("ForksThatRunAtOnceAskTogetherAndEndTogether") {
+TEST_CASE("ForksThatRunAtOnceAskTogetherAndEachEndsByItself") {
   const TempDirectory temp;
   auto runtime = OpenRuntime(Options(temp));
   auto request = Scripted("s", R"(
