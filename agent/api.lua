@@ -6,10 +6,9 @@
 
 local core, parts = ...
 local raise, json = core.raise, baleen.json
-local hooks, run_hooks, tools = parts.hooks, parts.run_hooks, parts.tools
+local hooks, run_hooks = parts.hooks, parts.run_hooks
 local APPLY = parts.apply_tool
 
-local confined -- Patterns of the tools that the step at hand may use; nil: all.
 local waiting_notes = {} -- What the next prompt says besides.
 
 -- Those whose time limit is an argument, and what it is where they name none.
@@ -39,6 +38,7 @@ local function prepare(call, notes, left)
     limited.timeout_ms = math.min(wish, left)
     arguments, call.arguments = limited, limited
   end
+  local confined = parts.confined()
   if confined and not parts.matches_any(confined, call.name) then
     return "deny", #confined == 0 and "this step may use no tools"
       or "this step may use " .. table.concat(confined, ", ") .. " only"
@@ -72,10 +72,9 @@ local function edited(call)
   return { arguments.path }
 end
 
--- `read`: what a script makes of it before hooks hear of it; then no model reads it.
+-- What is made of a result once the call's body has run, if it has one. `read`: what a script makes of it
+-- before hooks hear of it; then no model reads it.
 local function settle(call, result, notes, read)
-  local known = tools[call.name]
-  if known and result.outcome == "OK" then parts.run_body(known, call, result) end
   if parts.on_result then parts.on_result(call, result) end
   if read and (result.outcome == "OK" or result.outcome == "TIMEOUT") then read(result) end
   for _, kind in ipairs { "tool_result", "after_tool" } do
@@ -122,7 +121,12 @@ local function call_tools(calls, read)
     decisions[i], reasons[i] = prepare(copy, notes[i], left)
   end
   local results = core.call_tools(sent, decisions, reasons)
-  for i, result in ipairs(results) do settle(sent[i], result, notes[i], read) end
+  local last = 0
+  while last < #results do
+    local first = last + 1
+    last = parts.run_bodies(sent, results, first)
+    for i = first, last do settle(sent[i], results[i], notes[i], read) end
+  end
   return results
 end
 
@@ -214,11 +218,6 @@ local function turn_function(returned, errand)
   end
 end
 
-function parts.confine(patterns)
-  local before = confined
-  confined = patterns
-  return before
-end
 -- A fork's turn has ended; what hooks note goes into the next prompt.
 function parts.subagent_ended(event)
   local why = run_hooks("subagent_end", "", event, waiting_notes)

@@ -79,24 +79,50 @@ parts.context_methods = Context
 
 -- What runs ---------------------------------------------------------------------------------------
 
--- The tool whose body runs: { name, network, wall, started, outer }; nil: none does. `outer`: the one
--- whose body has called it.
-local body
+-- What is around what runs: `body`, the tool whose body it is, as { name, network, wall, started, parallel,
+-- outer }, or nil (`outer`: the one whose body has called it); and `confined`, patterns of the tools that the
+-- step at hand may use, or nil: all. A branch has its own, so that what others set is not around it; it
+-- begins with what is around its list.
+local turn, of_branches = {}, {}
 
-function parts.body() return body end
+local function around()
+  local item = core.in_branch()
+  if not item then return turn end
+  local own = of_branches[item]
+  if not own then
+    own = { body = turn.body, confined = turn.confined }
+    of_branches[item] = own
+  end
+  return own
+end
 
--- pcall(fn, ...) as the body of `tool`, or of none, without other branches in between: what is set
--- around it is not theirs. `wall`: so many milliseconds of Lua at most, or nil.
+-- core.run_branches, with nothing around its branches that a list before has left.
+function parts.run_branches(...)
+  of_branches = {}
+  return core.run_branches(...)
+end
+
+function parts.body() return around().body end
+function parts.confined() return around().confined end
+
+function parts.confine(patterns)
+  local here = around()
+  local before = here.confined
+  here.confined = patterns
+  return before
+end
+
+-- pcall(fn, ...) as the body of `tool`, or of none; other branches come in between only if the tool is
+-- parallel. `wall`: so many milliseconds of Lua at most, or nil.
 function parts.within(tool, wall, fn, ...)
-  local outer, in_branch = body, core.in_branch()
-  if in_branch then core.undivided(1) end
-  local confined = parts.confine(nil) -- That is of the model's calls.
-  body = tool
+  local here, alone = around(), not (tool and tool.parallel)
+  local outer, confined = here.body, here.confined
+  if alone then core.undivided(1) end
+  here.body, here.confined = tool, nil -- What is confined are the model's calls.
   if tool then tool.outer = outer end
   local ended = wall and table.pack(core.limited(wall, fn, ...)) or table.pack(pcall(fn, ...))
-  body = outer
-  parts.confine(confined)
-  if in_branch then core.undivided(-1) end
+  here.body, here.confined = outer, confined
+  if alone then core.undivided(-1) end
   return table.unpack(ended, 1, ended.n)
 end
 
@@ -104,7 +130,7 @@ end
 -- has no limit.
 function parts.time_left()
   local least, now
-  local tool = body
+  local tool = around().body
   while tool do
     if tool.wall then
       now = now or core.sleep(0)

@@ -145,7 +145,8 @@ Kid.__index = Kid
 local function close(kid) kid:close() end
 
 -- Forks of items that run at once, as { item =, kid = }: an item that is stopped can't close its own.
-local of_items = {}
+-- nil: no items do.
+local of_items
 
 local WORKTREES = { [false] = 0, [true] = 1, all = 2 }
 
@@ -165,7 +166,7 @@ function Session:fork(options)
     worktree = copy > 0 and copied or nil }, Kid)
   core.set_close(kid, close) -- For local kid <close> = s:fork{}.
   local item = core.in_branch()
-  if item then of_items[#of_items + 1] = { item = item, kid = kid } end
+  if item and of_items then of_items[#of_items + 1] = { item = item, kid = kid } end
   return kid
 end
 
@@ -334,7 +335,7 @@ local function at_once_over(items, at_once, fn, race)
     if not given[1] then error(given[2], 0) end
     return given[2]
   end
-  local list = table.pack(pcall(core.run_branches, #items, at_once, item, race))
+  local list = table.pack(pcall(parts.run_branches, #items, at_once, item, race, false))
   for _, entry in ipairs(of_items) do
     if not ended[entry.item] then entry.kid:close() end
   end

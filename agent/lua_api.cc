@@ -151,6 +151,9 @@ constexpr LuaField kTraitFields[] = {
     {"network?", "string[]",
      "Hosts that its requests may ask, among those that scripts may: \"tracker.internal\", "
      "\"*.example.org:8443\"; default: none."},
+    {"parallel?", "boolean",
+     "Bodies of neighbouring calls that have it run at once; the calls that they make are asked "
+     "for together. Needs read_only or idempotent."},
 };
 constexpr LuaField kLimitFields[] = {
     {"output?", "integer|string", "Bytes: 8192, \"8KiB\"."},

@@ -14,7 +14,6 @@ namespace baleen {
 namespace {
 
 constexpr lua_Integer kMessagesMax = 1024;
-constexpr lua_Integer kCallsMax = 128;
 constexpr size_t kNameBytesMax = 64;
 
 }  // namespace
@@ -311,11 +310,16 @@ void PushOutcome(lua_State* L, const ToolResult& result) {
   lua_pushstring(L, ToolOutcomeName(result.outcome));
 }
 
+const std::vector<ToolResult>& ResultsOf(const TurnBinding& binding) {
+  if (binding.call_results != nullptr) return *binding.call_results;
+  return std::get_if<ToolResultsEvent>(binding.event)->results;
+}
+
 int CallToolsDone(lua_State* L, int, lua_KContext) {
-  const ToolResultsEvent& event = *std::get_if<ToolResultsEvent>(BindingOf(L).event);
-  lua_createtable(L, static_cast<int>(event.results.size()), 0);
+  const std::vector<ToolResult>& results = ResultsOf(BindingOf(L));
+  lua_createtable(L, static_cast<int>(results.size()), 0);
   lua_Integer position = 0;
-  for (const ToolResult& result : event.results) {
+  for (const ToolResult& result : results) {
     lua_createtable(L, 0, 3);
     lua_pushlstring(L, result.call_id.data(), result.call_id.size());
     lua_setfield(L, -2, "call_id");
@@ -378,7 +382,7 @@ int CallTools(lua_State* L) {
 namespace {
 
 int CallDone(lua_State* L, int, lua_KContext) {
-  PushOutcome(L, std::get_if<ToolResultsEvent>(BindingOf(L).event)->results[0]);
+  PushOutcome(L, ResultsOf(BindingOf(L))[0]);
   return 2;
 }
 

@@ -17,28 +17,34 @@ namespace baleen {
 
 /// One item of a list whose items run at once, on a Lua thread of its own (lua_branches.cc).
 struct Branch {
+  enum class Wait { kNone, kForkTurn, kCalls };
+
   lua_State* thread = nullptr;  ///< Borrows: the registry keeps it.
   int64_t item = 0;             ///< 0: it has none.
-  bool waits = false;           ///< For the turn of a fork, `turn`.
-  bool runs = false;            ///< That was asked for, and has not ended.
+  Wait wait = Wait::kNone;      ///< For the turn of a fork, `turn`, or for `calls`.
+  bool runs = false;            ///< That turn was asked for, and has not ended.
   ChildTurn turn;
   ChildTurnEnd end;  ///< How that ended, once it doesn't wait any more.
+  CallToolsEffect calls;
+  std::vector<ToolResult> results;  ///< Of the calls, once it doesn't wait any more.
   int protected_depth = 0;
+  /// Over 0: what it runs must not be interleaved with other branches.
+  int64_t undivided = 0;
 };
 
 /// The items that run at once; no more than one list of them does.
 struct BranchList {
   std::vector<Branch> branches;
-  std::vector<size_t> asked;  ///< Those whose forks' turns are the effect that was yielded.
-  size_t stepping = 0;        ///< Else the one whose own effect it is.
-  int64_t next = 1;           ///< The item that begins next.
+  /// Those whose forks' turns, or whose calls, are the effect that was yielded.
+  std::vector<size_t> asked;
+  size_t stepping = 0;  ///< Else the one whose own effect it is.
+  int64_t next = 1;     ///< The item that begins next.
   int64_t count = 0;
-  bool race = false;  ///< The first item that gives something ends it.
+  bool race = false;         ///< The first item that gives something ends it.
+  bool joins_calls = false;  ///< Calls of its branches are asked for together, too.
   // How it ends, while turns of forks are stopped that nobody waits for any more.
   int64_t winner = 0;
   bool failed = false;
-  /// Over 0: what runs must not be interleaved with other branches.
-  int64_t undivided = 0;
 };
 
 /// What Agent and the Lua functions hand to each other. Owned by Agent.
@@ -61,7 +67,12 @@ struct TurnBinding {
   BranchList branches;
   bool asks_nothing = false;                ///< What runs can't ask for effects.
   const ChildTurnEnd* child_end = nullptr;  ///< Borrows; what the next child turn's call gives.
+  /// Borrows; what the next call of tools gives. Null: what the event says.
+  const std::vector<ToolResult>* call_results = nullptr;
 };
+
+/// Calls of one effect.
+inline constexpr int64_t kCallsMax = 128;
 
 // The effects as they are, without what a script has declared: what lua_script.cc gives to our Lua.
 int Generate(lua_State* L);

@@ -1,10 +1,15 @@
-// Branches: items of an f:each or f:race that run at once, each on a Lua thread of its own.
+// Branches: items of an f:each or f:race, or bodies of tools, that run at once, each on a Lua
+// thread of its own.
 //
-// Only the turns of forks run at the same time. Every other effect of a branch is the turn's, asked
-// for and answered before another branch goes on; so the order of a turn's effects depends on
-// nothing but their answers. Branches go on in the order of their items until all wait for forks;
-// then these are asked together, and whoever's fork ends first goes on while the others run. When
+// Only the turns of forks run at the same time, and in a list that joins calls (of bodies) the
+// calls that they make. Every other effect of a branch is the turn's, asked for and answered before
+// another branch goes on; so the order of a turn's effects depends on nothing but their answers.
+// Branches go on in the order of their items until all wait. Then the calls that are wanted are
+// asked for as one effect, and all whose calls they are go on with its results; without such calls
+// the forks are asked together, and whoever's fork ends first goes on while the others run. When
 // the list ends before its items, by a race that is won or an error, what still runs is stopped.
+#include <algorithm>
+#include <iterator>
 #include <lua5.4/lua.hpp>
 #include <string>
 
@@ -18,9 +23,10 @@ namespace {
 const char kThreads = 0;  // Its address is a registry key.
 
 // Arguments and places on the stack of RunBranches.
-constexpr int kCount = 1, kAtOnce = 2, kBody = 3, kRace = 4, kResults = 5;
-/// Of the yields for a branch's own effect, for the turns of forks, and for stopping them.
-constexpr lua_KContext kOneEffect = 0, kForkTurns = 1, kStopped = 2;
+constexpr int kCount = 1, kAtOnce = 2, kBody = 3, kRace = 4, kJoins = 5, kResults = 6;
+/// Of the yields for a branch's own effect, for the turns of forks, for stopping them, and for the
+/// calls of several branches.
+constexpr lua_KContext kOneEffect = 0, kForkTurns = 1, kStopped = 2, kCalls = 3;
 
 // A thread is never given up once it exists: the allocator follows its stack (sandbox.cc).
 lua_State* ThreadOf(lua_State* L, int number) {
@@ -46,11 +52,12 @@ lua_State* ThreadOf(lua_State* L, int number) {
   return thread;
 }
 
-bool IsBranch(lua_State* L) {
-  for (const Branch& branch : BindingOf(L).branches.branches) {
-    if (branch.thread == L) return true;
+/// The branch that `L` runs, or null.
+Branch* BranchOf(lua_State* L) {
+  for (Branch& branch : BindingOf(L).branches.branches) {
+    if (branch.thread == L) return &branch;
   }
-  return false;
+  return nullptr;
 }
 
 void Begin(lua_State* L) {
@@ -64,6 +71,7 @@ void Begin(lua_State* L) {
   list.failed = false;
   list.count = luaL_checkinteger(L, kCount);
   list.race = lua_toboolean(L, kRace) != 0;
+  list.joins_calls = lua_toboolean(L, kJoins) != 0;
   luaL_checkstack(L, 8, "branches");
   for (int i = 1; i <= at_once && i <= kBranchesMax && i <= list.count; ++i) {
     lua_State* thread = ThreadOf(L, i);
@@ -113,6 +121,21 @@ int Fail(lua_State* L, Branch& branch) {
 
 enum class StepEnd { kEnded, kWaits, kEffect, kFailed };
 
+// Keeps what the branch asks for until all wait. False: it is asked for at once, and alone.
+bool HoldBack(TurnBinding& binding, Branch& branch) {
+  if (branch.undivided > 0) return false;
+  if (auto* turns = std::get_if<ChildTurnsEffect>(&binding.effect)) {
+    branch.turn = std::move(turns->turns[0]);
+    branch.wait = Branch::Wait::kForkTurn;
+    return true;
+  }
+  auto* calls = std::get_if<CallToolsEffect>(&binding.effect);
+  if (calls == nullptr || !binding.branches.joins_calls) return false;
+  branch.calls = std::move(*calls);
+  branch.wait = Branch::Wait::kCalls;
+  return true;
+}
+
 // Lets the branch go on until it ends, fails or asks for something.
 StepEnd Step(lua_State* L, Branch& branch, bool first) {
   SandboxState& state = StateOf(L);
@@ -129,16 +152,13 @@ StepEnd Step(lua_State* L, Branch& branch, bool first) {
   RunUnderHook(branch.thread);
   const int code = lua_resume(branch.thread, L, first ? 1 : 0, &results);
   binding.child_end = nullptr;
+  binding.call_results = nullptr;
   RunUnderHook(L);
   branch.protected_depth = state.protected_depth - outer_depth;
   state.protected_depth = outer_depth;
   if (code == LUA_YIELD) {
     lua_pop(branch.thread, results);
-    ChildTurnsEffect* asked = std::get_if<ChildTurnsEffect>(&binding.effect);
-    if (asked == nullptr || binding.branches.undivided > 0) return StepEnd::kEffect;
-    branch.turn = std::move(asked->turns[0]);
-    branch.waits = true;
-    return StepEnd::kWaits;
+    return HoldBack(binding, branch) ? StepEnd::kWaits : StepEnd::kEffect;
   }
   if (code != LUA_OK) return StepEnd::kFailed;
   lua_settop(branch.thread, 1);  // the first of what it gave
@@ -146,7 +166,50 @@ StepEnd Step(lua_State* L, Branch& branch, bool first) {
   return StepEnd::kEnded;
 }
 
-// Makes the effect of what the branches wait for; a fork that two wait for runs one turn at a time.
+/// Whether the effect has room for the calls, whose ids it must not have.
+bool FitsIn(const CallToolsEffect& effect, const std::vector<ToolCall>& calls) {
+  if (effect.calls.size() + calls.size() > kCallsMax) return false;
+  return std::none_of(calls.begin(), calls.end(), [&effect](const ToolCall& call) {
+    return std::any_of(effect.calls.begin(), effect.calls.end(),
+                       [&call](const ToolCall& other) { return other.id == call.id; });
+  });
+}
+
+// Makes the effect of the calls that branches wait for, in the order of the branches; those that
+// don't fit are of the next one. False: none does.
+bool AskCalls(TurnBinding& binding) {
+  BranchList& list = binding.branches;
+  CallToolsEffect& effect = binding.effect.emplace<CallToolsEffect>();
+  list.asked.clear();
+  for (size_t i = 0; i < list.branches.size(); ++i) {
+    Branch& branch = list.branches[i];
+    if (branch.wait != Branch::Wait::kCalls || !FitsIn(effect, branch.calls.calls)) continue;
+    list.asked.push_back(i);
+    const CallToolsEffect& own = branch.calls;
+    effect.calls.insert(effect.calls.end(), own.calls.begin(), own.calls.end());
+    effect.verdicts.insert(effect.verdicts.end(), own.verdicts.begin(), own.verdicts.end());
+  }
+  binding.effect_ready = !list.asked.empty();
+  return binding.effect_ready;
+}
+
+// Gives each branch the results of its own calls.
+void TakeResults(TurnBinding& binding) {
+  BranchList& list = binding.branches;
+  auto next = std::get_if<ToolResultsEvent>(binding.event)->results.begin();
+  for (const size_t i : list.asked) {
+    Branch& branch = list.branches[i];
+    const auto end = std::next(next, static_cast<ptrdiff_t>(branch.calls.calls.size()));
+    branch.results.assign(next, end);
+    branch.calls = {};
+    branch.wait = Branch::Wait::kNone;
+    next = end;
+  }
+  list.asked.clear();
+}
+
+// Makes the effect of the turns of forks that branches wait for; a fork that two wait for runs one
+// turn at a time.
 void AskForks(TurnBinding& binding) {
   BranchList& list = binding.branches;
   ChildTurnsEffect& effect = binding.effect.emplace<ChildTurnsEffect>();
@@ -159,7 +222,7 @@ void AskForks(TurnBinding& binding) {
   };
   for (size_t i = 0; i < list.branches.size(); ++i) {
     Branch& branch = list.branches[i];
-    if (branch.item == 0 || !branch.waits) continue;
+    if (branch.item == 0 || branch.wait != Branch::Wait::kForkTurn) continue;
     if (!branch.runs && runs(branch.turn.session)) continue;
     list.asked.push_back(i);
     ChildTurn& turn = effect.turns.emplace_back();
@@ -181,7 +244,8 @@ void TakeEnds(TurnBinding& binding) {
     Branch& branch = list.branches[list.asked[i]];
     if (!event.ends[i].has_value()) continue;
     branch.end = *event.ends[i];
-    branch.waits = branch.runs = false;
+    branch.wait = Branch::Wait::kNone;
+    branch.runs = false;
   }
   list.asked.clear();
 }
@@ -218,7 +282,7 @@ bool Advance(lua_State* L, size_t i, bool first, int* result) {
 bool FindReady(BranchList& list, size_t* found, bool* first) {
   for (size_t i = 0; i < list.branches.size(); ++i) {
     Branch& branch = list.branches[i];
-    if (branch.item != 0 && branch.waits) continue;
+    if (branch.item != 0 && branch.wait != Branch::Wait::kNone) continue;
     if (branch.item == 0 && list.next > list.count) continue;
     *found = i;
     *first = branch.item == 0;
@@ -238,12 +302,15 @@ int RunOn(lua_State* L) {
       branch.item = list.next++;
       branch.protected_depth = 0;
       branch.runs = false;
+      branch.undivided = 0;
     } else {
       binding.child_end = &branch.end;
+      binding.call_results = &branch.results;
     }
     int result = 0;
     if (Advance(L, i, first, &result)) return result;
   }
+  if (AskCalls(binding)) return lua_yieldk(L, 0, kCalls, Continue);
   AskForks(binding);
   if (list.asked.empty()) return End(L, 0);
   return lua_yieldk(L, 0, kForkTurns, Continue);
@@ -256,6 +323,10 @@ int Continue(lua_State* L, int, lua_KContext context) {
     TakeEnds(binding);
     return RunOn(L);
   }
+  if (context == kCalls) {
+    TakeResults(binding);
+    return RunOn(L);
+  }
   int result = 0;
   if (Advance(L, binding.branches.stepping, false, &result)) return result;
   return RunOn(L);
@@ -263,27 +334,28 @@ int Continue(lua_State* L, int, lua_KContext context) {
 
 }  // namespace
 
-int RunBranches(lua_State* L) {  // (count, at once, body, race): results, the winner or 0
+// (count, at once, body, race, whether calls are joined): results, the winner or 0
+int RunBranches(lua_State* L) {
   CheckYieldable(L, "items that run at once");
-  if (IsBranch(L)) return Raise(L, "items that run at once can't be branches of others");
-  lua_settop(L, kRace);
+  if (BranchOf(L) != nullptr) return Raise(L, "items that run at once can't be branches of others");
+  lua_settop(L, kJoins);
   lua_newtable(L);
   Begin(L);
   return RunOn(L);
 }
 
 int InBranch(lua_State* L) {  // (): the item that the branch is of, or false
-  for (const Branch& branch : BindingOf(L).branches.branches) {
-    if (branch.thread != L) continue;
-    lua_pushinteger(L, branch.item);
-    return 1;
+  if (const Branch* branch = BranchOf(L)) {
+    lua_pushinteger(L, branch->item);
+  } else {
+    lua_pushboolean(L, 0);
   }
-  lua_pushboolean(L, 0);
   return 1;
 }
 
-int Undivided(lua_State* L) {  // (1 where it begins, -1 where it ends)
-  BindingOf(L).branches.undivided += luaL_checkinteger(L, 1);
+int Undivided(lua_State* L) {  // (1 where it begins, -1 where it ends); outside of branches nothing
+  const lua_Integer change = luaL_checkinteger(L, 1);
+  if (Branch* branch = BranchOf(L)) branch->undivided += change;
   return 0;
 }
 

@@ -180,7 +180,12 @@ TEST_CASE("RulesThatFailTheirOwnTestsDoNotLoad") {
       {"tool 'x' { about = 'X', args = { a = str():match '[' }, run = function() end }",
        "malformed pattern"},
       {"tool 'x' { about = 'X', traits = { parallel = true }, run = function() end }",
-       "traits.parallel: the bodies of a script's tools run one after the other"},
+       "tool 'x': traits.parallel: bodies that run at once have no order"},
+      {"tool 'x' { about = 'X', traits = { read_only = true, parallel = 2 }, run = function() end "
+       "}",
+       "tool 'x': traits.parallel: expected true or false, got number"},
+      {"tool 'x' { about = 'X', traits = 'parallel', run = function() end }",
+       "tool 'x': traits: expected a table, got string"},
       {"tool 'x' { about = 'X', limits = { output = '9GiB' }, run = function() end }", "1MiB"},
       {"local t = { about = 'X', run = function() end } tool 'x' (t) tool 'x' (t)",
        "script.lua:1:"},

@@ -142,8 +142,6 @@ TEST_CASE("ABodyAsksOnlyTheHostsThatItsToolNames") {
         Load(Looking("traits = { network = " + std::string(wrong) + " }, run = function() end")),
         "traits.network: expected a list of hosts"));
   }
-  CHECK(Has(Load(Looking("traits = { parallel = true }, run = function() end")),
-            "run one after the other; leave it out"));
   // Nobody else's: neither a hook's nor what comes after the body.
   ScriptRun after(
       Looking(R"(traits = { network = { "a.example" } }, run = function() return "x" end)") + "");

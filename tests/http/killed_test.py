@@ -31,17 +31,43 @@ return function(message)
 end
 """
 
+ASKS_AT_ONCE = """
+local http = require "baleen.http"
+tool "ask" {
+  about = "Asks.", args = { method = str(), path = str() },
+  traits = { idempotent = true, parallel = true, network = { "127.0.0.1" } },
+  run = function(a)
+    local reply, why, outcome = http.request { method = a.method, url = "http://127.0.0.1:%d/" .. a.path }
+    return reply and "OK: " .. reply.body or outcome
+  end,
+}
+return function(message)
+  local out = {}
+  for i, result in ipairs(baleen.call_tools {
+    { name = "ask", arguments = { method = "GET", path = "1" } },
+    { name = "ask", arguments = { method = "POST", path = "2" } },
+    { name = "ask", arguments = { method = "GET", path = "3" } },
+  }) do out[i] = result.content end
+  return table.concat(out, ", ")
+end
+"""
+
 
 class Bank(http.server.BaseHTTPRequestHandler):
-    """Answers no first request; has a key for each."""
-    keys = []
-    asked, over = threading.Event(), threading.Event()
+    """Answers no first requests; has a key for each, and the path."""
+    firsts = 1
+    keys, paths = [], []
+    asked, over, lock = threading.Event(), threading.Event(), threading.Lock()
 
     def do_POST(self):
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        Bank.keys.append(self.headers.get("Idempotency-Key"))
-        if len(Bank.keys) == 1:
-            Bank.asked.set()
+        with Bank.lock:
+            Bank.keys.append(self.headers.get("Idempotency-Key"))
+            Bank.paths.append(self.path)
+            count = len(Bank.keys)
+        if count <= Bank.firsts:
+            if count == Bank.firsts:
+                Bank.asked.set()
             Bank.over.wait(PATIENCE_S)
             return
         self.send_response(200)
@@ -56,9 +82,10 @@ class Bank(http.server.BaseHTTPRequestHandler):
 
 
 class Killed(unittest.TestCase):
-    def begin(self):
+    def begin(self, firsts=1):
         """An empty folder, and the bank that nobody has asked yet."""
-        Bank.keys = []
+        Bank.firsts = firsts
+        Bank.keys, Bank.paths = [], []
         Bank.asked.clear()
         Bank.over.clear()
         server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Bank)
@@ -124,6 +151,15 @@ class Killed(unittest.TestCase):
         self.assertIn("UNKNOWN: ", said)
         self.assertEqual(len(keys), 1)
         self.assertTrue(keys[0])
+
+    def test_of_bodies_that_run_at_once_each_request_is_on_its_own(self):
+        folder, server = self.begin(firsts=3)
+        (folder / "ask.lua").write_text(ASKS_AT_ONCE % server.server_port)
+        (folder / "baleen.toml").write_text('[web]\nscript_http_hosts = ["127.0.0.1"]\n')
+        said, _ = self.killed_once(folder, "ask.lua", "*")
+        self.assertIn("OK: paid, UNKNOWN, OK: paid", said)
+        self.assertEqual(sorted(Bank.paths[:3]), ["/1", "/2", "/3"])
+        self.assertEqual(sorted(Bank.paths[3:]), ["/1", "/3"])
 
 
 unittest.main()

@@ -182,6 +182,66 @@ class ShelfLabel(Sample):
         self.assertIn("no whole answer within 5000 ms", self.ask(self.opened + self.secret)[0])
 
 
+class Tracker(http.server.BaseHTTPRequestHandler):
+    """Answers of a ticket once all of them have been asked about, or with 503 when that takes too long."""
+    together = threading.Barrier(3)
+
+    def do_GET(self):
+        try:
+            self.together.wait(10)
+            status, body = 200, f"What {self.path.rsplit('/')[-1]} says".encode()
+        except threading.BrokenBarrierError:
+            status, body = 503, b"asked alone"
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+class Tickets(Sample):
+    """Three calls of one answer, whose bodies run at once, since the tool says so."""
+
+    SCRIPT = """
+    local http = require "baleen.http"
+    tool "lookup_ticket" {
+      about = "Reads a ticket.", args = { id = str "Its number" :match "^%%d+$" },
+      traits = { read_only = true, parallel = true, network = { "%s" } },
+      run = function(a)
+        local reply, why = http.get("http://%s/tickets/" .. a.id)
+        if not reply then return nil, why end
+        return reply.status .. ": " .. reply.body
+      end,
+    }
+    """
+
+    def setUp(self):
+        super().setUp()
+        Tracker.together = threading.Barrier(3)
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Tracker)
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        self.addCleanup(server.server_close)
+        self.addCleanup(server.shutdown)
+        self.place = f"127.0.0.1:{server.server_port}"
+
+    def decide(self, body):
+        answers = self.told(body)
+        if answers:
+            self.answers = answers
+            return "Done."
+        return [("lookup_ticket", {"id": str(number)}) for number in (7, 8, 9)]
+
+    def test_their_requests_are_under_way_together(self):
+        script = self.folder / "tickets.lua"
+        script.write_text(self.SCRIPT % (self.place, self.place))
+        self.config.write_text(self.model.toml("test") + f'[web]\nscript_http_hosts = ["{self.place}"]\n')
+        self.run_script(script, "What do they say?", "--allow", "lookup_ticket")
+        self.assertEqual(self.answers, ["200: What 7 says", "200: What 8 says", "200: What 9 says"])
+
+
 class Brake(Sample):
     def setUp(self):
         super().setUp()

@@ -108,6 +108,59 @@ TEST_CASE("AToolOfAScriptThatWaitsForLeaveRunsAfterARestart") {
   CHECK(End(*runtime, "s", turn).text == R"(OK:8 after {"x":4})");
 }
 
+constexpr char kAtOnce[] = R"(
+tool "buy" {
+  about = "Pays, and looks what came.",
+  args = { x = int "How much" },
+  traits = { idempotent = true, parallel = true },
+  run = function(args)
+    local paid, outcome = baleen.call("pay", { x = args.x })
+    return outcome .. paid .. " then " .. baleen.call("look", { x = args.x + 10 })
+  end,
+}
+return function(message)
+  local calls, text = {}, ""
+  for i = 1, 3 do calls[i] = { name = "buy", arguments = { x = i } } end
+  for _, result in ipairs(baleen.call_tools(calls)) do text = text .. result.content .. "|" end
+  return text
+end)";
+
+TEST_CASE("BodiesThatRunAtOnceAreAskedAboutTogetherAndGoOnAfterRestarts") {
+  const TempDirectory temp;
+  auto request = Scripted("s", kAtOnce);
+  request.settings.host_tools[1].effect = EffectClass::kPure;
+  request.settings.policy.rules = {{"pay", "", "ask", "it costs"}, {"buy", "", "allow", ""}};
+  std::string turn;
+  {
+    const auto runtime = OpenRuntime(Options(temp));
+    REQUIRE_OK(runtime->CreateSession(request));
+    turn = Start(*runtime, "s");
+    const ApprovalView asked = Pending(*runtime, "s");
+    REQUIRE(asked.calls.size() == 3);
+    for (int i = 0; i < 3; ++i) {
+      CHECK(asked.calls[i].arguments == "{\"x\":" + std::to_string(i + 1) + "}");
+    }
+    CHECK(Count(*runtime, "s", "tool_calls") == 2);  // theirs, and one of the three bodies
+  }
+  {
+    const auto runtime = OpenRuntime(Options(temp));
+    Host cashier([](const ToolCall& call) { return call.arguments; });
+    cashier.Serve(*runtime, "s", {"pay"});
+    Answer(*runtime, Pending(*runtime, "s"), true);
+    // Until each has gone on to look, which nobody does here.
+    Recorder recorder;
+    const auto watching = Must(runtime->Watch({"s", "", false}, &recorder));
+    REQUIRE(recorder.WaitFor("tool_calls", 3));
+    CHECK(cashier.ran().size() == 3);
+  }
+  const auto runtime = OpenRuntime(Options(temp));
+  Shop host(*runtime, "s");
+  CHECK(End(*runtime, "s", turn).text == R"(OK{"x":1} then {"x":11}|OK{"x":2} then {"x":12}|)"
+                                         R"(OK{"x":3} then {"x":13}|)");
+  CHECK(host.ran() == "look look look ");
+  CHECK(Count(*runtime, "s", "tool_calls") == 3);
+}
+
 TEST_CASE("AScriptThatDoesNotLoadMakesNoSession") {
   const TempDirectory temp;
   const auto runtime = OpenRuntime(Options(temp));
