@@ -58,6 +58,9 @@ std::string Told(const Effect& effect) {
   if (const auto* generate = std::get_if<GenerateEffect>(&effect)) {
     return "generate " + generate->append.back().content;
   }
+  if (const auto* worktree = std::get_if<WorktreeEffect>(&effect)) {
+    return (worktree->removes ? "remove " : "diff ") + worktree->session;
+  }
   if (std::holds_alternative<AccountEffect>(effect)) return "account";
   if (std::holds_alternative<SleepEffect>(effect)) return "clock";
   const auto* finish = std::get_if<FinishEffect>(&effect);
@@ -82,6 +85,7 @@ struct World {
     }
     if (const auto* fork = std::get_if<ForkEffect>(&effect)) return ForkedEvent{fork->label};
     if (std::holds_alternative<ApproveEffect>(effect)) return ApprovalEvent{true, "ann", ""};
+    if (std::holds_alternative<WorktreeEffect>(effect)) return WorktreeEvent{};
     if (std::holds_alternative<AccountEffect>(effect)) return AccountEvent{};
     if (std::holds_alternative<SleepEffect>(effect)) return ClockEvent{now_ms += 1000};
     GeneratedEvent said;
@@ -179,7 +183,7 @@ TEST_CASE("CommandsAndCallsOfBodiesAreJoinedLikeRequests") {
   const Run run = RunAll(Calling(Parallel("look", R"(
     if a.x == "sh" then return ctx:sh({ "ls", "a b" }).text end
     if a.x == "call" then return (baleen.call("read", { path = "f" })) end
-    if a.x == "s:call" then return (s:call("grep", { path = "g" })) end
+    if a.x == "s:call" then return tostring(s:call("grep", { path = "g" })) end
     local all = baleen.call_tools { { name = "read", arguments = { path = "1" } }, { name = "list" } }
     return all[1].content .. "+" .. all[2].content)"),
                                  "{ { 'look', 'sh' }, { 'look', 'call' }, { 'look', 's:call' }, "
@@ -475,6 +479,45 @@ TEST_CASE("ARequestOfAnItemIsOfTheBodyThatTheListIsIn") {
             R"(finish ["<c2>","<c3>"]["script.lua:6: http.get: tool 'shut' reaches no hosts: add )"
             R"(traits = { network = { \"a\" } }","script.lua:6: http.get: tool 'shut' reaches no )"
             R"(hosts: add traits = { network = { \"a\" } }"])"});
+}
+
+TEST_CASE("WhatIsAroundABodyThatARaceHasLeftIsAroundNothingAfterwards") {
+  // Both items are in the body of a parallel tool when the first wins.
+  const std::string script = R"(
+    local http, s = require "baleen.http", session.current()
+    tool "dig" { about = "x", args = { x = str() }, traits = { read_only = true, parallel = true },
+      run = function(a) return s:fork { label = a.x, worktree = true }:ask("work") end }
+    flow("f", function(f)
+      local won = f:race({ 1, 2 }, { at_once = 2 }, function(i)
+        return tostring(s:call("dig", { x = "k" .. i }))
+      end)
+      return f:each({ 1, 2 }, { at_once = 2 }, function(i)
+        s:fork { label = "n" .. i }:ask("work")
+        return http.get("http://a/" .. i).body .. won
+      end)
+    end))";
+  CHECK(RunAll(script).told == Lines{R"(call c1 dig{"x":"k1"})", "fork k1",
+                                     R"(call c2 dig{"x":"k2"})", "fork k2", "turns k1:work k2:work",
+                                     "remove k2", "fork n1", "fork n2", "turns n1:work n2:work",
+                                     R"(call c3 http_request{"method":"GET","url":"http://a/1"})",
+                                     R"(call c4 http_request{"method":"GET","url":"http://a/2"})",
+                                     R"(finish ["<c3>kid k1","<c4>kid k1"])"});
+}
+
+TEST_CASE("AListWithinABodyThatAnAskLedToRunsAtOnce") {
+  // What the ask sets around itself is around the list, and no other branch is beside it.
+  const std::string script = R"(
+    local s = session.current()
+    local inner = flow("inner", function(f)
+      return f:each({ 1, 2 }, { at_once = 2 }, function(i) return s:fork { label = "k" .. i }:ask("work") end)
+    end)
+    tool "many" { about = "x", args = { x = str() }, run = function() return inner("") end }
+    return function() return s:ask("go") end)";
+  World world;
+  world.says = {Says({{"many", "x"}}), Says({}, "done")};
+  CHECK(RunAll(script, world).told == Lines{"generate go", R"(call m1 many{"x":"x"})", "fork k1",
+                                            "fork k2", "turns k1:work k2:work",
+                                            R"(generate ["kid k1","kid k2"])", "finish done"});
 }
 
 TEST_CASE("WhereAnOutcomeIsUnknownAFlowAsksAboutEachAlone") {
