@@ -57,8 +57,8 @@ class OutsideWorld {
   ~OutsideWorld() {
     if (victim_ > 0) kill(victim_, SIGKILL);
     waitpid(victim_, nullptr, 0);
-    for (const int fd : {leaked_file_, leaked_folder_, tcp_, udp_, unix_, abstract_, terminal_,
-                         terminal_end_, noticed_}) {
+    for (const int fd : {leaked_file_, leaked_folder_, tcp_, udp_, unix_, abstract_,
+                         abstract_datagram_, terminal_, terminal_end_, noticed_}) {
       close(fd);
     }
     unlink(shared_.c_str());
@@ -85,6 +85,7 @@ class OutsideWorld {
     fill("@PORT@", std::to_string(port_));
     fill("@UDP@", std::to_string(udp_port_));
     fill("@ABSTRACT@", abstract_name_);
+    fill("@ADDRESS@", std::to_string(reinterpret_cast<uintptr_t>(secret_.data())));
     fill("@PTY@", terminal_name_);
     fill("@SHM@", shared_);
     return text;
@@ -107,6 +108,7 @@ class OutsideWorld {
     note(Heard(udp_), "a datagram came");
     note(Heard(unix_), "somebody connected by a Unix socket");
     note(Heard(abstract_), "somebody connected by an abstract socket");
+    note(Heard(abstract_datagram_), "a datagram came to an abstract socket");
     note(Heard(noticed_), "the victim got a signal or ended");
     note(Heard(terminal_), "something was written to the terminal");
     note(Heard(terminal_end_), "something was typed into the terminal");
@@ -174,9 +176,12 @@ class OutsideWorld {
     local.sun_family = AF_UNIX;
     std::memcpy(local.sun_path + 1, abstract_name_.data(), abstract_name_.size());
     abstract_ = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    bind(abstract_, reinterpret_cast<const sockaddr*>(&local),
-         static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + abstract_name_.size()));
+    const auto local_bytes =
+        static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + abstract_name_.size());
+    bind(abstract_, reinterpret_cast<const sockaddr*>(&local), local_bytes);
     listen(abstract_, 8);
+    abstract_datagram_ = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    bind(abstract_datagram_, reinterpret_cast<const sockaddr*>(&local), local_bytes);
   }
 
   void OpenTerminal() {
@@ -212,6 +217,7 @@ class OutsideWorld {
   TempDirectory temp_;
   std::string secret_, shared_, abstract_name_, terminal_name_;
   int leaked_file_ = -1, leaked_folder_ = -1, tcp_ = -1, udp_ = -1, unix_ = -1, abstract_ = -1;
+  int abstract_datagram_ = -1;
   int terminal_ = -1, terminal_end_ = -1, noticed_ = -1;
   int port_ = 0, udp_port_ = 0;
   pid_t victim_ = -1;
