@@ -1,6 +1,7 @@
 // `baleen bench sandbox`: what it takes to start a sandboxed command and see its end, beside bare
-// `bwrap true`, turn by turn in one run: a session's first command, and its later ones, whose
-// sandbox is made while the model thinks.
+// `bwrap true`, turn by turn in one run: a session's first command and a later one, whose sandbox
+// is made while the model thinks; the second one of an answer; and one that no generation came
+// before.
 #include "runtime/cli/bench_sandbox.h"
 
 #include <fcntl.h>
@@ -19,6 +20,7 @@
 #include "runtime/cli/bench_measure.h"
 #include "runtime/cli/flags.h"
 #include "runtime/cli/scratch_folder.h"
+#include "runtime/sandbox/bash_tools.h"
 #include "runtime/sandbox/command_job.h"
 
 namespace baleen::cli {
@@ -26,6 +28,11 @@ namespace {
 
 constexpr double kSandboxBar = 2.0;
 constexpr std::chrono::milliseconds kThought(100);  // of a model, between two commands
+
+/// Milliseconds, one for each round.
+struct Measured {
+  std::vector<double> bare, first, later, same_answer, alone, landlock;
+};
 
 struct SandboxFlags {
   int64_t rounds = 50;
@@ -62,53 +69,74 @@ Result<double> SandboxedMs(const Sandbox& sandbox, const std::string& folder) {
   return ms;
 }
 
-/// As a session's later commands are: their sandbox was made while the model thought.
-Result<double> PreparedMs(const Sandbox& sandbox, const std::string& folder) {
-  SandboxedCommand command;
-  command.workspace = folder;
-  const auto job = CommandJob::Prepare(sandbox, command);
-  std::this_thread::sleep_for(kThought);
+/// Milliseconds of the tool `bash`, from its call to its answer.
+Result<double> CallMs(const BashTools& bash) {
+  CallContext context;
   const auto start = std::chrono::steady_clock::now();
-  if (job == nullptr || !job->Begin("true", 60'000)) {
-    return UnavailableError("a prepared sandbox isn't ready here");
-  }
-  const JobState state = job->Wait(60'000);
+  const ToolResult result =
+      bash.tools()[0]->Call({"bench", kBashTool, R"({"command":"true"})"}, context);
   const double ms = MsSince(start);
-  if (!state.ended || state.exit_code != 0 || !state.failed.ok()) {
-    return UnavailableError("`true` fails in a prepared sandbox here");
-  }
-  return ms;
+  if (result.outcome == ToolOutcome::kOk && result.content.starts_with("[exit code: 0;")) return ms;
+  return UnavailableError("`true` fails in the sandbox here: " + result.content);
+}
+
+/// A model thinks, and the session's sandbox is made, as its generations have it.
+void Think(BashTools& bash) {
+  bash.Expect(true);
+  bash.Prepare();
+  std::this_thread::sleep_for(kThought);
+}
+
+/// One session: a command before any generation; then one after a generation, and the next of the
+/// same answer; then one after a second generation.
+Status BenchSession(const std::shared_ptr<LazySandbox>& sandbox, const std::string& folder,
+                    Measured* measured) {
+  BashTools bash(sandbox, {folder, nullptr});
+  ASSIGN_OR_RETURN(const double alone_ms, CallMs(bash));
+  Think(bash);
+  ASSIGN_OR_RETURN(const double first_ms, CallMs(bash));
+  ASSIGN_OR_RETURN(const double same_answer_ms, CallMs(bash));
+  Think(bash);
+  ASSIGN_OR_RETURN(const double later_ms, CallMs(bash));
+  measured->alone.push_back(alone_ms);
+  measured->first.push_back(first_ms);
+  measured->same_answer.push_back(same_answer_ms);
+  measured->later.push_back(later_ms);
+  bash.Expect(false);
+  bash.Prepare();
+  return OkStatus();
 }
 
 Result<Json> BenchSandbox(const SandboxFlags& flags) {
-  const Sandbox sandbox = Sandbox::Probe(SandboxKind::kBubblewrap);
-  if (sandbox.kind() != SandboxKind::kBubblewrap) {
-    return FailedPreconditionError("nothing to compare with: " + sandbox.reason());
+  const auto sandbox = std::make_shared<LazySandbox>();  // owners: this and the tools of a round
+  if (sandbox->Get().kind() != SandboxKind::kBubblewrap) {
+    return FailedPreconditionError("nothing to compare with: " + sandbox->Get().reason());
   }
   const Sandbox landlock = Sandbox::Probe(SandboxKind::kLandlock);
   const ScratchFolder folder;
   RETURN_IF_ERROR(folder.status());
-  std::vector<double> bare, sandboxed, prepared, restricted;
+  Measured measured;
   for (int64_t round = 0; round < flags.rounds; ++round) {
     ASSIGN_OR_RETURN(const double bare_ms, BareMs());
-    ASSIGN_OR_RETURN(const double sandboxed_ms, SandboxedMs(sandbox, folder.path()));
-    bare.push_back(bare_ms);
-    sandboxed.push_back(sandboxed_ms);
-    ASSIGN_OR_RETURN(const double prepared_ms, PreparedMs(sandbox, folder.path()));
-    prepared.push_back(prepared_ms);
+    measured.bare.push_back(bare_ms);
+    RETURN_IF_ERROR(BenchSession(sandbox, folder.path(), &measured));
     if (landlock.kind() != SandboxKind::kLandlock) continue;
-    ASSIGN_OR_RETURN(const double restricted_ms, SandboxedMs(landlock, folder.path()));
-    restricted.push_back(restricted_ms);
+    ASSIGN_OR_RETURN(const double landlock_ms, SandboxedMs(landlock, folder.path()));
+    measured.landlock.push_back(landlock_ms);
   }
-  const Spread bare_spread = Summarise(bare), ours = Summarise(sandboxed);
+  const double bare_ms = Summarise(measured.bare).median;
   Json out = {{"bench", "sandbox"},
               {"rounds", flags.rounds},
-              {"bare_bwrap_ms", ToJson(bare_spread)},
-              {"bubblewrap_ms", ToJson(ours)},
-              {"prepared_ms", ToJson(Summarise(prepared))}};
-  if (!restricted.empty()) out["landlock_ms"] = ToJson(Summarise(restricted));
-  out["ratio"] = Summarise(prepared).median / bare_spread.median;
-  out["ratio_first"] = ours.median / bare_spread.median;
+              {"bare_bwrap_ms", ToJson(Summarise(measured.bare))},
+              {"first_ms", ToJson(Summarise(measured.first))},
+              {"later_ms", ToJson(Summarise(measured.later))},
+              {"same_answer_ms", ToJson(Summarise(measured.same_answer))},
+              {"no_generation_ms", ToJson(Summarise(measured.alone))}};
+  if (!measured.landlock.empty()) out["landlock_ms"] = ToJson(Summarise(measured.landlock));
+  out["ratio_first"] = Summarise(measured.first).median / bare_ms;
+  out["ratio_later"] = Summarise(measured.later).median / bare_ms;
+  out["ratio_same_answer"] = Summarise(measured.same_answer).median / bare_ms;
+  out["ratio_no_generation"] = Summarise(measured.alone).median / bare_ms;
   out["bar"] = kSandboxBar;
   return out;
 }
@@ -120,11 +148,15 @@ int RunSandbox(const SandboxFlags& flags) {
     std::cout << result->dump(2) << "\n";
     return kExitOk;
   }
-  for (const char* name : {"bare_bwrap_ms", "bubblewrap_ms", "prepared_ms", "landlock_ms"}) {
+  for (const char* name : {"bare_bwrap_ms", "first_ms", "later_ms", "same_answer_ms",
+                           "no_generation_ms", "landlock_ms"}) {
     if (result->contains(name)) std::cout << name << "  " << (*result)[name].dump() << "\n";
   }
-  std::cout << "ratio          " << (*result)["ratio"].get<double>() << " (bar " << kSandboxBar
-            << "), of a session's first command " << (*result)["ratio_first"].get<double>() << "\n";
+  for (const char* name :
+       {"ratio_first", "ratio_later", "ratio_same_answer", "ratio_no_generation"}) {
+    std::cout << name << "  " << (*result)[name].get<double>() << "\n";
+  }
+  std::cout << "bar " << kSandboxBar << "\n";
   return kExitOk;
 }
 

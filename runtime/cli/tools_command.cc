@@ -41,9 +41,8 @@ Result<std::vector<std::shared_ptr<Tool>>> AllBuiltins(const ProcessBounds& boun
   for (auto&& tool : MakeOptionalTools()) tools.push_back(std::move(tool));
   ASSIGN_OR_RETURN(auto web_fetch, WebFetch::Create(options.web_fetch_hosts));
   tools.push_back(std::move(web_fetch));
-  for (auto&& tool : MakeBashTools(std::make_shared<LazySandbox>(), bounds)) {
-    tools.push_back(std::move(tool));
-  }
+  const BashTools bash(std::make_shared<LazySandbox>(), bounds);
+  tools.insert(tools.end(), bash.tools().begin(), bash.tools().end());
   return tools;
 }
 

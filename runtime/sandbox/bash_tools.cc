@@ -1,6 +1,7 @@
 #include "runtime/sandbox/bash_tools.h"
 
 #include <algorithm>
+#include <chrono>
 #include <map>
 #include <mutex>
 #include <utility>
@@ -83,9 +84,12 @@ ToolSpec StopSpec() {
   return spec;
 }
 
+}  // namespace
+
 /// The commands of one session.
 class SessionJobs {
  public:
+  using Clock = std::chrono::steady_clock;
   struct Job {
     std::unique_ptr<CommandJob> command;
     int64_t told = 0;  ///< Bytes of output that the model has been given. Under the table's mutex.
@@ -97,7 +101,10 @@ class SessionJobs {
                                      int64_t timeout_ms) {
     auto job = std::make_shared<Job>();  // owners: the table, and calls that look at it
     if (folder.empty()) job->command = TakeSpare();
-    if (job->command != nullptr && job->command->Begin(command, timeout_ms)) return job;
+    if (job->command != nullptr && job->command->Begin(command, timeout_ms)) {
+      Prepare();  // an answer may have several commands
+      return job;
+    }
     SandboxedCommand spec;
     spec.workspace = bounds_.workspace;
     spec.folder = folder;
@@ -107,14 +114,27 @@ class SessionJobs {
     return job;
   }
 
-  /// Makes the sandbox of the next command while the model thinks. After a command, since that may
-  /// have changed what is bound.
+  void Expect(bool soon) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    expected_ = soon;
+  }
+
   void Prepare() {
+    std::unique_ptr<CommandJob> gone, next;  // both end without the mutex
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      if (expected_ && spare_ != nullptr && Clock::now() < spare_until_) return;
+      gone.swap(spare_);
+      if (!expected_) return;
+    }
     SandboxedCommand spec;
     spec.workspace = bounds_.workspace;
-    auto next = CommandJob::Prepare(sandbox_->Get(), spec, bounds_.network);
+    next = CommandJob::Prepare(sandbox_->Get(), spec, bounds_.network);
     const std::lock_guard<std::mutex> lock(mutex_);
+    if (!expected_) return;
     spare_.swap(next);
+    // A fresh one well before its end, as a model may think long.
+    spare_until_ = Clock::now() + std::chrono::milliseconds(CommandJob::kSpareMs / 2);
   }
 
   /// Errors: RESOURCE_EXHAUSTED.
@@ -169,9 +189,13 @@ class SessionJobs {
   const ProcessBounds bounds_;
   std::mutex mutex_;
   std::map<std::string, std::shared_ptr<Job>> jobs_;
+  bool expected_ = false;
   std::unique_ptr<CommandJob> spare_;  ///< Waits for the next command; may be null.
+  Clock::time_point spare_until_;      ///< Until when it will do.
   int last_ = 0, last_spill_ = 0;
 };
+
+namespace {
 
 /// Puts what doesn't fit into an answer into a file that the model can read. Empty: it can't be.
 std::string Spill(const CommandJob& job, int64_t from, int64_t to, SessionJobs& jobs,
@@ -253,17 +277,13 @@ class BashTool final : public Tool {
                    : std::min(arguments->Integer("timeout_ms", kTimeoutDefaultMs), kTimeoutMaxMs);
     auto job = jobs_->Start(command, folder, timeout_ms);
     if (!job.ok()) return ToolError(call, job.status().message());
-    if (background) {
-      jobs_->Prepare();
-      return Background(call, *job);
-    }
+    if (background) return Background(call, *job);
     CommandJob& running = *(*job)->command;
     JobState state;
     while (!(state = running.Wait(kPollMs)).ended) {
       if (context.Cancelled()) running.Stop();
     }
     if (!state.failed.ok()) return ToolError(call, state.failed.message());
-    jobs_->Prepare();
     return Answer(call, Shown(running, 0, running.OutputBytes(), *jobs_, context), state);
   }
 
@@ -350,11 +370,13 @@ std::vector<ToolSpec> BashToolSpecs(const std::vector<std::string>& hosts) {
   return {BashSpec(hosts), OutputSpec(), StopSpec()};
 }
 
-std::vector<std::shared_ptr<Tool>> MakeBashTools(std::shared_ptr<LazySandbox> sandbox,
-                                                 const ProcessBounds& bounds) {
-  auto jobs = std::make_shared<SessionJobs>(std::move(sandbox), bounds);  // owners: the tools
-  return {std::make_shared<BashTool>(jobs), std::make_shared<BashOutputTool>(jobs),
-          std::make_shared<BashStopTool>(jobs)};
-}
+BashTools::BashTools(std::shared_ptr<LazySandbox> sandbox, const ProcessBounds& bounds)
+    : jobs_(std::make_shared<SessionJobs>(std::move(sandbox), bounds)),
+      tools_({std::make_shared<BashTool>(jobs_), std::make_shared<BashOutputTool>(jobs_),
+              std::make_shared<BashStopTool>(jobs_)}) {}
+
+void BashTools::Expect(bool soon) { jobs_->Expect(soon); }
+
+void BashTools::Prepare() { jobs_->Prepare(); }
 
 }  // namespace baleen

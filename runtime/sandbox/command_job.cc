@@ -93,8 +93,11 @@ std::unique_ptr<CommandJob> CommandJob::Prepare(const Sandbox& sandbox, Sandboxe
 }
 
 bool CommandJob::Begin(const std::string& command, int64_t timeout_ms) {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  if (waiting_ == nullptr || HasEnded(waiting_->process)) return false;
+  std::unique_lock<std::mutex> lock(mutex_);
+  // One that is being made is sooner ready than a new one.
+  changed_.wait(lock,
+                [this] { return waiting_ != nullptr || begun_ || state_.ended || stop_.load(); });
+  if (waiting_ == nullptr || begun_ || HasEnded(waiting_->process)) return false;
   SandboxedCommand spec = command_;
   spec.command = command;
   spec.network = proxy_.get();
@@ -125,6 +128,7 @@ void CommandJob::Await() {
       return changed_.notify_all();
     }
     waiting_ = &*started;
+    changed_.notify_all();
     changed_.wait_for(lock, std::chrono::milliseconds(kSpareMs),
                       [this] { return begun_ || stop_.load(); });
     waiting_ = nullptr;

@@ -41,10 +41,10 @@ class CommandJob {
   /// not in this sandbox. Borrows: as Start.
   static std::unique_ptr<CommandJob> Prepare(const Sandbox& sandbox, SandboxedCommand command,
                                              std::shared_ptr<const NetworkBounds> network = {});
-  /// Gives a prepared one its command. False: it isn't ready, has ended, or what its sandbox shows
-  /// isn't what a new one would show. Then nothing ran; start another one.
+  /// Gives a prepared one its command; waits until its process was started. False: it has ended, or
+  /// what its sandbox shows isn't what a new one would show. Then nothing ran; start another one.
   bool Begin(const std::string& command, int64_t timeout_ms);
-  static constexpr int64_t kSpareMs = 60'000;
+  static constexpr int64_t kSpareMs = 300'000;
 
   /// Ends it, and waits until nothing of it runs.
   ~CommandJob();

@@ -445,6 +445,8 @@ class ControlLoop final : public EngineListener, public RemoteListener {
   using ToolBody = std::function<ToolResult(const ToolCall& call, CallContext& context)>;
   /// Tells the observer, if there is one; may outlive the session.
   PathRefusal PathRefusalOf(const SessionRun& session, const std::string& call) const;
+  /// Has the sandbox of the session's next command made, or not kept any longer.
+  void ExpectCommand(SessionRun& session, bool soon);
   void RunBody(SessionRun& session, size_t index, const ToolSpec& spec, Worker* pool,
                ToolBody body);
   /// Journals the result; `stored` (or nothing) is called when it is on the disk, or wasn't taken.

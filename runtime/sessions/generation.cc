@@ -242,6 +242,7 @@ void ControlLoop::SubmitJob(SessionRun& session, const GenerateEffect& effect, i
   if (generation.capped) tokens_max = context - begin + left;
   jobs_[generation.job] = {session.record.id, turn.epoch};
   ArmWall(session);
+  ExpectCommand(session, true);
   const Status status = elsewhere ? SubmitElsewhere(session, effect, tokens_max)
                                   : SubmitHere(session, effect, tokens_max, computed_before);
   if (status.ok()) return;

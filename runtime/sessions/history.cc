@@ -270,7 +270,7 @@ void ControlLoop::DeleteSession(const DeleteRequest& request, const Answer<Delet
     DropGrants(gone);
     const auto watchers = std::move(gone.watchers);
     // The end of its commands is waited for elsewhere.
-    parts_.pool->queue().TryPush([tools = std::move(gone.bash_tools)] {});
+    parts_.pool->queue().TryPush([bash = std::move(gone.bash)] {});
     sessions_.erase(view.session);
     engine_->Release(view.session);
     if (parts_.upkeep != nullptr) parts_.upkeep->Schedule({});  // what nobody else needs of its KV

@@ -146,7 +146,7 @@ Result<std::unique_ptr<SessionRun>> ControlLoop::ReadSession(const std::string& 
     ASSIGN_OR_RETURN(run->bounds.network, MakeNetworkBounds(id, run->settings.network_hosts));
   }
   if (!run->settings.workspace.empty() && NamesTool(run->settings, kBashTool)) {
-    run->bash_tools = MakeBashTools(parts_.sandbox, run->bounds);
+    run->bash = std::make_shared<BashTools>(parts_.sandbox, run->bounds);
   }
   RETURN_IF_ERROR(ReadTools(*run));
   run->schema_notes = SchemaNotes(run->settings, run->tools);

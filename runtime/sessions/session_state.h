@@ -21,6 +21,7 @@
 #include "runtime/engine/token_list.h"
 #include "runtime/remote/chat_answer.h"
 #include "runtime/runtime.h"
+#include "runtime/sandbox/bash_tools.h"
 #include "runtime/sandbox/process_bounds.h"
 #include "runtime/sessions/approval_json.h"
 #include "runtime/sessions/budget_account.h"
@@ -309,8 +310,8 @@ struct SessionRun {
   ProcessBounds bounds;  ///< Of its commands and plugins.
   /// Null as `workspace`. Owners: as of `workspace`.
   std::shared_ptr<WorkspaceEditor> editor;
-  /// bash and its companions, if the settings name it. Owners: as of `workspace`.
-  std::vector<std::shared_ptr<Tool>> bash_tools;
+  /// bash and its companions; null: the settings don't name it. Owners: as of `workspace`.
+  std::shared_ptr<BashTools> bash;
   ToolSet tools;  ///< What the model may call, in order.
   size_t tools_told =
       0;  ///< Of these, what it was told of from the start; find_tools found the rest.

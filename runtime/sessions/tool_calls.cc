@@ -49,8 +49,10 @@ const Tool* ControlLoop::FindBuiltin(const SessionRun& session, const std::strin
     // A host may use the names where there is no workspace.
     if (tool->spec().name == name && !session.settings.workspace.empty()) return tool;
   }
-  for (const auto& tool : session.bash_tools) {
-    if (tool->spec().name == name) return tool.get();
+  if (session.bash != nullptr) {
+    for (const auto& tool : session.bash->tools()) {
+      if (tool->spec().name == name) return tool.get();
+    }
   }
   const auto& named = session.settings.tools;
   if (std::find(named.begin(), named.end(), name) == named.end()) return nullptr;
@@ -334,6 +336,13 @@ PathRefusal ControlLoop::PathRefusalOf(const SessionRun& session, const std::str
   };
 }
 
+void ControlLoop::ExpectCommand(SessionRun& session, bool soon) {
+  if (session.bash == nullptr) return;
+  session.bash->Expect(soon);
+  // A full pool has better to do: the command then makes its own.
+  parts_.pool->queue().TryPush([bash = session.bash] { bash->Prepare(); });
+}
+
 void ControlLoop::RunBody(SessionRun& session, size_t index, const ToolSpec& spec, Worker* pool,
                           ToolBody body) {
   ToolCall call = session.turn->tools->calls[index];
@@ -349,7 +358,7 @@ void ControlLoop::RunBody(SessionRun& session, size_t index, const ToolSpec& spe
       [this, id = session.record.id, epoch = session.turn->epoch, index, body = std::move(body),
        stop, timeout_ms = spec.timeout_ms, call = std::move(call), files = session.workspace,
        keeper = KeeperOf(session), workspace = session.HomeWorkspace(), remembered_as,
-       bash = session.bash_tools, step = session.turn->step, refusal = std::move(refusal),
+       bash = session.bash, step = session.turn->step, refusal = std::move(refusal),
        tree = WorktreeOf(session)] {
         const bool closed = !tree.empty() && access(tree.c_str(), F_OK) != 0;
         PathAudit audit(refusal);

@@ -257,6 +257,7 @@ void ControlLoop::EndTurnInMemory(SessionRun& session, std::unique_ptr<TurnRun> 
     parts_.options.observer->OnTurnEnded(view, static_cast<double>(ms) / 1e3);
   }
   session.turn = std::move(following);
+  if (session.turn == nullptr) ExpectCommand(session, false);
   auto waiters = std::move(session.turn_waiters);
   session.turn_waiters.clear();
   for (const auto& waiter : waiters) waiter(view);

@@ -6,7 +6,9 @@
 #include <mutex>
 
 #include "runtime/observer.h"
+#include "runtime/sandbox/sandbox.h"
 #include "tests/runtime/calling_session.h"
+#include "tests/sandbox/outside_world.h"
 #include "tests/testing/sanitizer.h"
 
 namespace baleen {
@@ -104,6 +106,46 @@ TEST_CASE("ACommandsJobsEndWithItsSession") {
   }
   const auto runtime = OpenRuntime(options);  // the jobs' table began anew
   REQUIRE(RunCalls(*runtime, R"(["bash_output",{"job":"job-1"}])").starts_with("ERROR:"));
+}
+
+TEST_CASE("WhileATurnLastsItsNextCommandFindsASandbox") {
+  if (Sandbox::Probe(SandboxKind::kBubblewrap).kind() != SandboxKind::kBubblewrap) {
+    WARN("SKIP: only bubblewrap makes sandboxes ahead");
+    return;
+  }
+  const TempDirectory temp;
+  const std::string folder = temp.File("work");
+  std::filesystem::create_directories(folder);
+  const auto runtime = OpenRuntime(WorkerOptions(temp.File("data"), TinyModel()));
+  CreateSessionRequest request = WorkingSession(folder, {"bash"});
+  request.settings.script = R"(
+flow("x", function(f)
+  baleen.generate { user = "Hello", max_tokens = 2 }
+  f:approve { title = "Go on" }
+end))";
+  REQUIRE_OK(runtime->CreateSession(request));
+  REQUIRE(OutsideWorld::Marked(folder) == 0);
+  StartTurnRequest start;
+  start.session = "s";
+  start.input = {"go"};
+  const TurnView turn = Must(runtime->StartTurn(start));
+  while (Must(runtime->ListApprovals({"s", false})).empty()) std::this_thread::yield();
+  const auto waits = [&folder](bool wanted) {
+    const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(kPatienceMs);
+    while ((OutsideWorld::Marked(folder) > 0) != wanted) {
+      if (std::chrono::steady_clock::now() > until) return false;
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    return true;
+  };
+  REQUIRE(waits(true));
+  ResolveApprovalRequest grant;
+  grant.session = "s";
+  grant.approval = Must(runtime->ListApprovals({"s", false})).at(0).approval;
+  grant.grant = true;
+  REQUIRE_OK(runtime->ResolveApproval(grant));
+  REQUIRE(Must(runtime->WaitTurn("s", turn.turn, kPatienceMs)).state == TurnState::kSucceeded);
+  REQUIRE(waits(false));
 }
 
 TEST_CASE("CommandsReachTheHostsThatTheirSessionNames") {
