@@ -133,9 +133,11 @@ function parts.time_left()
   local tool = around().body
   while tool do
     if tool.wall then
-      now = now or core.sleep(0)
-      local left = tool.wall - (now - tool.started)
-      if left < 1 then raise(("tool '%s': its limits.wall of %d ms is over"):format(tool.name, tool.wall)) end
+      -- What is over stays over and asks no clock again: whoever catches it in a loop gets no steps.
+      now = now or not tool.over and core.sleep(0)
+      local left = tool.over and 0 or tool.wall - (now - tool.started)
+      tool.over = left < 1
+      if tool.over then raise(("tool '%s': its limits.wall of %d ms is over"):format(tool.name, tool.wall)) end
       least = math.min(left, tool.wall, least or left) -- A clock may have been set back.
     end
     tool = tool.outer

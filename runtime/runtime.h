@@ -54,6 +54,9 @@ struct RuntimeOptions {
   int tool_threads = 2;
   int64_t tool_wait_ms_max = 10 * 60 * 1000;  ///< For a host tool whose host is away.
   int64_t running_turns_max = 64;
+  /// Generations, rounds of calls, forks, sleeps and whatever else a turn waits for: a script that
+  /// never ends fails behind so many (RESOURCE_EXHAUSTED/TURN_STEPS).
+  int64_t turn_steps_max = 100'000;
   int64_t input_bytes_max = 64 << 20;
   std::vector<RemoteEngineOptions> engines;  ///< Elsewhere; sessions name them.
   /// Shared objects with tools (tools_sdk/README.md): new sessions have them. Each call runs in a

@@ -113,6 +113,7 @@ constexpr Option kOptions[] = {
     BALEEN_OPTION(Number, tool_threads),
     BALEEN_OPTION(Number, tool_wait_ms_max),
     BALEEN_OPTION(Number, running_turns_max),
+    BALEEN_OPTION(Number, turn_steps_max),
     BALEEN_OPTION(Number, input_bytes_max),
     BALEEN_OPTION(Texts, plugins),
     BALEEN_OPTION(Texts, plugins_unsandboxed),

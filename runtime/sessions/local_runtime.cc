@@ -447,6 +447,7 @@ Status RuntimeOptions::Validate() const {
   if (row_wait_ms < 0) return bad("row_wait_ms", "at least 0");
   if (tool_threads < 1) return bad("tool_threads", "at least 1");
   if (running_turns_max < 1) return bad("running_turns_max", "at least 1");
+  if (turn_steps_max < 1) return bad("turn_steps_max", "at least 1");
   return CheckRetention(retention);
 }
 

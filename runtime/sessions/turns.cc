@@ -35,6 +35,37 @@ namespace {
 
 constexpr int64_t kEventsPage = 256;
 
+/// What must be left of the budgets before `effect` begins; none: it ends something, and always
+/// may.
+std::optional<BudgetNeed> NeedOf(const Effect& effect, const std::vector<ChildRun>& children) {
+  if (std::holds_alternative<GenerateEffect>(effect)) return BudgetNeed{.tokens = 1};
+  if (const auto* calls = std::get_if<CallToolsEffect>(&effect)) {
+    return BudgetNeed{.tool_calls = std::ssize(calls->calls)};
+  }
+  if (std::holds_alternative<ChildTurnsEffect>(effect)) {
+    // While some run, further ones begin when there is enough.
+    const bool run =
+        std::any_of(children.begin(), children.end(), [](const auto& one) { return one.Runs(); });
+    return run ? std::nullopt : std::optional(BudgetNeed{.tokens = 1});
+  }
+  const auto* account = std::get_if<AccountEffect>(&effect);
+  const auto* worktree = std::get_if<WorktreeEffect>(&effect);
+  const bool ends = std::holds_alternative<FinishEffect>(effect) ||
+                    std::holds_alternative<StopTurnsEffect>(effect) ||
+                    (account != nullptr && !account->opens) ||
+                    (worktree != nullptr && worktree->removes);
+  if (ends) return std::nullopt;
+  return BudgetNeed{.micro_usd = 0};  // such as the time: it costs some itself
+}
+
+Status TooManySteps(int64_t steps) {
+  return ResourceExhaustedError(
+      "the script has taken " + std::to_string(steps) +
+          " steps (turn_steps_max): it may never end; divide its work among several turns, or do "
+          "less in between",
+      "TURN_STEPS");
+}
+
 Status ValidateTurn(const StartTurnRequest& request, const std::string& input,
                     int64_t input_bytes_max) {
   if (request.tokens_max < 0) {
@@ -174,21 +205,15 @@ void ControlLoop::Advance(SessionRun& session, const AgentEvent& event) {
 }
 
 void ControlLoop::Perform(SessionRun& session, const Effect& effect) {
-  const auto* wanted = std::get_if<CallToolsEffect>(&effect);
-  // While some run, further ones begin when there is enough.
-  const auto& children = session.turn->children;
-  const bool child =
-      std::holds_alternative<ChildTurnsEffect>(effect) &&
-      std::none_of(children.begin(), children.end(), [](const auto& one) { return one.Runs(); });
-  if (wanted != nullptr || child || std::holds_alternative<GenerateEffect>(effect)) {
-    BudgetNeed need;
-    need.tokens = wanted == nullptr ? 1 : 0;
-    need.tool_calls = wanted == nullptr ? 0 : static_cast<int64_t>(wanted->calls.size());
+  if (const auto need = NeedOf(effect, session.turn->children); need.has_value()) {
     const bool enough = HasBudget(
-        session, need, [this, id = session.record.id, epoch = session.turn->epoch, effect] {
+        session, *need, [this, id = session.record.id, epoch = session.turn->epoch, effect] {
           if (SessionRun* run = FindTurn(id, epoch)) Perform(*run, effect);
         });
     if (!enough) return;
+    if (session.turn->step >= parts_.options.turn_steps_max) {
+      return FinishTurn(session, TurnState::kFailed, "", TooManySteps(session.turn->step));
+    }
   }
   session.turn->step += 1;
   if (const auto* generate = std::get_if<GenerateEffect>(&effect)) {

@@ -245,6 +245,18 @@ TEST_CASE("ABodysTimeIsCountedByAJournalledClock") {
   CHECK(Text(run) == "script.lua:6: tool 'look': its limits.wall of 10000 ms is over");
 }
 
+TEST_CASE("WhoeverCatchesThatABodysTimeIsOverGetsNoFurtherSteps") {
+  ScriptRun run(Looking(R"(limits = { wall = "1s" }, run = function(a, ctx)
+    local why
+    for i = 1, 1e9 do why = select(2, pcall(baleen.call, "read", { path = "x" })) end
+    return why
+  end)"));
+  BeginBody(run);
+  REQUIRE(run.Step(ClockEvent{1000}));
+  REQUIRE_FALSE(run.Step(ClockEvent{3000}));
+  CHECK(Has(run.status.message(), "more than"));
+}
+
 TEST_CASE("AHookThatTakesTooLongHasFailedAndTheTurnGoesOn") {
   const auto verdict = [](const std::string& options, const std::string& body) {
     ScriptRun run("on.before_tool(function(call) " + body + " end, " + options + R"()

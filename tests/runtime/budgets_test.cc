@@ -221,6 +221,53 @@ TEST_CASE("TimeAndMoneyAreAskedForTooAndWaitingCostsNone") {
   REQUIRE_OK(runtime->WaitTurn("s", poor, kPatienceMs));
 }
 
+TEST_CASE("AFlowsTimeIsUpWhateverItWaitsFor") {
+  const TempDirectory temp;
+  const auto runtime = OpenRuntime(Options(temp));
+  CreateSessionRequest request = Talking("s");
+  request.settings.script = R"(
+flow("x", { budget = { wall = "50ms" } }, function(f)
+  local s = session.current()
+  while true do
+    pcall(f.now, f)
+    pcall(f.sleep, f, 0)
+    local kid <close> = s:fork {}
+  end
+end))";
+  REQUIRE_OK(runtime->CreateSession(request));
+  const std::string turn = Must(runtime->StartTurn(Turn("s"))).turn;
+  const ApprovalView late = Asked(*runtime, "s");
+  REQUIRE(late.budget.resource == "wall_ms");
+  REQUIRE(late.budget.owner.starts_with("x@"));
+  Answer(*runtime, late, false);
+  REQUIRE(Must(runtime->WaitTurn("s", turn, kPatienceMs)).error.reason() == "BUDGET_SPENT");
+}
+
+TEST_CASE("AScriptThatNeverEndsIsEndedBehindSoManySteps") {
+  const TempDirectory temp;
+  RuntimeOptions options = Options(temp);
+  options.turn_steps_max = 30;
+  const auto runtime = OpenRuntime(options);
+  int number = 0;
+  for (const std::string step :
+       {"f:now()", "f:sleep(0)", "s:fork {}", "local kid <close> = s:fork {}",
+        "s:call('nosuch', {})", "baleen.generate { user = 'more', max_tokens = 1 }",
+        "f:each({ 1, 2 }, { at_once = 2 }, function() f:now() end)", "s:ask('what')"}) {
+    INFO(step);
+    CreateSessionRequest request = Talking("s" + std::to_string(++number));
+    request.settings.script =
+        "flow('x', function(f)\n  local s = session.current()\n"
+        "  while true do pcall(function() " +
+        step + " end) end\nend)";
+    REQUIRE_OK(runtime->CreateSession(request));
+    const TurnView view = RunTurn(*runtime, Turn(request.session));
+    REQUIRE(view.state == TurnState::kFailed);
+    INFO(view.error.message());
+    REQUIRE(view.error.reason() == "TURN_STEPS");
+    REQUIRE(view.error.message().find("30 steps (turn_steps_max)") != std::string::npos);
+  }
+}
+
 TEST_CASE("AShortageIsTheFirstLimitThatAStepWouldPass") {
   std::vector<BudgetAccount> accounts = {{"turn", {100, 0, 2, 0}, {99, 5, 2, 7}},
                                          {"session", {1000, 50, 0, 0}, {1000, 49, 9, 0}}};
