@@ -449,6 +449,8 @@ class ControlLoop final : public EngineListener, public RemoteListener {
   void ExpectCommand(SessionRun& session, bool soon);
   void RunBody(SessionRun& session, size_t index, const ToolSpec& spec, Worker* pool,
                ToolBody body);
+  /// Marks what came from the network as somebody else's, for the model.
+  void FrameResult(const SessionRun& session, const ToolCall& call, ToolResult* result) const;
   /// Journals the result; `stored` (or nothing) is called when it is on the disk, or wasn't taken.
   void SetResult(SessionRun& session, size_t index, ToolResult result,
                  std::function<void(const Status&)> stored = {});

@@ -21,6 +21,7 @@
 #include "runtime/sessions/outside_tools.h"
 #include "runtime/sessions/path_audit.h"
 #include "runtime/sessions/policy.h"
+#include "tools_sdk/framed_text.h"
 
 namespace baleen {
 namespace {
@@ -397,6 +398,19 @@ std::string ControlLoop::Redacted(const std::string& text) const {
   return parts_.redactor == nullptr ? text : parts_.redactor->Redact(text);
 }
 
+void ControlLoop::FrameResult(const SessionRun& session, const ToolCall& call,
+                              ToolResult* result) const {
+  const bool ran = result->outcome == ToolOutcome::kOk || result->outcome == ToolOutcome::kError ||
+                   result->outcome == ToolOutcome::kTimeout;
+  // What a script asked for, a program reads. web_fetch frames its own, with the address.
+  if (!ran || result->content.empty() || !IsOfModel(session, call) || call.name == kWebFetch)
+    return;
+  const std::string host = ReachOf(session, call).host;
+  if (host.empty()) return;
+  result->content = FramedText("what " + call.name + " answered, from " + host, call.name,
+                               std::move(result->content));
+}
+
 void ControlLoop::SetResult(SessionRun& session, size_t index, ToolResult result,
                             std::function<void(const Status&)> stored) {
   const auto late = [&] {
@@ -412,6 +426,7 @@ void ControlLoop::SetResult(SessionRun& session, size_t index, ToolResult result
   // All results come by here, before model, journal and watchers: the one place for this.
   result.content = Redacted(result.content);
   BoundResult(spec == nullptr ? 64 * 1024 : spec->output_bytes_max + 1024, &result);
+  FrameResult(session, tools.calls[index], &result);
   if (GuardsRepeats(session, tools.calls[index])) {
     result.content += session.turn->repeats.Advice(tools.calls[index], result);
   }
