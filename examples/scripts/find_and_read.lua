@@ -1,7 +1,7 @@
 -- Finds what the user names in the workspace, reads around the first hit, and asks the model about it.
 --   baleen run examples/scripts/find_and_read.lua --workspace . --input "class Snapshot"
 return function(message)
-  local hits = baleen.call("grep", { pattern = message, max_results = 10 })
+  local hits = baleen.call("grep", { pattern = message, literal = true, max_results = 10 })
   local path, line = hits:match("^([^\n]+)\n%s*(%d+):")
   if not path then
     return "Nothing in the workspace contains '" .. message .. "'."

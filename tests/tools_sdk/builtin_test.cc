@@ -1,4 +1,5 @@
 // The shipped tools over a real directory.
+#include <algorithm>
 #include <atomic>
 #include <catch2/catch.hpp>
 
@@ -140,7 +141,8 @@ TEST_CASE("GrepGroupsByFileAndHonoursItsOptions") {
         "a.cc\n  2: foo(x); foo(y);\nsub/b.h\n  2: foo.*bar");
   CHECK(f.Run(NewGrepTool(), R"({"pattern":"foo","ignore_case":true,"include":"*.c?"})") ==
         "a.cc\n  2: foo(x); foo(y);\n  3: FOO");
-  CHECK(f.Run(NewGrepTool(), R"({"pattern":"o.*b"})") == "sub/b.h\n  2: foo.*bar");
+  CHECK(f.Run(NewGrepTool(), R"({"pattern":"o\\(.\\).*y"})") == "a.cc\n  2: foo(x); foo(y);");
+  CHECK(f.Run(NewGrepTool(), R"({"pattern":"o.*b","literal":true})") == "sub/b.h\n  2: foo.*bar");
   CHECK(f.Run(NewGrepTool(), R"({"pattern":"foo","path":"a.cc"})") == "a.cc\n  2: foo(x); foo(y);");
   CHECK(f.Run(NewGrepTool(), R"({"pattern":"zebra"})") == "[no match in 3 files]");
   CHECK(f.Run(NewGrepTool(), R"({"pattern":"foo","max_results":1})")
@@ -149,6 +151,34 @@ TEST_CASE("GrepGroupsByFileAndHonoursItsOptions") {
         std::string::npos);
   CHECK(f.Failed());
   CHECK(f.Run(NewGrepTool(), R"({"pattern":"a\nb"})").find("one line") != std::string::npos);
+  CHECK(f.Run(NewGrepTool(), R"({"pattern":"foo("})").find("missing ): foo(. Escape") !=
+        std::string::npos);
+  CHECK(f.Failed());
+}
+
+TEST_CASE("GrepShowsLinesUpToItsLimits") {
+  Fixture f;
+  std::string text;
+  for (int i = 0; i < 300; ++i) text += "hit\r\n";
+  f.temp.Write("hits", text);
+  const std::string many = f.Run(NewGrepTool(), R"({"pattern":"^hit$"})");
+  CHECK(std::count(many.begin(), many.end(), '\n') == 251);
+  CHECK(many.find("  250: hit\n[stopped: more than 250 matching lines; narrow the search]") !=
+        std::string::npos);
+  CHECK(f.Run(NewGrepTool(), R"({"pattern":"hit","max_results":3})")
+            .find("narrow the search or raise max_results]") != std::string::npos);
+  f.temp.Write("long", "b" + std::string(2500, 'a'));
+  CHECK(f.Run(NewGrepTool(), R"({"pattern":"ba+$"})") ==
+        "long\n  1: b" + std::string(1999, 'a') + " [501 more bytes in this line]");
+  // Larger than what is searched at once: numbers go on, and every match is found once.
+  std::string wide;
+  for (int i = 0; i < 40'000; ++i) wide += "line " + std::to_string(i) + "\n";
+  f.temp.Write("wide", wide);
+  CHECK(f.Run(NewGrepTool(), R"({"pattern":"^(line )(.{1,40}){0,9}9999$"})") ==
+        "wide\n  10000: line 9999\n  20000: line 19999\n  30000: line 29999\n  40000: line 39999");
+  f.temp.Write("wide", std::string(3'000'000, 'w') + "\nw\n");
+  CHECK(f.Run(NewGrepTool(), R"({"pattern":"^(.{1,100}){1,9}$","path":"wide"})")
+            .find("wide\n  2: w\n[1 lines of more than ") == 0);
 }
 
 TEST_CASE("CancelledToolsStop") {

@@ -6,6 +6,7 @@ Usage: ripgrep_test.py BALEEN [TREES [SEED]]. Exit status 77: no `rg` here.
 import json
 import pathlib
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,31 @@ WORDS = ["needle", "hay", "stack", "Needle", "need le", "é", "a.b"]
 RULES = ["*.log", "/build", "build/", "!y.log", "src/*.h", "**/ab", "a/**", "a/**/b", "x.?c", "[xy].*", "!x.cc", "\\#odd",
          "# note", "", "with\\ space", "*.h  ", "b\\[1\\]", "[!a]", "src/**/x.cc", "!src/", ".*", "/*", "!/a", "Z/",
          "b", "*", "!*.cc", "!*/"]
+# Of expressions, what RE2 and ripgrep read alike; what is about ASCII in RE2 is spelt so for rg.
+PIECES = ["needle", "ha", "st", "n", "e", "a", "d", ".", " ", "é", "[a-e]", "[^ a]", "[nN]", r"\.", "(ne|st)", "(?:ed|ay)", "x"]
+PERL = {r"\w": "[0-9A-Za-z_]", r"\d": "[0-9]", r"\s": r"[\t\f\r ]", r"\b": r"(?-u:\b)", r"\W": "[^0-9A-Za-z_]", r"\S": r"[^\t\f\r ]",
+        r"\D": "[^0-9]"}
+REPEATS = ["", "", "", "", "*", "+", "?", "{2}", "{1,3}", "*?", "+?"]
+ODD_LINES = [b"needle \xff\xfe hay", b"n\xc3edle", b"\xe2\x82 stack", b"hay" * 900 + b" needle", b"a\tneedle\x0c", b"\xc3\xa9\xc3"]
 GLOBS = ["*.cc", "x.*", "src/*", "**/b/*", "a/**", "*.{cc,h}", "[ab]", "?", "with*", "/x.cc", "a/**/x.cc"]
+
+
+def make_pattern(rng):
+    """Two spellings: ours and rg's."""
+    ours, theirs = "", ""
+    for _ in range(rng.randint(1, 4)):
+        piece = rng.choice(list(PERL) if rng.random() < 0.25 else PIECES)
+        repeat = "" if piece == r"\b" else rng.choice(REPEATS)
+        ours += piece + repeat
+        theirs += PERL.get(piece, piece) + repeat
+    if rng.random() < 0.2:
+        more = rng.choice(WORDS)
+        ours, theirs = ours + "|" + more, theirs + "|" + more
+    if rng.random() < 0.15:
+        ours, theirs = "^" + ours, "^" + theirs
+    if rng.random() < 0.15:
+        ours, theirs = ours + "$", theirs + "$"
+    return ours, theirs
 
 
 def make_tree(folder, rng, depth=0):
@@ -26,8 +51,12 @@ def make_tree(folder, rng, depth=0):
             path.mkdir()
             make_tree(path, rng, depth + 1)
         else:
-            lines = [" ".join(rng.choices(WORDS, k=rng.randint(0, 4))) for _ in range(rng.randint(0, 6))]
-            path.write_text("\n".join(lines) + rng.choice(["", "\n"]))
+            lines = [" ".join(rng.choices(WORDS, k=rng.randint(0, 4))).encode() for _ in range(rng.randint(0, 6))]
+            lines += [rng.choice(ODD_LINES) for _ in range(rng.randint(-3, 1))]
+            rng.shuffle(lines)
+            if rng.random() < 0.1:  # in front: rg shows what it has found before it sees that a file is binary
+                lines.insert(0, b"\0binary needle")
+            path.write_bytes(b"\n".join(lines) + rng.choice([b"", b"\n"]))
     for source, chance in ((".gitignore", 0.5), (".ignore", 0.15), (".rgignore", 0.1)):
         if rng.random() < chance:
             rules = rng.choices(RULES, k=rng.randint(1, 4))
@@ -42,12 +71,39 @@ def ripgrep(folder, *arguments):
     return done.stdout.decode(errors="replace")
 
 
+def ripgrep_matches(folder, *arguments):
+    found = set()
+    for line in ripgrep(folder, "-n", "--no-heading", "--null", "--encoding", "none", *arguments).split("\n"):
+        path, null, rest = line.partition("\0")
+        if null:  # else rg says that a binary file matches
+            number, _, text = rest.partition(":")
+            found.add((str(pathlib.PurePath(path)), int(number), plain(cut(text))))
+    return found
+
+
+def with_returns(folder, rng):
+    """Line ends of Windows in some files: they are none of the line's, as in what rg has seen before."""
+    for path in folder.rglob("*"):
+        if path.is_file() and not path.name.endswith("ignore") and ".git" not in path.parts and rng.random() < 0.3:
+            path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+
+
+def cut(text):
+    """As grep's answer cuts a long line of ASCII."""
+    return text if len(text) <= 2000 else text[:2000] + f" [{len(text) - 2000} more bytes in this line]"
+
+
+def plain(text):
+    """But for how often invalid bytes in a row are marked."""
+    return re.sub("\ufffd+", "\ufffd", text).strip()
+
+
 def matches_of(content):
     found, path = set(), None
-    for line in content.splitlines():
+    for line in content.split("\n"):
         if line.startswith("  "):
             number, _, text = line.strip().partition(":")
-            found.add((path, int(number), text.strip()))
+            found.add((path, int(number), plain(text)))
         elif not line.startswith("["):
             path = line
     return found
@@ -76,16 +132,15 @@ def main():
             for _ in range(4):
                 word, start = rng.choice(WORDS), rng.choice(folders)
                 flags = ["-i"] if rng.random() < 0.3 and word.isascii() else []
-                calls.append({"tool": "grep", "arguments": {"pattern": word, "path": start, "max_results": 250,
+                calls.append({"tool": "grep", "arguments": {"pattern": word, "path": start, "literal": True,
+                                                            "max_results": 250, "ignore_case": bool(flags)}})
+                wants.append(ripgrep_matches(folder, "-F", *flags, "-e", word, "--", start))
+            for _ in range(8):
+                (ours, theirs), start = make_pattern(rng), rng.choice(folders)
+                flags = ["-i"] if rng.random() < 0.2 else []
+                calls.append({"tool": "grep", "arguments": {"pattern": ours, "path": start, "max_results": 250,
                                                             "ignore_case": bool(flags)}})
-                out = ripgrep(folder, "-F", "-n", "--no-heading", "--null", *flags, "-e", word, "--", start)
-                want = set()
-                for line in out.split("\n"):
-                    if line:
-                        path, _, rest = line.partition("\0")
-                        number, _, text = rest.partition(":")
-                        want.add((str(pathlib.PurePath(path)), int(number), text.strip()))
-                wants.append(want)
+                wants.append(ripgrep_matches(folder, *flags, "-e", theirs, "--", start))
             for _ in range(3):
                 glob = rng.choice(GLOBS)
                 calls.append({"tool": "glob", "arguments": {"pattern": glob}})
@@ -93,6 +148,7 @@ def main():
                 plain = set(ripgrep(folder, "--files").splitlines())
                 wants.append({path for path in ripgrep(folder, "--files", "--no-ignore", "-g", glob).splitlines()
                               if path in plain and not path.startswith(".git/")})
+            with_returns(folder, rng)
             lines = "".join(json.dumps(call) + "\n" for call in calls)
             done = subprocess.run([sys.argv[1], "tools", "call", "--jsonl", "--workspace", name], input=lines,
                                   capture_output=True, text=True, check=True)
@@ -105,7 +161,7 @@ def main():
                 compared += 1
                 found += len(want)
                 if got != want:
-                    print(f"tree {tree}: {call}\nonly rg: {sorted(want - got)}\nonly ours: {sorted(got - want)}")
+                    print(f"tree {tree}: {call}\nonly rg: {sorted(want - got)[:9]}\nonly ours: {sorted(got - want)[:9]}")
                     for ignore in sorted(folder.rglob("*ignore")) + sorted(folder.glob(".git/info/exclude")):
                         print(ignore.relative_to(folder), repr(ignore.read_text()))
                     sys.exit(1)

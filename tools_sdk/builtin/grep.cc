@@ -1,7 +1,5 @@
 #include "tools_sdk/builtin/grep.h"
 
-#include <string.h>  // memmem
-
 #include <algorithm>
 #include <optional>
 #include <string>
@@ -9,13 +7,14 @@
 
 #include "tools_sdk/builtin/call_text.h"
 #include "tools_sdk/builtin/glob_pattern.h"
+#include "tools_sdk/builtin/search_pattern.h"
 #include "tools_sdk/builtin/tree_walk.h"
 
 namespace baleen {
 namespace {
 
-constexpr int64_t kResultsDefault = 100;
-constexpr size_t kLineBytesMax = 500;
+constexpr int64_t kResultsMax = 250;
+constexpr size_t kLineBytesMax = 2000;
 constexpr int64_t kFileBytesMax = 16 << 20;
 constexpr int64_t kTotalBytesMax = 512 << 20;
 
@@ -23,38 +22,45 @@ ToolSpec Spec() {
   ToolSpec spec;
   spec.name = "grep";
   spec.description =
-      "Finds a literal text (not a regular expression) in the files of the workspace. Answers with "
-      "the matching lines and their numbers, grouped by file. Skips binary files, '.git' and "
-      "symbolic links.";
+      "Finds a regular expression in the files of the workspace. Answers with the matching lines "
+      "and their numbers, grouped by file. Skips binary files, '.git' and symbolic links.";
   spec.parameters =
       R"({"type":"object","properties":{)"
-      R"("pattern":{"type":"string","description":"The text to find, within one line","minLength":1,"maxLength":1000},)"
+      R"("pattern":{"type":"string","description":"The expression to find, within one line","minLength":1,"maxLength":1000},)"
       R"("path":{"type":"string","description":"Directory or file to search; the whole workspace if absent"},)"
       R"("include":{"type":"string","description":"Only files whose name fits, e.g. *.cc; * and ? are wildcards","minLength":1,"maxLength":200},)"
       R"("ignore_case":{"type":"boolean","description":"Treat A-Z and a-z alike"},)"
-      R"("max_results":{"type":"integer","description":"Matching lines, 100 if absent","minimum":1,"maximum":250}},)"
+      R"("literal":{"type":"boolean","description":"Take the pattern word for word"},)"
+      R"("max_results":{"type":"integer","description":"Matching lines, 250 if absent","minimum":1,"maximum":250}},)"
       R"("required":["pattern"],"additionalProperties":false})";
   spec.effect = EffectClass::kPure;
   spec.output_bytes_max = 50 * 1024;
   return spec;
 }
 
-char LowerAscii(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; }
+/// A file's lines without the '\r' that Windows puts before each line's end: '$' fits there, and
+/// nobody is shown it.
+std::string WithoutReturns(std::string text) {
+  if (text.find("\r\n") == std::string::npos) return text;
+  size_t kept = 0;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '\r' && i + 1 < text.size() && text[i + 1] == '\n') continue;
+    text[kept++] = text[i];
+  }
+  text.resize(kept);
+  return text;
+}
 
 class GrepRun {
  public:
   /// `include` may be null: every file.
-  GrepRun(const CallArguments& arguments, const GlobPattern* include, CallContext& context,
-          BoundedText* out)
-      : pattern_(arguments.Text("pattern", "")),
+  GrepRun(const SearchPattern& pattern, const GlobPattern* include, int64_t results_max,
+          CallContext& context, BoundedText* out)
+      : pattern_(pattern),
         include_(include),
-        ignore_case_(arguments.Flag("ignore_case")),
-        results_max_(arguments.Integer("max_results", kResultsDefault)),
+        results_max_(results_max),
         context_(context),
-        out_(out) {
-    if (ignore_case_)
-      std::transform(pattern_.begin(), pattern_.end(), pattern_.begin(), LowerAscii);
-  }
+        out_(out) {}
 
   /// Errors: those of the path.
   Status Search(const std::string& path) {
@@ -79,6 +85,11 @@ class GrepRun {
       remark += "[" + std::to_string(skipped_ + walk_.unreadable()) +
                 " files or directories were not searched: too large or not readable]";
     }
+    if (long_lines_ > 0) {
+      remark += "[" + std::to_string(long_lines_) + " lines of more than " +
+                std::to_string(pattern_.line_bytes_max()) +
+                " bytes were not searched: too long for so complex a pattern]";
+    }
     return remark;
   }
 
@@ -93,64 +104,77 @@ class GrepRun {
       stop_ = "more than 512 MiB; give a path or include";
       return;
     }
-    const Result<std::string> text = context_.files->Read(path, 0, kFileBytesMax);
+    Result<std::string> text = context_.files->Read(path, 0, kFileBytesMax);
     if (!text.ok()) {
       ++skipped_;
       return;
     }
     ++files_;
-    if (!LooksBinary(*text)) SearchText(path, *text);
+    if (!LooksBinary(*text)) SearchText(path, WithoutReturns(std::move(text).value()));
   }
 
   void SearchText(const std::string& path, const std::string& text) {
-    std::string lowered;
-    if (ignore_case_) {
-      lowered = text;
-      std::transform(lowered.begin(), lowered.end(), lowered.begin(), LowerAscii);
-    }
-    const std::string& haystack = ignore_case_ ? lowered : text;
+    const auto place = [&text](size_t offset) {
+      return text.begin() + static_cast<std::ptrdiff_t>(offset);
+    };
     int64_t line = 1;
-    size_t counted = 0;
     bool named = false;
-    size_t from = 0;
-    while (!context_.Cancelled()) {
-      // Linear time whatever the pattern, unlike std::search and its searchers.
-      const void* found =
-          memmem(haystack.data() + from, haystack.size() - from, pattern_.data(), pattern_.size());
-      if (found == nullptr) return;
-      const size_t offset = static_cast<size_t>(static_cast<const char*>(found) - haystack.data());
-      line += std::count(text.begin() + static_cast<std::ptrdiff_t>(counted),
-                         text.begin() + static_cast<std::ptrdiff_t>(offset), '\n');
-      counted = offset;
-      const size_t before = offset == 0 ? std::string::npos : text.rfind('\n', offset - 1);
-      const size_t begin = before == std::string::npos ? 0 : before + 1;
-      const size_t end = std::min(text.find('\n', offset), text.size());
-      if (results_ >= results_max_) {
-        stop_ = "more than " + std::to_string(results_max_) +
-                " matching lines; narrow the search or raise max_results";
-        return;
+    for (size_t at = 0; at < text.size() && !context_.Cancelled();) {
+      const size_t end = PartEnd(text, at);
+      size_t found = std::string::npos;
+      if (end - at > pattern_.line_bytes_max()) {
+        ++long_lines_;
+      } else {
+        found = pattern_.Find(text, at, end);
       }
-      ++results_;
-      const std::string_view shown(text.data() + begin, end - begin);
-      if ((!named && !out_->AddLine(path)) ||
-          !out_->AddLine("  " + std::to_string(line) + ": " +
-                         CutLine(shown, kLineBytesMax, shown.size()))) {
-        stop_ = "the answer is full; narrow the search";
+      if (found == std::string::npos) {
+        line += std::count(place(at), place(end), '\n');
+        at = end;
+        continue;
+      }
+      line += std::count(place(at), place(found), '\n');
+      const size_t begin = std::string_view(text).substr(0, found).rfind('\n') + 1;
+      const size_t line_end = std::min(text.find('\n', found), text.size());
+      if (!Report(path, line++, std::string_view(text).substr(begin, line_end - begin), !named)) {
         return;
       }
       named = true;
-      from = end;
+      at = line_end + 1;
     }
   }
 
-  std::string pattern_;
+  /// The end of what is searched at once from `begin`, a line's: whole lines, one at least.
+  size_t PartEnd(const std::string& text, size_t begin) const {
+    if (text.size() - begin <= pattern_.bytes_at_once()) return text.size();
+    const size_t last = text.rfind('\n', begin + pattern_.bytes_at_once());
+    if (last != std::string::npos && last >= begin) return last + 1;
+    return std::min(text.find('\n', begin), text.size() - 1) + 1;
+  }
+
+  /// False: no more fits, and stop_ says why.
+  bool Report(const std::string& path, int64_t number, std::string_view line, bool first) {
+    if (results_ >= results_max_) {
+      stop_ = "more than " + std::to_string(results_max_) + " matching lines; narrow the search" +
+              (results_max_ < kResultsMax ? " or raise max_results" : "");
+      return false;
+    }
+    ++results_;
+    if ((first && !out_->AddLine(path)) ||
+        !out_->AddLine("  " + std::to_string(number) + ": " +
+                       CutLine(line, kLineBytesMax, line.size()))) {
+      stop_ = "the answer is full; narrow the search";
+      return false;
+    }
+    return true;
+  }
+
+  const SearchPattern& pattern_;
   const GlobPattern* include_;
-  bool ignore_case_;
   int64_t results_max_;
   CallContext& context_;
   TreeWalk walk_{context_};
   BoundedText* out_;
-  int64_t results_ = 0, files_ = 0, skipped_ = 0, bytes_ = 0;
+  int64_t results_ = 0, files_ = 0, skipped_ = 0, bytes_ = 0, long_lines_ = 0;
   std::string stop_;  // Why it ended early.
 };
 
@@ -162,9 +186,11 @@ class GrepTool final : public Tool {
     if (context.files == nullptr) return ToolError(call, "this session has no workspace");
     const Result<CallArguments> arguments = CallArguments::Parse(spec_, call);
     if (!arguments.ok()) return ToolError(call, arguments.status().message());
-    if (arguments->Text("pattern", "").find('\n') != std::string::npos) {
-      return ToolError(call, "'pattern' must be one line: matches never span lines");
-    }
+    SearchPatternOptions options;
+    options.literal = arguments->Flag("literal");
+    options.ignore_case = arguments->Flag("ignore_case");
+    const auto pattern = SearchPattern::Parse(arguments->Text("pattern", ""), options);
+    if (!pattern.ok()) return ToolError(call, pattern.status().message());
     BoundedText out(spec_.output_bytes_max);
     std::optional<GlobPattern> include;
     if (const std::string glob = arguments->Text("include", ""); !glob.empty()) {
@@ -172,7 +198,8 @@ class GrepTool final : public Tool {
       if (!parsed.ok()) return ToolError(call, parsed.status().message());
       include = std::move(parsed).value();
     }
-    GrepRun run(*arguments, include.has_value() ? &*include : nullptr, context, &out);
+    GrepRun run(*pattern, include.has_value() ? &*include : nullptr,
+                arguments->Integer("max_results", kResultsMax), context, &out);
     std::string path = arguments->Text("path", ".");
     const Status status = run.Search(path.empty() ? "." : path);
     if (!status.ok()) return ToolError(call, status.message());

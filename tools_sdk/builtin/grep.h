@@ -1,5 +1,4 @@
-// grep: where a text occurs in the workspace's files. Literal only: a regular expression engine
-// without a time bound has no place on the tool pool.
+// grep: the lines of the workspace's files that a regular expression fits.
 #pragma once
 
 #include <memory>
