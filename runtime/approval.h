@@ -34,6 +34,10 @@ struct PolicyRule {
 /// allowed if each simple command, and each file that a redirect writes, is allowed, and asked
 /// about if it can't be told from its text what it runs. Such rules are for prompts; what a command
 /// can reach is up to its sandbox.
+///
+/// What rules allow is asked about all the same where write, edit, apply_diff or a redirect of bash
+/// changes a file that agents, CI, editors or git obey: AGENTS.md, .github, .mcp.json, .vscode,
+/// baleen.toml and such (tools_sdk/special_files.cc), or the session's own script.
 struct PolicySettings {
   std::vector<PolicyRule> rules;
   /// An approval that nobody answers for so long is denied; 0: it waits for ever.
@@ -61,7 +65,9 @@ enum class ApprovalState { kPending, kGranted, kDenied, kExpired, kCancelled, kR
 
 /// What a grant covers beyond the calls that were asked about: nothing, or later calls of the same
 /// tools in this turn, in this session, or in every session with the same workspace. Beyond the
-/// turn, one of bash covers that very command only, and one of web_fetch or http_request its host.
+/// turn, one of bash covers that very command only, and one of web_fetch or http_request its host;
+/// one of a call that writes files which agents, CI or editors obey covers these files only, and
+/// none is for the workspace.
 enum class GrantScope { kOnce, kTurn, kSession, kWorkspace };
 
 /// "PENDING", "GRANTED" ...; "ONCE", "TURN" ...
@@ -107,7 +113,8 @@ struct DecisionView {
   std::string decision;
   /// "default" (no rule names it), "rule N: DECISION TOOL [EFFECT]" of the session's policy, with
   /// "argv at command K" or "writes" behind it where that is about a part of the call, "command"
-  /// (what it runs can't be told from its text), "taint", "script", "repeat guard" or "schema".
+  /// (what it runs can't be told from its text), "taint", "script", "guarded file", "repeat guard"
+  /// or "schema".
   std::string decided_by;
   std::string why;
   std::string grant;     ///< "ask": "SESSION/APPROVAL" of an earlier answer that let it run.

@@ -26,6 +26,7 @@
 #include "runtime/sandbox/landlock_rules.h"
 #include "runtime/sandbox/process_tree.h"
 #include "runtime/sandbox/seccomp_filter.h"
+#include "tools_sdk/special_files.h"
 
 namespace baleen {
 namespace {
@@ -191,6 +192,22 @@ void AddSystem(BwrapArguments& args) {
   }
 }
 
+/// What agents, CI, editors or git obey of a workspace's root, by name.
+std::vector<std::string> GuardedIn(const std::string& workspace) {
+  std::vector<std::string> names;
+  std::error_code unreadable;  // then nothing of it is bound at all
+  for (fs::directory_iterator entry(workspace, unreadable), end; !unreadable && entry != end;
+       entry.increment(unreadable)) {
+    const std::string name = entry->path().filename();
+    for (const bool is_folder : {false, true}) {
+      if (IsGuardedEntry(name, is_folder)) names.push_back(name);
+    }
+  }
+  std::sort(names.begin(), names.end());
+  names.erase(std::unique(names.begin(), names.end()), names.end());
+  return names;
+}
+
 /// The workspace, with what of it may only be read.
 Protected AddWorkspace(BwrapArguments& args, const std::string& workspace) {
   Protected bound;
@@ -207,8 +224,9 @@ Protected AddWorkspace(BwrapArguments& args, const std::string& workspace) {
       if (Protect(path, &bound)) Add(args, {"--ro-bind", path, path});
     }
   }
-  if (const std::string path = workspace + "/baleen.toml"; Protect(path, &bound)) {
-    Add(args, {"--ro-bind", path, path});
+  for (const std::string& name : GuardedIn(workspace)) {
+    const std::string path = workspace + "/" + name;
+    if (Protect(path, &bound)) Add(args, {"--ro-bind", path, path});
   }
   return bound;
 }

@@ -107,7 +107,14 @@ void ControlLoop::RequestApproval(SessionRun& session, const std::vector<size_t>
       approval.description += (approval.description.empty() ? "" : "; ") + reason;
   }
   approval.allowed_decisions = {"grant:once", "grant:turn", "grant:session"};
-  if (!session.settings.workspace.empty()) approval.allowed_decisions.push_back("grant:workspace");
+  // What others obey is not for all sessions to change.
+  const bool guarded =
+      std::any_of(approval.calls.begin(), approval.calls.end(), [&](const ToolCall& call) {
+        return !GuardedBy(session, call).empty();
+      });
+  if (!session.settings.workspace.empty() && !guarded) {
+    approval.allowed_decisions.push_back("grant:workspace");
+  }
   approval.allowed_decisions.push_back("deny");
   AddApproval(session, std::move(approval), batch);
 }

@@ -29,6 +29,7 @@
 #include "runtime/sessions/approval_json.h"
 #include "runtime/sessions/budget_account.h"
 #include "runtime/sessions/cursor.h"
+#include "runtime/sessions/guarded_writes.h"
 #include "runtime/sessions/path_audit.h"
 #include "runtime/sessions/policy.h"
 #include "runtime/sessions/session_state.h"
@@ -476,6 +477,8 @@ class ControlLoop final : public EngineListener, public RemoteListener {
   bool GuardsRepeats(const SessionRun& session, const ToolCall& call) const;
   /// On a call of the turn's current step, whose tool there is.
   PolicyVerdict VerdictOn(SessionRun& session, const ToolCall& call);
+  /// The guarded files that the call would write.
+  std::vector<GuardedWrite> GuardedBy(const SessionRun& session, const ToolCall& call) const;
   static std::string DenialOf(const PolicyVerdict& verdict);
   /// Tells whoever keeps an audit.
   void NoteDecision(const SessionRun& session, const CallJudgement& judgement) const;
@@ -558,7 +561,7 @@ class ControlLoop final : public EngineListener, public RemoteListener {
   // grants.cc
   struct GrantList;
   /// What a grant of such calls is of: the tool, of web_fetch with its host, and beyond the turn of
-  /// bash with its command.
+  /// bash with its command. Of a call that writes guarded files it is of these alone.
   std::string GrantName(const SessionRun& session, const ToolCall& call, GrantScope scope) const;
   /// "SESSION/APPROVAL" of a grant that covers such calls (GrantName); empty: there is none.
   std::string GrantOf(const SessionRun& session, const ToolCall& call) const;

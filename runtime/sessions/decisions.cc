@@ -1,6 +1,6 @@
 // Decisions about calls: who says what of one, what of it is kept, and how to find it again. The
-// strictest decides: the session's policy, the taint rule, the script, and the guard against
-// repetition.
+// strictest decides: the session's policy, the taint rule, the script, the guard of files that
+// others obey, and that against repetition.
 #include <algorithm>
 #include <span>
 #include <utility>
@@ -17,6 +17,17 @@ void Tighten(PolicyVerdict other, PolicyVerdict* verdict) {
   if (other.decision > verdict->decision) *verdict = std::move(other);
 }
 
+/// The least that is done about what others obey: what a rule asks about or denies stays so.
+void AskOfGuarded(const std::vector<GuardedWrite>& writes, PolicyVerdict* verdict) {
+  if (writes.empty() || verdict->decision == PolicyDecision::kDeny) return;
+  std::string why = GuardReason(writes);
+  if (verdict->decision == PolicyDecision::kAsk && verdict->by != "default") {
+    verdict->why += (verdict->why.empty() ? "" : "; ") + why;
+    return;
+  }
+  *verdict = {PolicyDecision::kAsk, std::move(why), "guarded file"};
+}
+
 const ToolCall* FindCall(const std::vector<ToolCall>& calls, const std::string& id) {
   for (const ToolCall& call : calls) {
     if (call.id == id) return &call;
@@ -25,6 +36,13 @@ const ToolCall* FindCall(const std::vector<ToolCall>& calls, const std::string& 
 }
 
 }  // namespace
+
+std::vector<GuardedWrite> ControlLoop::GuardedBy(const SessionRun& session,
+                                                 const ToolCall& call) const {
+  if (OriginOf(session, call.name) != ToolOrigin::kBuiltin) return {};
+  return GuardedWritesOf(
+      call, {session.bounds.workspace, session.HomeWorkspace(), session.settings.script_name});
+}
 
 bool ControlLoop::IsOfModel(const SessionRun& session, const ToolCall& call) {
   return FindCall(session.open_calls, call.id) != nullptr;
@@ -47,6 +65,7 @@ PolicyVerdict ControlLoop::VerdictOn(SessionRun& session, const ToolCall& call) 
     Tighten({script.deny ? PolicyDecision::kDeny : PolicyDecision::kAsk, script.why, "script"},
             &verdict);
   }
+  AskOfGuarded(GuardedBy(session, call), &verdict);
   if (!GuardsRepeats(session, call)) return verdict;
   const std::string refusal = session.turn->repeats.Refusal(call);
   if (!refusal.empty()) Tighten({PolicyDecision::kDeny, refusal, "repeat guard"}, &verdict);

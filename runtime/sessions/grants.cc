@@ -49,9 +49,15 @@ bool ShowsDiff(std::string_view text, std::string_view diff) {
   return false;
 }
 
-/// A command as a grant names it: whole, or as much of it as tells which it was.
-std::string NameOfCommand(const std::string& arguments) {
+/// A text as a grant names it: whole, or as much of it as tells which it was.
+std::string NameOfText(const std::string& name) {
   constexpr size_t kShown = 160;
+  if (name.size() <= kShown) return name;
+  const std::string digest = Sha256Hex(std::as_bytes(std::span(name)));
+  return std::string(Utf8Prefix(name, kShown)) + "... (SHA-256 " + digest + ")";
+}
+
+std::string NameOfCommand(const std::string& arguments) {
   const auto json = nlohmann::json::parse(arguments, nullptr, false);
   const auto text = [&](const char* member) {
     const bool there = json.is_object() && json.contains(member) && json.at(member).is_string();
@@ -59,9 +65,13 @@ std::string NameOfCommand(const std::string& arguments) {
   };
   std::string name = text("command");
   if (const std::string folder = text("workdir"); !folder.empty()) name += " (in " + folder + ")";
-  if (name.size() <= kShown) return name;
-  const std::string digest = Sha256Hex(std::as_bytes(std::span(name)));
-  return std::string(Utf8Prefix(name, kShown)) + "... (SHA-256 " + digest + ")";
+  return NameOfText(name);
+}
+
+std::string NameOfFiles(const std::vector<GuardedWrite>& writes) {
+  std::string names;
+  for (const GuardedWrite& write : writes) names += (names.empty() ? "" : ", ") + write.path;
+  return NameOfText(names);
 }
 
 Status NoGrant(const std::string& session, const std::string& approval) {
@@ -99,9 +109,11 @@ std::string ControlLoop::GrantName(const SessionRun& session, const ToolCall& ca
   if (call.name == kWebFetch) return call.name + " " + WebFetchHost(call.arguments);
   // Within a turn somebody is there who saw what it is about. Beyond it, leave for one command is
   // none for all that can be done with a shell.
-  if (call.name == kBashTool && scope != GrantScope::kTurn) {
+  const std::vector<GuardedWrite> guarded = GuardedBy(session, call);
+  if (call.name == kBashTool && (scope != GrantScope::kTurn || !guarded.empty())) {
     return call.name + " " + NameOfCommand(call.arguments);
   }
+  if (!guarded.empty()) return call.name + " " + NameOfFiles(guarded);
   if (call.name != kHttpRequest) return call.name;
   const ScriptRequestHead head = ScriptRequestHeadOf(call.arguments);
   return call.name + " " + head.method + " " + head.host +

@@ -123,6 +123,35 @@ TEST_CASE("HooksOfARepositoryStay") {
   }
 }
 
+TEST_CASE("WhatOthersObeyIsNotChangedByCommands") {
+  for (const SandboxKind kind : Kinds()) {
+    if (kind == SandboxKind::kLandlock) continue;  // It can't except a part of a folder.
+    const Sandbox sandbox = Sandbox::Probe(kind);
+    const OutsideWorld world;
+    const std::vector<std::string> kept = {"AGENTS.md", ".github/workflows/ci.yml",
+                                           ".vscode/tasks.json"};
+    for (const std::string& name : kept) {
+      const std::filesystem::path path = world.workspace() + "/" + name;
+      std::filesystem::create_directories(path.parent_path());
+      std::ofstream(path) << "kept";
+    }
+    for (const char* command :
+         {"echo x > AGENTS.md; echo x > .github/workflows/ci.yml; echo x > .vscode/tasks.json",
+          "rm -rf AGENTS.md .github .vscode", "sed -i s/kept/x/ AGENTS.md",
+          "mv .github .old; mkdir -p .github/workflows; echo x > .github/workflows/ci.yml",
+          "mv AGENTS.md a.md; echo x > AGENTS.md", "echo x > y; mv -f y AGENTS.md",
+          "echo x > .github/workflows/new.yml", "ln -f inside.txt .vscode/tasks.json"}) {
+      RunCommand(sandbox, world, command);
+      INFO(command);
+      for (const std::string& name : kept) {
+        CHECK(ReadText(world.workspace() + "/" + name) == "kept");
+      }
+    }
+    CHECK(!std::filesystem::exists(world.workspace() + "/.github/workflows/new.yml"));
+    CHECK(RunCommand(sandbox, world, "cat AGENTS.md").output == "kept");
+  }
+}
+
 TEST_CASE("LinksInPlaceOfARepositoryAreNotFollowed") {
   for (const SandboxKind kind : Kinds()) {
     const Sandbox sandbox = Sandbox::Probe(kind);
