@@ -55,6 +55,11 @@ struct SessionSettings {
   /// below it) or *, with :PORT if it is one alone. None: no network. Names that stand for
   /// addresses which aren't public are refused; such an address may be named itself.
   std::vector<std::string> network_hosts;
+  /// Secret files of the workspace (.env, private keys and such, by their names:
+  /// tools_sdk/special_files.cc) that tools and commands may read all the same: paths below it, or
+  /// patterns with '*', which stands for '/' too. None: file tools refuse all, and under bubblewrap
+  /// commands and sandboxed plugins can't read those that a bounded search finds.
+  std::vector<std::string> readable_secrets;
   std::vector<ToolSpec> host_tools;  ///< Tools that a connected host will serve.
   /// Those of plugins, MCP servers and declared HTTP tools, as they were when the session was made:
   /// the runtime fills them in.

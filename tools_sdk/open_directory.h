@@ -36,10 +36,14 @@ class OpenDirectory {
         return nullptr;
       }
       const std::string_view name = entry->d_name;
-      if (name != "." && name != "..") return entry->d_name;
+      if (name == "." || name == "..") continue;
+      type_ = entry->d_type;
+      return entry->d_name;
     }
     return nullptr;
   }
+  /// DT_* of what Next named; DT_UNKNOWN: the file system doesn't say.
+  unsigned char type() const { return type_; }
   /// errno of what failed; 0: nothing.
   int error() const { return error_; }
   /// Its descriptor. Borrows: this. Requires: is_open.
@@ -48,6 +52,7 @@ class OpenDirectory {
  private:
   DIR* const directory_;
   int error_;
+  unsigned char type_ = DT_UNKNOWN;
 };
 
 }  // namespace baleen

@@ -55,6 +55,14 @@ int64_t* BoundOf(ClientQuota& quota, const std::string& key) {
                                       : nullptr;
 }
 
+std::vector<std::string>* TextsOf(ClientGrant& grant, std::string_view key) {
+  return key == "scopes"             ? &grant.scopes
+         : key == "workspaces"       ? &grant.workspaces
+         : key == "network_hosts"    ? &grant.network_hosts
+         : key == "readable_secrets" ? &grant.readable_secrets
+                                     : nullptr;
+}
+
 Result<ClientGrant> GrantOf(const std::string& path, const toml::node& node) {
   if (!node.is_table()) return Bad(path, node, "expected [[client]]");
   ClientGrant grant;
@@ -69,20 +77,18 @@ Result<ClientGrant> GrantOf(const std::string& path, const toml::node& node) {
       *text = value.as_string()->get();
     } else if (key == "expires") {
       ASSIGN_OR_RETURN(grant.expires_ms, Milliseconds(path, value));
-    } else if (key == "scopes" || key == "workspaces" || key == "network_hosts") {
-      RETURN_IF_ERROR(ReadTexts(path, key, value,
-                                key == "scopes"       ? &grant.scopes
-                                : key == "workspaces" ? &grant.workspaces
-                                                      : &grant.network_hosts));
+    } else if (std::vector<std::string>* texts = TextsOf(grant, key)) {
+      RETURN_IF_ERROR(ReadTexts(path, key, value, texts));
     } else if (int64_t* bound = BoundOf(grant.quota, key)) {
       if (!value.is_integer()) return Bad(path, value, key + ": expected a whole number");
       *bound = value.as_integer()->get();
     } else {
-      return Bad(path, value,
-                 "unknown key '" + key +
-                     "'; expected name, token_sha256, certificate, scopes, expires, workspaces, "
-                     "network_hosts, requests_per_second, running_turns, sessions_max or "
-                     "stored_bytes_max");
+      return Bad(
+          path, value,
+          "unknown key '" + key +
+              "'; expected name, token_sha256, certificate, scopes, expires, workspaces, "
+              "network_hosts, readable_secrets, requests_per_second, running_turns, sessions_max "
+              "or stored_bytes_max");
     }
   }
   return grant;
@@ -110,6 +116,9 @@ toml::table TableOf(const ClientGrant& grant) {
   toml::array hosts;
   for (const std::string& host : grant.network_hosts) hosts.push_back(host);
   if (!hosts.empty()) table.insert("network_hosts", std::move(hosts));
+  toml::array secrets;
+  for (const std::string& secret : grant.readable_secrets) secrets.push_back(secret);
+  if (!secrets.empty()) table.insert("readable_secrets", std::move(secrets));
   ClientQuota quota = grant.quota;
   for (const char* name :
        {"requests_per_second", "running_turns", "sessions_max", "stored_bytes_max"}) {

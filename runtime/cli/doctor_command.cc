@@ -32,6 +32,7 @@
 #include "runtime/sandbox/sandbox.h"
 #include "runtime/store/journal.h"
 #include "runtime/store/library_versions.h"
+#include "runtime/workspace/secret_walk.h"
 
 #ifdef BALEEN_WITH_GRPC
 #include "runtime/cli/clients_file.h"
@@ -257,12 +258,23 @@ Finding SandboxOfCommands(const DoctorFlags& /*flags*/) {
   const Sandbox sandbox = Sandbox::Probe();
   const std::string found =
       std::string("commands and plugins run under ") + SandboxKindName(sandbox.kind());
-  if (sandbox.kind() == SandboxKind::kBubblewrap) return Ok("sandbox", found);
+  if (sandbox.kind() == SandboxKind::kBubblewrap) {
+    return Ok("sandbox", found +
+                             "; secret files of a workspace (.env, keys) are hidden from them, " +
+                             std::to_string(kSecretLevels) + " levels deep, within its first " +
+                             std::to_string(kSecretWalkEntriesMax) + " names, at most " +
+                             std::to_string(kSecretPlacesMax));
+  }
   const std::string mend =
       "apt-get install bubblewrap, and allow user namespaces (sysctl user.max_user_namespaces, "
       "kernel.unprivileged_userns_clone); file tools don't need them";
   if (sandbox.kind() == SandboxKind::kLandlock) {
-    return Warn("sandbox", found + "; " + sandbox.reason(), mend);
+    return Warn("sandbox",
+                found +
+                    ", which hides no secret file of a workspace from them (.env, keys) and "
+                    "lets them change what agents and CI obey; " +
+                    sandbox.reason(),
+                mend);
   }
   return Warn("sandbox", "no command and no plugin runs: " + sandbox.reason(), mend);
 }

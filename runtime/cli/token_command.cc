@@ -72,6 +72,8 @@ void AddToken(CLI::App& app, int* exit_code) {
                       "Folder that it may name as a workspace, with all below; several");
   command->add_option("--allow-host", flags->grant.network_hosts,
                       "Host that its sessions may name for their commands, word for word; several");
+  command->add_option("--allow-secret-file", flags->grant.readable_secrets,
+                      "Secret file that its sessions may name to be read, word for word; several");
   command->add_option("--requests-per-second", flags->grant.quota.requests_per_second,
                       "That it may make; 0: no bound");
   command->add_option("--running-turns", flags->grant.quota.running_turns,

@@ -27,6 +27,7 @@ using Json = nlohmann::ordered_json;
 
 struct ToolsFlags {
   std::string workspace = ".";
+  std::vector<std::string> readable_secrets;
   std::string tool, arguments = "{}";
   bool json = false, jsonl = false;
   RuntimeOptions options;  ///< Of them, what is about tools from outside.
@@ -97,11 +98,12 @@ class ToolFolder {
  public:
   static Result<ToolFolder> Open(const ToolsFlags& flags) {
     ToolFolder folder;
-    ASSIGN_OR_RETURN(folder.workspace_, Workspace::Open(flags.workspace));
+    ASSIGN_OR_RETURN(folder.workspace_, Workspace::Open(flags.workspace, flags.readable_secrets));
     folder.editor_ = std::make_unique<WorkspaceEditor>(folder.workspace_);
     ASSIGN_OR_RETURN(folder.outside_, Outside::Open(flags));
     std::error_code gone;
     folder.bounds_.workspace = std::filesystem::canonical(flags.workspace, gone).string();
+    folder.bounds_.readable_secrets = flags.readable_secrets;
     ASSIGN_OR_RETURN(folder.builtins_, AllBuiltins(folder.bounds_, flags.options));
     for (const auto& tool : folder.builtins_) folder.tools_.push_back(tool.get());
     return folder;
@@ -187,6 +189,9 @@ void AddTools(CLI::App& app, int* exit_code) {
   call->add_option("tool", flags->tool, "Name");
   call->add_option("arguments", flags->arguments, "JSON object");
   call->add_option("--workspace", flags->workspace, "Folder; the current one if absent");
+  call->add_option("--allow-secret-file", flags->readable_secrets,
+                   "Secret file below it that may be read, or a pattern with '*'; may be repeated")
+      ->allow_extra_args(false);
   call->add_flag("--json", flags->json, "Outcome and content as JSON");
   call->add_flag(
       "--jsonl", flags->jsonl,

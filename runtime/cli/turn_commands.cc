@@ -34,6 +34,7 @@ struct TurnFlags {
   std::vector<std::string> tools;
   std::vector<std::string> defer_tools;
   std::vector<std::string> network_hosts;
+  std::vector<std::string> readable_secrets;
   PolicyFlags policy;
   BudgetSettings budget;
   std::vector<std::string> input;
@@ -54,6 +55,7 @@ Result<SessionView> OpenSession(Runtime& runtime, const TurnFlags& flags) {
   request.settings.tools = flags.tools;
   request.settings.defer_tools = flags.defer_tools;
   request.settings.network_hosts = flags.network_hosts;
+  request.settings.readable_secrets = flags.readable_secrets;
   request.settings.system_prompt = flags.system;
   request.settings.thinking = flags.thinking;
   request.settings.engine = flags.engine;
@@ -240,6 +242,12 @@ void AddCommon(CLI::App& command, const std::shared_ptr<TurnFlags>& flags) {
       .add_option("--allow-host", flags->network_hosts,
                   "Host that bash and plugins of a new session may reach: HOST, *.DOMAIN or *, "
                   "with :PORT if it is one alone; may be repeated; default: none")
+      ->allow_extra_args(false);
+  command
+      .add_option("--allow-secret-file", flags->readable_secrets,
+                  "Secret file of the workspace (.env, a private key ...) that tools and commands "
+                  "of a new session may read: its path below it, or a pattern as 'config/.env.*'; "
+                  "may be repeated; default: none")
       ->allow_extra_args(false);
   command.add_option("--system", flags->system, "System prompt of a new session");
   command.add_option("--thinking", flags->thinking, "chat or thinking, for a new session")

@@ -115,7 +115,8 @@ struct Access::Client {
         token(DigestFromHex(known.token_sha256).value_or(Digest{})),
         scopes(known.scopes.begin(), known.scopes.end()),
         tenant(known.name, QuotaOf(known.quota, options.client_quota),
-               Joined(known.workspaces, options.workspace_roots), known.network_hosts) {}
+               Joined(known.workspaces, options.workspace_roots), known.network_hosts,
+               known.readable_secrets) {}
 
   const ClientGrant grant;
   const Digest token;

@@ -125,6 +125,9 @@ void ToWire(const SessionSettings& settings, v1::SessionSettings* out) {
   for (const std::string& host : settings.network_hosts) {
     out->add_network_hosts(ReplaceInvalidUtf8(host));
   }
+  for (const std::string& path : settings.readable_secrets) {
+    out->add_readable_secrets(ReplaceInvalidUtf8(path));
+  }
   for (const ToolSpec& spec : settings.host_tools) ToWire(spec, out->add_host_tools());
   ToWire(settings.sampling, out->mutable_sampling());
   out->set_tokens_max(settings.tokens_max);
@@ -157,6 +160,8 @@ Result<SessionSettings> FromWire(const v1::SessionSettings& settings) {
   out.tools.assign(settings.tools().begin(), settings.tools().end());
   out.defer_tools.assign(settings.defer_tools().begin(), settings.defer_tools().end());
   out.network_hosts.assign(settings.network_hosts().begin(), settings.network_hosts().end());
+  out.readable_secrets.assign(settings.readable_secrets().begin(),
+                              settings.readable_secrets().end());
   for (const v1::ToolSpec& spec : settings.host_tools()) {
     ASSIGN_OR_RETURN(ToolSpec tool, FromWire(spec));
     out.host_tools.push_back(std::move(tool));

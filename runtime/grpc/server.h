@@ -39,6 +39,8 @@ struct ClientGrant {
   std::vector<std::string> workspaces{};
   /// Hosts that its sessions may name for their commands, word for word.
   std::vector<std::string> network_hosts{};
+  /// Secret files (SessionSettings::readable_secrets) that its sessions may name, word for word.
+  std::vector<std::string> readable_secrets{};
 };
 
 /// INVALID_ARGUMENT: a grant that can't be one, or two of one name.

@@ -30,11 +30,12 @@ bool IsWithin(const std::filesystem::path& path, const std::filesystem::path& ro
 }  // namespace
 
 Tenant::Tenant(std::string name, const ClientQuota& quota, std::vector<std::string> roots,
-               std::vector<std::string> hosts)
+               std::vector<std::string> hosts, std::vector<std::string> secrets)
     : name_(std::move(name)),
       quota_(quota),
       roots_(RealPaths(roots)),
       hosts_(std::move(hosts)),
+      secrets_(std::move(secrets)),
       requests_left_(static_cast<double>(quota.requests_per_second)),
       counted_at_(Clock::now()) {}
 
@@ -84,6 +85,18 @@ Status Tenant::CheckNetworkHosts(const std::vector<std::string>& hosts) const {
             "' for its sessions' commands; whoever runs the server can allow it, word for word "
             "(`network_hosts` in the file of clients)",
         "NETWORK_REFUSED");
+  }
+  return OkStatus();
+}
+
+Status Tenant::CheckReadableSecrets(const std::vector<std::string>& paths) const {
+  for (const std::string& path : paths) {
+    if (std::find(secrets_.begin(), secrets_.end(), path) != secrets_.end()) continue;
+    return PermissionDeniedError(
+        "client '" + name_ + "' may not let its sessions read the secret file '" +
+            path.substr(0, 200) + "'; whoever runs the server can allow it, word for word " +
+            "(`readable_secrets` in the file of clients)",
+        "SECRETS_REFUSED");
   }
   return OkStatus();
 }

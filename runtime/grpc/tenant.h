@@ -27,7 +27,7 @@ class Tenant {
   /// `roots`: folders that it may name as a workspace, and all below them. `hosts`: that it may
   /// name for its sessions' commands.
   Tenant(std::string name, const ClientQuota& quota, std::vector<std::string> roots,
-         std::vector<std::string> hosts = {});
+         std::vector<std::string> hosts = {}, std::vector<std::string> secrets = {});
   Tenant(const Tenant&) = delete;
   Tenant& operator=(const Tenant&) = delete;
 
@@ -47,6 +47,8 @@ class Tenant {
   Status CheckWorkspace(std::string* folder) const;
   /// Errors: PERMISSION_DENIED/NETWORK_REFUSED.
   Status CheckNetworkHosts(const std::vector<std::string>& hosts) const;
+  /// Errors: PERMISSION_DENIED/SECRETS_REFUSED.
+  Status CheckReadableSecrets(const std::vector<std::string>& paths) const;
   /// Starts a turn unless too many of the tenant's run, or it holds too much. A repeat of a request
   /// is let through. Errors: RESOURCE_EXHAUSTED/RUNNING_TURNS, /QUOTA; the runtime's.
   Result<TurnView> StartTurn(Runtime& runtime, const StartTurnRequest& request,
@@ -87,6 +89,7 @@ class Tenant {
   const ClientQuota quota_;
   const std::vector<std::string> roots_;  ///< Real paths.
   const std::vector<std::string> hosts_;
+  const std::vector<std::string> secrets_;
   std::mutex mutex_;
   // Guarded by mutex_:
   double requests_left_;

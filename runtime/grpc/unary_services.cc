@@ -56,6 +56,7 @@ class SessionsService final : public v1::Sessions::CallbackService {
           if (caller.tenant == nullptr) return Reply(create(), response);
           RETURN_IF_ERROR(caller.tenant->CheckWorkspace(&wanted.settings.workspace));
           RETURN_IF_ERROR(caller.tenant->CheckNetworkHosts(wanted.settings.network_hosts));
+          RETURN_IF_ERROR(caller.tenant->CheckReadableSecrets(wanted.settings.readable_secrets));
           wanted.tenant = caller.tenant->name();
           return Reply(caller.tenant->AddSession(
                            *caller.runtime, {"CreateSession", wanted.request_id}, details, create),
@@ -78,9 +79,10 @@ class SessionsService final : public v1::Sessions::CallbackService {
           if (caller.tenant != nullptr && policy) {
             // Else it could let the tools of a session loose where it may not make one.
             ASSIGN_OR_RETURN(const SessionView now, caller.runtime->GetSession(wanted.session));
-            std::string workspace = now.settings.workspace;  // both are fixed since it was made
+            std::string workspace = now.settings.workspace;  // all are fixed since it was made
             RETURN_IF_ERROR(caller.tenant->CheckWorkspace(&workspace));
             RETURN_IF_ERROR(caller.tenant->CheckNetworkHosts(now.settings.network_hosts));
+            RETURN_IF_ERROR(caller.tenant->CheckReadableSecrets(now.settings.readable_secrets));
           }
           return Reply(caller.runtime->UpdateSession(wanted), response);
         });

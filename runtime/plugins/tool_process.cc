@@ -229,6 +229,7 @@ Result<std::unique_ptr<ToolHostProcess>> StartToolHost(const ToolHostCommand& co
   if (command.sandbox != nullptr) {
     SandboxedCommand sandboxed;
     sandboxed.workspace = bounds.workspace;
+    sandboxed.readable_secrets = bounds.readable_secrets;
     if (bounds.network != nullptr) {
       ASSIGN_OR_RETURN(proxy, NetworkProxy::Start(bounds.network));
       sandboxed.network = proxy.get();

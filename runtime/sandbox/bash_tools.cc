@@ -107,6 +107,7 @@ class SessionJobs {
     }
     SandboxedCommand spec;
     spec.workspace = bounds_.workspace;
+    spec.readable_secrets = bounds_.readable_secrets;
     spec.folder = folder;
     spec.command = command;
     ASSIGN_OR_RETURN(job->command,
@@ -129,6 +130,7 @@ class SessionJobs {
     }
     SandboxedCommand spec;
     spec.workspace = bounds_.workspace;
+    spec.readable_secrets = bounds_.readable_secrets;
     next = CommandJob::Prepare(sandbox_->Get(), spec, bounds_.network);
     const std::lock_guard<std::mutex> lock(mutex_);
     if (!expected_) return;

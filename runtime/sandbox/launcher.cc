@@ -23,7 +23,7 @@ namespace {
 constexpr size_t kStackBytes = 64 << 10;
 constexpr int kNice = 5;
 constexpr int kFilesFrom = 3;
-constexpr int kFilesMax = 8;
+constexpr int kFilesMax = 96;  // of a sandbox, one for each file that it hides
 constexpr int kParking = 100;  // Above every number that a file gets.
 
 /// What the child needs, made before: it shares our memory and must not allocate.
@@ -116,7 +116,8 @@ std::vector<char*> Pointers(const std::vector<std::string>& texts) {
 
 Result<pid_t> StartProcess(const Launch& launch) {
   if (launch.arguments.empty() || launch.files.size() > kFilesMax) {
-    return InvalidArgumentError("a process needs a program, and takes at most 8 files");
+    return InvalidArgumentError("a process needs a program, and takes at most " +
+                                std::to_string(kFilesMax) + " files");
   }
   const std::vector<char*> arguments = Pointers(launch.arguments);
   const std::vector<char*> environment = Pointers(launch.environment);

@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "runtime/http/address_rules.h"
 
@@ -34,6 +35,7 @@ struct NetworkBounds {
 struct ProcessBounds {
   std::string workspace;                         ///< Absolute, plain path; empty: none.
   std::shared_ptr<const NetworkBounds> network;  ///< Null: none. Owners: sessions and calls.
+  std::vector<std::string> readable_secrets{};   ///< As SandboxedCommand's.
 };
 
 }  // namespace baleen

@@ -26,6 +26,7 @@
 #include "runtime/sandbox/landlock_rules.h"
 #include "runtime/sandbox/process_tree.h"
 #include "runtime/sandbox/seccomp_filter.h"
+#include "runtime/workspace/secret_walk.h"
 #include "tools_sdk/special_files.h"
 
 namespace baleen {
@@ -66,7 +67,7 @@ std::vector<std::string> Environment(const std::string& temporary) {
           "PAGER=cat"};
 }
 
-/// What is bound on top of the workspace: files as they were when we looked.
+/// What is bound on top of the workspace, and what holds that: as they were when we looked.
 struct Protected {
   std::vector<std::string> paths, identities;  ///< Identity: device and inode.
 };
@@ -99,7 +100,7 @@ std::string LastStep(const CommandLimits& limits, const Protected& bound, const 
     identities += (identities.empty() ? "" : "\n") + one;
   }
   return text + "[ \"$(stat -c %d:%i --" + paths + ")\" = " + Quoted(identities) +
-         " ] || { echo 'the repository changed while the command was started; try again'; "
+         " ] || { echo 'the workspace changed while the command was started; try again'; "
          "exit 125; }\n";
 }
 
@@ -231,16 +232,38 @@ Protected AddWorkspace(BwrapArguments& args, const std::string& workspace) {
   return bound;
 }
 
+/// Hides the workspace's secret files: folders in `args`, and the files that are answered. What
+/// holds them must be the same when they are hidden, or somebody moved them meanwhile.
+std::vector<std::string> HideSecrets(BwrapArguments& args, const SandboxedCommand& command,
+                                     Protected* bound) {
+  if (command.workspace.empty()) return {};
+  SecretPlaces secrets = FindSecrets(command.workspace, command.readable_secrets);
+  std::set<std::string> holders;
+  for (auto* paths : {&secrets.folders, &secrets.files}) {
+    for (std::string& path : *paths) {
+      path = command.workspace + "/" + path;
+      holders.insert(path.substr(0, path.rfind('/')));
+    }
+  }
+  for (const std::string& holder : holders) Protect(holder, bound);
+  for (const std::string& folder : secrets.folders) {
+    Add(args, {"--perms", "0000", "--size", kNoBytes, "--tmpfs", folder});
+  }
+  return std::move(secrets.files);
+}
+
 /// What a command sees of the file system.
 struct View {
   BwrapArguments mounts;
   Protected bound;
+  std::vector<std::string> hidden;  ///< Files in whose place nothing can be read.
 };
 
 View ViewOf(const SandboxedCommand& command) {
   View view;
   AddSystem(view.mounts);
   view.bound = AddWorkspace(view.mounts, command.workspace);
+  view.hidden = HideSecrets(view.mounts, command, &view.bound);
   for (const std::string& path : command.readable) {
     if (!IsOfTheSystem(path)) Add(view.mounts, {"--ro-bind", path, path});
   }
@@ -258,7 +281,7 @@ std::string Described(const View& view, const std::string& workspace) {
   if (lstat(workspace.c_str(), &status) == 0) {
     out = std::to_string(status.st_dev) + ":" + std::to_string(status.st_ino);
   }
-  for (const auto* parts : {&view.mounts, &view.bound.identities}) {
+  for (const auto* parts : {&view.mounts, &view.bound.identities, &view.hidden}) {
     for (const std::string& part : *parts) out += std::string(1, '\0') + part;
   }
   return out;
@@ -381,6 +404,12 @@ Result<StartedCommand> Sandbox::StartBubblewrap(const SandboxedCommand& command)
   Add(args, {"--seccomp", give(program.get()), "--json-status-fd", give(status_fd)});
   const View view = ViewOf(command);
   args.insert(args.end(), view.mounts.begin(), view.mounts.end());
+  ASSIGN_OR_RETURN(const int nothing_fd, MemoryFile("hidden"));
+  const FileDescriptor nothing(nothing_fd);
+  for (const std::string& path : view.hidden) {
+    // A regular file that can't be read: of an empty one, or none, git would keep a change.
+    Add(args, {"--perms", "0000", "--ro-bind-data", give(nothing.get()), path});
+  }
   const NetworkProxy* network = command.network;
   Add(args, {"--chdir", StartFolder(command), "--"});
   if (network != nullptr) {

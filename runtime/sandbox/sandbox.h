@@ -35,8 +35,10 @@ struct CommandLimits {
 
 struct SandboxedCommand {
   std::string workspace;  ///< Absolute, plain path, to read and write; empty: none.
-  std::string folder;     ///< Below the workspace, to start in; "" is its root.
-  std::string command;    ///< For bash -c.
+  /// Patterns, as SecretOf's, of its secret files that are not hidden.
+  std::vector<std::string> readable_secrets;
+  std::string folder;   ///< Below the workspace, to start in; "" is its root.
+  std::string command;  ///< For bash -c.
   /// Instead of `command`: a program's absolute, plain path, and its arguments.
   std::vector<std::string> program;
   /// Files to read, wherever they are; absolute, plain paths. The program is one.

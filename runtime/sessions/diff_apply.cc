@@ -77,6 +77,7 @@ Result<std::optional<PlannedChange>> PlanPatch(const WorkspaceEditor& editor,
                                                const FilePatch& patch) {
   PlannedChange change;
   change.path = patch.path;
+  RETURN_IF_ERROR(editor.CheckSecret(patch.path));
   ASSIGN_OR_RETURN(change.before, ReadPresent(editor, patch.path));
   const std::optional<std::string>& content = change.before.content;
   switch (patch.kind) {

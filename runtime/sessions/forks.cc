@@ -24,8 +24,9 @@ std::string StepForkId(const SessionRun& session, const std::string& step_reques
 
 /// The diff of a worktree, or why there is none. On the pool.
 WorktreeEvent DiffOf(const Worktrees& worktrees, const std::string& name,
+                     const std::vector<std::string>& readable_secrets,
                      const std::atomic<bool>* cancelled, const Redactor* redactor) {
-  const Result<std::string> diff = worktrees.Diff(name, cancelled);
+  const Result<std::string> diff = worktrees.Diff(name, cancelled, readable_secrets);
   if (!diff.ok()) return {"", "kid:diff: " + diff.status().message()};
   // With the value taken out it would be another diff, and with it everybody would read it.
   if (redactor != nullptr && redactor->Redact(*diff) != *diff) {
@@ -92,8 +93,8 @@ void ControlLoop::RunWorktreeFork(SessionRun& session, const ForkEffect& effect,
   const bool queued = parts_.pool->queue().TryPush(
       [this, copied, name = request.fork, workspace = session.settings.workspace,
        ignored = effect.worktree == ForkEffect::Worktree::kAll,
-       cancelled = session.turn->cancelled] {
-        auto made = parts_.worktrees->Make(name, workspace, ignored, cancelled.get());
+       secrets = session.settings.readable_secrets, cancelled = session.turn->cancelled] {
+        auto made = parts_.worktrees->Make(name, workspace, ignored, cancelled.get(), secrets);
         Post([copied, made = std::move(made)] { copied(made); });
       });
   if (!queued) copied(ResourceExhaustedError("the tool pool is full; try again in a moment"));
@@ -109,17 +110,18 @@ void ControlLoop::RunWorktree(SessionRun& session, const WorktreeEffect& effect)
   if (!session.turn->forks.contains(effect.session) || parts_.worktrees == nullptr) {
     return end({"", "'" + effect.session + "' is no fork of this turn that has a worktree"});
   }
-  const bool queued =
-      parts_.pool->queue().TryPush([this, end, effect, cancelled = session.turn->cancelled] {
-        WorktreeEvent event;
-        if (effect.removes) {
-          parts_.worktrees->Remove(effect.session)
-              .IgnoreError("its name is gone, or goes with the session; a sweep has the rest");
-        } else {
-          event = DiffOf(*parts_.worktrees, effect.session, cancelled.get(), parts_.redactor);
-        }
-        Post([end, event = std::move(event)] { end(event); });
-      });
+  const bool queued = parts_.pool->queue().TryPush([this, end, effect,
+                                                    cancelled = session.turn->cancelled,
+                                                    secrets = session.settings.readable_secrets] {
+    WorktreeEvent event;
+    if (effect.removes) {
+      parts_.worktrees->Remove(effect.session)
+          .IgnoreError("its name is gone, or goes with the session; a sweep has the rest");
+    } else {
+      event = DiffOf(*parts_.worktrees, effect.session, secrets, cancelled.get(), parts_.redactor);
+    }
+    Post([end, event = std::move(event)] { end(event); });
+  });
   if (!queued) end({"", "the tool pool is full; try again in a moment"});
 }
 

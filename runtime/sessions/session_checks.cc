@@ -14,6 +14,7 @@
 #include "runtime/workspace/workspace.h"
 #include "tools_sdk/builtin/builtin.h"
 #include "tools_sdk/builtin/find_tools.h"
+#include "tools_sdk/special_files.h"
 #include "tools_sdk/utf8.h"
 
 namespace baleen {
@@ -144,6 +145,9 @@ Status ControlLoop::CheckSettings(const SessionSettings& settings) const {
   RETURN_IF_ERROR(CheckTools(settings));
   if (const auto hosts = HostRules::Parse(settings.network_hosts); !hosts.ok()) {
     return InvalidArgumentError("network_hosts: " + hosts.status().message(), "BAD_FIELD");
+  }
+  if (const Status secrets = CheckReadableSecrets(settings.readable_secrets); !secrets.ok()) {
+    return InvalidArgumentError("readable_secrets: " + secrets.message(), "BAD_FIELD");
   }
   ASSIGN_OR_RETURN(const ToolSet tools, MakeToolSet(settings));
   RETURN_IF_ERROR(CheckConstraint(settings.constraint, settings, tools));

@@ -216,6 +216,10 @@ class Importer {
       plan_.view.notes.push_back("the hosts that commands may reach were left out");
       plan_.settings.network_hosts.clear();
     }
+    if (!plan_.settings.readable_secrets.empty()) {
+      plan_.view.notes.push_back("the secret files that may be read were left out");
+      plan_.settings.readable_secrets.clear();
+    }
     // Nor may it say what needs no asking here.
     if (std::erase_if(plan_.settings.policy.rules,
                       [](const PolicyRule& rule) { return rule.decision == "allow"; }) > 0) {

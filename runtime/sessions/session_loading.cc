@@ -132,7 +132,7 @@ Result<std::unique_ptr<SessionRun>> ControlLoop::ReadSession(const std::string& 
   run->record.id = id;
   RETURN_IF_ERROR(ReadTimeline(*run));
   if (!run->settings.workspace.empty()) {
-    auto workspace = Workspace::Open(run->settings.workspace);
+    auto workspace = Workspace::Open(run->settings.workspace, run->settings.readable_secrets);
     // A workspace that is gone must not make the session unreadable: its tools say so when called.
     if (workspace.ok()) {
       run->workspace = std::move(workspace).value();
@@ -141,6 +141,7 @@ Result<std::unique_ptr<SessionRun>> ControlLoop::ReadSession(const std::string& 
     std::error_code gone;  // then what is to run there says so
     const auto plain = std::filesystem::canonical(run->settings.workspace, gone);
     run->bounds.workspace = gone ? run->settings.workspace : plain.string();
+    run->bounds.readable_secrets = run->settings.readable_secrets;
   }
   if (!run->settings.network_hosts.empty()) {
     ASSIGN_OR_RETURN(run->bounds.network, MakeNetworkBounds(id, run->settings.network_hosts));

@@ -67,9 +67,10 @@ constexpr std::array kChangeable = {
 };
 
 /// What the model has been told of, or what the journal's tokens were made with.
-constexpr std::array<std::string_view, 12> kFixed = {
-    "workspace", "script",     "script_name",   "system_prompt", "thinking", "reasoning_effort",
-    "tools",     "host_tools", "network_hosts", "constraint",    "engine",   "defer_tools"};
+constexpr std::array<std::string_view, 13> kFixed = {
+    "workspace",   "script",           "script_name",     "system_prompt", "thinking",
+    "tools",       "host_tools",       "network_hosts",   "constraint",    "engine",
+    "defer_tools", "reasoning_effort", "readable_secrets"};
 
 std::string_view Head(std::string_view path) { return path.substr(0, path.find('.')); }
 

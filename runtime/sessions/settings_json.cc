@@ -127,6 +127,7 @@ std::string SettingsToJson(const SessionSettings& settings, const SettingsMarks&
   if (!settings.tools.empty()) json["tools"] = settings.tools;
   if (!settings.defer_tools.empty()) json["defer_tools"] = settings.defer_tools;
   if (!settings.network_hosts.empty()) json["network_hosts"] = settings.network_hosts;
+  if (!settings.readable_secrets.empty()) json["readable_secrets"] = settings.readable_secrets;
   // On-disk name, from when there were plugins only.
   for (const ToolSpec& spec : settings.outside_tools) {
     json["plugin_tools"].push_back(ToolSpecToJson(spec));
@@ -187,6 +188,7 @@ Result<SessionSettings> SettingsFromJson(std::string_view json, SettingsMarks* m
   reader.Get("tools", &settings.tools);
   reader.Get("defer_tools", &settings.defer_tools);
   reader.Get("network_hosts", &settings.network_hosts);
+  reader.Get("readable_secrets", &settings.readable_secrets);
   if (const Json* tools = reader.Array("host_tools")) {
     for (const Json& tool : *tools) {
       ASSIGN_OR_RETURN(ToolSpec spec, ToolSpecFromJson(tool));

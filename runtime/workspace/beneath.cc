@@ -5,7 +5,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <climits>
 #include <iterator>
 #include <system_error>
 
@@ -27,6 +29,23 @@ int OpenBelow(int root, const char* path, int flags, mode_t mode, uint64_t resol
     if (fd >= 0 || (errno != EAGAIN && errno != EINTR)) break;
   }
   return fd;
+}
+
+std::optional<std::string> PlaceBelow(int root, int file) {
+  const auto path_of = [](int open) {
+    std::string path(PATH_MAX, '\0');
+    const std::string link = "/proc/self/fd/" + std::to_string(open);
+    const ssize_t size = readlink(link.c_str(), path.data(), path.size());
+    path.resize(static_cast<size_t>(std::max<ssize_t>(size, 0)));
+    return path;
+  };
+  std::string above = path_of(root);
+  std::string path = path_of(file);
+  if (!above.ends_with('/')) above += '/';
+  if (!above.starts_with('/') || !path.starts_with(above)) return std::nullopt;
+  constexpr std::string_view kGone = " (deleted)";  // it had the name in front of that
+  if (path.ends_with(kGone)) path.resize(path.size() - kGone.size());
+  return path.substr(above.size());
 }
 
 std::string QuotedPath(std::string_view path) {

@@ -6,6 +6,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -18,6 +19,9 @@ namespace baleen {
 /// openat2 with RESOLVE_BENEATH and RESOLVE_NO_MAGICLINKS, and `resolve` beside them. Negative:
 /// errno says why. The file is closed on exec.
 int OpenBelow(int root, const char* path, int flags, mode_t mode, uint64_t resolve);
+
+/// Where an open file lies, below `root`; unset: elsewhere, or it can't be told (no /proc).
+std::optional<std::string> PlaceBelow(int root, int file);
 
 /// `path` in quotes, cut if it is long.
 std::string QuotedPath(std::string_view path);

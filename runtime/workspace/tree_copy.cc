@@ -84,6 +84,10 @@ class TreeCopier {
     struct stat status = {};
     if (place.get() < 0 || fstat(place.get(), &status) != 0) return OkStatus();  // gone meanwhile
     if (S_ISDIR(status.st_mode)) return MakeFolder(path, status.st_mode);
+    if (!from_.CheckSecret(path).ok()) {
+      ++report.secret;
+      return OkStatus();
+    }
     if (S_ISLNK(status.st_mode)) return CopyLink(place.get(), path);
     if (S_ISREG(status.st_mode)) return CopyFile(path);
     ++report.special;
@@ -225,6 +229,9 @@ Result<std::string> DiffTrees(const Workspace& before, const Workspace& after,
   std::string diff;
   int64_t bytes = 0;
   int64_t files = 0;
+  std::erase_if(paths, [&](const std::string& path) {
+    return !before.CheckSecret(path).ok() || !after.CheckSecret(path).ok();
+  });
   for (const std::string& path : paths) {
     if (cancelled != nullptr && cancelled->load(std::memory_order_relaxed)) return Cancelled();
     ASSIGN_OR_RETURN(const std::optional<DiffSide> old_side, ReadSide(before, path));

@@ -19,6 +19,7 @@ struct TreeCopyReport {
   int64_t bytes = 0;
   int64_t links = 0;
   int64_t ignored = 0;     ///< Files and folders that a rule left out.
+  int64_t secret = 0;      ///< Files, and links of such names, that `from` doesn't let be read.
   int64_t special = 0;     ///< Devices, FIFOs and sockets.
   int64_t unreadable = 0;  ///< Files and folders.
 };
@@ -35,7 +36,7 @@ inline constexpr int64_t kCopyBytesMax = int64_t{512} << 20;
 
 /// A unified diff of all files that `before`'s and `after`'s rules don't leave out, by bytewise
 /// order of their paths; empty: there is no difference. What is no text or larger than
-/// WorkspaceChanges::kChangeBytesMax is named, not shown.
+/// WorkspaceChanges::kChangeBytesMax is named, not shown; secret files aren't in it.
 /// Errors: RESOURCE_EXHAUSTED (more than kDiffBytesMax bytes; says how many; or too many entries),
 /// PERMISSION_DENIED (a file can't be read), CANCELLED.
 Result<std::string> DiffTrees(const Workspace& before, const Workspace& after,

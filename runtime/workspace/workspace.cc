@@ -1,6 +1,7 @@
 #include "runtime/workspace/workspace.h"
 
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -11,13 +12,31 @@
 
 #include "runtime/workspace/beneath.h"
 #include "tools_sdk/file_descriptor.h"
+#include "tools_sdk/special_files.h"
 
 namespace baleen {
 namespace {
 
 std::string Quoted(std::string_view path) { return QuotedPath(path); }
 
-int OpenAt2(int root, const char* path, int flags) { return OpenBelow(root, path, flags, 0, 0); }
+/// Without what means nothing in it, "a/../b" being "b".
+std::string PlainOf(std::string_view path) {
+  std::vector<std::string_view> names;
+  while (!path.empty()) {
+    const size_t slash = path.find('/');
+    const std::string_view name = path.substr(0, slash);
+    path.remove_prefix(slash == std::string_view::npos ? path.size() : slash + 1);
+    if (name.empty() || name == ".") continue;
+    if (name != "..") {
+      names.push_back(name);
+    } else if (!names.empty()) {
+      names.pop_back();
+    }
+  }
+  std::string plain;
+  for (const std::string_view name : names) plain += (plain.empty() ? "" : "/") + std::string(name);
+  return plain;
+}
 
 FileEntry::Kind KindOf(const struct stat& status) {
   if (S_ISREG(status.st_mode)) return FileEntry::Kind::kFile;
@@ -26,7 +45,8 @@ FileEntry::Kind KindOf(const struct stat& status) {
 
 }  // namespace
 
-Result<std::unique_ptr<Workspace>> Workspace::Open(const std::string& root) {
+Result<std::unique_ptr<Workspace>> Workspace::Open(const std::string& root,
+                                                   std::vector<std::string> readable_secrets) {
   FileDescriptor directory(open(root.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (directory.get() < 0) {
     if (errno == ENOTDIR)
@@ -34,14 +54,15 @@ Result<std::unique_ptr<Workspace>> Workspace::Open(const std::string& root) {
     return FileError(root, errno).WithContext("workspace");
   }
   // One look now tells a missing system call apart from a missing file later.
-  const FileDescriptor probe(OpenAt2(directory.get(), ".", O_PATH | O_DIRECTORY));
+  const FileDescriptor probe(OpenBelow(directory.get(), ".", O_PATH | O_DIRECTORY, 0, 0));
   if (probe.get() < 0) {
     return FailedPreconditionError(
         "workspace " + Quoted(root) + ": openat2 with RESOLVE_BENEATH failed (" +
         std::generic_category().message(errno) +
         "); it needs Linux 5.6 and a sandbox that allows the call. Without it no file is served");
   }
-  return std::unique_ptr<Workspace>(new Workspace(directory.Release()));
+  return std::unique_ptr<Workspace>(
+      new Workspace(directory.Release(), std::move(readable_secrets)));
 }
 
 Workspace::~Workspace() { close(root_); }
@@ -51,9 +72,44 @@ Result<int> Workspace::OpenBeneath(std::string_view path, int flags) const {
     return InvalidArgumentError("a path with a NUL byte names no file", kPathRefused);
   }
   const std::string name = path.empty() ? "." : std::string(path);
-  const int fd = OpenAt2(root_, name.c_str(), flags);
+  const int fd = OpenBelow(root_, name.c_str(), flags, 0, 0);
   if (fd < 0) return FileError(path, errno);
   return fd;
+}
+
+Status Workspace::CheckSecret(std::string_view path) const {
+  const std::string plain = PlainOf(path);
+  const std::string_view by = SecretOf(plain, readable_secrets_);
+  if (by.empty()) return OkStatus();
+  return PermissionDeniedError(
+      Quoted(plain) + " is a secret file by its name ('" + std::string(by) +
+          "'), which tools neither read nor change; whoever makes a session may open it: "
+          "readable_secrets, or --allow-secret-file " +
+          Quoted(plain),
+      kPathRefused);
+}
+
+Result<int> Workspace::OpenReadable(std::string_view path, int flags) const {
+  // Also what isn't there: it isn't made, either.
+  RETURN_IF_ERROR(CheckSecret(path));
+  // Most paths have no link in them, and lie where they say.
+  if (path.find('\0') == std::string_view::npos) {
+    const std::string name(path.empty() ? "." : path);
+    const int plain = OpenBelow(root_, name.c_str(), flags, 0, RESOLVE_NO_SYMLINKS);
+    if (plain >= 0) return plain;
+  }
+  ASSIGN_OR_RETURN(const int followed, OpenBeneath(path, flags));
+  FileDescriptor file(followed);
+  const auto place = PlaceBelow(root_, file.get());
+  if (!place.has_value()) {
+    return PermissionDeniedError(Quoted(path) + " is a link, and where it leads can't be told",
+                                 kPathRefused);
+  }
+  if (const Status status = CheckSecret(*place); !status.ok()) {
+    return PermissionDeniedError(Quoted(path) + " leads to a secret file: " + status.message(),
+                                 kPathRefused);
+  }
+  return file.Release();
 }
 
 Result<int> Workspace::OpenRegular(std::string_view path, int64_t* size) const {
@@ -66,12 +122,12 @@ Result<int> Workspace::OpenRegular(std::string_view path, int64_t* size) const {
   };
   {
     // Opening a device can have effects (a tape rewinds), so look before.
-    ASSIGN_OR_RETURN(const int looked, OpenBeneath(path, O_PATH));
+    ASSIGN_OR_RETURN(const int looked, OpenReadable(path, O_PATH));
     const FileDescriptor place(looked);
     RETURN_IF_ERROR(is_regular(place.get()));
   }
   // The name may mean something else by now. O_NONBLOCK: a FIFO must not wait for its writer.
-  ASSIGN_OR_RETURN(const int opened, OpenBeneath(path, O_RDONLY | O_NONBLOCK | O_NOCTTY));
+  ASSIGN_OR_RETURN(const int opened, OpenReadable(path, O_RDONLY | O_NONBLOCK | O_NOCTTY));
   FileDescriptor file(opened);
   RETURN_IF_ERROR(is_regular(file.get()));
   *size = status.st_size;

@@ -9,6 +9,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "tools_sdk/status.h"
@@ -22,13 +23,16 @@ class Workspace final : public WorkspaceFiles {
  public:
   /// Errors: NOT_FOUND; PERMISSION_DENIED; INVALID_ARGUMENT (not a directory); FAILED_PRECONDITION
   /// (the kernel has no openat2, or a sandbox forbids it: then nothing is served at all).
-  static Result<std::unique_ptr<Workspace>> Open(const std::string& root);
+  /// `readable_secrets`: patterns, as SecretOf's, of the secret files that are read all the same.
+  static Result<std::unique_ptr<Workspace>> Open(const std::string& root,
+                                                 std::vector<std::string> readable_secrets = {});
   ~Workspace() override;
   Workspace(const Workspace&) = delete;
   Workspace& operator=(const Workspace&) = delete;
 
   /// As WorkspaceFiles. At most kReadBytesMax at once. Symlinks that stay inside are followed;
-  /// FIFOs, devices and sockets are refused without waiting for them.
+  /// FIFOs, devices and sockets are refused without waiting for them, secret files by their names
+  /// and those of what links lead to; not by those that hard links give them.
   Result<std::string> Read(std::string_view path, int64_t offset, int64_t bytes_max) const override;
   Result<int64_t> Size(std::string_view path) const override;
   /// At most `entries_max` entries: the bytewise first ones. Directories with more than
@@ -39,15 +43,22 @@ class Workspace final : public WorkspaceFiles {
   static constexpr int64_t kReadBytesMax = 64 << 20;
   static constexpr int64_t kDirectoryEntriesMax = 100'000;
 
+  /// Errors: PERMISSION_DENIED/kPathRefused if the path, "a/../b" being "b", is a secret file's.
+  Status CheckSecret(std::string_view path) const;
+
   /// Descriptor of the root directory. Borrows: the workspace's.
   int root() const { return root_; }
 
  private:
-  explicit Workspace(int root) : root_(root) {}
+  Workspace(int root, std::vector<std::string> readable_secrets)
+      : root_(root), readable_secrets_(std::move(readable_secrets)) {}
   Result<int> OpenBeneath(std::string_view path, int flags) const;
+  /// As OpenBeneath, but no secret file.
+  Result<int> OpenReadable(std::string_view path, int flags) const;
   Result<int> OpenRegular(std::string_view path, int64_t* size) const;
 
   int root_;  ///< Descriptor of the root directory.
+  const std::vector<std::string> readable_secrets_;
 };
 
 }  // namespace baleen

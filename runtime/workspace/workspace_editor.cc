@@ -278,6 +278,7 @@ Status WorkspaceEditor::Store(std::string_view path, std::string_view content,
                                   std::to_string(content.size()) + " bytes: expected at most " +
                                   std::to_string(kChangeBytesMax));
   }
+  RETURN_IF_ERROR(CheckSecret(path));
   RETURN_IF_ERROR(Place(names, path, &content, replaced, 0));
   Remember(Joined(names), Digest(content));
   return OkStatus();

@@ -42,7 +42,8 @@ class WorkspaceEditor final : public WorkspaceChanges {
   Result<SeenFile> Load(std::string_view path) override;
   /// A file that is replaced keeps its permission bits; a hard link to it elsewhere keeps the old
   /// content.
-  /// Errors: also INVALID_ARGUMENT (a path that names no file; more than kFoldersMax folders).
+  /// Errors: also INVALID_ARGUMENT (a path that names no file; more than kFoldersMax folders),
+  /// PERMISSION_DENIED (a secret file).
   Status Store(std::string_view path, std::string_view content,
                const std::string* replaced) override;
 
@@ -54,6 +55,9 @@ class WorkspaceEditor final : public WorkspaceChanges {
   /// it gets; 0: those that it has, or those of any new one.
   Status Restore(std::string_view path, const std::optional<std::string>& content,
                  const std::optional<std::string>& replaced, uint32_t mode);
+
+  /// As Workspace::CheckSecret. For changes that come from a model: Present and Restore take any.
+  Status CheckSecret(std::string_view path) const { return workspace_->CheckSecret(path); }
 
   static constexpr int kFoldersMax = 64;
 

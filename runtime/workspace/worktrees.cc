@@ -76,6 +76,7 @@ std::string NoteOf(const TreeCopyReport& report) {
     before = ", ";
   };
   left_out(report.ignored, "by ignore rules");
+  left_out(report.secret, "secret files");
   left_out(report.special, "devices, FIFOs and sockets");
   left_out(report.unreadable, "that can't be read");
   return note;
@@ -104,13 +105,14 @@ Status WriteNote(const std::string& path, const std::string& note) {
 
 /// Fills a folder that nobody knows yet; what was copied.
 Status FillDraft(const std::string& draft, const std::string& workspace, bool ignored,
-                 const std::atomic<bool>* cancelled) {
+                 const std::atomic<bool>* cancelled,
+                 const std::vector<std::string>& readable_secrets) {
   for (const char* part : {"", "/base", "/tree"}) RETURN_IF_ERROR(MakeFolder(draft + part));
-  ASSIGN_OR_RETURN(const auto from, Workspace::Open(workspace));
+  ASSIGN_OR_RETURN(const auto from, Workspace::Open(workspace, readable_secrets));
   ASSIGN_OR_RETURN(const TreeCopyReport report,
                    CopyTree(*from, draft + "/base", ignored, cancelled));
   // Of the copy, so that both are of one moment.
-  ASSIGN_OR_RETURN(const auto base, Workspace::Open(draft + "/base"));
+  ASSIGN_OR_RETURN(const auto base, Workspace::Open(draft + "/base", readable_secrets));
   RETURN_IF_ERROR(CopyTree(*base, draft + "/tree", /*ignored=*/true, cancelled).status());
   RETURN_IF_ERROR(WriteNote(draft + "/note", NoteOf(report)));
   return SyncAll(draft);
@@ -129,7 +131,8 @@ void Worktrees::Settle(const std::string& name) {
 }
 
 Result<Worktree> Worktrees::Make(const std::string& name, const std::string& workspace,
-                                 bool ignored, const std::atomic<bool>* cancelled) {
+                                 bool ignored, const std::atomic<bool>* cancelled,
+                                 const std::vector<std::string>& readable_secrets) {
   RETURN_IF_ERROR(MakeFolder(root_));
   const std::string path = PathOf(name);
   struct stat status = {};
@@ -143,7 +146,7 @@ Result<Worktree> Worktrees::Make(const std::string& name, const std::string& wor
     }
     const std::string draft = path + kDraft;
     RETURN_IF_ERROR(RemoveNamed(name + kDraft));  // of a process that ended
-    const Status filled = FillDraft(draft, workspace, ignored, cancelled);
+    const Status filled = FillDraft(draft, workspace, ignored, cancelled, readable_secrets);
     if (!filled.ok()) {
       RemoveNamed(name + kDraft).IgnoreError("the sweep tries again");
       return filled.WithContext("worktree");
@@ -156,16 +159,16 @@ Result<Worktree> Worktrees::Make(const std::string& name, const std::string& wor
   return Worktree{path + "/tree", std::move(note)};
 }
 
-Result<std::string> Worktrees::Diff(const std::string& name,
-                                    const std::atomic<bool>* cancelled) const {
-  const auto base = Workspace::Open(PathOf(name) + "/base");
+Result<std::string> Worktrees::Diff(const std::string& name, const std::atomic<bool>* cancelled,
+                                    const std::vector<std::string>& readable_secrets) const {
+  const auto base = Workspace::Open(PathOf(name) + "/base", readable_secrets);
   if (base.status().code() == StatusCode::kNotFound) {
     return NotFoundError("session '" + name +
                          "' has no worktree: fork it with worktree = true, and "
                          "ask before it is closed");
   }
   RETURN_IF_ERROR(base.status());
-  ASSIGN_OR_RETURN(const auto tree, Workspace::Open(PathOf(name) + "/tree"));
+  ASSIGN_OR_RETURN(const auto tree, Workspace::Open(PathOf(name) + "/tree", readable_secrets));
   return DiffTrees(**base, *tree, cancelled);
 }
 

@@ -11,6 +11,7 @@
 #include <mutex>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "tools_sdk/status.h"
 
@@ -31,12 +32,15 @@ class Worktrees {
   void Hold(const std::string& name);
   void Settle(const std::string& name);
   /// The worktree of that name, made of `workspace` if there is none yet. Requires: Hold.
-  /// `ignored`: as of CopyTree.
+  /// `ignored`: as of CopyTree. `readable_secrets`: as Workspace::Open's; other secret files are
+  /// left out.
   /// Errors: as CopyTree; RESOURCE_EXHAUSTED (kWorktreesMax are there); those of opening it.
   Result<Worktree> Make(const std::string& name, const std::string& workspace, bool ignored,
-                        const std::atomic<bool>* cancelled);
-  /// What was changed in it. Errors: as DiffTrees; NOT_FOUND.
-  Result<std::string> Diff(const std::string& name, const std::atomic<bool>* cancelled) const;
+                        const std::atomic<bool>* cancelled,
+                        const std::vector<std::string>& readable_secrets = {});
+  /// What was changed in it, without secret files. Errors: as DiffTrees; NOT_FOUND.
+  Result<std::string> Diff(const std::string& name, const std::atomic<bool>* cancelled,
+                           const std::vector<std::string>& readable_secrets = {}) const;
   /// Does nothing if there is none.
   Status Remove(const std::string& name);
   /// Removes those that are not held and whose name `is_used` doesn't know, and what a crash left.

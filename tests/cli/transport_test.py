@@ -40,6 +40,7 @@ class Transport(unittest.TestCase):
                              ("keeper", ["sessions.read", "sessions.write", "turns.run", "admin"])):
             done = run("token", name, "--clients", cls.clients, "--days", 3, "--workspace",
                        cls.folder / "open", "--requests-per-second", 5000, "--running-turns", 7, "--allow-host", "*.example.org",
+                       "--allow-secret-file", "config/.env.*",
                        "--sessions-max", 8, "--stored-bytes-max", "2MiB",
                        *(word for scope in scopes for word in ("--scope", scope)))
             assert done.returncode == 0, done.stderr
@@ -75,7 +76,8 @@ class Transport(unittest.TestCase):
         text = self.clients.read_text()
         self.assertNotIn((self.folder / "reader.token").read_text().strip(), text)
         for line in ("expires = ", f"workspaces = [ '{self.folder}/open' ]",
-                     "network_hosts = [ '*.example.org' ]", "requests_per_second = 5000", "running_turns = 7",
+                     "network_hosts = [ '*.example.org' ]", "readable_secrets = [ 'config/.env.*' ]",
+                     "requests_per_second = 5000", "running_turns = 7",
                      "sessions_max = 8", "stored_bytes_max = 2097152"):
             self.assertIn(line, text)
 

@@ -186,6 +186,24 @@ TEST_CASE(
   CHECK(f.remote->CreateSession(reaching("127.0.0.1:80")).ok());
 }
 
+TEST_CASE("A client lets its sessions read the secret files that its grant lists") {
+  ClientGrant own = Bounded("own", {});
+  own.readable_secrets = {"config/.env.*"};
+  const Fixture f(WithClients({Bounded("client", {}), own}));
+  const auto reading = [](const std::string& path) {
+    CreateSessionRequest request = In("");
+    request.settings.readable_secrets = {path};
+    return request;
+  };
+  CHECK(As(f, "client")->CreateSession(reading(".env")).status().reason() == "SECRETS_REFUSED");
+  CHECK(As(f, "own")->CreateSession(reading("config/.env.test")).status().reason() ==
+        "SECRETS_REFUSED");
+  const auto allowed = As(f, "own")->CreateSession(reading("config/.env.*"));
+  REQUIRE(allowed.ok());
+  CHECK(allowed->settings.readable_secrets == std::vector<std::string>{"config/.env.*"});
+  CHECK(f.remote->CreateSession(reading(".env")).ok());
+}
+
 TEST_CASE("A client makes so many sessions and no more, and is told what to do") {
   ServerOptions options =
       WithClients({Bounded("few", {.sessions_max = 2}), Bounded("plain", {}), Bounded("own", {})});

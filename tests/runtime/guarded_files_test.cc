@@ -1,11 +1,34 @@
 // Files that agents, CI, editors or git obey: no rule and no earlier answer lets a call write one
-// unasked.
+// unasked. And secret files, which no call reads.
+#include "runtime/observer.h"
 #include "runtime/sessions/guarded_writes.h"
 #include "tests/runtime/calling_session.h"
 #include "tests/runtime/waiting_turns.h"
 
 namespace baleen {
 namespace {
+
+/// Keeps "PATH: WHY" of what is refused.
+class Refusals final : public RuntimeObserver {
+ public:
+  void OnTurnEnded(const TurnView&, double) override {}
+  void OnGeneration(const GenerationFigures&) override {}
+  void OnToolCall(ToolOutcome) override {}
+  void OnCommit(double, bool) override {}
+  void OnPathRefused(const std::string&, const std::string&, const std::string&,
+                     const std::string& path, const std::string& why) override {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    lines_ += path + ": " + why + "\n";
+  }
+  std::string lines() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return lines_;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::string lines_;
+};
 
 std::string Paths(const std::string& tool, const nlohmann::json& arguments) {
   ToolCall call;
@@ -35,8 +58,7 @@ std::string Write(const std::string& path) {
 }
 
 /// Starts a turn with these calls, and answers the `number`th approval of the session with `scope`.
-ApprovalView Granted(Runtime& runtime, const std::string& calls, GrantScope scope,
-                     int64_t number) {
+ApprovalView Granted(Runtime& runtime, const std::string& calls, GrantScope scope, int64_t number) {
   const std::string turn = Start(runtime, "s", calls);
   const ApprovalView approval = Pending(runtime, "s", number);
   REQUIRE_OK(runtime.ResolveApproval(Resolve(approval, true, scope)));
@@ -52,10 +74,10 @@ TEST_CASE("WhatACallWouldWriteIsReadFromItsArguments") {
   CHECK(Paths("edit", {{"path", "x/other.lua"}}).empty());
   CHECK(Paths("read", {{"path", "AGENTS.md"}}).empty());
   CHECK(Paths("write", {{"path", 7}}).empty());
-  CHECK(Paths("apply_diff",
-              {{"diff",
-                "--- a/a\n+++ b/a\n@@ -1 +1 @@\n-a\n+b\n"
-                "--- a/.mcp.json\n+++ b/.mcp.json\n@@ -1 +1 @@\n-a\n+b\n"}}) == ".mcp.json ");
+  CHECK(Paths("apply_diff", {{"diff",
+                              "--- a/a\n+++ b/a\n@@ -1 +1 @@\n-a\n+b\n"
+                              "--- a/.mcp.json\n+++ b/.mcp.json\n@@ -1 +1 @@\n-a\n+b\n"}}) ==
+        ".mcp.json ");
   CHECK(OfCommand("cat AGENTS.md > copy").empty());
   CHECK(OfCommand("echo x | tee a; echo y >> AGENTS.md 2> .envrc") == "AGENTS.md .envrc ");
   CHECK(OfCommand("cd .github && echo x > workflows/ci.yml") == ".github/workflows/ci.yml ");
@@ -129,8 +151,8 @@ TEST_CASE("AGrantOfAGuardedFileIsOfThatFile") {
   };
   const std::string plain = command("true");
   const std::string turn = Start(*runtime, "s", plain + "\n" + command("echo > .envrc"));
-  REQUIRE_OK(runtime->ResolveApproval(
-      Resolve(Pending(*runtime, "s", ++number), true, GrantScope::kTurn)));
+  REQUIRE_OK(
+      runtime->ResolveApproval(Resolve(Pending(*runtime, "s", ++number), true, GrantScope::kTurn)));
   CHECK(Pending(*runtime, "s", ++number).description ==
         "it writes what others obey: '.envrc', shells run it on entering the folder");
   REQUIRE_OK(runtime->CancelTurn("s", turn));
@@ -164,6 +186,69 @@ TEST_CASE("ADiffThatSomebodyWasShownMayChangeGuardedFiles") {
   REQUIRE_OK(runtime->ResolveApproval(Resolve(Pending(*runtime, "s", 2), true)));
   CHECK(Must(runtime->WaitTurn("s", turn, kPatienceMs)).state == TurnState::kSucceeded);
   CHECK(FileContent(temp.File("work/AGENTS.md")) == "b\n");
+}
+
+TEST_CASE("NoToolReadsASecretFileThatNobodyOpened") {
+  const TempDirectory temp;
+  temp.Write("work/.env", "hidden value\n");
+  temp.Write("work/config/.env.test", "opened value\n");
+  temp.Write("work/a.txt", "a\n");
+  std::filesystem::create_symlink(".env", temp.File("work/plain"));
+  Refusals refusals;
+  RuntimeOptions options = Options(temp);
+  options.observer = &refusals;
+  const auto runtime = OpenRuntime(options);
+  auto request = WorkingSession(temp.File("work"), {"write", "edit", "glob", "bash"});
+  request.settings.readable_secrets = {"config/.env.*"};
+  REQUIRE_OK(runtime->CreateSession(request));
+  const std::string said = RunCalls(*runtime, R"(["read", {"path": ".env"}]
+["read", {"path": "plain"}]
+["grep", {"pattern": "value"}]
+["edit", {"path": ".env", "old_string": "hidden", "new_string": "x"}]
+["write", {"path": "sub/.env", "content": "x"}]
+["bash", {"command": "cat .env plain config/.env.test"}]
+["glob", {"pattern": "**/.env*"}]
+["list", {"path": "."}])");
+  CAPTURE(said);
+  CHECK(said.find("hidden value") == std::string::npos);
+  CHECK(said.find("--allow-secret-file '.env'") != std::string::npos);
+  CHECK(said.find("opened value") != std::string::npos);
+  CHECK(said.find("config/.env.test\n") != std::string::npos);
+  CHECK(FileContent(temp.File("work/.env")) == "hidden value\n");
+  CHECK(!std::filesystem::exists(temp.File("work/sub/.env")));
+  CHECK(refusals.lines().find(".env: '.env' is a secret file by its name ('.env')") !=
+        std::string::npos);
+  CHECK(refusals.lines().find("plain: 'plain' leads to a secret file") != std::string::npos);
+  // It holds after a restart, is shown, and stays as it was made.
+  CHECK(Must(runtime->GetSession("s")).settings.readable_secrets ==
+        std::vector<std::string>{"config/.env.*"});
+  UpdateSessionRequest update;
+  update.session = "s";
+  update.mask = {"readable_secrets"};
+  REQUIRE_ERROR(runtime->UpdateSession(update), StatusCode::kInvalidArgument,
+                "fixed when a session is made");
+  auto bad = WorkingSession(temp.File("work"), {});
+  bad.session = "bad";
+  bad.settings.readable_secrets = {"../.env"};
+  REQUIRE_ERROR(runtime->CreateSession(bad), StatusCode::kInvalidArgument, "readable_secrets: ");
+}
+
+TEST_CASE("ADiffDoesNotChangeASecretFile") {
+  const TempDirectory temp;
+  temp.Write("work/.env", "a\n");
+  const auto runtime = OpenRuntime(Options(temp));
+  CreateSessionRequest request;
+  request.session = "s";
+  request.settings.script = R"(flow("f", function(f, input)
+    return session.current():apply(input)
+  end))";
+  request.settings.workspace = temp.File("work");
+  request.settings.policy.rules = {{"*", "", "allow", ""}};
+  REQUIRE_OK(runtime->CreateSession(request));
+  const std::string turn = Start(*runtime, "s", "--- a/.env\n+++ b/.env\n@@ -1 +1 @@\n-a\n+b\n");
+  const TurnView view = Must(runtime->WaitTurn("s", turn, kPatienceMs));
+  CHECK(view.error.message().find("is a secret file by its name") != std::string::npos);
+  CHECK(FileContent(temp.File("work/.env")) == "a\n");
 }
 
 }  // namespace baleen

@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "runtime/sandbox/command_job.h"
+#include "runtime/workspace/secret_walk.h"
 #include "tests/sandbox/escape_attempts.h"
 #include "tests/sandbox/outside_world.h"
 
@@ -120,6 +121,104 @@ TEST_CASE("HooksOfARepositoryStay") {
       CHECK(world.HooksAreAsBefore());
     }
     CHECK(RunCommand(sandbox, world, "echo x > .git/index && echo done").output == "done\n");
+  }
+}
+
+/// Ways to a workspace's own secrets, which commands may not read where there are mounts.
+const std::vector<Attempt>& SecretAttempts() {
+  static const std::vector<Attempt> kAttempts = {
+      {"Cat", "cat .env config/.env.test certs/server.key .ssh/id_rsa && echo REACHED"},
+      {"Grep", "grep -r secret . && echo REACHED"},
+      {"Copy", "cp .env copy && cat copy && echo REACHED"},
+      {"Link", "ln -s .env l; cat l && echo REACHED"},
+      {"HardLink", "ln .env h && cat h && echo REACHED"},
+      {"Move", "mv .env m && cat m && echo REACHED"},
+      {"MoveTheFolder", "mv config c2; cat c2/.env.test && echo REACHED; mv c2 config"},
+      {"RemoveAndFind", "rm -f .env .ssh/id_rsa; cat .env .ssh/id_rsa && echo REACHED"},
+      {"MoveTheSecretFolder", "mv .ssh s && cat s/id_rsa && echo REACHED"},
+      {"ChangeMode", "chmod 600 .env; chmod 700 .ssh; cat .env .ssh/id_rsa && echo REACHED"},
+      {"Unmount", "umount .env; umount -l .ssh; cat .env .ssh/id_rsa && echo REACHED"},
+      {"Target", "cat key-of-link linked/value && echo REACHED"},
+      {"ProcRoot", "cat /proc/self/root$PWD/.env && echo REACHED"},
+      {"ProcCwd", "cat /proc/self/cwd/.env && echo REACHED"},
+      {"OpenPath", PYTHON("fd = os.open('.env', os.O_PATH)\n"
+                          "print(open('/proc/self/fd/%d' % fd).read())\nprint('REACHED')")},
+      {"ParentOfFolder", "cat certs/../.env ../root/.env && echo REACHED"},
+      {"Tar", "tar cf - . 2>/dev/null | grep -a secret && echo REACHED"},
+  };
+  return kAttempts;
+}
+
+TEST_CASE("SecretFilesOfAWorkspaceAreHidden") {
+  for (const SandboxKind kind : Kinds()) {
+    if (kind == SandboxKind::kLandlock) continue;  // It can't except a part of a folder.
+    const Sandbox sandbox = Sandbox::Probe(kind);
+    const OutsideWorld world;
+    const auto put = [&](const std::string& name) {
+      const std::filesystem::path path = world.workspace() + "/" + name;
+      std::filesystem::create_directories(path.parent_path());
+      std::ofstream(path) << world.secret();
+    };
+    const std::vector<std::string> secrets = {".env", "config/.env.test", "certs/server.key",
+                                              ".ssh/id_rsa", "linked/value"};
+    for (const std::string& name : secrets) put(name);
+    std::filesystem::create_symlink("linked/value", world.workspace() + "/client-key.pem");
+    std::filesystem::create_symlink("client-key.pem", world.workspace() + "/key-of-link");
+    for (const Attempt& attempt : SecretAttempts()) {
+      const Ran ran = RunCommand(sandbox, world, attempt.command);
+      INFO(attempt.name << ", said:\n" << ran.output);
+      CHECK(ran.state.failed.ok());
+      CHECK(ran.output.find(world.secret()) == std::string::npos);
+      CHECK(("\n" + ran.output).find("\nREACHED") == std::string::npos);
+      for (const std::string& name : secrets) {
+        CHECK(ReadText(world.workspace() + "/" + name) == world.secret());
+      }
+    }
+    // What is open stays so, and a name alone is no secret.
+    CHECK(RunCommand(sandbox, world, "cat inside.txt; ls -A .ssh 2>&1; [ -e .env ] && echo there")
+              .output.starts_with("inside"));
+    // git may not take one that it can't read for one that is gone.
+    CHECK(RunCommand(sandbox, world, "[ -f .env ] && echo file").output == "file\n");
+    SandboxedCommand spec;
+    spec.workspace = world.workspace();
+    spec.readable_secrets = {"config/*"};
+    spec.command = "cat config/.env.test; cat .env";
+    auto job = CommandJob::Start(sandbox, spec, 60'000);
+    REQUIRE(job.ok());
+    (*job)->Wait(60'000);
+    CHECK((*job)->Output(0, 4096).starts_with(world.secret()));
+    CHECK((*job)->Output(0, 4096).find("Permission denied") != std::string::npos);
+  }
+}
+
+TEST_CASE("AsManySecretFilesAreHiddenAsAreLookedFor") {
+  for (const SandboxKind kind : Kinds()) {
+    if (kind == SandboxKind::kLandlock) continue;
+    const Sandbox sandbox = Sandbox::Probe(kind);
+    const OutsideWorld world;
+    for (size_t i = 0; i < kSecretPlacesMax + 5; ++i) {
+      std::ofstream(world.workspace() + "/" + std::to_string(i) + ".key") << "text of a key";
+    }
+    const Ran ran = RunCommand(sandbox, world, "cat *.key 2>/dev/null | grep -o 'text of' | wc -l");
+    INFO(ran.output);
+    CHECK(ran.output == "5\n");  // the rest is beyond the bound, and said to be
+  }
+}
+
+TEST_CASE("ASecretThatCameMeanwhileIsHiddenFromACommandThatWaits") {
+  for (const SandboxKind kind : Kinds()) {
+    if (kind != SandboxKind::kBubblewrap) continue;
+    const Sandbox sandbox = Sandbox::Probe(kind);
+    const OutsideWorld world;
+    SandboxedCommand spec;
+    spec.workspace = world.workspace();
+    auto waiting = CommandJob::Prepare(sandbox, spec);
+    REQUIRE(waiting != nullptr);
+    while (OutsideWorld::Marked(spec.workspace) == 0) std::this_thread::yield();
+    std::ofstream(world.workspace() + "/.env") << world.secret();
+    CHECK_FALSE(waiting->Begin("cat .env", 60'000));
+    const Ran ran = RunCommand(sandbox, world, "cat .env");
+    CHECK(ran.output.find(world.secret()) == std::string::npos);
   }
 }
 

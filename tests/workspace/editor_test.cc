@@ -53,6 +53,20 @@ TEST_CASE("StoreMakesFoldersAndReplacesWhatIsKnown") {
   CHECK(entries == 1);
 }
 
+TEST_CASE("SecretFilesAreNotChanged") {
+  Fixture f;
+  f.temp.Write("root/.env", "secret");
+  const std::string known = "secret";
+  CHECK(f.editor->Load(".env").status().code() == StatusCode::kPermissionDenied);
+  CHECK(f.editor->Store(".env", "mine", &known).code() == StatusCode::kPermissionDenied);
+  CHECK(f.StoreNew("sub/.env.local") == StatusCode::kPermissionDenied);
+  CHECK(f.StoreNew(".env.example") == StatusCode::kOk);
+  CHECK(f.Text("root/.env") == "secret");
+  // What a user takes back is no model's change.
+  CHECK(f.editor->Restore(".env", "older", known, 0).ok());
+  CHECK(f.Text("root/.env") == "older");
+}
+
 TEST_CASE("WhatSomebodyElseWroteIsNotReplaced") {
   Fixture f;
   const std::string known = "hullo";

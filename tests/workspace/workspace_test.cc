@@ -9,6 +9,7 @@
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <cstring>
+#include <filesystem>
 #include <thread>
 
 #include "tests/testing/temp_directory.h"
@@ -59,6 +60,49 @@ TEST_CASE("NoPathLeadsOutside") {
   CHECK(f.ReadCode(f.temp.File("root/a.txt")) == StatusCode::kPermissionDenied);
   CHECK(f.files->List("..", 10).status().code() == StatusCode::kPermissionDenied);
   CHECK(f.files->Size("../outside/secret.txt").status().code() == StatusCode::kPermissionDenied);
+}
+
+TEST_CASE("SecretFilesAreRefusedByAnyWayToThem") {
+  const TempDirectory temp;
+  const auto files = [&](std::vector<std::string> readable) {
+    auto opened = Workspace::Open(temp.File("root"), std::move(readable));
+    REQUIRE(opened.ok());
+    return std::move(opened).value();
+  };
+  temp.Write("root/.env", "secret");
+  temp.Write("root/config/.env.test", "secret too");
+  temp.Write("root/.ssh/config", "secret host");
+  temp.Write("root/a.txt", "hello");
+  std::filesystem::create_symlink(".env", temp.File("root/plain"));
+  std::filesystem::create_symlink("plain", temp.File("root/twice"));
+  std::filesystem::create_symlink("config", temp.File("root/folder"));
+  std::filesystem::create_symlink("a.txt", temp.File("root/server.key"));
+  std::filesystem::create_symlink("a.txt", temp.File("root/harmless"));
+  const auto none = files({});
+  for (const char* path :
+       {".env", "./.env", "config/../.env", "config//.env.test", "plain", "twice", ".ssh/config",
+        "folder/.env.test", "folder/../.env", "server.key", "a/.env", "no/.ssh/x"}) {
+    CAPTURE(path);
+    const auto read = none->Read(path, 0, 100);
+    CHECK(read.status().code() == StatusCode::kPermissionDenied);
+    CHECK(read.status().reason() == "PATH_REFUSED");
+    CHECK(read.status().message().find("secret file") != std::string::npos);
+    CHECK(none->Size(path).status().reason() == "PATH_REFUSED");
+  }
+  CHECK(none->Read(".env", 0, 9).status().message().find("--allow-secret-file '.env'") !=
+        std::string::npos);
+  CHECK(none->Read("plain", 0, 9).status().message().find("'plain' leads to a secret file") == 0);
+  CHECK(*none->Read("harmless", 0, 9) == "hello");
+  CHECK(none->List(".ssh", 10)->size() == 1);  // names are no secret
+  const auto some = files({"config/*"});
+  CHECK(*some->Read("config/.env.test", 0, 99) == "secret too");
+  std::filesystem::create_symlink("config/.env.test", temp.File("root/opened"));
+  CHECK(*some->Read("opened", 0, 99) == "secret too");
+  CHECK(some->Read("folder/.env.test", 0, 99).status().reason() == "PATH_REFUSED");  // by its name
+  CHECK(some->Read(".env", 0, 99).status().reason() == "PATH_REFUSED");
+  // Another name of the file itself is beyond what names tell.
+  std::filesystem::create_hard_link(temp.File("root/.env"), temp.File("root/hard"));
+  CHECK(none->Read("hard", 0, 99).ok());
 }
 
 TEST_CASE("SymlinksInsideAreFollowedAndOutsideRefused") {

@@ -277,6 +277,29 @@ TEST_CASE("AWorktreeIsACopyThatRulesBound") {
   CHECK(!std::filesystem::exists(all.path + "/.git"));
 }
 
+TEST_CASE("SecretFilesAreInNoCopyAndInNoDiff") {
+  const TempDirectory temp;
+  temp.Write("ws/.env", "secret\n");
+  temp.Write("ws/.ssh/config", "secret\n");
+  temp.Write("ws/.env.test", "open\n");
+  temp.Write("ws/a.txt", "a\n");
+  Worktrees worktrees(temp.File("worktrees"));
+  const std::vector<std::string> readable = {".env.test"};
+  worktrees.Hold("kid");
+  const Worktree kid = Must(worktrees.Make("kid", temp.File("ws"), false, nullptr, readable));
+  CHECK(kid.note == "copied: 2 files, 0 links, 7 bytes; left out: 2 secret files");
+  CHECK(ReadTree(kid.path) == Tree{{".env.test", "open\n"}, {"a.txt", "a\n"}});
+  const std::string tree = "worktrees/kid/tree/";
+  temp.Write(tree + ".env", "SECRET=made\n");
+  temp.Write(tree + "sub/id_rsa", "SECRET\n");
+  temp.Write(tree + ".env.test", "changed\n");
+  const std::string diff = Must(worktrees.Diff("kid", nullptr, readable));
+  CAPTURE(diff);
+  CHECK(diff.find("+changed") != std::string::npos);
+  CHECK(diff.find("SECRET") == std::string::npos);
+  CHECK(Must(worktrees.Diff("kid", nullptr)).empty());  // to whom nothing is opened
+}
+
 TEST_CASE("WorktreesAreMadeWholeRemovedAndSwept") {
   const TempDirectory temp;
   temp.Write("ws/a", "a\n");
