@@ -8,14 +8,17 @@
 // a flow of every kind of step.
 //
 // Prints a line for each durable event and for each step of the host's own, before or after it as
-// its name says.
+// its name says; at its end "result TEXT turns N". A flow's text is JSON of all that its steps
+// gave.
 #include <fcntl.h>
 #include <unistd.h>
 
 #include <condition_variable>
 #include <deque>
+#include <fstream>
 #include <iostream>
 #include <mutex>
+#include <set>
 #include <string>
 #include <thread>
 
@@ -72,15 +75,21 @@ class Inbox final : public EventSubscriber, public ToolHostSink {
   std::deque<std::string> lines_;
 };
 
-/// The effect: a line that stays.
-void Pay(const std::string& ledger, const std::string& call) {
+/// The effect: a line that stays. Gives the receipt: how many payments the far side has seen by
+/// now, for which a call that comes again is the same payment.
+std::string Pay(const std::string& ledger, const std::string& call) {
   const int file = open(ledger.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
   const std::string line = call + "\n";
   if (file < 0 || write(file, line.data(), line.size()) < 0) _exit(4);
   close(file);
+  std::set<std::string> payments;
+  std::ifstream seen(ledger);
+  for (std::string one; std::getline(seen, one);) payments.insert(one);
+  return "receipt " + std::to_string(payments.size());
 }
 
 constexpr char kFlow[] = R"(
+local json = require "baleen.json"
 policy { deny { tool = "pay", args = { euros = "6*" } } }
 tool "split" {
   about = "Halves a sum.",
@@ -99,12 +108,13 @@ flow("pay", { budget = { tool_calls = 9 } }, function(f, input)
     kid:ask("Hm?", { max_tokens = 2, tools = "none" })
     return tonumber((kid:call("split", { euros = euros })))
   end)
-  half = halves[2]
   local said = s:ask(content, { max_tokens = 4, tools = "none", budget = { tokens = 4000 } })
-  return outcome .. (f:now() >= begun and "" or " before it began")
+  return json.encode { outcome = outcome, content = content, half = half, halves = halves, said = said,
+    drawn = f:random(1 << 30), time_went_on = f:now() >= begun }
 end))";
 
 constexpr char kPatchFlow[] = R"(
+local json = require "baleen.json"
 flow("patch", function(f, input)
   local s = session.current()
   local diffs = f:each({ "log1", "log2" }, { at_once = 2 }, function(path)
@@ -121,7 +131,7 @@ flow("patch", function(f, input)
     return diff
   end)
   s:apply(diffs[1] .. diffs[2])
-  return "OK"
+  return json.encode { outcome = "OK", diffs = diffs }
 end))";
 
 CreateSessionRequest Session(const std::string& effect, const std::string& ledger) {
@@ -194,6 +204,8 @@ Status Work(const std::string& data_dir, const std::string& model, const std::st
   turn.input = {"pay"};
   turn.request_id = "turn-it";
   ASSIGN_OR_RETURN(const TurnView started, runtime->StartTurn(turn));
+  // What a fork that goes on by itself asked before anybody watched.
+  RETURN_IF_ERROR(Approve(*runtime));
   while (true) {
     const std::string line = inbox.Next();
     if (line == "end") break;
@@ -201,11 +213,10 @@ Status Work(const std::string& data_dir, const std::string& model, const std::st
       RETURN_IF_ERROR(Approve(*runtime));
       continue;
     }
-    Pay(ledger, line.substr(5));
-    Say("body");
     ToolResult result;
     result.call_id = line.substr(5);
-    result.content = "paid";
+    result.content = Pay(ledger, result.call_id);
+    Say("body");
     const Status taken = host->SubmitResult("s", result);
     Say(taken.ok() ? "submitted" : "refused " + taken.ToString());
   }

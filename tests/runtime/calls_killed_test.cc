@@ -6,6 +6,7 @@
 #include <fstream>
 #include <iostream>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <random>
 
 #include "tests/faults/seeds.h"
@@ -113,9 +114,39 @@ void KillEverywhere(int64_t times) {
   for (const auto& [what, number] : outcomes) std::cout << "  " << what << ": " << number << "\n";
 }
 
+/// What flows have given, by their kind and outcome. The first of each is one that nobody killed.
+using Texts = std::map<std::string, std::string>;
+
+/// The outcome that a flow has told, after its text was compared with that of the twin that nobody
+/// killed: each value of each step, to the last sampled token.
+std::string CompareWithTwin(const std::string& kind, const std::vector<std::string>& lines,
+                            Texts& texts) {
+  constexpr std::string_view kBegin = "result ", kEnd = " turns 1";
+  const std::string line = *std::find_if(lines.begin(), lines.end(),
+                                         [&](const auto& one) { return one.starts_with(kBegin); });
+  CAPTURE(line);
+  REQUIRE(line.ends_with(kEnd));
+  const std::string text = line.substr(kBegin.size(), line.size() - kBegin.size() - kEnd.size());
+  const auto value = nlohmann::json::parse(text, nullptr, false);
+  REQUIRE(value.is_object());
+  const std::string outcome = value.value("outcome", "");
+  // Nobody kills a twin into UNKNOWN: those are compared with each other.
+  const auto [twin, first] = texts.try_emplace(kind + " " + outcome, text);
+  CAPTURE(twin->second);
+  REQUIRE(text == twin->second);
+  if (outcome == "UNKNOWN" && first) {
+    const auto known = nlohmann::json::parse(texts.at(kind + " OK"));
+    for (const char* name : {"half", "halves", "drawn", "time_went_on"}) {
+      REQUIRE(value.at(name) == known.at(name));
+    }
+  }
+  return outcome;
+}
+
 /// As EndFlow, of a flow that applies diffs: each file has its new line, once, and no copy is left.
 std::string EndPatch(const std::vector<std::string>& lines, const std::string& data,
-                     const std::string& workspace) {
+                     const std::string& workspace, Texts& texts) {
+  REQUIRE(CompareWithTwin("PATCH", lines, texts) == "OK");
   for (const char* name : {"/log1", "/log2"}) {
     REQUIRE(Lines(workspace + name) == std::vector<std::string>{"begin", "more", "end"});
   }
@@ -125,7 +156,6 @@ std::string EndPatch(const std::vector<std::string>& lines, const std::string& d
   const auto count = [&](const std::string& line) {
     return std::count(lines.begin(), lines.end(), line);
   };
-  REQUIRE(count("result OK turns 1") == 1);
   // Two forks, their turns twice, two diffs, and each is closed. Turns end together or one by one;
   // one that was killed within its call is followed by two more.
   REQUIRE(count("step_started") >= 8);
@@ -137,28 +167,28 @@ std::string EndPatch(const std::vector<std::string>& lines, const std::string& d
 }
 
 /// What a flow that was killed once is worth after the next process has ended it: what came of it.
-std::string EndFlow(const std::vector<std::string>& command, const std::string& ledger) {
+std::string EndFlow(const std::vector<std::string>& command, const std::string& ledger,
+                    Texts& texts) {
   Child worker(command);
   const std::vector<std::string> lines = worker.ReadAll();
   CAPTURE(lines);
   REQUIRE(worker.Wait() == 0);
-  if (command.back() == "PATCH") return EndPatch(lines, command[1], ledger + "-ws");
+  if (command.back() == "PATCH") return EndPatch(lines, command[1], ledger + "-ws", texts);
   const auto count = [&](const std::string& line) {
     return std::count(lines.begin(), lines.end(), line);
   };
-  const std::string result = *std::find_if(
-      lines.begin(), lines.end(), [](const auto& line) { return line.starts_with("result "); });
+  const std::string outcome = CompareWithTwin(command.back(), lines, texts);
   const std::vector<std::string> paid = Lines(ledger);
-  CAPTURE(result, paid);
-  const bool unknown = result == "result UNKNOWN turns 1";
+  CAPTURE(outcome, paid);
+  const bool unknown = outcome == "UNKNOWN";
   if (command.back() == "FLOW") {
     // Nobody knew whether it had paid: the flow asked, and went on when it was told to.
-    REQUIRE((unknown || result == "result OK turns 1"));
+    REQUIRE((unknown || outcome == "OK"));
     REQUIRE(paid.size() <= 1);
     if (!unknown) REQUIRE(paid.size() == 1);
   } else {
     // The far side sees that it is the same call: for it this is one effect, and always the result.
-    REQUIRE(result == "result OK turns 1");
+    REQUIRE(outcome == "OK");
     REQUIRE(paid.size() >= 1);
     for (const std::string& line : paid) REQUIRE(line == paid[0]);
   }
@@ -179,15 +209,38 @@ std::string EndFlow(const std::vector<std::string>& command, const std::string& 
   return (unknown ? " UNKNOWN " : " OK ") + std::to_string(paid.size());
 }
 
+/// Runs a flow of each kind that nobody kills: how long the first takes, in microseconds.
+int64_t RunTwins(Texts& texts) {
+  std::optional<int64_t> first_us;
+  for (const char* kind : {"FLOW", "IDEMPOTENT_FLOW", "PATCH"}) {
+    const MemoryDirectory temp;
+    const std::string ledger = Ledger(temp);
+    const auto begin = std::chrono::steady_clock::now();
+    const std::string ended =
+        EndFlow({CALL_WORKER, temp.File("data"), TinyModel(), ledger, kind}, ledger, texts);
+    REQUIRE(ended.starts_with(" OK"));
+    const auto took = std::chrono::steady_clock::now() - begin;
+    if (!first_us) first_us = std::chrono::duration_cast<std::chrono::microseconds>(took).count();
+  }
+  return *first_us;
+}
+
+struct KilledFlows {
+  std::mt19937_64 random;
+  Texts texts;
+  std::map<std::string, int64_t> outcomes;
+};
+
 /// Kills a flow right before or after the `nth` line `point`, and lets the next process end it.
 void KillFlowAt(const std::string& kind, const std::string& point, int64_t nth,
-                std::mt19937_64& random, std::map<std::string, int64_t>& outcomes) {
+                KilledFlows& flows) {
   const MemoryDirectory temp;
   const std::string ledger = Ledger(temp);
   const std::vector<std::string> command = {CALL_WORKER, temp.File("data"), TinyModel(), ledger,
                                             kind};
-  const auto late_us = static_cast<int64_t>(random() % kLatenessUs) * (random() % 4 == 0 ? 0 : 1);
-  CAPTURE(point, nth, late_us);
+  const auto late_us =
+      static_cast<int64_t>(flows.random() % kLatenessUs) * (flows.random() % 4 == 0 ? 0 : 1);
+  CAPTURE(kind, point, nth, late_us);
   {
     Child worker(command);
     REQUIRE(worker.started());
@@ -200,30 +253,22 @@ void KillFlowAt(const std::string& kind, const std::string& point, int64_t nth,
     WaitMicroseconds(late_us);
     worker.Kill();
   }
-  outcomes[kind + " " + point + " " + std::to_string(nth) + EndFlow(command, ledger)] += 1;
+  const std::string ended = EndFlow(command, ledger, flows.texts);
+  flows.outcomes[kind + " " + point + " " + std::to_string(nth) + ended] += 1;
 }
 
 /// Kills flows at instants that nothing chose, all over the time that one takes.
 void KillFlowsAtRandom(int64_t times) {
   const uint64_t seed = Seeds(1).front();
-  std::mt19937_64 random(seed);
-  std::map<std::string, int64_t> outcomes;
-  int64_t whole_us = 0;
-  for (int64_t i = 0; i <= times; ++i) {
+  KilledFlows flows{std::mt19937_64(seed), {}, {}};
+  const int64_t whole_us = RunTwins(flows.texts);
+  for (int64_t i = 1; i <= times; ++i) {
     const MemoryDirectory temp;
     const std::string ledger = Ledger(temp);
     const std::string kind = i % 4 == 3 ? "IDEMPOTENT_FLOW" : i % 4 == 1 ? "PATCH" : "FLOW";
     const std::vector<std::string> command = {CALL_WORKER, temp.File("data"), TinyModel(), ledger,
                                               kind};
-    if (i == 0) {  // one that nobody kills: how long it takes
-      const auto begin = std::chrono::steady_clock::now();
-      REQUIRE(EndFlow(command, ledger) == " OK 1");
-      whole_us = std::chrono::duration_cast<std::chrono::microseconds>(
-                     std::chrono::steady_clock::now() - begin)
-                     .count();
-      continue;
-    }
-    const auto at_us = static_cast<int64_t>(random() % static_cast<uint64_t>(whole_us));
+    const auto at_us = static_cast<int64_t>(flows.random() % static_cast<uint64_t>(whole_us));
     CAPTURE(kind, at_us, whole_us);
     {
       Child worker(command);
@@ -232,37 +277,41 @@ void KillFlowsAtRandom(int64_t times) {
       worker.Kill();
       worker.ReadAll();
     }
-    outcomes[kind + EndFlow(command, ledger)] += 1;
+    flows.outcomes[kind + EndFlow(command, ledger, flows.texts)] += 1;
   }
   std::cout << "flows killed at any time within " << whole_us << " us, seed " << seed << ":\n";
-  for (const auto& [what, number] : outcomes) std::cout << "  " << what << ": " << number << "\n";
+  for (const auto& [what, number] : flows.outcomes)
+    std::cout << "  " << what << ": " << number << "\n";
 }
 
-/// Every step's begin and end, and what lies within steps.
+/// Every step's begin and end, and what lies within steps. Where flows of one effect class are
+/// killed at a step's begin, those of the other are at its end.
 void KillFlowEverywhere(int64_t times) {
   const uint64_t seed = Seeds(1).front();
-  std::mt19937_64 random(seed);
-  std::map<std::string, int64_t> outcomes;
+  KilledFlows flows{std::mt19937_64(seed), {}, {}};
+  RunTwins(flows.texts);
+  const auto kill_at_steps = [&](const char* kind, int64_t steps, int64_t parity) {
+    for (int64_t nth = 1; nth <= steps; ++nth) {
+      KillFlowAt(kind, nth % 2 == parity ? "step_started" : "step_ended", nth, flows);
+    }
+  };
   for (int64_t i = 0; i < times; ++i) {
-    for (int64_t nth = 1; nth <= 12; ++nth) {
-      if (nth % 2 == i % 2) KillFlowAt("FLOW", "step_started", nth, random, outcomes);
-      if (nth % 2 != i % 2) KillFlowAt("FLOW", "step_ended", nth, random, outcomes);
+    for (const char* kind : {"FLOW", "IDEMPOTENT_FLOW"}) {
+      kill_at_steps(kind, 12, (kind == std::string("FLOW") ? i : i + 1) % 2);
+      for (const char* point : {"tool_calls", "tool_dispatched", "tool_results", "approved"}) {
+        for (const int64_t nth : {1, 2}) KillFlowAt(kind, point, nth, flows);
+      }
+      KillFlowAt(kind, "body", 1, flows);
+      KillFlowAt(kind, "generate", 1, flows);
     }
-    for (const char* point : {"tool_calls", "tool_dispatched", "tool_results", "approved"}) {
-      for (const int64_t nth : {1, 2}) KillFlowAt("FLOW", point, nth, random, outcomes);
-    }
-    KillFlowAt("FLOW", "body", 1, random, outcomes);
-    KillFlowAt("FLOW", "generate", 1, random, outcomes);
-    for (int64_t nth = 1; nth <= 8; ++nth) {
-      const bool begins = nth % 2 == i % 2;
-      KillFlowAt("PATCH", begins ? "step_started" : "step_ended", nth, random, outcomes);
-    }
+    kill_at_steps("PATCH", 8, i % 2);
     for (const char* point : {"tool_calls", "tool_dispatched", "tool_results"}) {
-      KillFlowAt("PATCH", point, 1, random, outcomes);
+      KillFlowAt("PATCH", point, 1, flows);
     }
   }
   std::cout << "flows killed, seed " << seed << ":\n";
-  for (const auto& [what, number] : outcomes) std::cout << "  " << what << ": " << number << "\n";
+  for (const auto& [what, number] : flows.outcomes)
+    std::cout << "  " << what << ": " << number << "\n";
 }
 
 }  // namespace
