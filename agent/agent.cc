@@ -58,11 +58,13 @@ class Agent::Impl {
   static Result<std::unique_ptr<Impl>> Create(const AgentOptions& options) {
     std::unique_ptr<Impl> impl(new Impl);
     impl->binding_.tools = options.tools;
+    impl->binding_.mcp_tools = options.mcp_tools;
     impl->binding_.errand = options.errand;
     impl->binding_.first_turn = options.first_turn;
     impl->binding_.task = options.task;
     ASSIGN_OR_RETURN(impl->sandbox_, Sandbox::Create(SandboxOptionsFrom(options, &impl->binding_)));
     const bool own = options.script.empty();
+    impl->binding_.has_script = !own;
     RETURN_IF_ERROR(impl->sandbox_->Compile(own ? DefaultLoopSource() : options.script,
                                             own ? "loop.lua" : options.script_name));
     RETURN_IF_ERROR(impl->sandbox_->RunChunk());

@@ -28,6 +28,8 @@ struct AgentOptions {
   /// new memory count as instructions too.
   int64_t instructions_max = 2'000'000;
   std::vector<ToolSpec> tools;  ///< What `baleen.tools` lists.
+  /// Names of those that patterns such as "mcp:*" are of, told of already or not.
+  std::vector<std::string> mcp_tools;
   /// JSON of what the turn of a fork does (flow.lua) in place of the script's own function, with
   /// the policy, hooks and tools that the script declares; empty: a turn like any other.
   std::string errand;

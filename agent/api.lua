@@ -11,8 +11,20 @@ local APPLY = parts.apply_tool
 
 local waiting_notes = {} -- What the next prompt says besides.
 
--- Those whose time limit is an argument, and what it is where they name none.
-local TIMED = { bash = 120000, [parts.http_tool] = 30000 }
+-- Those whose time limit is an argument: its name, its unit in milliseconds, and how many of these it
+-- is where they name none.
+local TIMED = { bash = { name = "timeout_s", unit = 1000, ms = 120000 },
+  [parts.http_tool] = { name = "timeout_ms", unit = 1, ms = 30000 } }
+
+-- The arguments with no more time than `left` milliseconds.
+local function limited_to(left, timed, arguments)
+  local limited = {}
+  for name, value in pairs(arguments) do limited[name] = value end
+  local given = limited[timed.name]
+  local wish = type(given) == "number" and given * timed.unit or timed.ms
+  if given == nil or wish > left then limited[timed.name] = parts.in_units(math.min(wish, left), timed.unit) end
+  return limited
+end
 
 -- `left`: as parts.time_left.
 local function prepare(call, notes, left)
@@ -32,14 +44,11 @@ local function prepare(call, notes, left)
     call.arguments = arguments
   end
   if left and TIMED[call.name] then
-    local limited = {}
-    for name, value in pairs(arguments) do limited[name] = value end
-    local wish = math.type(limited.timeout_ms) == "integer" and limited.timeout_ms or TIMED[call.name]
-    limited.timeout_ms = math.min(wish, left)
-    arguments, call.arguments = limited, limited
+    arguments = limited_to(left, TIMED[call.name], arguments)
+    call.arguments = arguments
   end
   local confined = parts.confined()
-  if confined and not parts.matches_any(confined, call.name) then
+  if confined and not parts.matches_tool(confined, call.name) then
     return "deny", #confined == 0 and "this step may use no tools"
       or "this step may use " .. table.concat(confined, ", ") .. " only"
   end
@@ -73,8 +82,9 @@ local function edited(call)
 end
 
 -- What is made of a result once the call's body has run, if it has one. `read`: what a script makes of it
--- before hooks hear of it; then no model reads it.
-local function settle(call, result, notes, read)
+-- before hooks hear of it; then it is the script's, and what hooks note goes into the next prompt.
+-- `frames`: the script may give it to a model all the same.
+local function settle(call, result, notes, read, frames)
   if parts.on_result then parts.on_result(call, result) end
   if read and (result.outcome == "OK" or result.outcome == "TIMEOUT") then read(result) end
   for _, kind in ipairs { "tool_result", "after_tool" } do
@@ -88,10 +98,13 @@ local function settle(call, result, notes, read)
         elseif event.trust ~= nil and event.trust ~= "untrusted" then
           why = "a hook gave it a 'trust' other than \"untrusted\""
         else
-          result.content = event.trust and not read and framed(call.name, event.content) or event.content
+          local frame = event.trust and (frames or not read)
+          result.content = frame and framed(call.name, event.content) or event.content
         end
       end
-      if why then result.outcome, result.content = "ERROR", "The result was withheld: " .. why end
+      if why then
+        result.outcome, result.content, result.exit = "ERROR", "The result was withheld: " .. why, nil
+      end
     end
   end
   local paths = #hooks.after_edit > 0 and result.outcome == "OK" and edited(call) or {}
@@ -108,7 +121,7 @@ local function settle(call, result, notes, read)
   end
 end
 
-local function call_tools(calls, read)
+local function call_tools(calls, read, frames)
   local left = parts.time_left()
   local sent, notes, decisions, reasons = {}, {}, {}, {}
   if type(calls) ~= "table" then return core.call_tools(calls) end -- Which says what is wrong.
@@ -125,18 +138,41 @@ local function call_tools(calls, read)
   while last < #results do
     local first = last + 1
     last = parts.run_bodies(sent, results, first)
-    for i = first, last do settle(sent[i], results[i], notes[i], read) end
+    for i = first, last do settle(sent[i], results[i], notes[i], read, frames) end
   end
   return results
 end
 
-local function call(name, arguments)
-  if type(name) ~= "string" then raise("baleen.call: expected the name of a tool, got " .. type(name)) end
+local function check_call(what, name, arguments)
+  if type(name) ~= "string" then raise(what .. ": expected the name of a tool, got " .. type(name)) end
   if arguments ~= nil and type(arguments) ~= "table" then
-    raise("baleen.call: expected arguments as a table, got " .. type(arguments))
+    raise(what .. ": expected arguments as a table, got " .. type(arguments))
   end
+end
+
+local function call(name, arguments)
+  check_call("baleen.call", name, arguments)
   local result = call_tools({ { name = name, arguments = arguments } })[1]
   return result.content, result.outcome
+end
+
+local Called = {}
+function Called.__tostring(called) return called.content end
+
+-- What a script gets of a call by s:call and kid:call, however it ended.
+local function called(content, outcome, exit)
+  return setmetatable({ content = content, outcome = outcome, exit = exit,
+    ok = outcome == "OK" and (exit == nil or exit == 0) }, Called)
+end
+
+local function read_nothing() end
+
+-- Runs one tool for a script.
+local function call_for_script(what, name, arguments)
+  check_call(what, name, arguments)
+  local read = name == "bash" and parts.read_ending or read_nothing
+  local result = call_tools({ { name = name, arguments = arguments } }, read, true)[1]
+  return called(result.content, result.outcome, result.exit)
 end
 
 -- What the hooks make of a compaction: what is to be kept, or nil and why the context stays as it is.
@@ -199,9 +235,12 @@ local function turn_function(returned, errand)
     raise("the script has the flows " .. parts.flow_names .. ": return function(message) that runs one")
   end
   if turn == nil then turn = parts.flow or (parts.declared and core.default_loop()) or nil end
+  if type(turn) ~= "function" then return turn end
+  -- What else takes a second argument is ours, and takes something else.
+  local ctx = turn == returned and core.has_script and parts.context {} or nil
   local starts = core.first_turn and #hooks.session_start > 0
   local hooked = starts or #hooks.turn_end > 0 or #hooks.before_prompt > 0
-  if not hooked or type(turn) ~= "function" then return turn end
+  if not hooked then return function(message) return turn(message, ctx) end end
   return function(message)
     if starts then
       local why = run_hooks("session_start", "", { text = message }, waiting_notes)
@@ -212,7 +251,7 @@ local function turn_function(returned, errand)
     if refused then raise("on.before_prompt: " .. refused) end
     if type(prompt.text) ~= "string" then raise("on.before_prompt: a hook left the prompt without text") end
     message = prompt.text
-    local text = turn(message)
+    local text = turn(message, ctx)
     parts.run_turn_end(text)
     return text
   end
@@ -226,6 +265,13 @@ end
 -- Before somebody is asked: why nobody is to be, or nil.
 function parts.before_approval(event) return run_hooks("approval", "", event, waiting_notes) end
 function parts.tell(text) waiting_notes[#waiting_notes + 1] = text end
+-- What is waiting to be told, for whoever tells it instead; nil: nothing.
+function parts.take_notes()
+  local notes = waiting_notes
+  waiting_notes = {}
+  return #notes > 0 and notes or nil
+end
 
 parts.call_tools, parts.call, parts.generate, parts.turn_function = call_tools, call, generate, turn_function
 parts.compact = compact
+parts.check_call, parts.called, parts.call_for_script = check_call, called, call_for_script

@@ -51,13 +51,20 @@ local function sh_arguments(what, argv, options)
   return {
     command = core.shell_command(words),
     workdir = parts.text_option(what, options, "workdir"),
-    timeout_ms = options.wall ~= nil and parts.wall_option(what, options.wall, 600000) or nil,
+    timeout_s = options.wall ~= nil and parts.in_units(parts.wall_option(what, options.wall, 600000), 1000)
+      or nil,
   }
+end
+
+-- Of words that are one command there is nothing else that could say this.
+local function is_not_found(result)
+  return result.exit == 127 and result.content:find("^%S*bash: line %d+: [^\n]*$") ~= nil
 end
 
 -- What a command came to, or nil and why it didn't run.
 local function sh_result(result)
   if result.outcome ~= "OK" and result.outcome ~= "TIMEOUT" then return nil, result.content, result.outcome end
+  if is_not_found(result) then return nil, result.content, "ERROR" end
   return { text = result.content, exit = result.exit, timed_out = result.outcome == "TIMEOUT",
     ok = result.outcome == "OK" and result.exit == 0 }
 end
@@ -71,7 +78,10 @@ Context.secret = secret
 -- Runs the words as one command, each as it is: { text, exit, ok, timed_out }, or nil and why not.
 function Context:sh(argv, options)
   local arguments = sh_arguments("sh", argv, options)
-  return sh_result(parts.call_tools({ { name = "bash", arguments = arguments } }, read_ending)[1])
+  local given, why, outcome =
+    sh_result(parts.call_tools({ { name = "bash", arguments = arguments } }, read_ending)[1])
+  parts.told_of_command(why)
+  return given, why, outcome
 end
 
 function parts.context(members) return setmetatable(members, Context) end
@@ -80,8 +90,8 @@ parts.context_methods = Context
 -- What runs ---------------------------------------------------------------------------------------
 
 -- What is around what runs: `body`, the tool whose body it is, as { name, network, wall, started, parallel,
--- outer }, or nil (`outer`: the one whose body has called it); and `confined`, patterns of the tools that the
--- step at hand may use, or nil: all. A branch has its own, so that what others set is not around it; it
+-- outer }, or nil (`outer`: the one whose body has called it); `confined`, patterns of the tools that the
+-- step at hand may use, or nil: all; and `unrun`, why its last command didn't run, or nil. A branch has its own, so that what others set is not around it; it
 -- begins with what is around its list.
 local turn, of_branches = {}, {}
 
@@ -105,6 +115,9 @@ end
 function parts.body() return around().body end
 function parts.confined() return around().confined end
 
+-- The last command that a hook or body asked for: why it didn't run, or nil.
+function parts.told_of_command(why) around().unrun = why end
+
 function parts.confine(patterns)
   local here = around()
   local before = here.confined
@@ -113,15 +126,19 @@ function parts.confine(patterns)
 end
 
 -- pcall(fn, ...) as the body of `tool`, or of none; other branches come in between only if the tool is
--- parallel. `wall`: so many milliseconds of Lua at most, or nil.
+-- parallel. `wall`: so many milliseconds of Lua at most, or nil. An error says which command didn't run
+-- before it, since it may come of the nil that stands for its result.
 function parts.within(tool, wall, fn, ...)
   local here, alone = around(), not (tool and tool.parallel)
-  local outer, confined = here.body, here.confined
+  local outer, confined, unrun = here.body, here.confined, here.unrun
   if alone then core.undivided(1) end
-  here.body, here.confined = tool, nil -- What is confined are the model's calls.
+  here.body, here.confined, here.unrun = tool, nil, nil -- What is confined are the model's calls.
   if tool then tool.outer = outer end
   local ended = wall and table.pack(core.limited(wall, fn, ...)) or table.pack(pcall(fn, ...))
-  here.body, here.confined = outer, confined
+  if not ended[1] and here.unrun then
+    ended[2] = ("%s (its sh gave nil: %s)"):format(parts.text_of(ended[2]), here.unrun)
+  end
+  here.body, here.confined, here.unrun = outer, confined, unrun
   if alone then core.undivided(-1) end
   return table.unpack(ended, 1, ended.n)
 end

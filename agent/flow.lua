@@ -69,14 +69,14 @@ local function question(what, text, options, known)
     raise(what .. ": 'max' is of a list of items: returns = list(...)")
   end
   if options.tools == "none" then request.tool_choice = "none" end
-  if options.tools ~= nil then parts.alternatives(what .. ": tools", options.tools) end
+  if options.tools ~= nil then parts.tool_patterns(what .. ": tools", options.tools) end
   return { request = request, tools = options.tools }
 end
 
 -- Says `text` to the model and lets it work until it only talks.
 local function work(text, asked)
   loop = loop or core.default_loop()
-  local allowed = asked.tools == "none" and {} or asked.tools and parts.alternatives("tools", asked.tools)
+  local allowed = asked.tools == "none" and {} or asked.tools and parts.tool_patterns("tools", asked.tools)
   local before = allowed and parts.confine(allowed)
   core.undivided(1)
   local ok, answer = pcall(loop, text, asked.request)
@@ -90,7 +90,7 @@ end
 local function read_answer(answer, asked, returns)
   local schema = asked.request.answer_schema
   if not schema then return answer end
-  local problem = core.check_answer(schema, answer)
+  local problem = core.check_value(schema, answer, "answer")
   if problem then return nil, problem end
   local value = json.decode(answer)
   problem = parts.misfit("", returns, value)
@@ -106,8 +106,8 @@ function Session:ask(text, options)
   end)
 end
 
--- Runs one tool: its text and how it ended.
-function Session:call(name, arguments) return parts.call(name, arguments) end
+-- Runs one tool: { content, outcome, ok, exit }, however it ended; `exit` is of bash.
+function Session:call(name, arguments) return parts.call_for_script("s:call", name, arguments) end
 
 -- Tells the model with its next prompt.
 function Session:note(text)
@@ -200,24 +200,21 @@ function Kid:ask(text, options)
 end
 
 function Kid:call(name, arguments)
-  if type(name) ~= "string" then raise("kid:call: expected the name of a tool, got " .. type(name)) end
-  if arguments ~= nil and type(arguments) ~= "table" then
-    raise("kid:call: expected arguments as a table, got " .. type(arguments))
-  end
+  parts.check_call("kid:call", name, arguments)
   local answer, why = run_errand(self, "kid:call", "Call " .. name, { call = name, arguments = arguments or {} })
-  if not answer then return nil, why end
+  if not answer then return parts.called(why, "ERROR") end
   local result = json.decode(answer)
-  return result.content, result.outcome
+  -- A journal from before forks read the exit code has it in the text.
+  local ran = result.outcome == "OK" or result.outcome == "TIMEOUT"
+  if name == "bash" and ran and result.exit == nil then parts.read_ending(result) end
+  for _, text in ipairs(result.notes or {}) do parts.tell(text) end
+  return parts.called(result.content, result.outcome, result.exit)
 end
 
 -- Runs the words as one command in the fork: as ctx:sh.
 function Kid:sh(argv, options)
   local arguments = parts.sh_arguments("kid:sh", argv, options)
-  local content, outcome = self:call("bash", arguments)
-  if not content then return nil, outcome end
-  local result = { content = content, outcome = outcome }
-  parts.read_ending(result)
-  return parts.sh_result(result)
+  return parts.sh_result(self:call("bash", arguments))
 end
 
 -- What it has changed in its worktree.
@@ -242,8 +239,10 @@ function parts.errand(text)
   return function(message)
     running = "of a fork"
     if not errand.call then return work(message, errand) end
-    local content, outcome = parts.call(errand.call, errand.arguments)
-    return json.encode { content = content, outcome = outcome }
+    parts.take_notes() -- Those of its prompt, which no model reads.
+    local result = parts.call_for_script("kid:call", errand.call, errand.arguments)
+    return json.encode { content = result.content, outcome = result.outcome, exit = result.exit,
+      notes = parts.take_notes() }
   end
 end
 
@@ -272,15 +271,53 @@ local function text_of_result(value)
   return type(value) == "string" and value or tostring(value)
 end
 
+-- What a flow is called with: the turn's text, or a table where it is a JSON object.
+local function input_of(text)
+  if type(text) ~= "string" or not text:find("^%s*{") then return text end
+  local value = json.decode(text)
+  if value == nil then return text end
+  return value
+end
+
+-- Raises if the input isn't what the flow's option says.
+local function check_input(what, kinds, input)
+  local names = {}
+  for name in pairs(kinds) do names[#names + 1] = name end
+  if type(input) ~= "table" then
+    raise(("%s: expected an input with %s: a JSON object, or baleen run --arg NAME=VALUE"):format(what,
+      table.concat(names, ", ")))
+  end
+  for _, name in ipairs(names) do
+    local kind = kinds[name]
+    if input[name] == nil and not (parts.is_kind(kind) and kind.base == "opt") then
+      local about = parts.is_kind(kind) and kind.about and " (" .. kind.about .. ")" or ""
+      raise(("%s: the input lacks '%s'%s: give it in the JSON object, or by baleen run --arg %s=VALUE")
+        :format(what, name, about, name))
+    end
+  end
+  local problem = core.check_value(json.encode(parts.object_schema(what, kinds)), json.encode(input), "input")
+    or parts.misfit("", kinds, input)
+  if problem then raise(what .. ": " .. problem) end
+end
+
 local function flow(name, options, fn)
   if type(options) == "function" then options, fn = {}, options end
   if type(name) ~= "string" or #name < 1 or #name > 64 then
     raise("flow: expected a name of 1 to 64 bytes")
   end
   local what = "flow '" .. name .. "'"
-  check_members(what, options, { budget = true })
+  check_members(what, options, { budget = true, input = true })
+  local kinds = options.input
+  if kinds ~= nil then
+    if type(kinds) ~= "table" or parts.is_kind(kinds) or next(kinds) == nil then
+      raise(what .. ": 'input' must be a table of kinds, such as { path = str() }")
+    end
+    parts.object_schema(what .. ": input", kinds)
+  end
   if type(fn) ~= "function" then raise(what .. ": expected a function, got " .. type(fn)) end
-  local function run(input)
+  local function run(text)
+    local input = input_of(text)
+    if kinds then check_input(what, kinds, input) end
     return undivided(function()
       local outer = running
       running = name

@@ -4,7 +4,7 @@
 local core, parts = ...
 local raise, json = core.raise, baleen.json
 local check_members, count_option, text_of = parts.check_members, parts.count_option, parts.text_of
-local alternatives, matches_any, verdict = parts.alternatives, parts.matches_any, parts.verdict
+local verdict = parts.verdict
 
 local hooks = { before_tool = {}, after_tool = {}, tool_result = {}, before_model = {}, turn_end = {},
   session_start = {}, before_prompt = {}, approval = {}, after_edit = {}, subagent_end = {},
@@ -14,15 +14,17 @@ local hooks = { before_tool = {}, after_tool = {}, tool_result = {}, before_mode
 local ON_ERROR = { before_tool = "deny", before_model = "deny", tool_result = "deny", after_tool = "ignore",
   session_start = "deny", before_prompt = "deny", approval = "deny", after_edit = "ignore",
   subagent_end = "ignore", before_compact = "deny" }
--- What the pattern of a hook is of, for those that take one: names of tools, or a path.
-local PATTERN_OF = { before_tool = "tool", after_tool = "tool", tool_result = "tool", after_edit = "path" }
+-- Those that take a pattern, and how it is read and compared: one of tools, or of a path.
+local OF_TOOLS = { read = parts.tool_patterns, matches = parts.matches_tool }
+local PATTERN_OF = { before_tool = OF_TOOLS, after_tool = OF_TOOLS, tool_result = OF_TOOLS,
+  after_edit = { read = parts.alternatives, matches = parts.matches_any } }
 
 local function adder(kind)
   local what = "on." .. kind
   return function(pattern, fn, options)
     if not (PATTERN_OF[kind] and type(pattern) == "string") then pattern, fn, options = nil, pattern, fn end
     if type(fn) ~= "function" then raise(what .. ": expected a function, got " .. type(fn)) end
-    local hook = { fn = fn, names = pattern and alternatives(what, pattern), on_error = ON_ERROR[kind] }
+    local hook = { fn = fn, names = pattern and PATTERN_OF[kind].read(what, pattern), on_error = ON_ERROR[kind] }
     if options ~= nil then
       check_members(what, options, { on_error = ON_ERROR[kind] ~= nil, wall = true })
       local wish = options.on_error
@@ -60,7 +62,7 @@ end
 
 local function run_hooks(kind, name, event, notes)
   for _, hook in ipairs(hooks[kind]) do
-    if not hook.names or matches_any(hook.names, name) then
+    if not hook.names or PATTERN_OF[kind].matches(hook.names, name) then
       local given = run_hook(hook, event)
       if given and given.kind == "deny" then return given.text end
       if given then notes[#notes + 1] = given.text end

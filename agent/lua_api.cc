@@ -210,11 +210,17 @@ constexpr LuaField kAskFields[] = {
     {"max_tokens?", "integer", "Of each message."},
     {"temperature?", "number", "0 to 100."},
 };
+constexpr LuaField kCalledFields[] = {
+    {"content", "string", "What the tool said; of bash what the command wrote. tostring gives it."},
+    {"outcome", "baleen.Outcome", "How it ended; ERROR where a fork could run nothing."},
+    {"ok", "boolean", "The outcome is OK, and `exit` 0 or none."},
+    {"exit?", "integer", "Of bash: the command's exit code."},
+};
 constexpr LuaField kSessionFields[] = {
     {"ask", "fun(self: baleen.Session, text: string, options?: baleen.AskOptions): any, string?",
      "The model's answer once it only talks; nil and why if it isn't what `returns` says."},
-    {"call", "fun(self: baleen.Session, name: string, arguments?: table): string, baleen.Outcome",
-     "As baleen.call."},
+    {"call", "fun(self: baleen.Session, name: string, arguments?: table): baleen.Called",
+     "Runs one tool. What hooks note of it goes into the next prompt."},
     {"note", "fun(self: baleen.Session, text: string)", "Tells the model with its next prompt."},
     {"fork", "fun(self: baleen.Session, options?: baleen.ForkOptions): baleen.Fork",
      "A session that goes on from here."},
@@ -237,8 +243,8 @@ constexpr LuaField kForkFields[] = {
     {"usage", "table", "tokens, wall_ms, tool_calls and micro_usd that it has spent."},
     {"ask", "fun(self: baleen.Fork, text: string, options?: baleen.AskOptions): any, string?",
      "As s:ask, in a turn of the fork; nil and why if that failed."},
-    {"call", "fun(self: baleen.Fork, name: string, arguments?: table): string?, string",
-     "As s:call, in a turn of the fork."},
+    {"call", "fun(self: baleen.Fork, name: string, arguments?: table): baleen.Called",
+     "As s:call, in a turn of the fork; what hooks note goes into this session's next prompt."},
     {"sh",
      "fun(self: baleen.Fork, argv: string[], options?: baleen.ShOptions): baleen.ShResult?, "
      "string?",
@@ -249,6 +255,12 @@ constexpr LuaField kForkFields[] = {
     {"close", "fun(self: baleen.Fork)",
      "Nothing more is asked of it, and its worktree goes; the session stays. Also at the end of a "
      "block: local kid <close> = s:fork {}."},
+};
+constexpr LuaField kFlowOptionsFields[] = {
+    {"budget?", "baleen.Budget", "What it may spend."},
+    {"input?", "table<string, baleen.Kind>",
+     "Members that its input must have; without it any text will do. A text that is a JSON object "
+     "is a table."},
 };
 constexpr LuaField kFlowFields[] = {
     {"secret", "fun(name: string): baleen.Secret", "As ctx.secret."},
@@ -305,9 +317,11 @@ constexpr LuaClass kDeclared[] = {
     {"baleen.On", "Hooks, in the order in which they were declared.", kOnFields},
     {"baleen.Budget", "Limits; what reaches one pauses and asks.", kBudgetFields},
     {"baleen.AskOptions", "", kAskFields},
+    {"baleen.Called", "What came of a call, also of one that was denied.", kCalledFields},
     {"baleen.Session", "The turn's session.", kSessionFields},
     {"baleen.ForkOptions", "", kForkOptionsFields},
     {"baleen.Fork", "A session that was forked off the turn.", kForkFields},
+    {"baleen.FlowOptions", "", kFlowOptionsFields},
     {"baleen.Flow", "A workflow's run.", kFlowFields},
 };
 
@@ -327,9 +341,9 @@ constexpr LuaField kToolParameters[] = {{"name", "string", ""}};
 constexpr LuaField kToolResults[] = {{"declare", "fun(spec: baleen.ToolSpec)", ""}};
 constexpr LuaField kFlowParameters[] = {
     {"name", "string", ""},
-    {"options", "table", "budget: what it may spend"},
-    {"fn", "fun(f: baleen.Flow, input: string): any", "what it gives is the turn's text"}};
-constexpr LuaField kFlowResults[] = {{"run", "fun(input: string): string", ""}};
+    {"options", "baleen.FlowOptions", ""},
+    {"fn", "fun(f: baleen.Flow, input: string|table): any", "what it gives is the turn's text"}};
+constexpr LuaField kFlowResults[] = {{"run", "fun(input: string|table): string", ""}};
 constexpr LuaField kWhyParameter[] = {{"why", "string", ""}};
 constexpr LuaField kModuleParameter[] = {{"name", "string", ""}};
 constexpr LuaField kModuleResults[] = {{"module", "baleen.Http|table", ""}};

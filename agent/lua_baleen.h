@@ -56,9 +56,11 @@ struct TurnBinding {
   bool effect_ready = false;               ///< Set last, just before the yield or return.
   const AgentEvent* event = nullptr;       ///< Borrows; set during one resume.
   int64_t calls_made = 0;                  ///< Numbers the calls that come without an id.
+  std::vector<std::string> mcp_tools;      ///< As AgentOptions::mcp_tools.
   std::string errand;                      ///< As AgentOptions::errand.
   bool first_turn = false;                 ///< As AgentOptions::first_turn.
   bool task = false;                       ///< As AgentOptions::task.
+  bool has_script = false;                 ///< Or the default loop runs.
   std::vector<ToolSpec> declared;          ///< By the script, in this order.
   std::string problem;                     ///< Scratch: why a binding is about to raise.
   std::vector<CommandRule> command_rules;  ///< Scratch: those that a command is judged by.

@@ -12,6 +12,7 @@
 #include "tools_sdk/builtin/patch.h"
 #include "tools_sdk/schema.h"
 #include "tools_sdk/shell/shell_quote.h"
+#include "tools_sdk/tool_pattern.h"
 #include "tools_sdk/tool_set.h"
 #include "tools_sdk/wildcard.h"
 
@@ -31,6 +32,31 @@ int Wildcard(lua_State* L) {  // (pattern, text)
   const std::string_view text = TextAt(L, 2);
   Charge(L, static_cast<int64_t>((pattern.size() + 1) * (text.size() + 16) / 16));
   lua_pushboolean(L, MatchesWildcard(pattern, text));
+  return 1;
+}
+
+int MatchesTool(lua_State* L) {  // (pattern, name, whether it is a server's: nil: look)
+  const std::string_view pattern = TextAt(L, 1), name = TextAt(L, 2);
+  const auto& of_servers = BindingOf(L).mcp_tools;
+  Charge(L,
+         static_cast<int64_t>((pattern.size() + 1) * (name.size() + 16) / 16 + of_servers.size()));
+  const bool is_one = lua_isnoneornil(L, 3) ? std::find(of_servers.begin(), of_servers.end(),
+                                                        name) != of_servers.end()
+                                            : lua_toboolean(L, 3) != 0;
+  lua_pushboolean(L, MatchesToolPattern(pattern, name, is_one));
+  return 1;
+}
+
+bool IsToolPattern(std::string_view pattern, TurnBinding* binding) {
+  const Status status = CheckToolPattern(pattern);
+  if (!status.ok()) binding->problem = status.message();
+  return status.ok();
+}
+
+int CheckPattern(lua_State* L) {  // (pattern): nothing, or what is wrong
+  TurnBinding& binding = BindingOf(L);
+  if (IsToolPattern(TextAt(L, 1), &binding)) return 0;
+  lua_pushlstring(L, binding.problem.data(), binding.problem.size());
   return 1;
 }
 
@@ -191,27 +217,30 @@ int DeclareTool(lua_State* L) {  // (name, about, parameters, effect, output)
   return Raise(L, "%s", binding.problem.c_str());
 }
 
-bool FitsAnswer(std::string_view schema, std::string_view text, TurnBinding* binding) {
-  const auto parsed = Schema::ParseValue(schema, "answer");
+bool Fits(std::string_view schema, std::string_view text, std::string_view what,
+          TurnBinding* binding) {
+  const auto parsed = Schema::ParseValue(schema, std::string(what));
   const Status status = parsed.ok() ? parsed->Validate(text) : parsed.status();
   if (!status.ok()) binding->problem = status.message();
   return status.ok();
 }
 
-int CheckAnswer(lua_State* L) {  // (schema, text): nothing, or what is wrong
-  const std::string_view schema = TextAt(L, 1), text = TextAt(L, 2);
+int CheckValue(lua_State* L) {  // (schema, text, what it is): nothing, or what is wrong
+  const std::string_view schema = TextAt(L, 1), text = TextAt(L, 2), what = TextAt(L, 3);
   Charge(L, static_cast<int64_t>(schema.size() + text.size()));
   TurnBinding& binding = BindingOf(L);
-  if (FitsAnswer(schema, text, &binding)) return 0;
+  if (Fits(schema, text, what, &binding)) return 0;
   lua_pushlstring(L, binding.problem.data(), binding.problem.size());
   return 1;
 }
 
-constexpr LibraryFunction kChecks[] = {{"check_answer", CheckAnswer},
+constexpr LibraryFunction kChecks[] = {{"check_tool_pattern", CheckPattern},
+                                       {"check_value", CheckValue},
                                        {"declare_tool", DeclareTool},
                                        {"diff_paths", DiffPaths},
                                        {"digest", Digest},
                                        {"judge_command", JudgeCommandText},
+                                       {"matches_tool", MatchesTool},
                                        {"raise", RaiseText},
                                        {"read_only", ReadOnly},
                                        {"shell_command", ShellCommandOf},

@@ -135,6 +135,8 @@ void LoadDeclarations(lua_State* L) {
   lua_setfield(L, -2, "branches_max");
   lua_pushboolean(L, BindingOf(L).first_turn);
   lua_setfield(L, -2, "first_turn");
+  lua_pushboolean(L, BindingOf(L).has_script);
+  lua_setfield(L, -2, "has_script");
   lua_newtable(L);
   const int core = lua_gettop(L) - 1, parts = core + 1;
   PushBuiltins(L);
@@ -175,12 +177,20 @@ void LoadTask(lua_State* L) {
   lua_call(L, 1, 0);
 }
 
+// Whether the function on top takes more than the message.
+bool TakesContext(lua_State* L) {
+  if (!lua_isfunction(L, -1)) return false;
+  lua_Debug about;
+  lua_pushvalue(L, -1);
+  return lua_getinfo(L, ">u", &about) != 0 && (about.nparams > 1 || about.isvararg != 0);
+}
+
 }  // namespace
 
 void PushTurnFunction(lua_State* L) {
   const TurnBinding* binding = StateOf(L).binding;
   const bool errand = binding != nullptr && !binding->errand.empty();
-  if (errand) LoadDeclarations(L);
+  if (errand || (binding != nullptr && binding->has_script && TakesContext(L))) LoadDeclarations(L);
   if (binding != nullptr && binding->task) LoadTask(L);
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, &kParts) == LUA_TNIL) {
     lua_pop(L, 1);

@@ -41,6 +41,9 @@ local function milliseconds(what, value)
   raise(what .. ": expected a duration such as \"90s\", \"5m\" or \"2h\", or a number of seconds")
 end
 
+-- Milliseconds in units of `unit` of them, as an integer where they are one.
+local function in_units(ms, unit) return ms % unit == 0 and ms // unit or ms / unit end
+
 -- A time limit, in milliseconds.
 local function wall_option(what, value, most)
   local ms = milliseconds(what .. ": 'wall'", value)
@@ -81,7 +84,26 @@ local function matches_any(patterns, text)
   return false
 end
 
+-- The same of tools: "mcp:*" names those of MCP servers.
+local function tool_patterns(what, pattern)
+  local list = alternatives(what, pattern)
+  for _, one in ipairs(list) do
+    local problem = core.check_tool_pattern(one)
+    if problem then raise(what .. ": " .. problem) end
+  end
+  return list
+end
+
+-- `of_server`: whether it is one of these; nil: as the session knows it.
+local function matches_tool(patterns, name, of_server)
+  for _, pattern in ipairs(patterns) do
+    if core.matches_tool(pattern, name, of_server) then return true end
+  end
+  return false
+end
+
 parts.check_members, parts.text_option, parts.count_option = check_members, text_option, count_option
-parts.milliseconds, parts.wall_option = milliseconds, wall_option
+parts.milliseconds, parts.in_units, parts.wall_option = milliseconds, in_units, wall_option
 parts.byte_count, parts.text_of = byte_count, text_of
 parts.alternatives, parts.matches_any = alternatives, matches_any
+parts.tool_patterns, parts.matches_tool = tool_patterns, matches_tool

@@ -2,8 +2,7 @@
 
 local core, parts = ...
 local raise, json = core.raise, baleen.json
-local check_members, text_option, alternatives = parts.check_members, parts.text_option, parts.alternatives
-local matches_any = parts.matches_any
+local check_members, text_option = parts.check_members, parts.text_option
 
 local Verdict, Rule = {}, {}
 
@@ -28,8 +27,8 @@ local function judge_parts(about_parts, arguments, covered)
   return level, index and about_parts[index], text
 end
 
-local function about_call(rule, name, arguments)
-  if not matches_any(rule.tools, name) then return false end
+local function about_call(rule, name, arguments, of_server)
+  if not parts.matches_tool(rule.tools, name, of_server) then return false end
   for argument, pattern in pairs(rule.args) do
     local value = arguments[argument]
     local plain = type(value) == "string" or type(value) == "number" or type(value) == "boolean"
@@ -50,9 +49,11 @@ local function about_any(rule, names, arguments)
   return false
 end
 
--- Whether the rule, alone, decides about the call.
+-- Whether the rule, alone, decides about the call. A name is as patterns have it, whatever the session's
+-- tools are: those of servers are mcp:NAME.
 local function rule_matches(rule, name, arguments)
-  if not about_call(rule, name, arguments) then return false end
+  local of_server = name:match("^mcp:(.*)$")
+  if not about_call(rule, of_server or name, arguments, of_server ~= nil) then return false end
   if not rule.about_parts then return true end
   -- Commands are no matter of a rule about files.
   local _, by = judge_parts({ rule }, arguments, rule.writes ~= nil)
@@ -90,7 +91,7 @@ end
 local function make_rule(decision, spec)
   check_members(decision, spec, RULE_MEMBERS)
   local rule = setmetatable({ decision = decision, args = {} }, Rule)
-  rule.tools = alternatives(decision .. ": 'tool'", text_option(decision, spec, "tool", "*"))
+  rule.tools = parts.tool_patterns(decision .. ": 'tool'", text_option(decision, spec, "tool", "*"))
   rule.why = text_option(decision, spec, "why", "")
   rule.path = text_option(decision, spec, "path")
   if spec.args ~= nil then

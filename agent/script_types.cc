@@ -42,7 +42,9 @@ std::string ScriptTypes() {
     out +=
         std::string(i == 0 ? " \"" : "|\"") + ToolOutcomeName(static_cast<ToolOutcome>(i)) + "\"";
   }
-  out += "\n";
+  out +=
+      "\n---@alias baleen.Turn fun(message: string, ctx: baleen.Context): string"
+      " # What a script may return.\n";
   for (const LuaClass* table : LuaClasses()) {
     out += *table->about == 0 ? "\n" : std::string("\n---") + table->about + "\n";
     out += std::string("---@class ") + table->name + "\n";

@@ -23,6 +23,7 @@ struct ToolSpec {
   EffectClass effect = EffectClass::kEffect;
   int64_t timeout_ms = 30'000;
   int64_t output_bytes_max = 64 * 1024;
+  bool of_mcp_server = false;  ///< Patterns may name it as mcp:NAME (tool_pattern.h).
 };
 
 /// One directory entry below a workspace root.

@@ -41,10 +41,10 @@ local Finding = {
 
 flow("nightly-audit", { budget = { tokens = 400000, wall = "2h", tool_calls = 300 } }, function(f, input)
   local begun = f:now()
-  local files, outcome = s:call("project_files")
-  if outcome ~= "OK" then return "Nothing to audit: " .. files end
+  local files = s:call("project_files")
+  if not files.ok then return "Nothing to audit: " .. files.content end
 
-  local findings, why = s:ask("Audit this for " .. input .. ". List at most five findings.\n\n" .. files,
+  local findings, why = s:ask("Audit this for " .. input .. ". List at most five findings.\n\n" .. files.content,
     { returns = list(Finding), tools = "read|grep|glob|list", budget = { tokens = 100000 } })
   if not findings then return fail("no findings that can be read: " .. why) end
   if #findings == 0 then return "Nothing found." end

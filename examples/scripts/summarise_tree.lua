@@ -14,10 +14,10 @@ policy {
 local FILES_MAX = 200
 
 local function files_of(pattern)
-  local found, outcome = s:call("glob", { pattern = pattern })
-  if outcome ~= "OK" then return nil, found end
+  local found = s:call("glob", { pattern = pattern })
+  if not found.ok then return nil, found.content end
   local files = {}
-  for line in found:gmatch("[^\n]+") do
+  for line in found.content:gmatch("[^\n]+") do
     -- What isn't a path is a remark of the tool's.
     if not line:match("^[%[(]") and #files < FILES_MAX then files[#files + 1] = line end
   end
@@ -45,8 +45,7 @@ flow("summarise-tree", { budget = { tokens = 4000000, wall = "4h" } }, function(
     else
       local text = files[i] .. ": " .. summary.purpose
       if #summary.decides > 0 then text = text .. " Decides: " .. table.concat(summary.decides, "; ") end
-      local _, outcome = s:call("remember", { text = text })
-      kept = kept + (outcome == "OK" and 1 or 0)
+      kept = kept + (s:call("remember", { text = text }).ok and 1 or 0)
     end
   end
   return { files = #files, remembered = kept, unread = unread }

@@ -15,16 +15,16 @@ policy {
 
 flow("triage", { budget = { tokens = 600000, wall = "2h", tool_calls = 400 } }, function(f, input)
   local function passes(where)
-    local output, outcome
+    local ran
     repeat -- What tests would have said that were cut short by a crash, nobody knows: they run again.
-      output, outcome = where:call("bash", { command = input, timeout_ms = 600000 })
-    until outcome ~= "UNKNOWN"
-    return outcome == "OK" and output:find("[exit code: 0;", 1, true) ~= nil, output
+      ran = where:call("bash", { command = input, timeout_s = 600 })
+    until ran.outcome ~= "UNKNOWN"
+    return ran.ok, ran.content
   end
   local fine, output = passes(s)
   if fine then return "Nothing fails." end
 
-  local causes, why = s:ask("`" .. input .. "` says:\n" .. tostring(output):sub(-8000)
+  local causes, why = s:ask("`" .. input .. "` says:\n" .. output:sub(-8000)
     .. "\nList three different likely causes, most likely first.",
     { returns = list(str()), tools = "read|grep|list" })
   if not causes then return fail("no causes that can be read: " .. why) end

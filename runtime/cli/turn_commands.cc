@@ -13,6 +13,7 @@
 #include "runtime/cli/event_printer.h"
 #include "runtime/cli/flags.h"
 #include "runtime/cli/policy_flags.h"
+#include "tools_sdk/utf8.h"
 
 namespace baleen::cli {
 namespace {
@@ -39,6 +40,7 @@ struct TurnFlags {
   BudgetSettings budget;
   std::vector<std::string> input;
   std::vector<std::string> input_files;
+  std::vector<std::string> arguments;
   bool trace = false;
   bool json = false;
 };
@@ -192,7 +194,28 @@ int Chat(const TurnFlags& flags) {
   }
 }
 
+/// What `--arg NAME=VALUE` make of the input: a JSON object. Errors: INVALID_ARGUMENT.
+Result<std::string> ArgumentsObject(const std::vector<std::string>& arguments) {
+  auto object = nlohmann::ordered_json::object();
+  for (const std::string& argument : arguments) {
+    const auto bad = [&](const std::string& what) {
+      return InvalidArgumentError(
+          "--arg '" + ReplaceInvalidUtf8(argument.substr(0, 80)) + "': " + what, "BAD_FIELD");
+    };
+    const size_t equals = argument.find('=');
+    if (equals == std::string::npos) return bad("expected NAME=VALUE, got no '='");
+    if (equals == 0) return bad("expected a name before the '='");
+    if (Utf8ValidPrefix(argument) != argument.size()) return bad("it is not valid UTF-8");
+    const std::string name = argument.substr(0, equals);
+    if (object.contains(name)) return bad("'" + name + "' is given twice");
+    object[name] = argument.substr(equals + 1);
+  }
+  return object.dump();
+}
+
 int RunScript(const TurnFlags& flags) {
+  auto object = ArgumentsObject(flags.arguments);
+  if (!object.ok()) return Fail(object.status(), flags.json);
   auto runtime = OpenRuntime(flags.runtime);
   if (!runtime.ok()) return Fail(runtime.status(), flags.json);
   auto session = OpenSession(**runtime, flags);
@@ -211,6 +234,7 @@ int RunScript(const TurnFlags& flags) {
       if (!text.ok()) return Fail(text.status(), flags.json);
       input.push_back(std::move(text).value());
     }
+    if (!flags.arguments.empty()) input.push_back(std::move(object).value());
     turn = RunTurn(**runtime, flags, *session, input, printer);
   }
   if (!turn.ok()) return Fail(turn.status(), flags.json);
@@ -291,8 +315,17 @@ void AddRun(CLI::App& app, int* exit_code) {
   source->add_option("file", flags->script_file, "Lua file")->check(CLI::ExistingFile);
   source->add_option("--stored", flags->stored_script,
                      "Instead: a script that `baleen scripts put` keeps");
-  command->add_option("--input", flags->input, "User text; may be given several times");
-  command->add_option("--input-file", flags->input_files, "User text from files");
+  CLI::Option* input =
+      command->add_option("--input", flags->input, "User text; may be given several times");
+  CLI::Option* files =
+      command->add_option("--input-file", flags->input_files, "User text from files");
+  command
+      ->add_option("--arg", flags->arguments,
+                   "NAME=VALUE, which a flow reads as input.NAME: the user text is a JSON object "
+                   "of these; may be given several times")
+      ->allow_extra_args(false)
+      ->excludes(input)
+      ->excludes(files);
   AddCommon(*command, flags);
   command->callback([flags, exit_code] { *exit_code = RunScript(*flags); });
 }

@@ -62,6 +62,7 @@ std::vector<Named> NamesOf(const McpServerOptions& options, const McpToolList& l
     named.spec.parameters = tool.parameters;
     // What it says of its own effects is its own word.
     named.spec.effect = EffectClass::kEffect;
+    named.spec.of_mcp_server = true;
     named.spec.timeout_ms = options.call_ms_max;
     named.spec.output_bytes_max = options.output_bytes_max;
     if (redactor != nullptr) {

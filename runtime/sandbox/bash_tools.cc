@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
+#include <cstdio>
 #include <map>
 #include <mutex>
 #include <utility>
@@ -13,8 +15,7 @@
 namespace baleen {
 namespace {
 
-constexpr int64_t kTimeoutDefaultMs = 120'000;
-constexpr int64_t kTimeoutMaxMs = 600'000;
+constexpr double kTimeoutDefaultS = 120, kTimeoutMinS = 0.001, kTimeoutMaxS = 600;
 constexpr int64_t kJobTimeoutMs = 24 * 3'600'000;
 constexpr size_t kJobsMax = 8;    // That run at once.
 constexpr size_t kJobsKept = 32;  // Ended ones among them.
@@ -48,10 +49,10 @@ ToolSpec BashSpec(const std::vector<std::string>& hosts) {
       R"("command":{"type":"string","description":"For bash -c","minLength":1,"maxLength":100000},)"
       R"("description":{"type":"string","description":"What it does, in a few words","maxLength":500},)"
       R"("workdir":{"type":"string","description":"Directory to run in, relative to the workspace; its root if absent"},)"
-      R"("timeout_ms":{"type":"integer","description":"120000 if absent; not of background jobs","minimum":1,"maximum":600000},)"
+      R"("timeout_s":{"type":"number","description":"0.001 to 600; 120 if absent; not of background jobs"},)"
       R"("background":{"type":"boolean","description":"Start a job and answer at once with its name"}},)"
       R"("required":["command"],"additionalProperties":false})";
-  spec.timeout_ms = kTimeoutMaxMs + 10'000;
+  spec.timeout_ms = static_cast<int64_t>(kTimeoutMaxS * 1000) + 10'000;
   spec.output_bytes_max = kAnswerBytesMax;
   return spec;
 }
@@ -274,9 +275,14 @@ class BashTool final : public Tool {
       }
     }
     const bool background = arguments->Flag("background");
-    const int64_t timeout_ms =
-        background ? kJobTimeoutMs
-                   : std::min(arguments->Integer("timeout_ms", kTimeoutDefaultMs), kTimeoutMaxMs);
+    // Not bounds of the schema: a number's can't be held while a model writes it.
+    const double timeout_s = arguments->Number("timeout_s", kTimeoutDefaultS);
+    if (!(timeout_s >= kTimeoutMinS && timeout_s <= kTimeoutMaxS)) {
+      char got[32];
+      std::snprintf(got, sizeof(got), "%g", timeout_s);
+      return ToolError(call, "'timeout_s': expected 0.001 to 600 seconds, got " + std::string(got));
+    }
+    const int64_t timeout_ms = background ? kJobTimeoutMs : std::llround(timeout_s * 1000);
     auto job = jobs_->Start(command, folder, timeout_ms);
     if (!job.ok()) return ToolError(call, job.status().message());
     if (background) return Background(call, *job);

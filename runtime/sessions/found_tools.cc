@@ -10,7 +10,7 @@
 #include "runtime/sessions/control_loop.h"
 #include "tools_sdk/builtin/find_tools.h"
 #include "tools_sdk/schema.h"
-#include "tools_sdk/wildcard.h"
+#include "tools_sdk/tool_pattern.h"
 
 namespace baleen {
 namespace {
@@ -50,12 +50,12 @@ std::string QueryOf(const ToolCall& call) {
 
 }  // namespace
 
-bool IsDeferred(const SessionSettings& settings, const std::string& tool) {
+bool IsDeferred(const SessionSettings& settings, const ToolSpec& tool) {
   if (!NamesTool(settings, kFindTools)) return false;
   const auto& patterns = settings.defer_tools;
   return patterns.empty() ||
          std::any_of(patterns.begin(), patterns.end(),
-                     [&](const std::string& pattern) { return MatchesWildcard(pattern, tool); });
+                     [&](const std::string& pattern) { return MatchesToolPattern(pattern, tool); });
 }
 
 bool ControlLoop::IsSearchOfTools(const SessionRun& session, const ToolCall& call) const {
@@ -66,7 +66,7 @@ void ControlLoop::AnswerFindTools(SessionRun& session, size_t index) {
   ToolResult result;
   std::vector<ToolSpec> deferred;
   for (const ToolSpec& spec : session.settings.outside_tools) {
-    if (IsDeferred(session.settings, spec.name)) deferred.push_back(spec);
+    if (IsDeferred(session.settings, spec)) deferred.push_back(spec);
   }
   const auto found = FindTools(deferred, QueryOf(session.turn->tools->calls[index]));
   for (const ToolSpec* spec : found) {

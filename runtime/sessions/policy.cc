@@ -10,6 +10,7 @@
 #include "runtime/sessions/json_members.h"
 #include "runtime/sessions/settings_json.h"
 #include "tools_sdk/shell/command_rules.h"
+#include "tools_sdk/tool_pattern.h"
 #include "tools_sdk/wildcard.h"
 
 namespace baleen {
@@ -112,9 +113,9 @@ PolicyVerdict DefaultVerdict(const ToolSpec& tool, ToolOrigin origin, const std:
 
 /// Whether the rule is of the tool. A diff is made of writes and edits: what denies or asks about
 /// one of these does so with a diff, and what allows writes allows it.
-bool IsRuleOf(const PolicyRule& rule, const std::string& tool) {
-  if (MatchesWildcard(rule.tool, tool)) return true;
-  if (tool != kApplyDiff) return false;
+bool IsRuleOf(const PolicyRule& rule, const ToolSpec& tool) {
+  if (MatchesToolPattern(rule.tool, tool)) return true;
+  if (tool.name != kApplyDiff) return false;
   return MatchesWildcard(rule.tool, "write") ||
          (rule.decision != "allow" && MatchesWildcard(rule.tool, "edit"));
 }
@@ -142,7 +143,7 @@ PolicyVerdict JudgeCall(const PolicySettings& policy, const ToolSpec& tool, Tool
   for (size_t i = 0; i < policy.rules.size(); ++i) {
     const PolicyRule& rule = policy.rules[i];
     if (!rule.effect.empty() && rule.effect != EffectClassName(tool.effect)) continue;
-    if (!IsRuleOf(rule, tool.name)) continue;
+    if (!IsRuleOf(rule, tool)) continue;
     if (IsAboutParts(rule)) {
       parts.Add(i);
     } else {
@@ -170,6 +171,9 @@ Status CheckPolicy(const PolicySettings& policy) {
     if (rule.tool.empty() || rule.tool.size() > kPatternBytesMax) {
       return bad(which + "expected a tool's name, or a pattern with '*', of at most " +
                  std::to_string(kPatternBytesMax) + " bytes");
+    }
+    if (const Status tool = CheckToolPattern(rule.tool); !tool.ok()) {
+      return bad("a rule for " + tool.message());
     }
     if (rule.decision != "allow" && rule.decision != "ask" && rule.decision != "deny") {
       return bad(which + "decision is '" + rule.decision.substr(0, 80) +

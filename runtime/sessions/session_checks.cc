@@ -87,7 +87,7 @@ Result<ToolSet> ControlLoop::MakeToolSet(const SessionSettings& settings) const 
     }
   }
   for (const ToolSpec& spec : settings.outside_tools) {
-    if (IsDeferred(settings, spec.name)) continue;  // found_tools.cc adds it when it is found
+    if (IsDeferred(settings, spec)) continue;  // found_tools.cc adds it when it is found
     const Status added = tools.Add(spec);
     if (added.code() != StatusCode::kResourceExhausted) {
       RETURN_IF_ERROR(added);
@@ -100,7 +100,7 @@ Result<ToolSet> ControlLoop::MakeToolSet(const SessionSettings& settings) const 
   for (const ToolSpec& spec : settings.host_tools) RETURN_IF_ERROR(tools.Add(spec));
   for (const ToolSpec& spec : settings.script_tools) RETURN_IF_ERROR(tools.Add(spec));
   for (const ToolSpec& spec : settings.outside_tools) {
-    if (IsDeferred(settings, spec.name) && tools.Find(spec.name) != nullptr) {
+    if (IsDeferred(settings, spec) && tools.Find(spec.name) != nullptr) {
       return AlreadyExistsError("two tools are called '" + spec.name + "'; give one another name");
     }
   }

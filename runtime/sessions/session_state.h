@@ -157,7 +157,7 @@ inline bool NamesTool(const SessionSettings& settings, std::string_view tool) {
 }
 
 /// Whether the model must find a tool from outside before it can call it (found_tools.cc).
-bool IsDeferred(const SessionSettings& settings, const std::string& tool);
+bool IsDeferred(const SessionSettings& settings, const ToolSpec& tool);
 
 /// Adds paths that were changed to those of a turn.
 inline void AddFiles(const std::vector<std::string>& paths, TurnView* view) {

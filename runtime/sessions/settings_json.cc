@@ -21,12 +21,14 @@ EffectClass EffectClassFromName(const std::string& name) {
 }
 
 Json ToolSpecToJson(const ToolSpec& spec) {
-  return {{"name", spec.name},
-          {"description", spec.description},
-          {"parameters", spec.parameters},
-          {"effect", EffectClassName(spec.effect)},
-          {"timeout_ms", spec.timeout_ms},
-          {"output_bytes_max", spec.output_bytes_max}};
+  Json json = {{"name", spec.name},
+               {"description", spec.description},
+               {"parameters", spec.parameters},
+               {"effect", EffectClassName(spec.effect)},
+               {"timeout_ms", spec.timeout_ms},
+               {"output_bytes_max", spec.output_bytes_max}};
+  if (spec.of_mcp_server) json["of_mcp_server"] = true;
+  return json;
 }
 
 Result<ToolSpec> ToolSpecFromJson(const Json& json) {
@@ -39,6 +41,7 @@ Result<ToolSpec> ToolSpecFromJson(const Json& json) {
   reader.Get("effect", &effect);
   reader.Get("timeout_ms", &spec.timeout_ms);
   reader.Get("output_bytes_max", &spec.output_bytes_max);
+  reader.Get("of_mcp_server", &spec.of_mcp_server);
   spec.effect = EffectClassFromName(effect);
   RETURN_IF_ERROR(reader.status());
   return spec;

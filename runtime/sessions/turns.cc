@@ -103,6 +103,9 @@ Result<std::unique_ptr<TurnRun>> ControlLoop::MakeTurn(const SessionRun& session
   // A replay finds no more than the first run did.
   const auto& specs = session.tools.specs();
   options.tools.assign(specs.begin(), specs.begin() + static_cast<int64_t>(session.tools_told));
+  for (const ToolSpec& spec : session.settings.outside_tools) {
+    if (spec.of_mcp_server) options.mcp_tools.push_back(spec.name);
+  }
   options.errand = start.trigger == "COMPACT" ? R"({"compact":true})" : start.errand;
   options.first_turn = start.turn == "t1";
   options.task = NamesTool(session.settings, kTaskTool);

@@ -134,7 +134,7 @@ TEST_CASE("OtherEffectsOfItemsComeOneAtATimeInTheirOrder") {
     local kid = s:fork { label = "k" .. i }
     kid:ask("x")
     f:sleep("1s")
-    local content = s:call("read", { path = tostring(i) })
+    local content = s:call("read", { path = tostring(i) }).content
     local ok, why = pcall(function() local said = kid:ask("y"); error("mine " .. said, 0) end)
     return content .. " " .. s:ask("?", { budget = { tokens = 9 } }) .. " " .. why)");
   CHECK(RunAll(run) == Lines{"fork k1", "fork k2", "turns k1:x k2:x", "sleep", "call read c1",

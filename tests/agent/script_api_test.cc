@@ -453,7 +453,7 @@ TEST_CASE("AFlowIsTheTurnAndItsStepsAreEffects") {
     function(f, input)
       local begun = f:now()
       f:sleep("90s")
-      local out = s:call("bash", { command = input })
+      local out = s:call("bash", { command = input }).content
       local plan = s:ask("Plan?", { returns = { steps = list(str()), risk = one_of { "low", "high" } },
         tools = "none", budget = { tokens = 10 }, max_tokens = 7 })
       f:approve { title = "Apply " .. plan.steps[1], diff = "+x", risk = plan.risk }
@@ -504,8 +504,7 @@ TEST_CASE("ADenialAndAnUnknownOutcomeStopAFlow") {
   CHECK(denied.status.message() == "script.lua:2: 'Pay' was denied by ann: too dear");
 
   const std::string pays = R"(flow("x", function(f)
-    local content, outcome = session.current():call("pay", { euros = 5 })
-    return outcome
+    return session.current():call("pay", { euros = 5 }).outcome
   end))";
   for (const bool granted : {true, false}) {
     ScriptRun run(pays);
@@ -530,7 +529,7 @@ TEST_CASE("AskGivesWhatItReturnsOrWhyNotAndKeepsToItsTools") {
     s:note("remember the milk")
     local value, why = s:ask("How many?", { returns = int(), tools = "read|grep" })
     local last = s:call("bash", {})
-    return tostring(value) .. " " .. tostring(why) .. " " .. last
+    return tostring(value) .. " " .. tostring(why) .. " " .. tostring(last)
   end))";
   for (const char* answer : {"7", "many"}) {
     CAPTURE(answer);
@@ -647,11 +646,11 @@ TEST_CASE("AForkIsASessionWhoseTurnsAreStepsOfThisOne") {
   ScriptRun run(R"(flow("x", function(f)
     local kid = session.current():fork { label = "try", budget = { tokens = 100, wall = "1m" } }
     local list_of, why = kid:ask("Which?", { returns = list(int()), tools = "none", max_tokens = 9 })
-    local content, outcome = kid:call("bash", { command = "ls" })
+    local ran = kid:call("bash", { command = "ls" })
     local refused, spent = kid:ask("More?")
     kid:close()
     local ok, closed = pcall(kid.ask, kid, "x")
-    return { list_of = list_of, why = why, content = content, outcome = outcome, spent = spent,
+    return { list_of = list_of, why = why, ran = ran, spent = spent,
              tokens = kid.usage.tokens, closed = closed, id = kid.id }
   end))");
   REQUIRE(run.Step(UserTurnEvent{"go"}));
@@ -669,7 +668,8 @@ TEST_CASE("AForkIsASessionWhoseTurnsAreStepsOfThisOne") {
   REQUIRE(run.Step(ChildTurnsEvent{
       {ChildTurnEnd{true, R"({"content":"a b","outcome":"TIMEOUT"})", "", 40, 10, 1, 0}}}));
   CHECK(Text(run) == R"x({"closed":"script.lua:7: kid:ask: the fork is closed",)x"
-                     R"x("content":"a b","id":"kid-1","list_of":[1,2],"outcome":"TIMEOUT",)x"
+                     R"x("id":"kid-1","list_of":[1,2],)x"
+                     R"x("ran":{"content":"a b","ok":false,"outcome":"TIMEOUT"},)x"
                      R"x("spent":"the fork's budget of tokens is spent (100 of 100)",)x"
                      R"x("tokens":100})x");
 

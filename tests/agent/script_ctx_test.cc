@@ -182,7 +182,7 @@ TEST_CASE("ACommandIsMadeOfItsWords") {
   REQUIRE(run.Step(UserTurnEvent{"go"}));
   CHECK(OnlyCall(run).name == "bash");
   CHECK(OnlyCall(run).arguments ==
-        R"({"command":"printf 'a b' 'it'\\''s' '$(id)' '' 7 'x=1' -n","timeout_ms":3000,)"
+        R"({"command":"printf 'a b' 'it'\\''s' '$(id)' '' 7 'x=1' -n","timeout_s":3,)"
         R"("workdir":"sub"})");
   REQUIRE(
       Answer(run, "[exit code: 9; 1 ms]\nout\n\n[exit code: 3; 12 ms]\n[network refused: a:1]"));
@@ -236,7 +236,7 @@ TEST_CASE("ABodysTimeIsCountedByAJournalledClock") {
   CHECK(Has(OnlyCall(run).arguments, R"("timeout_ms":7000)"));
   REQUIRE(Answer(run, "{\"status\":200}\n"));
   REQUIRE(run.Step(ClockEvent{500}));  // a clock that was set back gives no more than all
-  CHECK(Has(OnlyCall(run).arguments, R"("timeout_ms":1000)"));
+  CHECK(Has(OnlyCall(run).arguments, R"("timeout_s":1})"));
   REQUIRE(Answer(run, "[exit code: 0; 1 ms]"));
   REQUIRE(run.Step(ClockEvent{10'999}));
   CHECK(OnlyCall(run).arguments == R"({"path":"x"})");
@@ -255,6 +255,20 @@ TEST_CASE("WhoeverCatchesThatABodysTimeIsOverGetsNoFurtherSteps") {
   REQUIRE(run.Step(ClockEvent{1000}));
   REQUIRE_FALSE(run.Step(ClockEvent{3000}));
   CHECK(Has(run.status.message(), "more than"));
+}
+
+TEST_CASE("CommandsOfABodyGetWhatIsLeftInSeconds") {
+  ScriptRun run(Looking(R"(limits = { wall = "10s" }, run = function(a, ctx)
+    ctx:sh { "ls" }
+    return baleen.call("bash", { command = "ls", timeout_s = 20 })
+  end)"));
+  BeginBody(run);
+  REQUIRE(run.Step(ClockEvent{1000}));
+  REQUIRE(run.Step(ClockEvent{1500}));
+  CHECK(OnlyCall(run).arguments == R"({"command":"ls","timeout_s":9.5})");
+  REQUIRE(Answer(run, "[exit code: 0; 1 ms]"));
+  REQUIRE(run.Step(ClockEvent{4000}));
+  CHECK(OnlyCall(run).arguments == R"({"command":"ls","timeout_s":7})");
 }
 
 TEST_CASE("AHookThatTakesTooLongHasFailedAndTheTurnGoesOn") {

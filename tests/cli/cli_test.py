@@ -203,6 +203,21 @@ class Cli(unittest.TestCase):
         self.assertEqual(run("approvals", "grant", "one", "t1-a1", "--scope", "ever", *store).returncode, 2)
         self.check_history(store)
 
+    def test_a_flow_reads_what_the_flags_name(self):
+        script = self.folder / "named.lua"
+        script.write_text('flow("named", function(f, input) return type(input) .. " " .. tostring(input.a) end)')
+        named = ("run", script, "--data-dir", self.folder / "named", "--model", self.model)
+        self.assertTrue(run(*named, "--arg", 'a=1 = "x"', "--arg", "b=").stdout.startswith('table 1 = "x"\n'))
+        self.assertTrue(run(*named, "--input", '{"a": "in full"}').stdout.startswith("table in full\n"))
+        self.assertTrue(run(*named, "--input", "a").stdout.startswith("string nil\n"))
+        for wrong, why in ((["a"], "--arg 'a': expected NAME=VALUE"), (["=b"], "expected a name before the '='"),
+                           (["a=1", "a=2"], "--arg 'a=2': 'a' is given twice")):
+            failed = run(*named, *(word for text in wrong for word in ("--arg", text)))
+            self.assertNotEqual(failed.returncode, 0)
+            self.assertIn(why, failed.stderr)
+        self.assertEqual(run(*named, "--arg", "a=1", "--input", "b").returncode, 2)
+        self.assertEqual(run(*named, "--arg", "a=1", "--input-file", script).returncode, 2)
+
     def check_history(self, store):
         """Session "one" has two turns."""
         def sessions(*arguments, code=0):

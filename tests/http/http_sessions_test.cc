@@ -167,7 +167,7 @@ TEST_CASE("WhatAForkHadFromTheNetworkItsParentHasFromIt") {
   request.settings.script = R"(
 return function(message)
   if message == "errand" then
-    return session.current():fork{}:call("look", { text = "x" })
+    return session.current():fork{}:call("look", { text = "x" }).content
   end
   local content, outcome = baleen.call("peek", { text = message })
   return outcome .. ":" .. content

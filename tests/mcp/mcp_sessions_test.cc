@@ -90,6 +90,36 @@ TEST_CASE("AServersToolIsAskedAboutUnlessARuleAllows") {
   REQUIRE(Must(runtime->WaitTurn("s", turn.turn, kPatienceMs)).text == "OK:asked");
 }
 
+TEST_CASE("PatternsOfServersToolsAreOfTheseAndOutliveTheServer") {
+  const TempDirectory temp;
+  const std::vector<PolicyRule> rules = {
+      {"*", "", "allow", ""}, {"mcp:*", "", "deny", "is a server's"}, {"mcp:x_*", "", "ask", ""}};
+  auto request = CallingSession("s", rules);
+  request.settings.script =
+      "on.tool_result('mcp:h_*', function(result) result.content = 'hooked ' .. result.content "
+      "end)" +
+      request.settings.script;
+  {
+    const auto runtime = OpenRuntime(Options(temp, "plain"));
+    REQUIRE_OK(runtime->CreateSession(request));
+    const std::string denied = Run(*runtime, "s", "h_echo x");
+    INFO(denied);
+    CHECK(denied.find("is a server's") != std::string::npos);
+    CHECK(denied.find("hooked ") != std::string::npos);
+    CHECK(Run(*runtime, "s", "list").find("hooked ") == std::string::npos);
+    for (const char* pattern : {"mcp:", "mpc:*", "mcp:h.echo", "mcp:a:b"}) {
+      CAPTURE(pattern);
+      const Status bad =
+          runtime->CreateSession(CallingSession("t", {{pattern, "", "deny", ""}})).status();
+      CHECK(bad.reason() == "BAD_FIELD");
+      CHECK(bad.message().find("names no tool") != std::string::npos);
+    }
+  }
+  // What the session was made with says whose tools they are, not what is configured now.
+  const auto runtime = OpenRuntime(Options(temp, ""));
+  CHECK(Run(*runtime, "s", "h_echo x").find("is a server's") != std::string::npos);
+}
+
 TEST_CASE("ASessionIsNotMadeWithoutAServerUnlessItIsOptional") {
   const TempDirectory temp;
   RuntimeOptions options = Options(temp, "dies_at_once");

@@ -8,19 +8,14 @@ Usage: script_samples_test.py BALEEN [unittest's arguments].
 import http.server
 import json
 import os
-import pathlib
-import subprocess
 import sys
-import tempfile
 import threading
 import unittest
 
-from scripted_model import Model, last_user
+from script_case import PATIENCE_S, ROOT, Sample
+from scripted_model import last_user
 
-BALEEN = sys.argv.pop(1)
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 SCRIPTS = ROOT / "tests/scripts"
-PATIENCE_S = 60
 KEY = "wk-0123456789abcdef"
 
 
@@ -43,60 +38,6 @@ class Warehouse(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, *_):
         pass
-
-
-class Sample(unittest.TestCase):
-    def setUp(self):
-        scratch = tempfile.TemporaryDirectory()
-        self.addCleanup(scratch.cleanup)
-        self.folder = pathlib.Path(scratch.name)
-        self.workspace = self.folder / "work"
-        self.workspace.mkdir()
-        self.model = Model(self.decide)
-        self.addCleanup(self.model.close)
-        self.config = self.folder / "baleen.toml"
-        self.config.write_text(self.model.toml("test"))
-
-    def decide(self, body):
-        raise NotImplementedError
-
-    def baleen(self, *words):
-        return subprocess.run([BALEEN, *map(str, words)], capture_output=True, text=True, timeout=PATIENCE_S,
-                              check=False)
-
-    def here(self):
-        return ["--config", self.config, "--data-dir", self.folder / "data", "--model", ROOT / "model/krill",
-                "--threads", "1"]
-
-    def run_script(self, script, text, *flags):
-        """What the turn says last."""
-        check = self.baleen("lua", "check", script)
-        self.assertEqual(check.returncode, 0, check.stdout + check.stderr)
-        done = self.baleen("run", script, "--input", text, *self.flags(), *flags, *self.here())
-        self.assertEqual(done.returncode, 0, done.stderr)
-        self.assertEqual(self.model.problems, [])
-        return done.stdout
-
-    def flags(self):
-        return ["--engine", "remote:test", "--session", "main", "--workspace", self.workspace]
-
-    def waiting(self, script, text, *flags):
-        """The approval that the script waits for; its process has been killed."""
-        words = ["run", script, "--input", text, *self.flags(), *flags, *self.here()]
-        run = subprocess.Popen([BALEEN, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                               text=True, stdin=subprocess.DEVNULL)
-        self.addCleanup(run.communicate)
-        self.addCleanup(run.kill)
-        next(line for line in run.stderr if "baleen approvals grant" in line)
-        run.kill()
-        run.wait()
-        waiting = json.loads(self.baleen("approvals", "list", "--json", *self.here()).stdout)
-        self.assertEqual(len(waiting), 1)
-        return waiting[0]
-
-    def told(self, body):
-        """Contents of the tools' answers since the user last spoke."""
-        return [message["content"] for message in last_user(body)[1] if message["role"] == "tool"]
 
 
 class ShelfLabel(Sample):
@@ -130,7 +71,7 @@ class ShelfLabel(Sample):
 
     def ask(self, config, *flags):
         self.config.write_text(self.model.toml("test") + config)
-        out = self.run_script(self.script, "What lies where?", *flags)
+        out = self.run_script(self.script, "--input", "What lies where?", *flags)
         self.assertNotIn(KEY, out + str(self.answers) + json.dumps(self.model.requests))
         return self.answers
 
@@ -149,10 +90,10 @@ class ShelfLabel(Sample):
         """Something from the network is in the context by then, and may want it."""
         self.wanted.insert(1, ("shelf_label", {"shelf": "Q1-01"}))
         self.config.write_text(self.model.toml("test") + self.opened + self.secret)
-        run = self.waiting(self.script, "What lies where?", "--allow", "http_request")
+        run = self.waiting(self.script, "--input", "What lies where?", "--allow", "http_request")
         self.assertIn("use the secret 'warehouse'", run["description"])
         self.assertEqual(len(Warehouse.seen), 1)
-        self.baleen("approvals", "grant", "main", run["approval"], *self.here())
+        self.grant(run)
         self.baleen("run", self.script, *self.flags(), *self.here())
         # Answering began it, and a GET that was broken off is sent again.
         paths = [path for path, _ in Warehouse.seen]
@@ -238,7 +179,7 @@ class Tickets(Sample):
         script = self.folder / "tickets.lua"
         script.write_text(self.SCRIPT % (self.place, self.place))
         self.config.write_text(self.model.toml("test") + f'[web]\nscript_http_hosts = ["{self.place}"]\n')
-        self.run_script(script, "What do they say?", "--allow", "lookup_ticket")
+        self.run_script(script, "--input", "What do they say?", "--allow", "lookup_ticket")
         self.assertEqual(self.answers, ["200: What 7 says", "200: What 8 says", "200: What 9 says"])
 
 
@@ -253,11 +194,48 @@ class Brake(Sample):
         return "Done." if len(self.answers) == 4 else [("read", {"path": "a.txt"})]
 
     def test_the_same_call_is_noted_and_then_refused(self):
-        self.run_script(SCRIPTS / "brake.lua", "Read a.txt again and again.")
+        self.run_script(SCRIPTS / "brake.lua", "--input", "Read a.txt again and again.")
         self.assertIn("[What read gave is not trusted", self.answers[0])
         self.assertNotIn("You have this already", self.answers[0])
         self.assertIn("You have this already", self.answers[1])
         self.assertIn("the same call for the fourth time", self.answers[3])
+
+
+class Servers(Sample):
+    def decide(self, body):
+        self.answers = self.told(body)
+        return "Done." if self.answers else [("pantry_stock", {"item": "flour"}), ("list", {})]
+
+    def test_what_mcp_servers_say_is_named_by_a_pattern_of_its_own(self):
+        (self.workspace / "pantry.json").write_text('{"flour": 2}')
+        self.config.write_text(
+            self.model.toml("test") + f'[mcp.pantry]\ncommand = ["{sys.executable}", "{ROOT}/examples/mcp/pantry.py"]\n'
+            f'folder = "{self.workspace}"\n')
+        self.run_script(SCRIPTS / "brake.lua", "--input", "What is there?", "--allow", "mcp:*")
+        self.assertIn("[What pantry_stock gave is not trusted", self.answers[0])
+        self.assertIn("2 of flour", self.answers[0])
+        self.assertIn("pantry.json", self.answers[1])
+        self.assertNotIn("not trusted", self.answers[1])
+
+
+@unittest.skipUnless(os.access("/usr/bin/bwrap", os.X_OK), "no sandbox for commands here")
+class Commands(Sample):
+    SCRIPT = """return function(message, ctx)
+      local out, why = ctx:sh { "no-such-program", "-x" }
+      local ran = session.current():call("bash", { command = "printf 'a\\nb'; exit 7", timeout_s = 60 })
+      local late = session.current():call("bash", { command = "echo c; sleep 60", timeout_s = 0.5 })
+      return baleen.json.encode { out == nil, why, ran, late }
+    end"""
+
+    def test_what_commands_come_to(self):
+        script = self.folder / "commands.lua"
+        script.write_text(self.SCRIPT)
+        said = self.run_script(script, "--input", "", "--tools", "bash", "--allow", "bash")
+        nothing, why, ran, late = json.loads(said.splitlines()[-1])
+        self.assertTrue(nothing)
+        self.assertIn("no-such-program: command not found", why)
+        self.assertEqual(ran, {"content": "a\nb", "exit": 7, "ok": False, "outcome": "OK"})
+        self.assertEqual((late["content"], late["outcome"], late["ok"]), ("c", "TIMEOUT", False))
 
 
 class Contest(Sample):
@@ -283,12 +261,14 @@ class Contest(Sample):
     @unittest.skipUnless(os.access("/usr/bin/bwrap", os.X_OK), "no sandbox for commands here")
     def test_the_shortest_change_that_passes_is_applied(self):
         script = SCRIPTS / "contest.lua"
-        approval = self.waiting(script, "grep -q yes answer.txt", "--tools", "edit,bash", "--allow", "edit", "--allow", "apply_diff",
-                                "--allow-command", "sh -c", "--allow-command", "grep -q")
+        flags = ["--tools", "edit,bash", "--allow", "edit", "--allow-command", "grep -q"]
+        lacking = self.baleen("run", script, "--arg", "chekc=x", "--engine", "remote:test", "--workspace",
+                              self.workspace, *flags, *self.here())
+        self.assertIn("the input lacks 'check' (The command that must pass)", lacking.stderr)
+        approval = self.waiting(script, "--arg", "check=grep -q yes answer.txt", *flags)
         self.assertEqual((self.workspace / "answer.txt").read_text(), "no\n")
         self.assertIn("+yes", approval["description"])
-        granted = self.baleen("approvals", "grant", "main", approval["approval"], *self.here())
-        self.assertEqual(granted.returncode, 0, granted.stderr)
+        self.grant(approval)
         done = self.baleen("run", script, *self.flags(), *self.here())
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn("say yes", done.stdout)

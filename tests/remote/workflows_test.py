@@ -8,9 +8,7 @@ says what fits the conversation. Flags are those that each script's head recomme
 import json
 import os
 import pathlib
-import pty
 import re
-import select
 import shlex
 import signal
 import sqlite3
@@ -22,11 +20,11 @@ import time
 import unittest
 
 from scripted_model import Model, last_user
+from terminal import PATIENCE_S, Terminal
 
 BALEEN = sys.argv.pop(1)
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SCRIPTS = ROOT / "examples/scripts"
-PATIENCE_S = 60
 
 
 def flags_of(script, **values):
@@ -54,53 +52,6 @@ def files_in(folder):
     """Contents of the files by path, but for what Python keeps beside sources."""
     return {str(path.relative_to(folder)): path.read_text()
             for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts}
-
-
-class Terminal:
-    """A program on a pty: what it shows, in order."""
-
-    def __init__(self, words):
-        self.main, side = pty.openpty()
-        self.program = subprocess.Popen(words, stdin=side, stdout=side, stderr=side,
-                                        start_new_session=True)
-        os.close(side)
-        self.shown = ""
-
-    def read(self):
-        """False: it has ended."""
-        if not select.select([self.main], [], [], PATIENCE_S)[0]:
-            raise AssertionError(f"it shows nothing more than {self.shown!r}")
-        try:
-            data = os.read(self.main, 4096)
-        except OSError:
-            return False
-        self.shown += data.decode(errors="replace")
-        return bool(data)
-
-    def wait_for(self, words):
-        """All up to and with `words`, which it takes away."""
-        while words not in self.shown:
-            if not self.read():
-                raise AssertionError(f"ended without {words!r}; it showed {self.shown!r}")
-        before, self.shown = self.shown.split(words, 1)
-        return before + words
-
-    def answer(self, question, key):
-        self.wait_for(question)
-        asked = self.wait_for("[n]o: ")
-        os.write(self.main, key + b"\n")
-        return asked
-
-    def end(self):
-        while self.read():
-            pass
-        os.close(self.main)
-        return self.program.wait(PATIENCE_S), self.shown
-
-    def kill(self):
-        self.program.kill()
-        self.program.wait()
-        os.close(self.main)
 
 
 class Workflow(unittest.TestCase):

@@ -99,17 +99,17 @@ tool "split" {
 flow("pay", { budget = { tool_calls = 9 } }, function(f, input)
   local s = session.current()
   local begun = f:now()
-  local half = tonumber((s:call("split", { euros = 10 })))
+  local half = tonumber(s:call("split", { euros = 10 }).content)
   f:sleep("3ms")
   f:approve { title = "Pay", euros = half }
-  local content, outcome = s:call("pay", { euros = half })
+  local paid = s:call("pay", { euros = half })
   local halves = f:each({ 10, 10 }, { at_once = 2 }, function(euros)
     local kid = s:fork { label = "kid" }
     kid:ask("Hm?", { max_tokens = 2, tools = "none" })
-    return tonumber((kid:call("split", { euros = euros })))
+    return tonumber(kid:call("split", { euros = euros }).content)
   end)
-  local said = s:ask(content, { max_tokens = 4, tools = "none", budget = { tokens = 4000 } })
-  return json.encode { outcome = outcome, content = content, half = half, halves = halves, said = said,
+  local said = s:ask(paid.content, { max_tokens = 4, tools = "none", budget = { tokens = 4000 } })
+  return json.encode { outcome = paid.outcome, content = paid.content, half = half, halves = halves, said = said,
     drawn = f:random(1 << 30), time_went_on = f:now() >= begun }
 end))";
 
@@ -121,9 +121,9 @@ flow("patch", function(f, input)
     local kid = s:fork { worktree = true, clean = true }
     kid:call("read", { path = path })
     local change = { path = path, old_string = "end\n", new_string = "more\nend\n" }
-    local _, outcome = kid:call("edit", change)
+    local outcome = kid:call("edit", change).outcome
     -- Killed within it: whoever goes on looks first.
-    if outcome == "UNKNOWN" and not kid:call("read", { path = path }):find("more", 1, true) then
+    if outcome == "UNKNOWN" and not kid:call("read", { path = path }).content:find("more", 1, true) then
       kid:call("edit", change)
     end
     local diff = kid:diff()

@@ -24,7 +24,7 @@ constexpr char kRace[] = R"(
 flow("x", function(f)
   local got, which = f:race({ "slow", "quick" }, { at_once = 2 }, function(name)
     local kid <close> = s:fork { label = name }
-    local content = kid:call(name)
+    local content = kid:call(name).content
     if name == "quick" then f:approve { title = "It was quick" } end
     return content
   end)
@@ -34,7 +34,7 @@ end))";
 constexpr char kEach[] = R"(
 flow("x", { budget = { tokens = 9000 } }, function(f)
   return f:each({ "slow", "quick", "late" }, { at_once = 2 }, function(name)
-    return (s:fork { label = name }:call(name))
+    return s:fork { label = name }:call(name).content
   end)
 end))";
 
@@ -150,8 +150,7 @@ TEST_CASE("AForkWaitsWhereNoMoreTurnsMayRun") {
   Flow flow(Session(R"(
 flow("x", function(f)
   return f:each({ "quick", "quick", "quick" }, { at_once = 3 }, function(name)
-    local content, outcome = s:fork { label = name }:call(name)
-    return content or outcome
+    return s:fork { label = name }:call(name).content
   end)
 end))"),
             /*running_turns_max=*/2);  // the flow's own, and one fork's

@@ -15,8 +15,7 @@ flow("tries", { budget = { tokens = 20000 } }, function(f, input)
     local answer, why = kid:ask("Try " .. i, { max_tokens = 8, tools = "none" })
     said[#said + 1] = (answer or "nil") .. "|" .. tostring(why)
     spent = spent + kid.usage.tokens
-    local content, outcome = kid:call("missing", {})
-    said[#said + 1] = outcome
+    said[#said + 1] = kid:call("missing", {}).outcome
     kid:close()
     f:approve { title = "Go on after " .. i }
   end
@@ -90,8 +89,8 @@ policy { deny { tool = "write", path = "secret*", why = "it is a secret" } }
 flow("patch", function(f, input)
   if input == "first" then return "ready" end
   local kid = s:fork { label = "try", worktree = true, clean = input == "clean" }
-  local _, how = kid:call("write", { path = "new.txt", content = "from the fork\n" })
-  local seen = kid:call("bash", { command = "pwd; echo; cat '" .. input .. "' || echo hidden" })
+  local how = kid:call("write", { path = "new.txt", content = "from the fork\n" }).outcome
+  local seen = kid:call("bash", { command = "pwd; echo; cat '" .. input .. "' || echo hidden" }).content
   local diff = kid:diff()
   f:approve { title = "Apply", diff = diff }
   local ok, denied = pcall(s.apply, s, (diff:gsub("new.txt", "secret.txt")))
@@ -277,18 +276,18 @@ constexpr char kNested[] = R"(
 local s = session.current()
 tool "nest" { about = "Forks.", args = { own = bool "With a worktree" }, run = function(a)
   local kid = s:fork { label = "inner", worktree = a.own, clean = true }
-  local text = kid:call("read", { path = "new.txt" })
+  local text = kid:call("read", { path = "new.txt" }).content
   kid:call("write", { path = "inner.txt", content = "inner\n" })
   return { id = kid.id, text = text, diff = a.own and kid:diff() or "" }
 end }
 flow("nested", function(f, input)
-  if input:find("^bash") then return (s:call("bash", { command = input:sub(6) })) end
-  if input:find("%.txt$") then return (s:call("read", { path = input })) end
+  if input:find("^bash") then return s:call("bash", { command = input:sub(6) }).content end
+  if input:find("%.txt$") then return s:call("read", { path = input }).content end
   local kid = s:fork { worktree = true }
   kid:call("write", { path = "new.txt", content = "outer\n" })
   local inner = {}
   for name, own in pairs { own = true, shared = false } do
-    inner[name] = baleen.json.decode((kid:call("nest", { own = own })))
+    inner[name] = baleen.json.decode(kid:call("nest", { own = own }).content)
   end
   local diff = kid:diff()
   if input == "close" then kid:close() end
@@ -363,7 +362,7 @@ TEST_CASE("AForksTurnAsksUnderItsParentAndEndsWithIt") {
     tool "risky" { about = "Risky.", run = function() return "done" end }
     flow("x", function(f)
       local kid = session.current():fork {}
-      return (kid:call("risky"))
+      return kid:call("risky").content
     end))");
   request.settings.policy.rules = {{"risky", "", "ask", "it is risky"}};
   REQUIRE_OK(runtime->CreateSession(request));
@@ -401,10 +400,10 @@ TEST_CASE("WhoWatchesATurnHearsAtOnceOfWhatASubagentAsks") {
     const std::string id = "s" + std::to_string(attempt);
     auto request = Scripted(id, R"(
       tool "nest" { about = "Forks.", run = function()
-        return session.current():fork { clean = true }:call("pay", { x = 1 })
+        return session.current():fork { clean = true }:call("pay", { x = 1 }).content
       end }
       flow("f", function()
-        return session.current():fork { clean = true }:call("nest", {})
+        return session.current():fork { clean = true }:call("nest", {}).content
       end))");
     request.settings.policy.rules = {{"pay", "", "ask", "it costs"}};
     REQUIRE_OK(runtime->CreateSession(request));
@@ -435,7 +434,7 @@ TEST_CASE("ForksThatRunAtOnceAskTogetherAndEachEndsByItself") {
     flow("x", { budget = { tool_calls = 30 } }, function(f)
       return f:each({ 1, 2, 3 }, { at_once = 3 }, function(n)
         local kid = session.current():fork { label = "kid " .. n }
-        return { kid:call("risky", { n = n }) , kid.usage.tool_calls }
+        return { kid:call("risky", { n = n }).content, kid.usage.tool_calls }
       end)
     end))");
   request.settings.policy.rules = {{"risky", "", "ask", "it is risky"}};

@@ -189,8 +189,8 @@ flow("pay", { budget = { tool_calls = 1 } }, function(f, input)
   s:call("look", { x = 1 })
   f:sleep("100ms")
   f:approve { title = "Pay " .. input, euros = 5 }
-  local paid, outcome = s:call("pay", { x = 5 })
-  return begun .. " " .. outcome
+  local paid = s:call("pay", { x = 5 })
+  return begun .. " " .. paid.outcome
 end))";
 
 TEST_CASE("AScriptThatIsKeptMakesSessionsAndOutlivesNeitherChangesNorItsOwnEnd") {

@@ -94,7 +94,7 @@ TEST_CASE("BashAnswersWithOutputAndExitCode") {
 TEST_CASE("BashEndsWhatRunsTooLongOrIsCancelled") {
   Fixture f;
   if (!f.Ready()) return;
-  CHECK(Has(f.Run(0, {{"command", "echo begun; sleep 300"}, {"timeout_ms", 400}}),
+  CHECK(Has(f.Run(0, {{"command", "echo begun; sleep 300"}, {"timeout_s", 0.4}}),
             "it ran longer than 400 ms and was ended"));
   CHECK(f.result.outcome == ToolOutcome::kTimeout);
   f.cancelled = true;

@@ -7,6 +7,6 @@ on.before_tool("read|grep|web_fetch", function(call)
   if times > 3 then return deny "the same call for the fourth time" end
 end, { on_error = "deny", wall = "20ms" })
 
-on.tool_result("read", function(result)
-  if result.content:find("ignore all", 1, true) then result.trust = "untrusted" end
+on.tool_result("read|mcp:*", function(result)
+  if result.name ~= "read" or result.content:find("ignore all", 1, true) then result.trust = "untrusted" end
 end)

@@ -18,6 +18,7 @@ Result<CallArguments> CallArguments::Parse(const ToolSpec& spec, const ToolCall&
     if (value.is_number_integer()) out.integers_[name] = value.get<int64_t>();
     // The schema's bounds keep it inside int64.
     if (value.is_number_float()) out.integers_[name] = static_cast<int64_t>(value.get<double>());
+    if (value.is_number()) out.numbers_[name] = value.get<double>();
     if (value.is_boolean()) out.flags_[name] = value.get<bool>();
   }
   return out;
@@ -31,6 +32,11 @@ std::string CallArguments::Text(const std::string& name, std::string_view fallba
 int64_t CallArguments::Integer(const std::string& name, int64_t fallback) const {
   const auto found = integers_.find(name);
   return found == integers_.end() ? fallback : found->second;
+}
+
+double CallArguments::Number(const std::string& name, double fallback) const {
+  const auto found = numbers_.find(name);
+  return found == numbers_.end() ? fallback : found->second;
 }
 
 bool CallArguments::Flag(const std::string& name) const {

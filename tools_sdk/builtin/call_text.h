@@ -20,11 +20,13 @@ class CallArguments {
 
   std::string Text(const std::string& name, std::string_view fallback) const;
   int64_t Integer(const std::string& name, int64_t fallback) const;
+  double Number(const std::string& name, double fallback) const;
   bool Flag(const std::string& name) const;  ///< False where absent.
 
  private:
   std::map<std::string, std::string> texts_;
   std::map<std::string, int64_t> integers_;
+  std::map<std::string, double> numbers_;  ///< Integers too.
   std::map<std::string, bool> flags_;
 };
 
