@@ -42,12 +42,12 @@ std::optional<BudgetNeed> NeedOf(const Effect& effect, const std::vector<ChildRu
   if (const auto* calls = std::get_if<CallToolsEffect>(&effect)) {
     return BudgetNeed{.tool_calls = std::ssize(calls->calls)};
   }
-  if (std::holds_alternative<ChildTurnsEffect>(effect)) {
-    // While some run, further ones begin when there is enough.
-    const bool run =
-        std::any_of(children.begin(), children.end(), [](const auto& one) { return one.Runs(); });
-    return run ? std::nullopt : std::optional(BudgetNeed{.tokens = 1});
-  }
+  // Forks that run hold all that is left of some budgets, which is no reason to ask about a step
+  // between their turns; further ones begin when there is enough.
+  const bool forks_run =
+      std::any_of(children.begin(), children.end(), [](const auto& one) { return one.Runs(); });
+  if (forks_run) return std::nullopt;
+  if (std::holds_alternative<ChildTurnsEffect>(effect)) return BudgetNeed{.tokens = 1};
   const auto* account = std::get_if<AccountEffect>(&effect);
   const auto* worktree = std::get_if<WorktreeEffect>(&effect);
   const bool ends = std::holds_alternative<FinishEffect>(effect) ||
