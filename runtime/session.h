@@ -281,9 +281,11 @@ struct TurnView {
 /// approval, a budget of its own, a fork, a turn of a fork), steered, compaction_started,
 /// compacted, generation_dropped (the answer is asked for anew), cancel_requested, turn_finished.
 /// Live: progress, delta, snapshot, waiting, heartbeat (every few seconds while a turn runs, with
-/// what it waits for). One more tells of the stream itself: `timeline` (payload {"timeline",
-/// "kept_seq"}, seq = kept_seq). The session moved to another timeline: what was sent with a higher
-/// seq is no longer part of it; the events after kept_seq follow.
+/// what it waits for), tool_progress (of a running call: what it has written since the last one,
+/// how far it is; a few per second, the newest counts). One more tells of the stream itself:
+/// `timeline` (payload {"timeline", "kept_seq"}, seq = kept_seq). The session moved to another
+/// timeline: what was sent with a higher seq is no longer part of it; the events after kept_seq
+/// follow.
 struct Event {
   std::string session;
   std::string turn;

@@ -3,7 +3,9 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -99,6 +101,18 @@ class WorkspaceNotes {
   virtual Result<std::vector<RecalledText>> Recall(const std::string& query, int64_t hits_max) = 0;
 };
 
+/// News of a running call for those who watch its session. The model never sees them, and nothing
+/// keeps them: what matters is part of the result.
+struct CallProgress {
+  /// What was written since the last news, any bytes. Only the end of a long one is looked at.
+  std::string_view output{};
+  /// Bytes written in all, `output` among them; those between the last news and it are left out.
+  int64_t output_bytes = 0;
+  std::optional<double> done;   ///< How far it is, in a unit of the tool's own.
+  std::optional<double> total;  ///< What `done` will be at the end.
+  std::string_view message{};   ///< A line, of which 200 bytes are shown. Empty: the one before.
+};
+
 /// What a tool may use during one call.
 /// Borrows: everything; valid until Call returns.
 struct CallContext {
@@ -107,6 +121,10 @@ struct CallContext {
   WorkspaceNotes* notes = nullptr;        ///< Null: there are none here.
   const std::atomic<bool>* cancelled = nullptr;
   int64_t deadline_ms = 0;  ///< Monotonic milliseconds of the runtime's clock.
+  /// Tells watchers how the call gets on. Empty: nobody listens. Copies, never waits, and may be
+  /// called as often as there is news: the newest is shown a few times a second, without secrets.
+  /// Threads: any, until Call returns.
+  std::function<void(const CallProgress&)> progress;
 
   bool Cancelled() const {
     return cancelled != nullptr && cancelled->load(std::memory_order_relaxed);

@@ -95,26 +95,39 @@ class Redactor::Patterns {
       const size_t half = (form.size() + 1) / 2;
       const bool parts = half >= kAnchorBytes;
       patterns_.push_back({form, name, parts ? half : form.size()});
+      longest_ = std::max(longest_, form.size());
       AddAnchor(patterns_.size() - 1, 0);
       if (parts) AddAnchor(patterns_.size() - 1, form.size() - half);
     }
   }
 
-  std::string Redact(std::string_view text) const {
+  std::string Redact(std::string_view text) const { return Redact(text, nullptr); }
+
+  /// `taken` not null: as RedactBegun.
+  std::string Redact(std::string_view text, size_t* taken) const {
     std::string redacted;
     size_t kept = 0;
+    const size_t begun = text.size() - (taken == nullptr ? 0 : BegunAtEnd(text));
     for (size_t at = 0; at + kAnchorBytes <= text.size();) {
       const Found found = FindAt(text, kept, at);
       if (found.end == 0) {
         ++at;
         continue;
       }
+      // A part of a value may hold the beginning of a whole one: it waits with that.
+      if (taken != nullptr && (found.open || found.end > begun)) {
+        *taken = std::min(found.begin, begun);
+        return redacted.append(text.substr(kept, *taken - kept));
+      }
       redacted.append(text.substr(kept, found.begin - kept));
       redacted += "[secret " + *found.name + "]";
       kept = at = found.end;
     }
-    return redacted.append(text.substr(kept));
+    if (taken != nullptr) *taken = begun;
+    return redacted.append(text.substr(kept, begun - kept));
   }
+
+  size_t longest() const { return longest_; }
 
  private:
   struct Pattern {
@@ -130,6 +143,7 @@ class Redactor::Patterns {
     size_t begin = 0;
     size_t end = 0;  ///< 0: nothing was.
     const std::string* name = nullptr;
+    bool open = false;  ///< The text ends before the pattern does.
   };
 
   void AddAnchor(size_t pattern, size_t offset) {
@@ -159,12 +173,27 @@ class Redactor::Patterns {
       }
       const size_t size = before + behind;
       if (size < pattern.bytes_min || size <= longest.end - longest.begin) continue;
-      longest = {at - before, at + behind, &pattern.name};
+      const bool open = at + behind == text.size() && one.offset + behind < pattern.bytes.size();
+      longest = {at - before, at + behind, &pattern.name, open};
     }
     return longest;
   }
 
+  /// How many of the text's last bytes may be the beginning of a pattern that goes on behind it.
+  size_t BegunAtEnd(std::string_view text) const {
+    size_t begun = 0;
+    for (const Pattern& pattern : patterns_) {
+      size_t at = text.size() - std::min(text.size(), pattern.bytes.size() - 1);
+      while ((at = text.find(pattern.bytes[0], at)) != text.npos && text.size() - at > begun) {
+        if (pattern.bytes.starts_with(text.substr(at))) begun = text.size() - at;
+        ++at;
+      }
+    }
+    return begun;
+  }
+
   std::vector<Pattern> patterns_;
+  size_t longest_ = 0;  ///< Of patterns_.
   std::unordered_map<uint64_t, std::vector<Anchor>> anchors_;
   std::bitset<65536> slots_;  ///< Of anchors_: most bytes of a text are passed over by it.
 };
@@ -224,13 +253,17 @@ void Redactor::Refresh() {
   patterns_ = std::move(patterns);
 }
 
-std::string Redactor::Redact(std::string_view text) const {
-  std::shared_ptr<const Patterns> patterns;
-  {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    patterns = patterns_;
-  }
-  return patterns->Redact(text);
+std::shared_ptr<const Redactor::Patterns> Redactor::Known() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return patterns_;
 }
+
+std::string Redactor::Redact(std::string_view text) const { return Known()->Redact(text); }
+
+std::string Redactor::RedactBegun(std::string_view text, size_t* taken) const {
+  return Known()->Redact(text, taken);
+}
+
+size_t Redactor::LongestBytes() const { return Known()->longest(); }
 
 }  // namespace baleen

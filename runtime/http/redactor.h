@@ -41,9 +41,20 @@ class Redactor {
   /// Cost: a table look-up per byte.
   std::string Redact(std::string_view text) const;
 
+  /// As Redact, of a text that goes on behind `text`: what ends like the beginning of a value waits
+  /// for that. `*taken`: how much of `text` the answer is about; pass the rest again, with more
+  /// behind it. So nothing is readable that Redact of the whole would have hidden.
+  std::string RedactBegun(std::string_view text, size_t* taken) const;
+
+  /// Of the longest text that is looked for. What is cut off a value's end at the front of a text,
+  /// and not found there, has less than half of it.
+  size_t LongestBytes() const;
+
  private:
   class Patterns;
   struct File;
+
+  std::shared_ptr<const Patterns> Known() const;
 
   std::mutex refreshing_;
   std::vector<File> files_;  // guarded by refreshing_

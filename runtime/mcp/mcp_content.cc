@@ -193,14 +193,19 @@ Result<McpProgress> ReadMcpProgress(std::string_view params) {
   if (token == json.end()) return Wrong("progress without a token");
   McpProgress progress;
   progress.token = JsonText(*token);
-  const auto number = [&](const char* name) {
+  const auto number = [&](const char* name, std::optional<double>* value) {
     const auto found = json.find(name);
-    return found != json.end() && found->is_number() ? JsonText(*found) : std::string();
+    if (found == json.end() || !found->is_number()) return std::string();
+    *value = found->get<double>();
+    return JsonText(*found);
   };
-  progress.text = number("progress");
-  if (const std::string total = number("total"); !total.empty()) progress.text += " of " + total;
+  progress.text = number("progress", &progress.done);
+  if (const std::string total = number("total", &progress.total); !total.empty()) {
+    progress.text += " of " + total;
+  }
   if (const std::string text = TextOf(json, "message"); !text.empty()) {
     progress.text += (progress.text.empty() ? "" : ": ") + text;
+    progress.message = Short(text);
   }
   progress.text = Short(progress.text);
   return progress;

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -61,6 +62,9 @@ std::vector<std::string> ReadSupportedVersions(std::string_view error_body);
 struct McpProgress {
   std::string token;  ///< JSON text.
   std::string text;   ///< "3 of 10: half way", at most 200 bytes.
+  std::optional<double> done;
+  std::optional<double> total;
+  std::string message;  ///< "half way", at most 200 bytes.
 };
 /// Of `notifications/progress`. Errors: INVALID_ARGUMENT.
 Result<McpProgress> ReadMcpProgress(std::string_view params);

@@ -107,7 +107,8 @@ void McpServer::TakeNotification(const RpcMessage& message) {
   for (auto& [id, waiting] : waiting_) {
     if (std::to_string(id) != progress->token) continue;
     waiting.last_ms = clock_.SteadyMs();
-    waiting.reply.progress = std::move(progress->text);
+    waiting.reply.progress = progress->text;
+    waiting.news = *std::move(progress);  // told by whoever waits, outside of the lock
     return;
   }
 }
@@ -189,6 +190,12 @@ McpReply McpServer::Await(int64_t id, const McpRequest& request) {
     if (cancelled || late) {
       waiting.reply.end = cancelled ? McpReply::End::kCancelled : McpReply::End::kTimedOut;
       break;
+    }
+    if (const auto news = std::exchange(waiting.news, {}); news.has_value() && request.progress) {
+      lock.unlock();
+      request.progress({{}, 0, news->done, news->total, news->message});
+      lock.lock();
+      if (waiting.done) break;
     }
     changed_.wait_for(lock, std::chrono::milliseconds(kLookMs));
   }
@@ -448,7 +455,7 @@ Result<McpToolList> McpServer::ListTools(const std::atomic<bool>* cancelled) {
 
 McpReply McpServer::CallTool(uint64_t connection, const std::string& tool,
                              const std::string& parameters, const std::string& arguments,
-                             const std::atomic<bool>* cancelled) {
+                             const CallContext& context) {
   McpReply refused;
   Json parsed = Json::parse(arguments, nullptr, false);
   if (!parsed.is_object()) {
@@ -460,7 +467,8 @@ McpReply McpServer::CallTool(uint64_t connection, const std::string& tool,
   request.idle_ms = options_.call_ms;
   request.whole_ms = options_.call_ms_max;
   request.with_progress = true;
-  request.cancelled = cancelled;
+  request.cancelled = context.cancelled;
+  request.progress = context.progress;
   {
     const std::lock_guard<std::mutex> lock(mutex_);
     if (connection != connection_ || !open_ || !lost_.ok()) {

@@ -9,9 +9,11 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,6 +21,7 @@
 #include "runtime/mcp/mcp_content.h"
 #include "runtime/mcp/rpc_wire.h"
 #include "runtime/mcp_options.h"
+#include "tools_sdk/tool.h"
 
 namespace baleen {
 
@@ -38,6 +41,8 @@ struct McpRequest {
   bool with_progress = false;                    ///< Asks for words of progress.
   const std::atomic<bool>* cancelled = nullptr;  ///< Null: never.
   std::vector<std::string> headers;              ///< Over HTTP.
+  /// Hears of the newest word of progress, from the thread that waits. Empty: nobody does.
+  std::function<void(const CallProgress&)> progress;
 };
 
 /// How a request ended.
@@ -69,9 +74,10 @@ class McpServer final : private RpcListener {
   Result<McpToolList> ListTools(const std::atomic<bool>* cancelled);
 
   /// tools/call, in `connection` and no other: FAILED_PRECONDITION/MCP_RESTARTED, unsent.
-  /// `parameters`: the tool's schema; `arguments`: JSON text of an object.
+  /// `parameters`: the tool's schema; `arguments`: JSON text of an object; of `context`, its end
+  /// and who hears of progress.
   McpReply CallTool(uint64_t connection, const std::string& tool, const std::string& parameters,
-                    const std::string& arguments, const std::atomic<bool>* cancelled);
+                    const std::string& arguments, const CallContext& context);
 
   /// Ends the connection. A later call begins another.
   void Disconnect();
@@ -83,8 +89,9 @@ class McpServer final : private RpcListener {
     bool done = false;
     McpReply reply;
     int64_t begun_ms = 0;
-    int64_t last_ms = 0;  ///< Of its newest progress.
-    int64_t heard = 0;    ///< McpServer::heard_ when it began.
+    int64_t last_ms = 0;              ///< Of its newest progress.
+    int64_t heard = 0;                ///< McpServer::heard_ when it began.
+    std::optional<McpProgress> news;  ///< That weren't told yet.
   };
 
   bool OnMessage(RpcMessage message) override;

@@ -245,7 +245,7 @@ ToolResult McpTools::Call(const ToolSpec& made_with, const ToolCall& call,
                     ". A new session has it as it is now");
     }
     McpReply reply = server->CallTool(list->connection, named->listing->name, made_with.parameters,
-                                      call.arguments, context.cancelled);
+                                      call.arguments, context);
     if (reply.status.reason() == "MCP_RESTARTED" && attempt == 0) continue;
     if (reply.end == McpReply::End::kResult) {
       const auto answer = ReadMcpCallAnswer(reply.result);

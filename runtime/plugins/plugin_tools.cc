@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <condition_variable>
+#include <functional>
 #include <mutex>
 #include <optional>
 #include <utility>
@@ -86,6 +87,7 @@ class ProcessTool final : public PluginTool {
     limits.time_ms = spec_.timeout_ms;
     limits.output_bytes_max = spec_.output_bytes_max;
     limits.cancelled = context.cancelled;
+    limits.progress = context.progress;
     const std::string body = CallFrameToJson({call, spec_.timeout_ms});
     if (body.size() >= kFrameBytesMax) {
       return ResultOf(ToolOutcome::kError,
@@ -136,7 +138,7 @@ class ProcessTool final : public PluginTool {
 class LocalPort final : public PluginCallPort {
  public:
   LocalPort(const CallContext& context, SteadyTime::time_point end)
-      : cancelled_(context.cancelled), end_(end) {}
+      : cancelled_(context.cancelled), tell_(context.progress), end_(end) {}
   ~LocalPort() override {
     done_.store(true);
     ended_.notify_all();
@@ -166,13 +168,27 @@ class LocalPort final : public PluginCallPort {
   }
   bool Write(std::string_view bytes) override {
     output_ += bytes;
+    Tell(bytes, {});
     return true;
   }
-  bool Progress(std::string_view) override { return true; }
+  bool Progress(std::string_view line) override {
+    Tell({}, line);
+    return true;
+  }
   std::string TakeOutput() { return std::move(output_); }
 
  private:
+  void Tell(std::string_view output, std::string_view line) const {
+    if (!tell_) return;
+    CallProgress news;
+    news.output = output;
+    news.output_bytes = static_cast<int64_t>(output_.size());
+    news.message = line;
+    tell_(news);
+  }
+
   const std::atomic<bool>* cancelled_;
+  const std::function<void(const CallProgress&)> tell_;
   const SteadyTime::time_point end_;
   std::string output_;
   std::atomic<bool> done_{false};

@@ -121,10 +121,12 @@ class Exchange {
       case FrameKind::kBegun: answer_.begun = true; return;
       case FrameKind::kProgress:
         answer_.progress = ReplaceInvalidUtf8(frame.body.substr(0, 200));
-        return;
+        return Tell({});
       case FrameKind::kOutput: {
         const auto room = static_cast<size_t>(limits_.output_bytes_max) - answer_.output.size();
-        answer_.output += frame.body.substr(0, room);
+        const std::string_view taken = std::string_view(frame.body).substr(0, room);
+        answer_.output += taken;
+        Tell(taken);
         if (frame.body.size() > room) Break("sent more output than it may, and was ended");
         return;
       }
@@ -138,6 +140,15 @@ class Exchange {
       case FrameKind::kDescribe:
         return Break("sent a frame that only the runtime sends, and was ended");
     }
+  }
+
+  void Tell(std::string_view output) {
+    if (!limits_.progress) return;
+    CallProgress news;
+    news.output = output;
+    news.output_bytes = static_cast<int64_t>(answer_.output.size());
+    news.message = answer_.progress;
+    limits_.progress(news);
   }
 
   template <typename T>

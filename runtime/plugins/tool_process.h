@@ -8,6 +8,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -17,6 +18,7 @@
 #include "tools_sdk/file_descriptor.h"
 #include "tools_sdk/plugin/tool_frames.h"
 #include "tools_sdk/status.h"
+#include "tools_sdk/tool.h"
 
 namespace baleen {
 
@@ -52,6 +54,8 @@ struct ToolHostLimits {
   int64_t time_ms = 0;
   int64_t output_bytes_max = 0;
   const std::atomic<bool>* cancelled = nullptr;  ///< Null: never.
+  /// As CallContext's; called from the thread that waits.
+  std::function<void(const CallProgress&)> progress{};
 };
 
 /// What came of one process.

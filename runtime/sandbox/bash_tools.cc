@@ -22,7 +22,8 @@ constexpr size_t kJobsKept = 32;  // Ended ones among them.
 constexpr int64_t kHeadBytes = 16 << 10;
 constexpr int64_t kTailBytes = 44 << 10;
 constexpr int64_t kAnswerBytesMax = 64 << 10;
-constexpr int64_t kPollMs = 50;  // How soon a cancel is seen.
+constexpr int64_t kPollMs = 50;  // How soon a cancel is seen, and what a command has written.
+constexpr int64_t kWatchedBytesMax = 16 << 10;  // Of that, each time.
 
 std::string Joined(const std::vector<std::string>& texts) {
   std::string out;
@@ -236,6 +237,20 @@ std::string Shown(const CommandJob& job, int64_t from, int64_t to, SessionJobs& 
          part(to - tail, tail);
 }
 
+/// Tells watchers what the command has written behind the first `told` bytes. Answers with how much
+/// they know of now.
+int64_t TellOutput(const CommandJob& job, int64_t told, const CallContext& context) {
+  const int64_t bytes = context.progress ? job.OutputBytes() : told;
+  if (bytes <= told) return told;
+  const int64_t from = std::max(told, bytes - kWatchedBytesMax);
+  CallProgress news;
+  const std::string output = job.Output(from, bytes - from);
+  news.output = output;
+  news.output_bytes = from + static_cast<int64_t>(output.size());
+  context.progress(news);
+  return news.output_bytes;
+}
+
 std::string Ending(const JobState& state) {
   if (!state.ended) return "[still running]";
   std::string text = "[exit code: " + std::to_string(state.exit_code);
@@ -288,7 +303,9 @@ class BashTool final : public Tool {
     if (background) return Background(call, *job);
     CommandJob& running = *(*job)->command;
     JobState state;
+    int64_t told = 0;
     while (!(state = running.Wait(kPollMs)).ended) {
+      told = TellOutput(running, told, context);
       if (context.Cancelled()) running.Stop();
     }
     if (!state.failed.ok()) return ToolError(call, state.failed.message());

@@ -42,6 +42,7 @@ namespace baleen {
 
 struct ImportPlan;  // runtime/sessions/session_import.h
 
+class CallNews;
 class FileHistory;
 struct FileKeeper;  // runtime/sessions/file_changes.h
 struct FilePlace;   // runtime/store/file_history.h
@@ -604,6 +605,11 @@ class ControlLoop final : public EngineListener, public RemoteListener {
   /// Tells watchers if the turn waits for something else than before.
   void NoteWait(SessionRun& session);
   void Heartbeat(SessionRun& session);
+  /// What a call's body tells its watchers by; may outlive the turn.
+  std::function<void(const CallProgress&)> NewsOf(const SessionRun& session, size_t index);
+  /// Tells watchers the newest of a call that still runs, now or when it is time to.
+  void TellNews(const std::string& id, uint64_t epoch, int64_t step, size_t index,
+                const std::shared_ptr<CallNews>& news);
   /// The turn as it stands.
   TurnView ViewTurn(SessionRun& session);
 

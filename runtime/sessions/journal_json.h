@@ -47,6 +47,7 @@ inline constexpr char kDelta[] = "delta";
 inline constexpr char kSnapshot[] = "snapshot";
 inline constexpr char kWaiting[] = "waiting";
 inline constexpr char kHeartbeat[] = "heartbeat";
+inline constexpr char kToolProgress[] = "tool_progress";
 // Of the stream itself.
 inline constexpr char kTimeline[] = "timeline";
 }  // namespace event_kind

@@ -360,7 +360,7 @@ void ControlLoop::RunBody(SessionRun& session, size_t index, const ToolSpec& spe
        stop, timeout_ms = spec.timeout_ms, call = std::move(call), files = session.workspace,
        keeper = KeeperOf(session), workspace = session.HomeWorkspace(), remembered_as,
        bash = session.bash, step = session.turn->step, refusal = std::move(refusal),
-       tree = WorktreeOf(session)] {
+       tree = WorktreeOf(session), news = NewsOf(session, index)] {
         const bool closed = !tree.empty() && access(tree.c_str(), F_OK) != 0;
         PathAudit audit(refusal);
         RecordedChanges recorded(keeper);
@@ -374,6 +374,7 @@ void ControlLoop::RunBody(SessionRun& session, size_t index, const ToolSpec& spe
         if (!workspace.empty()) context.notes = &notes;
         context.cancelled = stop.get();
         context.deadline_ms = parts_.clock->SteadyMs() + timeout_ms;
+        context.progress = news;
         ToolResult result = body(call, context);
         if (closed && result.outcome != ToolOutcome::kOk) {
           result.content += "\n" + ClosedWorktree(tree);

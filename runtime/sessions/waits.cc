@@ -1,9 +1,13 @@
 // Waits: what a turn waits for, told at once when somebody has to act, and every few seconds
-// anyhow. A quiet stream of a running turn is a dead one.
+// anyhow; and how the calls get on that it waits for. A quiet stream of a running turn is a dead
+// one.
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
 
+#include "runtime/http/redactor.h"
+#include "runtime/sessions/call_news.h"
 #include "runtime/sessions/control_loop.h"
 
 namespace baleen {
@@ -11,6 +15,9 @@ namespace {
 
 /// Promised: at most 5 s apart.
 constexpr int64_t kHeartbeatMs = 4000;
+
+/// Of one call's news: often enough for the eye.
+constexpr int64_t kCallNewsMs = 200;
 
 TurnWait GenerationWait(const GenerationState& generation) {
   if (generation.job == 0) return {"PROMPT", "", 0};
@@ -119,6 +126,34 @@ void ControlLoop::Heartbeat(SessionRun& session) {
                 HeartbeatToJson(wait.what, wait.detail, wait.since_ms));
     Heartbeat(*run);
   });
+}
+
+std::function<void(const CallProgress&)> ControlLoop::NewsOf(const SessionRun& session,
+                                                             size_t index) {
+  const ToolCall& call = session.turn->tools->calls[index];
+  auto news = std::make_shared<CallNews>(parts_.redactor, call.id, call.name,
+                                         parts_.clock->SteadyMs());  // owners: body and news told
+  return [this, id = session.record.id, epoch = session.turn->epoch, step = session.turn->step,
+          index, news](const CallProgress& progress) {
+    if (!news->Put(progress)) return;
+    Post([=, this] { TellNews(id, epoch, step, index, news); });
+  };
+}
+
+void ControlLoop::TellNews(const std::string& id, uint64_t epoch, int64_t step, size_t index,
+                           const std::shared_ptr<CallNews>& news) {
+  SessionRun* run = FindTurn(id, epoch);
+  const bool runs = run != nullptr && run->turn->tools != nullptr && run->turn->step == step &&
+                    !run->turn->tools->state[index].result.has_value();
+  if (!runs) return;  // and it isn't asked again: the news stay untaken
+  const int64_t now = parts_.clock->SteadyMs();
+  const int64_t wait_ms = news->taken_ms() + kCallNewsMs - now;
+  if (wait_ms > 0) {
+    return After(wait_ms, [=, this] { TellNews(id, epoch, step, index, news); });
+  }
+  if (parts_.redactor != nullptr && !run->watchers.empty()) parts_.redactor->Refresh();
+  std::string payload = news->Take(now);
+  if (!payload.empty()) PublishLive(*run, event_kind::kToolProgress, std::move(payload));
 }
 
 TurnView ControlLoop::ViewTurn(SessionRun& session) {

@@ -56,6 +56,28 @@ TEST_CASE("A cut leaves nothing readable but less than half of a value", "[http]
   }
 }
 
+TEST_CASE("A text that comes in pieces shows what the whole one would show", "[http]") {
+  const Redactor redactor({{"API", {kValue, "", ""}}, {"DB", {"end-of-all-ends-en", "", ""}}});
+  CHECK(redactor.LongestBytes() > kValue.size());
+  const std::string whole = "sk key: " + kValue + " sk-Zq8 " + kValue +
+                            "-of-all-ends-en end-of-all-end-of-all-ends-en, sk-";
+  for (size_t piece = 1; piece <= whole.size(); ++piece) {
+    INFO(piece);
+    std::string shown;
+    std::string waits;
+    for (size_t at = 0; at < whole.size(); at += piece) {
+      waits += whole.substr(at, piece);
+      size_t taken = 0;
+      shown += redactor.RedactBegun(waits, &taken);
+      REQUIRE(taken <= waits.size());
+      waits.erase(0, taken);
+    }
+    CHECK(waits == "sk-");  // may go on as the key does
+    CHECK(shown + waits == redactor.Redact(whole));
+    CHECK(shown.find("-of-all") == shown.npos);
+  }
+}
+
 TEST_CASE("Short values are left alone, and of two that match the longer is named", "[http]") {
   CHECK(One("EMPTY").Redact("EMPTY handed") == "EMPTY handed");
   CHECK(One("").Redact("x") == "x");

@@ -104,7 +104,8 @@ def call(request):
     elif MANNER == "progresses":
         for i in range(int(given.get("a", 3))):
             send({"method": "notifications/progress",
-                  "params": {"progressToken": token, "progress": i, "total": 10, "message": "on it"}})
+                  "params": {"progressToken": token, "progress": i, "total": 10,
+                             "message": given.get("text", "") + "on it"}})
             time.sleep(0.2)
     elif MANNER == "closes_output":
         os.close(1)

@@ -120,6 +120,30 @@ TEST_CASE("PatternsOfServersToolsAreOfTheseAndOutliveTheServer") {
   CHECK(Run(*runtime, "s", "h_echo x").find("is a server's") != std::string::npos);
 }
 
+TEST_CASE("WhoWatchesSeesHowFarAServersToolIs") {
+  const TempDirectory temp;
+  RuntimeOptions options = Options(temp, "progresses");
+  options.secrets = {{"API", "it-is-a-key-on-it", "", "", {"127.0.0.1"}}};
+  const auto runtime = OpenRuntime(options);
+  REQUIRE_OK(runtime->CreateSession(WorkingSession("", {})));
+  Recorder recorder;
+  const auto watching = Must(runtime->Watch({"s", "", true}, &recorder));
+  REQUIRE(RunCalls(*runtime, R"(["h_echo",{"text":"it-is-a-key-"}])") == "OK:[secret API]");
+  const std::vector<Event> events = recorder.Of("tool_progress");
+  REQUIRE(!events.empty());
+  for (const Event& event : events) {
+    INFO(event.payload);
+    CHECK(event.seq == 0);
+    const nlohmann::json told = Parse(event.payload);
+    CHECK(told["tool"] == "h_echo");
+    CHECK(told["total"] == 10);
+    CHECK(told["progress"] < 3);
+    CHECK(told["message"] == "[secret API] it");
+    CHECK(told["text"] == "");
+  }
+  for (const Event& event : AllEvents(*runtime, "s")) CHECK(event.kind != "tool_progress");
+}
+
 TEST_CASE("ASessionIsNotMadeWithoutAServerUnlessItIsOptional") {
   const TempDirectory temp;
   RuntimeOptions options = Options(temp, "dies_at_once");

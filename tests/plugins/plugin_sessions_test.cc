@@ -75,6 +75,34 @@ TEST_CASE("APluginsToolIsAskedAboutUnlessARuleAllows") {
   REQUIRE(Must(runtime->WaitTurn("s", turn.turn, kPatienceMs)).text.starts_with("OK:asked"));
 }
 
+TEST_CASE("WhoWatchesSeesWhatAPluginWritesAndHowFarItIs") {
+  const TempDirectory temp;
+  for (const bool in_process : {false, true}) {
+    INFO(in_process);
+    RuntimeOptions options = Options(temp, !in_process);
+    if (in_process) options.plugins_in_process = {BAD_CALLS_PLUGIN};
+    options.data_dir = temp.File(in_process ? "inside" : "outside");
+    const auto runtime = OpenRuntime(options);
+    REQUIRE_OK(runtime->CreateSession(CallingSession("s", {{"*", "", "allow", ""}})));
+    Recorder recorder;
+    const auto watching = Must(runtime->Watch({"s", "", true}, &recorder));
+    StartTurnRequest request;
+    request.session = "s";
+    request.input = {"wait"};
+    const TurnView turn = Must(runtime->StartTurn(request));
+    nlohmann::json told;
+    for (int64_t count = 1; told["text"] != "waiting"; ++count) {
+      REQUIRE(recorder.WaitFor("tool_progress", count));
+      told = Parse(recorder.Of("tool_progress").at(static_cast<size_t>(count) - 1).payload);
+    }
+    CHECK(told["tool"] == "wait");
+    CHECK(told["message"] == "0 of 1");
+    CHECK(told["output_end"] == 7);
+    REQUIRE_OK(runtime->CancelTurn("s", turn.turn));
+    REQUIRE_OK(runtime->WaitTurn("s", turn.turn, kPatienceMs));
+  }
+}
+
 TEST_CASE("InProcessACallThatIgnoresItsEndIsLeftAlone") {
   const TempDirectory temp;
   RuntimeOptions options = Options(temp, /*with_plugin=*/false);

@@ -47,6 +47,7 @@ std::string OutputFrame(size_t size) {
 
 std::string WaitForCancel(Call& call) {
   pollfd fd = {call.cancel_fd(), POLLIN, 0};
+  call.Progress("0 of 1");
   call.Write("waiting");
   if (poll(&fd, 1, 60'000) != 1) return "never cancelled";
   call.CheckCancelled();

@@ -111,12 +111,12 @@ typedef struct baleen_plugin_host {
 
   /* Appends to what the model will read. The bytes are copied before it returns; it may wait until
    * the runtime has read what came before. Bytes that aren't UTF-8 become U+FFFD. What was
-   * written stays even if the call fails or its process dies: write early.
-   * Answers OK, FULL or CLOSED. */
+   * written stays even if the call fails or its process dies: write early. Whoever watches the session
+   * sees the end of it meanwhile. Answers OK, FULL or CLOSED. */
   int32_t (*write)(baleen_call* call, baleen_slice bytes);
 
-  /* Replaces the line that says how far the call has come; it is shown if the call ends badly.
-   * Copied; cut after 200 bytes. Answers OK or CLOSED. */
+  /* Replaces the line that says how far the call has come, which watchers see while it runs and the
+   * model if it ends badly. Copied; cut after 200 bytes. Answers OK or CLOSED. */
   int32_t (*progress)(baleen_call* call, baleen_slice line);
 
   /* Marks the call as failed; `text` says what went wrong and helps the model to do better. The
