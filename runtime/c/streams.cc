@@ -9,6 +9,7 @@
 
 #include "runtime/c/handles.h"
 #include "runtime/c/json_request.h"
+#include "runtime/live_subject.h"
 #include "runtime/sessions/view_json.h"
 #include "tools_sdk/json_text.h"
 
@@ -20,11 +21,15 @@ constexpr size_t kQueueMax = 4096;
 /// Texts on their way to the host, and how the stream ended.
 class TextQueue {
  public:
-  /// false: full.
-  bool Push(std::string text) {
+  /// false: full. It takes the place of the last one of the same subject, if there is one.
+  bool Push(std::string text, std::string subject = {}) {
     const std::lock_guard lock(mutex_);
+    if (!subject.empty() && !texts_.empty() && texts_.back().subject == subject) {
+      texts_.back().text = std::move(text);
+      return true;
+    }
     if (texts_.size() >= kQueueMax) return false;
-    texts_.push_back(std::move(text));
+    texts_.push_back({std::move(text), std::move(subject)});
     changed_.notify_one();
     return true;
   }
@@ -51,7 +56,7 @@ class TextQueue {
     if (texts_.empty()) {
       return end_->ok() ? CancelledError("the stream has ended", "ENDED") : *end_;
     }
-    std::string text = std::move(texts_.front());
+    std::string text = std::move(texts_.front().text);
     texts_.pop_front();
     return text;
   }
@@ -65,9 +70,13 @@ class TextQueue {
 
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::deque<std::string> texts_;  // guarded by mutex_
-  std::optional<Status> end_;      // guarded by mutex_
-  bool stopped_ = false;           // guarded by mutex_
+  struct Entry {
+    std::string text;
+    std::string subject;  ///< Empty: nothing takes its place.
+  };
+  std::deque<Entry> texts_;    // guarded by mutex_
+  std::optional<Status> end_;  // guarded by mutex_
+  bool stopped_ = false;       // guarded by mutex_
 };
 
 Status TakeNext(TextQueue& queue, int64_t timeout_ms, char** out) {
@@ -78,7 +87,9 @@ Status TakeNext(TextQueue& queue, int64_t timeout_ms, char** out) {
 
 class WatchQueue final : public EventSubscriber {
  public:
-  bool OnEvent(const Event& event) override { return queue.Push(JsonText(ViewJson(event))); }
+  bool OnEvent(const Event& event) override {
+    return queue.Push(JsonText(ViewJson(event)), LiveSubject(event));
+  }
   void OnEnd(const Status& status) override { queue.End(status); }
   TextQueue queue;
 };

@@ -2,6 +2,7 @@
 #include "runtime/sessions/view_json.h"
 #include "tools_sdk/json_text.h"
 
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -15,6 +16,13 @@ namespace {
 std::string Member(const nlohmann::json& json, const char* name) {
   const auto found = json.find(name);
   return found != json.end() && found->is_string() ? found->get<std::string>() : "";
+}
+
+/// Of the terminal that stderr is.
+size_t Columns() {
+  winsize size = {};
+  const bool known = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1;
+  return known ? size.ws_col - 1U : 79;  // in the last one some would begin a new line
 }
 
 }  // namespace
@@ -49,6 +57,24 @@ void EventPrinter::ClearProgress() {
   progress_shown_ = false;
 }
 
+bool EventPrinter::MayDraw() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return awaited_ && !asks_;
+}
+
+void EventPrinter::DrawCalls(const Event& event) {
+  if (event.kind == "heartbeat") {
+    const nlohmann::json payload = nlohmann::json::parse(event.payload, nullptr, false);
+    if (!payload.is_object() || Member(payload, "waiting_on") != "TOOL") return ClearProgress();
+    calls_.Wait(Member(payload, "detail"), payload.value("since_ms", event.time_ms));
+  } else {
+    calls_.Take(event.payload, event.time_ms);
+  }
+  if (!progress_ || text_open_ || thinking_ || !MayDraw()) return;
+  std::fprintf(stderr, "\r\033[K%s", calls_.Shown(event.time_ms, Columns()).c_str());
+  progress_shown_ = true;
+}
+
 void EventPrinter::PrintDelta(const std::string& reasoning, const std::string& content) {
   if (!reasoning.empty()) {
     if (!thinking_) reasoning_.clear();
@@ -79,9 +105,9 @@ void EventPrinter::PrintText(const Event& event) {
     progress_shown_ = true;
     return;
   }
-  if (event.kind == "heartbeat" && !progress_shown_) return;
+  if (event.kind == "heartbeat" || event.kind == "tool_progress") return DrawCalls(event);
   ClearProgress();
-  if (event.kind == "heartbeat") return;
+  if (event.kind == "tool_result" || event.kind == "tool_results") calls_.Clear();
   if (event.kind == "delta" || event.kind == "snapshot") {
     const std::string reasoning = Member(payload, "reasoning");
     const std::string content = Member(payload, "content");
@@ -127,7 +153,9 @@ void EventPrinter::OnEnd(const Status& status) {
 
 Result<bool> EventPrinter::WaitForTurn(const std::string& turn) {
   std::unique_lock<std::mutex> lock(mutex_);
+  awaited_ = true;
   changed_.wait(lock, [&] { return ended_ || last_finished_ == turn || asks_; });
+  awaited_ = false;
   if (last_finished_ == turn) return true;
   if (std::exchange(asks_, false)) return false;
   return end_status_.ok() ? UnavailableError("the event stream ended") : end_status_;

@@ -5,6 +5,7 @@
 #include <mutex>
 #include <string>
 
+#include "runtime/cli/call_line.h"
 #include "runtime/runtime.h"
 
 namespace baleen::cli {
@@ -29,6 +30,10 @@ class EventPrinter final : public EventSubscriber {
  private:
   void PrintText(const Event& event);
   void PrintDelta(const std::string& reasoning, const std::string& content);
+  /// Draws the line that tells of running calls anew: a tool_progress, or a heartbeat.
+  void DrawCalls(const Event& event);
+  /// Whether the command only waits: else it may be asking something.
+  bool MayDraw();
   /// Closes the line that tells of the thinking.
   void FoldReasoning();
   void ClearProgress();
@@ -39,8 +44,10 @@ class EventPrinter final : public EventSubscriber {
   std::condition_variable changed_;
   std::string last_finished_;  // guarded by mutex_
   bool asks_ = false;          // guarded by mutex_
+  bool awaited_ = false;       // guarded by mutex_; WaitForTurn runs
   bool ended_ = false;         // guarded by mutex_
   Status end_status_;          // guarded by mutex_
+  CallLine calls_;
   bool progress_shown_ = false;
   bool text_open_ = false;
   bool thinking_ = false;  ///< Reasoning comes, and no text yet.

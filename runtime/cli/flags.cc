@@ -138,9 +138,15 @@ Result<std::optional<ConstraintSettings>> ConstraintFlags::Read() const {
 }
 
 std::string PlainText(const std::string& text) {
-  std::string plain = text;
-  for (char& c : plain) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = c == '\n' ? ' ' : '?';
+  std::string plain;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    const auto byte = static_cast<unsigned char>(c);
+    const auto next = static_cast<unsigned char>(i + 1 < text.size() ? text[i + 1] : ' ');
+    const bool pair = byte == 0xC2 && next >= 0x80 && next < 0xA0;
+    if (pair) ++i;
+    const bool control = pair || byte < 0x20 || byte == 0x7F;
+    plain += control ? (c == '\n' ? ' ' : '?') : c;
   }
   return plain;
 }

@@ -58,7 +58,8 @@ struct ConstraintFlags {
 Result<std::string> ModelOrDefault(const std::string& model);
 
 /// For a terminal, where a control character could move the cursor or change colours: those are
-/// shown as '?', and a line's end as a space.
+/// shown as '?', also the ones that two bytes of UTF-8 make (U+0080 to U+009F), and a line's end as
+/// a space.
 std::string PlainText(const std::string& text);
 
 /// Prints `status` as text or JSON on stderr and gives the exit code for it.

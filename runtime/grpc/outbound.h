@@ -110,6 +110,7 @@ class OutboundStream : public Reactor, public OpenStream {
     Message message;
     int64_t bytes = 0;
     bool live = false;
+    std::string subject{};  ///< LiveSubject.
   };
 
   /// Gives up what the stream holds of the runtime. Called once, without the lock, on a call
@@ -173,9 +174,9 @@ class OutboundStream : public Reactor, public OpenStream {
     });
   }
 
-  void PushLocked(Message message, int64_t bytes, bool live) {
+  void PushLocked(Message message, int64_t bytes, bool live, std::string subject = {}) {
     queue_bytes_ += bytes;
-    queue_.push_back(Pending{std::move(message), bytes, live});
+    queue_.push_back(Pending{std::move(message), bytes, live, std::move(subject)});
   }
 
   std::mutex mutex_;

@@ -16,13 +16,14 @@
 #include "runtime/grpc/access.h"
 #include "runtime/grpc/convert.h"
 #include "runtime/grpc/services.h"
+#include "runtime/live_subject.h"
 #include "tools_sdk/utf8.h"
 
 namespace baleen {
 namespace {
 
 constexpr char kSlowConsumer[] = "SLOW_CONSUMER";
-// How far back a newer progress or waiting event looks for the one that it replaces.
+// How far back a newer event looks for the one that it replaces.
 constexpr int kMergeDepth = 64;
 
 using WatchResponse = v1::WatchEventsResponse;
@@ -120,10 +121,11 @@ class WatchStream final : public WatchBase {
     WatchResponse message;
     if (wanted) wire::ToWire(event, message.mutable_event());
     const auto bytes = static_cast<int64_t>(message.ByteSizeLong());
+    std::string subject = LiveSubject(event);
     const std::lock_guard<std::mutex> lock(mutex_);
     if (closing_ || resubscribe_) return false;
     if (wanted) {
-      if (live && MergeLocked(message, bytes)) return true;
+      if (live && MergeLocked(message, bytes, subject)) return true;
       if (!FitsLocked(bytes)) DropLiveLocked();
       if (!FitsLocked(bytes)) {
         if (!live) return OverflowLocked();
@@ -131,7 +133,7 @@ class WatchStream final : public WatchBase {
         return true;
       }
       message.mutable_event()->set_live_dropped(std::exchange(live_dropped_, 0));
-      PushLocked(std::move(message), bytes, live);
+      PushLocked(std::move(message), bytes, live, std::move(subject));
       KickLocked();
     }
     if (!live) {
@@ -159,18 +161,15 @@ class WatchStream final : public WatchBase {
     live_dropped_ += static_cast<int64_t>(before - queue_.size());
   }
 
-  /// Of progress, waiting and heartbeats, only the newest says something.
-  bool MergeLocked(const WatchResponse& message, int64_t bytes) {
-    const v1::Event& event = message.event();
-    if (event.kind() != "progress" && event.kind() != "waiting" && event.kind() != "heartbeat") {
-      return false;
-    }
+  /// Puts it in the place of one that waits and says nothing beside it.
+  bool MergeLocked(const WatchResponse& message, int64_t bytes, const std::string& subject) {
+    if (subject.empty()) return false;
     int depth = kMergeDepth;
     for (auto it = queue_.rbegin(); it != queue_.rend() && it->live && depth > 0; ++it, --depth) {
+      if (it->subject != subject) continue;
       v1::Event* queued = it->message.mutable_event();
-      if (queued->kind() != event.kind() || queued->turn() != event.turn()) continue;
       const int64_t dropped = queued->live_dropped();
-      *queued = event;
+      *queued = message.event();
       queued->set_live_dropped(dropped);
       queue_bytes_ += bytes - it->bytes;
       it->bytes = bytes;

@@ -175,4 +175,32 @@ class Chat(unittest.TestCase):
         self.assertEqual(terminal.end(), 0)
 
 
+    def test_a_running_command_is_told_of_on_a_terminal_alone(self):
+        script = pathlib.Path(self.folder.name) / "slow.lua"
+        script.write_text("""return function()
+          return baleen.call("bash", { command = [[echo begun; printf 'now \\033[2J\\302\\233here'; sleep 2]] })
+        end""")
+        common = ["run", script, *self.common[1:-2], "--tools", "bash", "--allow", "bash"]
+        piped = subprocess.run([BALEEN, *map(str, common)], capture_output=True, text=True, timeout=PATIENCE_S)
+        if "no sandbox" in piped.stdout or "no command runs" in piped.stdout:
+            self.skipTest(piped.stdout)
+        self.assertEqual(piped.returncode, 0, piped.stderr)
+        self.assertIn("now \x1b[2J", piped.stdout)  # what it answered, as the model reads it
+        self.assertNotIn(" s: ", piped.stderr)
+        self.assertNotIn("\r", piped.stderr)
+        events = subprocess.run([BALEEN, *map(str, common), "--json"], capture_output=True, text=True,
+                                timeout=PATIENCE_S)
+        told = [event for event in map(json.loads, events.stdout.splitlines())
+                if event.get("kind") == "tool_progress"]
+        self.assertIn("begun", "".join(event["payload"]["text"] for event in told))
+        self.assertEqual({event["payload"]["tool"] for event in told}, {"bash"})
+        terminal = Terminal(*common)
+        terminal.wait_for("[waiting for TOOL bash]")
+        terminal.wait_for(" s: now ?[2J?here")
+        terminal.wait_for("\r\x1b[K")
+        terminal.wait_for("exit code: 0")
+        self.assertEqual(terminal.program.wait(PATIENCE_S), 0)
+        os.close(terminal.main)
+
+
 unittest.main()

@@ -206,6 +206,34 @@ TEST_CASE("Of waiting progress events only the newest is kept") {
   CHECK(newest == Filler(999));
 }
 
+TEST_CASE("Of each call's waiting news only the newest is kept") {
+  Fixture f({.watch_events_max = 16});
+  f.NewSession("s");
+  RawWatch watch(f, "s");
+  CHECK(watch.Next().seq() == 1);
+  const auto news = [](int call, int number) {
+    return "{\"call\":\"c" + std::to_string(call) + "\",\"text\":\"" + Filler(number) + "\"}";
+  };
+  constexpr int kEach = 500;
+  for (int i = 0; i < kEach; ++i) {
+    for (int call = 1; call <= 2; ++call) {
+      f.runtime.Publish("s", "t1", "tool_progress", news(call, i), true);
+    }
+  }
+  f.runtime.Publish("s", "t1", "turn_finished", "{}");
+  std::vector<std::string> payloads;
+  v1::Event event;
+  while ((event = watch.Next()).seq() == 0) {
+    CHECK(event.kind() == "tool_progress");
+    CHECK(event.live_dropped() == 0);
+    payloads.push_back(event.payload());
+  }
+  CHECK(payloads.size() < 2 * kEach);
+  for (int call = 1; call <= 2; ++call) {
+    CHECK(std::count(payloads.begin(), payloads.end(), news(call, kEach - 1)) == 1);
+  }
+}
+
 TEST_CASE("An event larger than the queue passes alone") {
   Fixture f({.watch_bytes_max = 1000});
   f.NewSession("s");

@@ -32,7 +32,7 @@ class Error(Exception):
 
 @dataclass(frozen=True)
 class Event:
-    """One event. `seq` is 0 for live ones (deltas, progress), which are not kept."""
+    """One event. `seq` is 0 for live ones (deltas, progress, tool_progress), which are not kept."""
     kind: str
     payload: dict
     turn: str
@@ -47,6 +47,11 @@ class Event:
     @property
     def reasoning(self) -> str:
         return self.payload.get("reasoning", "") if self.kind == "delta" else ""
+
+    @property
+    def tool_output(self) -> str:
+        """What a running call has written since it was last told of, or the end of that; else ""."""
+        return self.payload.get("text", "") if self.kind == "tool_progress" else ""
 
 
 class Turn:
