@@ -143,7 +143,7 @@ Result<std::unique_ptr<Agent>> Agent::Create(const AgentOptions& options) {
 
 Result<Effect> Agent::Resume(const AgentEvent& event) { return impl_->Resume(event); }
 
-Result<std::vector<ToolSpec>> ScriptTools(const AgentOptions& options) {
+Result<ScriptDeclarations> ReadDeclarations(const AgentOptions& options) {
   TurnBinding binding;
   binding.tools = options.tools;
   binding.task = options.task;
@@ -153,7 +153,8 @@ Result<std::vector<ToolSpec>> ScriptTools(const AgentOptions& options) {
   RETURN_IF_ERROR(sandbox->Compile(own ? DefaultLoopSource() : options.script,
                                    own ? "loop.lua" : options.script_name));
   RETURN_IF_ERROR(sandbox->RunChunk());
-  return std::move(binding.declared);
+  return ScriptDeclarations{std::move(binding.declared), std::move(binding.declared_lines),
+                            std::move(binding.rules)};
 }
 
 Status CheckScript(std::string_view script, std::string_view name) {

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "agent/effect.h"
+#include "agent/rule_lint.h"
 #include "tools_sdk/status.h"
 #include "tools_sdk/tool.h"
 
@@ -68,9 +69,14 @@ class Agent {
 /// The Lua source of the default tool loop.
 std::string_view DefaultLoopSource();
 
-/// Runs a script's chunk as Create does: the tools that it declares, `task` among them. Errors: as
-/// Create.
-Result<std::vector<ToolSpec>> ScriptTools(const AgentOptions& options);
+struct ScriptDeclarations {
+  std::vector<ToolSpec> tools;      ///< `task` among them.
+  std::vector<int> tool_lines;      ///< Of the script, from 1; 0: it isn't the script's.
+  std::vector<DeclaredRule> rules;  ///< Of its policy; the first 256.
+};
+
+/// Runs a script's chunk as Create does: what it declares. Errors: as Create.
+Result<ScriptDeclarations> ReadDeclarations(const AgentOptions& options);
 
 /// Compiles a script without running it. Errors: INVALID_ARGUMENT with file and line.
 Status CheckScript(std::string_view script, std::string_view name);

@@ -307,6 +307,7 @@ local function flow(name, options, fn)
   end
   local what = "flow '" .. name .. "'"
   check_members(what, options, { budget = true, input = true })
+  if options.budget ~= nil then limits_of(what, options.budget) end -- Which says what is wrong.
   local kinds = options.input
   if kinds ~= nil then
     if type(kinds) ~= "table" or parts.is_kind(kinds) or next(kinds) == nil then

@@ -16,11 +16,13 @@ constexpr int kFunctionsDeepMax = 250;  // The parser's own limit is 200.
 constexpr uint32_t kGetTabUp = 11;  // R[A] := UpValue[B][K[C]]
 constexpr uint32_t kGetField = 14;  // R[A] := R[B][K[C]]
 constexpr uint32_t kSetTabUp = 15;  // UpValue[A][K[B]] := RK(C)
+constexpr uint32_t kSetField = 18;  // R[A][K[B]] := RK(C)
 constexpr uint32_t kSelf = 20;      // R[A] := R[B][RK(C)], for a call of a method
 uint32_t OperationOf(uint32_t code) { return code & 0x7f; }
 uint32_t A(uint32_t code) { return code >> 7 & 0xff; }
 uint32_t B(uint32_t code) { return code >> 16 & 0xff; }
 uint32_t C(uint32_t code) { return code >> 24; }
+bool IsConstantC(uint32_t code) { return (code >> 15 & 1) != 0; }
 
 /// Reads past the end give zeros and leave `ok` false.
 class DumpReader {
@@ -118,7 +120,7 @@ std::vector<int> ReadLines(DumpReader& in, int first_line) {
   return lines;
 }
 
-void AppendUses(const Function& function, std::vector<GlobalUse>* uses) {
+void AppendUses(const Function& function, NameUses* uses) {
   const auto constant = [&](uint32_t at) {
     return at < function.constants.size() ? function.constants[at] : std::string();
   };
@@ -127,8 +129,13 @@ void AppendUses(const Function& function, std::vector<GlobalUse>* uses) {
   };
   for (size_t i = 0; i < function.code.size(); ++i) {
     const uint32_t code = function.code[i];
+    const int line = i < function.lines.size() ? function.lines[i] : function.first_line;
+    if (OperationOf(code) == kSetField) uses->members_set.insert(constant(B(code)));
+    if (OperationOf(code) == kSelf && IsConstantC(code)) {
+      uses->methods.push_back({line, constant(C(code))});
+    }
     GlobalUse use;
-    use.line = i < function.lines.size() ? function.lines[i] : function.first_line;
+    use.line = line;
     if (OperationOf(code) == kSetTabUp && is_environment(A(code))) {
       use.write = true;
       use.name = constant(B(code));
@@ -140,11 +147,11 @@ void AppendUses(const Function& function, std::vector<GlobalUse>* uses) {
     } else {
       continue;
     }
-    uses->push_back(std::move(use));
+    uses->globals.push_back(std::move(use));
   }
 }
 
-void ReadFunction(DumpReader& in, int depth, std::vector<GlobalUse>* uses) {
+void ReadFunction(DumpReader& in, int depth, NameUses* uses) {
   if (depth > kFunctionsDeepMax) in.Bytes(SIZE_MAX);
   Function function;
   in.Text();  // the source's name
@@ -156,7 +163,7 @@ void ReadFunction(DumpReader& in, int depth, std::vector<GlobalUse>* uses) {
   if (!code.empty()) std::memcpy(function.code.data(), code.data(), code.size());
   function.constants = ReadConstants(in);
   in.Bytes(in.Count() * 3);  // where upvalues come from
-  std::vector<GlobalUse> within;
+  NameUses within;
   for (size_t count = in.Count(); count > 0 && in.ok(); --count) {
     ReadFunction(in, depth + 1, &within);
   }
@@ -171,12 +178,14 @@ void ReadFunction(DumpReader& in, int depth, std::vector<GlobalUse>* uses) {
   }
   if (!in.ok()) return;
   AppendUses(function, uses);
-  uses->insert(uses->end(), within.begin(), within.end());
+  uses->globals.insert(uses->globals.end(), within.globals.begin(), within.globals.end());
+  uses->methods.insert(uses->methods.end(), within.methods.begin(), within.methods.end());
+  uses->members_set.merge(within.members_set);
 }
 
 }  // namespace
 
-Result<std::vector<GlobalUse>> GlobalUses(std::string_view dumped) {
+Result<NameUses> ReadNameUses(std::string_view dumped) {
   DumpReader in(dumped);
   // Signature, version, format; bytes that show damage; sizes of an instruction, an integer and a
   // number; an integer and a number.
@@ -186,7 +195,7 @@ Result<std::vector<GlobalUse>> GlobalUses(std::string_view dumped) {
   const bool known = in.Bytes(expected.size()) == expected;
   in.Bytes(sizeof(lua_Integer) + sizeof(lua_Number));
   in.Byte();  // upvalues of the chunk
-  std::vector<GlobalUse> uses;
+  NameUses uses;
   if (known) ReadFunction(in, 0, &uses);
   if (known && in.ok()) return uses;
   return InternalError("Lua's compiled form is not the one that this build reads");

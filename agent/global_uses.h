@@ -1,8 +1,9 @@
-// Which globals a compiled chunk reads and writes, from its bytecode.
+// Which globals a compiled chunk reads and writes, and which methods it calls, from its bytecode.
 //
 // Internal to agent/. Source: ldump.c and lopcodes.h of Lua 5.4, whose format this is.
 #pragma once
 
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -19,8 +20,20 @@ struct GlobalUse {
   bool write = false;
 };
 
+/// value:name(...), whatever the value is.
+struct MethodCall {
+  int line = 0;
+  std::string name;
+};
+
+struct NameUses {
+  std::vector<GlobalUse> globals;
+  std::vector<MethodCall> methods;
+  std::set<std::string> members_set;  ///< Of any table: value.name = ..., { name = ... }.
+};
+
 /// Of what lua_dump wrote of a chunk with its debug information, functions within included; in the
 /// order of the code. Errors: INTERNAL for other bytes.
-Result<std::vector<GlobalUse>> GlobalUses(std::string_view dumped);
+Result<NameUses> ReadNameUses(std::string_view dumped);
 
 }  // namespace baleen

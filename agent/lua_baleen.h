@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "agent/effect.h"
+#include "agent/rule_lint.h"
 #include "tools_sdk/shell/command_rules.h"
 #include "tools_sdk/tool.h"
 
@@ -62,6 +63,8 @@ struct TurnBinding {
   bool task = false;                       ///< As AgentOptions::task.
   bool has_script = false;                 ///< Or the default loop runs.
   std::vector<ToolSpec> declared;          ///< By the script, in this order.
+  std::vector<int> declared_lines;         ///< Where each is declared.
+  std::vector<DeclaredRule> rules;         ///< The same, of its policy; the first 256.
   std::string problem;                     ///< Scratch: why a binding is about to raise.
   std::vector<CommandRule> command_rules;  ///< Scratch: those that a command is judged by.
   std::string command_text;                ///< Scratch: what is said of it.

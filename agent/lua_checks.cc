@@ -1,6 +1,7 @@
 // What our Lua asks of C++ and nobody waits for: patterns, rules about commands, diffs, schemas.
 #include <algorithm>
 #include <cstdint>
+#include <cstring>
 #include <lua5.4/lua.hpp>
 #include <string>
 #include <string_view>
@@ -65,6 +66,10 @@ int CheckPattern(lua_State* L) {  // (pattern): nothing, or what is wrong
 constexpr lua_Integer kListRead = 65;
 constexpr size_t kWordRead = 257;
 constexpr lua_Integer kCommandRulesMax = 256;
+
+// What is remembered of a script's rules, for whoever lints them: that isn't Lua's memory.
+constexpr size_t kRulesKept = 256;
+constexpr size_t kRuleToolsRead = 4096;
 
 // A rule, from the table on top of the stack.
 void ReadCommandRule(lua_State* L, CommandRule* rule) {
@@ -183,6 +188,21 @@ int Digest(lua_State* L) {
   return 1;
 }
 
+// The line of the script that runs: what is declared stands there. 0: none does.
+int LineOf(lua_State* L) {
+  lua_Debug frame;
+  for (int level = 0; lua_getstack(L, level, &frame) != 0; ++level) {
+    if (lua_getinfo(L, "Sl", &frame) == 0 || frame.currentline <= 0) continue;
+    if (std::strcmp(frame.source, kOwnChunk) != 0) return frame.currentline;
+  }
+  return 0;
+}
+
+int Line(lua_State* L) {
+  lua_pushinteger(L, LineOf(L));
+  return 1;
+}
+
 // False: `binding->problem` says why not. No Lua in here, so that nothing jumps over its objects.
 bool Declare(ToolSpec spec, TurnBinding* binding) {
   ToolSet tools;
@@ -213,8 +233,31 @@ int DeclareTool(lua_State* L) {  // (name, about, parameters, effect, output)
   Charge(L, static_cast<int64_t>(parameters.size()));
   const int64_t effect = luaL_checkinteger(L, 4), output = luaL_checkinteger(L, 5);
   TurnBinding& binding = BindingOf(L);
-  if (DeclareFrom(name, about, parameters, effect, output, &binding)) return 0;
-  return Raise(L, "%s", binding.problem.c_str());
+  if (!DeclareFrom(name, about, parameters, effect, output, &binding)) {
+    return Raise(L, "%s", binding.problem.c_str());
+  }
+  binding.declared_lines.push_back(LineOf(L));
+  return 0;
+}
+
+void KeepRule(std::string_view decision, std::string_view tools, bool whole, int64_t line,
+              TurnBinding* binding) {
+  if (binding->rules.size() >= kRulesKept) return;
+  DeclaredRule rule{static_cast<int>(line), std::string(decision), {}, whole};
+  while (!tools.empty()) {
+    const size_t end = std::min(tools.find('|'), tools.size());
+    rule.tools.emplace_back(tools.substr(0, end));
+    tools.remove_prefix(std::min(end + 1, tools.size()));
+  }
+  binding->rules.push_back(std::move(rule));
+}
+
+int DeclareRule(lua_State* L) {  // (decision, tools, of whole calls, line)
+  const std::string_view decision = TextAt(L, 1), tools = TextAt(L, 2);
+  const lua_Integer line = luaL_checkinteger(L, 4);
+  KeepRule(decision, tools.substr(0, kRuleToolsRead), lua_toboolean(L, 3) != 0, line,
+           &BindingOf(L));
+  return 0;
 }
 
 bool Fits(std::string_view schema, std::string_view text, std::string_view what,
@@ -236,10 +279,12 @@ int CheckValue(lua_State* L) {  // (schema, text, what it is): nothing, or what 
 
 constexpr LibraryFunction kChecks[] = {{"check_tool_pattern", CheckPattern},
                                        {"check_value", CheckValue},
+                                       {"declare_rule", DeclareRule},
                                        {"declare_tool", DeclareTool},
                                        {"diff_paths", DiffPaths},
                                        {"digest", Digest},
                                        {"judge_command", JudgeCommandText},
+                                       {"line", Line},
                                        {"matches_tool", MatchesTool},
                                        {"raise", RaiseText},
                                        {"read_only", ReadOnly},

@@ -103,7 +103,7 @@ local function make_rule(decision, spec)
       rule.args[name] = pattern
     end
   end
-  rule.level = LEVELS[decision]
+  rule.level, rule.line = LEVELS[decision], core.line()
   rule.writes = text_option(decision, spec, "writes")
   if spec.argv ~= nil then rule.argv = argv_option(decision, spec.argv) end
   rule.about_parts = (rule.argv or rule.writes) and true or nil
@@ -135,6 +135,8 @@ local function policy(spec)
       raise("policy: expected rules made by allow, ask and deny")
     else
       rules[#rules + 1] = value
+      local narrow = next(value.args) ~= nil or value.path or value.about_parts
+      core.declare_rule(value.decision, table.concat(value.tools, "|"), not narrow, value.line)
     end
   end
   parts.declared = true

@@ -5,8 +5,11 @@
 #include <set>
 #include <tuple>
 
+#include "agent/agent.h"
 #include "agent/global_uses.h"
+#include "agent/lua_api.h"
 #include "agent/lua_baleen.h"
+#include "agent/rule_lint.h"
 #include "agent/sandbox.h"
 
 namespace baleen {
@@ -15,39 +18,92 @@ namespace {
 constexpr int64_t kMemoryBytesMax = 64 << 20;
 constexpr int64_t kInstructionsMax = 2'000'000;
 
-/// Edits that make one name of the other: inserted, removed, changed or swapped characters.
-size_t Distance(std::string_view one, std::string_view other) {
-  std::vector<size_t> row(other.size() + 1);
-  for (size_t j = 0; j < row.size(); ++j) row[j] = j;
-  for (size_t i = 1; i <= one.size(); ++i) {
-    size_t diagonal = row[0];
-    row[0] = i;
-    for (size_t j = 1; j <= other.size(); ++j) {
-      const size_t changed = diagonal + (one[i - 1] == other[j - 1] ? 0 : 1);
-      diagonal = row[j];
-      row[j] = std::min({changed, row[j] + 1, row[j - 1] + 1});
-    }
+using Findings = std::vector<ScriptFinding>;
+
+void Add(ScriptFinding finding, Findings* findings) {
+  if (std::find(findings->begin(), findings->end(), finding) == findings->end()) {
+    findings->push_back(std::move(finding));
   }
-  return row[other.size()];
 }
 
-/// "; did you mean 'x'?" or nothing.
-template <typename Names>
-std::string Nearest(const std::string& name, const Names& names) {
-  std::string nearest;
-  size_t least = name.size() / 3;
-  for (const std::string& candidate : names) {
-    const size_t distance = Distance(name, candidate);
-    if (distance > least || (distance == least && !nearest.empty())) continue;
-    least = distance;
-    nearest = candidate;
+void CheckGlobals(const std::vector<GlobalUse>& uses, const GlobalNames& names,
+                  Findings* findings) {
+  std::set<std::string> known, set;
+  for (const auto& [global, members] : names) known.insert(global);
+  for (const GlobalUse& use : uses) {
+    if (use.write) set.insert(use.name);
   }
-  return nearest.empty() ? "" : "; did you mean '" + nearest + "'?";
+  for (const GlobalUse& use : uses) {
+    const auto found = names.find(use.name);
+    if (use.name.empty()) continue;
+    std::string message;
+    if (use.write && found != names.end()) {
+      message = "global '" + use.name + "' is read-only; name the variable otherwise, and local";
+    } else if (use.write) {
+      message = "sets global '" + use.name + "'; make it local";
+    } else if (found == names.end() && !set.contains(use.name)) {
+      message = "no global '" + use.name + "'" + Nearest(use.name, known);
+    } else if (found != names.end() && !use.member.empty() && !found->second.empty() &&
+               !found->second.contains(use.member)) {
+      message = "'" + use.name + "' has no member '" + use.member + "'" +
+                Nearest(use.member, found->second);
+    } else {
+      continue;
+    }
+    Add({use.line, std::move(message)}, findings);
+  }
+}
+
+/// What Baleen's values and strings have.
+std::set<std::string> KnownMethods(const GlobalNames& names) {
+  std::set<std::string> methods;
+  if (const auto strings = names.find("string"); strings != names.end()) methods = strings->second;
+  for (const LuaClass* table : LuaClasses()) {
+    for (const LuaField& field : table->fields) {
+      if (std::string_view(field.type).starts_with("fun(self")) methods.emplace(NameOf(field));
+    }
+  }
+  return methods;
+}
+
+/// Methods that no value of Baleen's has and that the script gives to none of its own.
+void CheckMethods(const NameUses& uses, const GlobalNames& names, Findings* findings) {
+  const std::set<std::string> known = KnownMethods(names);
+  // What an __index makes up, or finds under names that are computed, can't be told.
+  const bool makes_up = uses.members_set.contains("__index");
+  for (const MethodCall& call : uses.methods) {
+    if (call.name.empty() || known.contains(call.name) || uses.members_set.contains(call.name)) {
+      continue;
+    }
+    const std::string nearest = Nearest(call.name, known);
+    if (makes_up && nearest.empty()) continue;
+    Add({call.line, "no value has a method '" + call.name + "'" + nearest}, findings);
+  }
+}
+
+void CheckDeclared(const ScriptDeclarations& declared, const std::vector<std::string>& tools,
+                   Findings* findings) {
+  std::set<std::string> known(tools.begin(), tools.end());
+  for (size_t i = 0; i < declared.tools.size(); ++i) {
+    const std::string& name = declared.tools[i].name;
+    if (!known.contains(name)) continue;
+    Add({declared.tool_lines[i],
+         "tool '" + name + "': Baleen has one of this name; give it another"},
+        findings);
+  }
+  if (!tools.empty()) {
+    for (const ToolSpec& tool : declared.tools) known.insert(tool.name);
+  }
+  for (const RuleFinding& found :
+       LintRules(declared.rules, known, "of Baleen's or of the script's own")) {
+    Add({declared.rules[found.rule].line, found.message, found.sure}, findings);
+  }
 }
 
 }  // namespace
 
-Result<std::vector<ScriptFinding>> LintScript(std::string_view script, std::string_view name) {
+Result<std::vector<ScriptFinding>> LintScript(std::string_view script, std::string_view name,
+                                              const std::vector<std::string>& tools) {
   TurnBinding binding;
   SandboxOptions options;
   options.memory_bytes_max = kMemoryBytesMax;
@@ -55,36 +111,18 @@ Result<std::vector<ScriptFinding>> LintScript(std::string_view script, std::stri
   options.binding = &binding;
   ASSIGN_OR_RETURN(const std::unique_ptr<Sandbox> sandbox, Sandbox::Create(options));
   RETURN_IF_ERROR(sandbox->Compile(script, name));
-  ASSIGN_OR_RETURN(const std::vector<GlobalUse> uses, GlobalUses(sandbox->Dump()));
+  ASSIGN_OR_RETURN(const NameUses uses, ReadNameUses(sandbox->Dump()));
   ASSIGN_OR_RETURN(const GlobalNames names, sandbox->Globals());
-  std::set<std::string> known;
-  for (const auto& [global, members] : names) known.insert(global);
-  std::set<std::string> set;
-  for (const GlobalUse& use : uses) {
-    if (use.write) set.insert(use.name);
-  }
-  std::vector<ScriptFinding> findings;
-  const auto add = [&](const GlobalUse& use, std::string message) {
-    ScriptFinding finding{use.line, std::move(message)};
-    if (std::find(findings.begin(), findings.end(), finding) == findings.end()) {
-      findings.push_back(std::move(finding));
-    }
-  };
-  for (const GlobalUse& use : uses) {
-    const auto found = names.find(use.name);
-    if (use.name.empty()) continue;
-    if (use.write && found != names.end()) {
-      add(use, "global '" + use.name + "' is read-only; name the variable otherwise, and local");
-    } else if (use.write) {
-      add(use, "sets global '" + use.name + "'; make it local");
-    } else if (found == names.end() && !set.contains(use.name)) {
-      add(use, "no global '" + use.name + "'" + Nearest(use.name, known));
-    } else if (found != names.end() && !use.member.empty() && !found->second.empty() &&
-               !found->second.contains(use.member)) {
-      add(use, "'" + use.name + "' has no member '" + use.member + "'" +
-                   Nearest(use.member, found->second));
-    }
-  }
+  Findings findings;
+  CheckGlobals(uses.globals, names, &findings);
+  CheckMethods(uses, names, &findings);
+  AgentOptions agent;
+  agent.script = script;
+  agent.script_name = name;
+  const auto declared = ReadDeclarations(agent);
+  // What is missing raises too, and was named better.
+  if (!declared.ok() && findings.empty()) return declared.status();
+  if (declared.ok()) CheckDeclared(*declared, tools, &findings);
   std::sort(findings.begin(), findings.end(), [](const ScriptFinding& a, const ScriptFinding& b) {
     return std::tie(a.line, a.message) < std::tie(b.line, b.message);
   });

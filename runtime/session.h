@@ -102,6 +102,9 @@ struct SessionView {
   /// What the tools' and the answer's schemas say that is checked only once a text is whole, or not
   /// at all; a sentence each.
   std::vector<std::string> schema_notes;
+  /// What is odd about the rules of its policy and of its script's, a sentence each: that they are
+  /// about no tool of the session, or can't decide because of a stricter one.
+  std::vector<std::string> policy_notes;
   std::vector<std::string> pending_approvals;  ///< Ids.
   int64_t context_tokens = 0;                  ///< Of `tokens`, those that the model still sees.
   std::string tenant;                          ///< Whom it counts for; empty: nobody.

@@ -1,15 +1,16 @@
 // `baleen lua`: what an author of scripts needs before a turn runs.
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
-#include "agent/agent.h"
 #include "agent/script_check.h"
 #include "runtime/cli/exit_code.h"
 #include "runtime/cli/flags.h"
+#include "runtime/sessions/builtin_tool_names.h"
 
 namespace baleen::cli {
 namespace {
@@ -19,25 +20,21 @@ struct CheckFlags {
   bool json = false;
 };
 
-/// Errors that stop at the first, then findings. The chunk runs too, up to the turn's function.
+/// Errors that stop at the first, then findings.
 Result<std::vector<ScriptFinding>> CheckFile(const std::string& path) {
   ASSIGN_OR_RETURN(const std::string source, ReadTextFile(path));
-  ASSIGN_OR_RETURN(std::vector<ScriptFinding> findings, LintScript(source, path));
-  AgentOptions options;
-  options.script = source;
-  options.script_name = path;
-  const auto loaded = Agent::Create(options);
-  // What is missing raises too, and was named better.
-  if (!loaded.ok() && findings.empty()) return loaded.status();
-  return findings;
+  return LintScript(source, path, BuiltinToolNames());
 }
 
 int CheckFiles(const CheckFlags& flags) {
   auto report = nlohmann::ordered_json::array();
   bool clean = true;
+  size_t found = 0;
   for (const std::string& path : flags.files) {
     const auto findings = CheckFile(path);
-    clean = clean && findings.ok() && findings->empty();
+    const auto sure = [](const ScriptFinding& finding) { return finding.sure; };
+    clean = clean && findings.ok() && std::none_of(findings->begin(), findings->end(), sure);
+    found += findings.ok() ? findings->size() : 1;
     nlohmann::ordered_json entry = {{"file", path}};
     if (!findings.ok()) {
       entry["error"] = findings.status().message();
@@ -45,16 +42,18 @@ int CheckFiles(const CheckFlags& flags) {
     } else {
       entry["findings"] = nlohmann::ordered_json::array();
       for (const ScriptFinding& finding : *findings) {
-        entry["findings"].push_back({{"line", finding.line}, {"message", finding.message}});
-        if (!flags.json)
-          std::cout << path << ":" << finding.line << ": " << finding.message << "\n";
+        entry["findings"].push_back(
+            {{"line", finding.line}, {"message", finding.message}, {"sure", finding.sure}});
+        if (flags.json) continue;
+        std::cout << path << ":" << finding.line << ": " << (finding.sure ? "" : "note: ")
+                  << finding.message << "\n";
       }
     }
     report.push_back(std::move(entry));
   }
   if (flags.json) {
     std::cout << report.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) << "\n";
-  } else if (clean) {
+  } else if (found == 0) {
     std::cout << flags.files.size() << (flags.files.size() == 1 ? " script" : " scripts")
               << " checked, nothing found\n";
   }
@@ -69,8 +68,10 @@ void AddLua(CLI::App& app, int* exit_code) {
   auto flags = std::make_shared<CheckFlags>();  // owners: the callback below
   CLI::App* check = lua->add_subcommand(
       "check",
-      "Compile scripts, name globals and members that aren't there, and run each up to its turn's "
-      "function: what it declares, and the tests of its policy");
+      "Compile scripts, name globals, members and methods that aren't there, and run each up to "
+      "its turn's function: what it declares, the tests of its policy, and rules that are about no "
+      "tool or can't decide. What is only noted (a name that a host or a server may have) fails "
+      "nothing");
   check->add_option("files", flags->files, "Scripts, as `baleen run` takes them")->required();
   check->add_flag("--json", flags->json, "JSON on stdout");
   check->callback([flags, exit_code] { *exit_code = CheckFiles(*flags); });

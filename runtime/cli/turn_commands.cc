@@ -76,7 +76,9 @@ Result<SessionView> OpenSession(Runtime& runtime, const TurnFlags& flags) {
     request.stored_script = flags.stored_script;
     request.settings.title = flags.stored_script;
   }
-  return runtime.CreateSession(request);
+  ASSIGN_OR_RETURN(SessionView made, runtime.CreateSession(request));
+  for (const std::string& note : made.policy_notes) std::cerr << "[" << note << "]\n";
+  return made;
 }
 
 /// What the session's turn waits for, its subagents' questions included: asks it on the terminal,

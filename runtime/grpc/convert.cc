@@ -212,6 +212,7 @@ void ToWire(const SessionView& view, v1::Session* out) {
   if (!view.parent.empty()) out->set_parent(SessionName(view.parent));
   out->set_tenant(ReplaceInvalidUtf8(view.tenant));
   for (const std::string& note : view.schema_notes) out->add_schema_notes(ReplaceInvalidUtf8(note));
+  for (const std::string& note : view.policy_notes) out->add_policy_notes(ReplaceInvalidUtf8(note));
   for (const std::string& approval : view.pending_approvals) {
     out->add_pending_approvals(ApprovalNameOf(view.session, approval));
   }
@@ -233,6 +234,7 @@ Result<SessionView> FromWire(const v1::Session& session) {
   out.updated_ms = TimeMs(session.update_time());
   out.head_cursor = session.head_cursor();
   out.schema_notes.assign(session.schema_notes().begin(), session.schema_notes().end());
+  out.policy_notes.assign(session.policy_notes().begin(), session.policy_notes().end());
   for (const std::string& name : session.pending_approvals()) {
     ASSIGN_OR_RETURN(ApprovalName pending, ParseApprovalName(name, "session.pending_approvals"));
     out.pending_approvals.push_back(std::move(pending.approval));

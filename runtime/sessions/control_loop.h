@@ -221,6 +221,8 @@ class ControlLoop final : public EngineListener, public RemoteListener {
   /// Runs the script's chunk, and keeps the tools that it declares. Errors: the chunk's, and tools
   /// that can't stand beside the others.
   Status ReadScriptTools(SessionSettings* settings) const;
+  /// Sets its policy_notes.
+  void NotePolicy(SessionRun& session) const;
 
   // session_verbs.cc
   SessionView View(const SessionRun& session) const;

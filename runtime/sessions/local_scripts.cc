@@ -1,8 +1,8 @@
 // Scripts under names: looked at before they are kept, and read when a session is made with one.
 #include <utility>
 
-#include "agent/agent.h"
 #include "agent/script_check.h"
+#include "runtime/sessions/builtin_tool_names.h"
 #include "runtime/sessions/local_runtime.h"
 
 namespace baleen {
@@ -29,14 +29,8 @@ Result<std::vector<ScriptView>> LocalRuntime::ListScripts(int64_t scripts_max,
 
 Result<ScriptView> LocalRuntime::PutScript(const PutScriptRequest& request) {
   const std::string name = request.script.empty() ? "script" : request.script;
-  ASSIGN_OR_RETURN(const auto findings, LintScript(request.source, name + ".lua"));
-  AgentOptions agent;
-  agent.script = request.source;
-  agent.script_name = name + ".lua";
-  // What it reads and isn't there raises, too, and is named better by the findings.
-  if (const Status loaded = Agent::Create(agent).status(); findings.empty()) {
-    RETURN_IF_ERROR(loaded);
-  }
+  ASSIGN_OR_RETURN(const auto findings,
+                   LintScript(request.source, name + ".lua", BuiltinToolNames()));
   ScriptView view;
   if (request.validate_only) {
     view.script = request.script;

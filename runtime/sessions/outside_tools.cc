@@ -4,26 +4,14 @@
 #include <set>
 #include <utility>
 
-#include "runtime/http_tools/script_requests.h"
-#include "runtime/http_tools/web_fetch.h"
 #include "runtime/sandbox/bash_tools.h"
+#include "runtime/sessions/builtin_tool_names.h"
 #include "runtime/sessions/known_secrets.h"
-#include "tools_sdk/builtin/builtin.h"
 #include "tools_sdk/call_result.h"
 #include "tools_sdk/tool_drift.h"
 
 namespace baleen {
 namespace {
-
-std::vector<std::string> BuiltinNames() {
-  std::vector<std::string> names;
-  for (const auto& tool : MakeBuiltinTools()) names.push_back(tool->spec().name);
-  for (const auto& tool : MakeOptionalTools()) names.push_back(tool->spec().name);
-  for (const ToolSpec& spec : BashToolSpecs()) names.push_back(spec.name);
-  names.push_back(kWebFetch);
-  names.push_back(kHttpRequest);
-  return names;
-}
 
 const char* PlaceInWords(PluginPlace place) {
   switch (place) {
@@ -40,7 +28,7 @@ Result<std::unique_ptr<OutsideTools>> OutsideTools::Open(const RuntimeOptions& o
                                                          Redactor* redactor,
                                                          std::shared_ptr<LazySandbox> sandbox) {
   std::unique_ptr<OutsideTools> tools(new OutsideTools(redactor));
-  tools->taken_names_ = BuiltinNames();
+  tools->taken_names_ = BuiltinToolNames();
   PluginOptions plugins;
   plugins.paths = options.plugins;
   plugins.unsandboxed_paths = options.plugins_unsandboxed;

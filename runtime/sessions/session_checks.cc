@@ -11,6 +11,7 @@
 #include "runtime/sessions/constraint.h"
 #include "runtime/sessions/control_loop.h"
 #include "runtime/sessions/policy.h"
+#include "runtime/sessions/policy_notes.h"
 #include "runtime/workspace/workspace.h"
 #include "tools_sdk/builtin/builtin.h"
 #include "tools_sdk/builtin/find_tools.h"
@@ -154,20 +155,40 @@ Status ControlLoop::CheckSettings(const SessionSettings& settings) const {
   return CheckContext(settings, tools);
 }
 
+namespace {
+
+/// For what a session's script declares.
+AgentOptions OptionsOf(const SessionSettings& settings, const ToolSet& tools) {
+  AgentOptions options;
+  options.script = settings.script;
+  if (!settings.script_name.empty()) options.script_name = settings.script_name;
+  options.tools = tools.specs();
+  options.task = NamesTool(settings, kTaskTool);
+  options.seed = settings.sampling.seed;
+  return options;
+}
+
+}  // namespace
+
+void ControlLoop::NotePolicy(SessionRun& session) const {
+  ScriptDeclarations declared;
+  if (!session.settings.script.empty()) {
+    // A script that fails says so when a turn begins.
+    if (auto read = ReadDeclarations(OptionsOf(session.settings, session.tools)); read.ok()) {
+      declared = std::move(read).value();
+    }
+  }
+  session.policy_notes = PolicyNotes(session.settings, declared.rules);
+}
+
 Status ControlLoop::ReadScriptTools(SessionSettings* settings) const {
   const bool task = NamesTool(*settings, kTaskTool);
   if (settings->script.empty() && !task) return OkStatus();
   ASSIGN_OR_RETURN(const ToolSet others, MakeToolSet(*settings));
-  AgentOptions options;
-  options.script = settings->script;
-  if (!settings->script_name.empty()) options.script_name = settings->script_name;
-  options.tools = others.specs();
-  options.task = task;
-  options.seed = settings->sampling.seed;
-  auto declared = ScriptTools(options);
+  auto declared = ReadDeclarations(OptionsOf(*settings, others));
   if (!declared.ok()) return declared.status().WithContext("script");
-  if (declared->empty()) return OkStatus();
-  settings->script_tools = std::move(declared).value();
+  if (declared->tools.empty()) return OkStatus();
+  settings->script_tools = std::move(declared->tools);
   ASSIGN_OR_RETURN(const ToolSet all, MakeToolSet(*settings));
   return CheckContext(*settings, all);
 }

@@ -151,6 +151,7 @@ Result<std::unique_ptr<SessionRun>> ControlLoop::ReadSession(const std::string& 
   }
   RETURN_IF_ERROR(ReadTools(*run));
   run->schema_notes = SchemaNotes(run->settings, run->tools);
+  NotePolicy(*run);
   RETURN_IF_ERROR(ReadGrants(*run));
   return run;
 }

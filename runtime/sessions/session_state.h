@@ -316,6 +316,7 @@ struct SessionRun {
   size_t tools_told =
       0;  ///< Of these, what it was told of from the start; find_tools found the rest.
   std::vector<std::string> schema_notes;  ///< SessionView::schema_notes.
+  std::vector<std::string> policy_notes;  ///< SessionView::policy_notes.
   /// What its generations were kept to of late (constraint.cc).
   std::vector<CompiledConstraint> constraints;
   Conversation conversation;  ///< Of engines elsewhere.

@@ -157,6 +157,7 @@ void ControlLoop::UpdateSession(const UpdateSessionRequest& request,
            if (!status.ok()) return answer(status);
            Status read = ReadTimeline(changed);
            if (read.ok()) read = ReadGrants(changed);
+           NotePolicy(changed);
            if (!read.ok()) {
              Break(changed, read);
              return answer(read);

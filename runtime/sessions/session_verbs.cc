@@ -32,6 +32,7 @@ SessionView ControlLoop::View(const SessionRun& session) const {
   const int64_t seen = session.record.last_seq - session.events_on_way;
   view.head_cursor = MakeCursor(view.session, {session.record.timeline, seen});
   view.schema_notes = session.schema_notes;
+  view.policy_notes = session.policy_notes;
   if (session.turn != nullptr) {
     view.open_turn = session.turn->view.turn;
     for (const ApprovalView& approval : session.turn->approvals) {

@@ -54,6 +54,7 @@ Json ViewJson(const SessionView& view) {
           {"parent", view.parent},
           {"tenant", view.tenant},
           {"schema_notes", view.schema_notes},
+          {"policy_notes", view.policy_notes},
           {"pending_approvals", view.pending_approvals}};
 }
 

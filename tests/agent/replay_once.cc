@@ -29,9 +29,9 @@ int main() {
     end)");
   run.options.seed = 42;
   run.options.instructions_max = 200'000;
-  const auto tools = baleen::ScriptTools(run.options);
-  if (!tools.ok() || !run.Step(baleen::UserTurnEvent{"go"})) return 1;
-  std::cout << tools->at(0).parameters << EffectToJson(run.effect) << "\n";
+  const auto declared = baleen::ReadDeclarations(run.options);
+  if (!declared.ok() || !run.Step(baleen::UserTurnEvent{"go"})) return 1;
+  std::cout << declared->tools.at(0).parameters << EffectToJson(run.effect) << "\n";
   if (!run.Step(baleen::ToolResultsEvent{{{"c1", baleen::ToolOutcome::kDenied, "", 0}}})) return 1;
   std::cout << EffectToJson(run.effect) << "\n";
   // The budget must run out at the same place too.

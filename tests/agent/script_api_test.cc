@@ -400,14 +400,15 @@ TEST_CASE("ToolsOfAScriptAreDeclaredWithASchema") {
   AgentOptions options;
   options.script = kTicketTool;
   options.script_name = "script.lua";
-  const auto tools = ScriptTools(options);
-  INFO(tools.status().ToString());
-  REQUIRE(tools.ok());
-  REQUIRE(tools->size() == 1);
-  CHECK((*tools)[0].name == "lookup_ticket");
-  CHECK((*tools)[0].effect == EffectClass::kPure);
-  CHECK((*tools)[0].output_bytes_max == 20);
-  CHECK((*tools)[0].parameters ==
+  const auto declared = ReadDeclarations(options);
+  INFO(declared.status().ToString());
+  REQUIRE(declared.ok());
+  const std::vector<ToolSpec>& tools = declared->tools;
+  REQUIRE(tools.size() == 1);
+  CHECK(tools[0].name == "lookup_ticket");
+  CHECK(tools[0].effect == EffectClass::kPure);
+  CHECK(tools[0].output_bytes_max == 20);
+  CHECK(tools[0].parameters ==
         R"x({"additionalProperties":false,"properties":{"deep":{"type":"boolean"},)x"
         R"x("depth":{"type":"integer"},"id":{"description":"Ticket id (Must match the Lua )x"
         R"x(pattern ^%u+%-%d+$)","type":"string"},"kind":{"enum":["bug","task"],)x"

@@ -13,12 +13,13 @@
 namespace baleen {
 namespace {
 
-std::string Lint(const std::string& script) {
-  const auto findings = LintScript(script, "a.lua");
+std::string Lint(const std::string& script, const std::vector<std::string>& tools = {}) {
+  const auto findings = LintScript(script, "a.lua", tools);
   if (!findings.ok()) return findings.status().message();
   std::string text;
   for (const ScriptFinding& finding : *findings) {
-    text += std::to_string(finding.line) + ": " + finding.message + "\n";
+    text +=
+        std::to_string(finding.line) + (finding.sure ? ": " : ": note: ") + finding.message + "\n";
   }
   return text;
 }
@@ -44,8 +45,8 @@ TEST_CASE("LintNamesGlobalsAndMembersThatAreNotThere") {
       {"local function f()\n local function g()\n  return nothere\n end return g\nend",
        "3: no global 'nothere'\n"},
       {"nothere = nil return nothere", "1: sets global 'nothere'; make it local\n"},
-      {"local _ENV = { x = 1 } return x", ""},
-      {"x:y()", "1: no global 'x'\n"},
+      {"local _ENV = { x = function(m) return m end } return x", ""},
+      {"x:y()", "1: no global 'x'\n1: no value has a method 'y'\n"},
   };
   for (const auto& [script, expected] : cases) {
     CAPTURE(script);
@@ -60,7 +61,84 @@ TEST_CASE("LintNamesGlobalsAndMembersThatAreNotThere") {
         "1001: no global 'nothere'\n");
 }
 
-TEST_CASE("GlobalUsesRefusesEveryPrefixAndSurvivesEveryDamagedByte") {
+TEST_CASE("LintNamesMethodsThatNothingHas") {
+  const std::pair<const char*, const char*> cases[] = {
+      {"flow('x', function(f, input)\n  f:slep(1)\nend)",
+       "2: no value has a method 'slep'; did you mean 'sleep'?\n"},
+      {"local s = session.current()\nflow('x', function(f, input)\n  local kid <close> = s:frok "
+       "{}\n"
+       "  return kid:dif() .. input:uper()\nend)",
+       "3: no value has a method 'frok'; did you mean 'fork'?\n"
+       "4: no value has a method 'dif'; did you mean 'diff'?\n"
+       "4: no value has a method 'uper'; did you mean 'upper'?\n"},
+      {"on.before_tool(function(ev, ctx)\n  ctx:shell { 'ls' }\nend)",
+       "2: no value has a method 'shell'\n"},
+      {"local http = require 'baleen.http'\nreturn function(m)\n  return http:get(m).body\nend",
+       "3: no value has a method 'get'\n"},
+      // Its own are its own business, and what an __index makes up may be called anything.
+      {"local T = {} function T:turn() return 1 end return function(m) return T:turn() end", ""},
+      {"local T = { turn = tostring } return function(m) return T:turn() end", ""},
+      {"local T = setmetatable({}, { __index = function() return tostring end })\n"
+       "return function(m) return T:whatever() end",
+       ""},
+      {"return function(m) local seen = memo {} return m:rep(seen:bump(m)):gsub('a', 'b') end", ""},
+  };
+  for (const auto& [script, expected] : cases) {
+    CAPTURE(script);
+    CHECK(Lint(script) == expected);
+  }
+}
+
+TEST_CASE("LintNamesRulesThatAreAboutNothingOrCantDecide") {
+  const std::pair<const char*, const char*> cases[] = {
+      {"policy { allow { tool = 'read|wriet' }, deny { tool = 'edit' } }",
+       "1: this allow is about no tool of Baleen's or of the script's own: none is called 'wriet'; "
+       "did you mean 'write'?\n"},
+      // A host, a server or a plugin may have it.
+      {"policy {\n  allow { tool = 'nosuch_*' },\n  ask { tool = 'pay' },\n}",
+       "2: note: this allow is about no tool of Baleen's or of the script's own: none matches "
+       "'nosuch_*'\n"
+       "3: note: this ask is about no tool of Baleen's or of the script's own: none is called "
+       "'pay'\n"},
+      {"policy { allow { tool = 'pa*' } }\n"
+       "tool 'pay' { about = 'Pays.', run = function() return 'paid' end }",
+       ""},
+      {"policy {\n  allow { tool = 'read' },\n  deny { tool = 'read', why = 'no' },\n}",
+       "2: this allow of 'read' never decides: the deny of 'read' in line 3 is of every such call, "
+       "and the strictest rule counts\n"},
+      {"policy {\n  deny { tool = '*' },\n  allow { tool = 'read|grep', path = 'src/*' },\n}",
+       "3: this allow of 'read|grep' never decides: the deny of '*' in line 2 is of every such "
+       "call, and the strictest rule counts\n"},
+      {"policy { ask { tool = 'write|edit' } }\npolicy { allow { tool = 'edit' } }",
+       "2: this allow of 'edit' never decides: the ask of 'write|edit' in line 1 is of every such "
+       "call, and the strictest rule counts\n"},
+      // Stricter about some calls, or about some of the tools.
+      {"policy { allow { tool = 'read' }, deny { tool = 'read', path = '.env' } }", ""},
+      {"policy { allow { tool = 'bash' }, deny { tool = 'bash', argv = { 'rm' } } }", ""},
+      {"policy { allow { tool = 'read|write' }, deny { tool = 'write' } }", ""},
+      {"policy { allow { tool = 'w*' }, deny { tool = 'write' } }", ""},
+      {"policy { deny { tool = 'read' }, ask { tool = 'write' }, allow { tool = 'edit' } }", ""},
+  };
+  const std::vector<std::string> tools = {"read", "grep", "write", "edit", "bash"};
+  for (const auto& [script, expected] : cases) {
+    CAPTURE(script);
+    CHECK(Lint(script, tools) == expected);
+  }
+}
+
+TEST_CASE("LintFindsWhatOnlyATurnOrASessionWouldHaveFound") {
+  const std::vector<std::string> tools = {"read", "glob"};
+  CHECK(Lint("\ntool 'read' { about = 'x', run = function() return '' end }", tools) ==
+        "2: tool 'read': Baleen has one of this name; give it another\n");
+  CHECK(Lint("\n\nflow('x', { budget = { tokens = 'many' } }, function(f) end)", tools) ==
+        "a.lua:3: flow 'x': budget: 'tokens' must be an integer of at least 1");
+  CHECK(Lint("flow('x', { budget = { wall = 'soon' } }, function(f) end)", tools)
+            .starts_with("a.lua:1: flow 'x': budget.wall: expected a duration"));
+  CHECK(Lint("flow('x', { budget = { token = 1 } }, function(f) end)", tools) ==
+        "a.lua:1: flow 'x': budget: unknown member 'token'");
+}
+
+TEST_CASE("NameUsesRefuseEveryPrefixAndSurviveEveryDamagedByte") {
   const auto sandbox = Sandbox::Create(
       {.memory_bytes_max = 1 << 24, .instructions_max = 1 << 20, .seed = 0, .interrupt = nullptr});
   REQUIRE((*sandbox)
@@ -68,14 +146,14 @@ TEST_CASE("GlobalUsesRefusesEveryPrefixAndSurvivesEveryDamagedByte") {
                         "a.lua")
               .ok());
   const std::string dump = (*sandbox)->Dump();
-  CHECK(GlobalUses(dump)->size() == 2);
-  for (size_t size = 0; size < dump.size(); ++size) CHECK(!GlobalUses(dump.substr(0, size)).ok());
+  CHECK(ReadNameUses(dump)->globals.size() == 2);
+  for (size_t size = 0; size < dump.size(); ++size) CHECK(!ReadNameUses(dump.substr(0, size)).ok());
   for (size_t at = 0; at < dump.size(); ++at) {
     for (const char change : {'\x01', '\x80', '\xff'}) {
       std::string damaged = dump;
       damaged[at] = static_cast<char>(damaged[at] ^ change);
-      const auto uses = GlobalUses(damaged);
-      CHECK((!uses.ok() || uses->size() <= dump.size()));
+      const auto uses = ReadNameUses(damaged);
+      CHECK((!uses.ok() || uses->globals.size() + uses->methods.size() <= dump.size()));
     }
   }
 }
@@ -92,7 +170,7 @@ TEST_CASE("TypesListWhatAScriptSeesAndNothingElse") {
   for (const std::string& name : listed) {
     CAPTURE(name);
     CHECK(ScriptRun::Text("return tostring(" + name + " ~= nil)") == "true");
-    CHECK(Lint("local x = " + name) == "");
+    CHECK(Lint("local x = " + name + " return function(m) return m end") == "");
   }
   TurnBinding binding;
   const auto sandbox = Sandbox::Create({.memory_bytes_max = 1 << 24,

@@ -218,6 +218,31 @@ class Cli(unittest.TestCase):
         self.assertEqual(run(*named, "--arg", "a=1", "--input", "b").returncode, 2)
         self.assertEqual(run(*named, "--arg", "a=1", "--input-file", script).returncode, 2)
 
+    def test_lua_check_fails_for_what_is_wrong_and_notes_what_may_be(self):
+        script = self.folder / "rules.lua"
+        script.write_text('policy {\n  allow { tool = "nosuch_*" },\n}\n')
+        out = run("lua", "check", script)
+        self.assertEqual((out.returncode, out.stderr), (0, ""))
+        self.assertIn(f"{script}:2: note: this allow is about no tool", out.stdout)
+        script.write_text('policy {\n  allow { tool = "raed" },\n}\n\ntool "bash" {\n'
+                          '  about = "x", run = function() return "" end }\n')
+        out = run("lua", "check", script, "--json")
+        self.assertEqual(out.returncode, 1)
+        found = [(one["line"], one["sure"]) for one in json.loads(out.stdout)[0]["findings"]]
+        self.assertEqual(found, [(2, True), (5, True)])
+        self.assertIn("did you mean 'read'?", out.stdout)
+        script.write_text('return function(m) return m end')
+        self.assertEqual(run("lua", "check", script).stdout, "1 script checked, nothing found\n")
+        store = ("--data-dir", self.folder / "ruled", "--model", self.model)
+        done = run("run", script, *store, "--session", "ruled", "--input", "Hi", "--allow", "wirte",
+                   "--deny", "read")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("[policy, rule 1: this allow is about no tool of this session: none is called "
+                      "'wirte'; did you mean 'write'?]", done.stderr)
+        self.assertNotIn("rule 2", done.stderr)
+        self.assertNotIn("rule 1", run("run", script, *store, "--session", "ruled", "--input",
+                                       "Hi").stderr)
+
     def check_history(self, store):
         """Session "one" has two turns."""
         def sessions(*arguments, code=0):

@@ -55,6 +55,40 @@ TEST_CASE("AScriptsPolicyTightensTheSessionsAndLoosensNothing") {
   CHECK(other.ran().empty());
 }
 
+TEST_CASE("ASessionTellsRulesThatAreAboutNoneOfItsToolsOrCantDecide") {
+  const TempDirectory temp;
+  auto runtime = OpenRuntime(Options(temp));
+  const std::string script =
+      std::string("\npolicy { deny { tool = 'py' }, ask { tool = 'look' } }") + "\n" + kPayAndLook;
+  auto request = Scripted("odd", script);
+  request.settings.script_name = "odd.lua";
+  request.settings.policy.rules = {{"wirte", "", "allow", ""}, {"github_*", "", "allow", ""},
+                                   {"bash", "", "deny", ""},   {"pay", "", "allow", ""},
+                                   {"p*", "", "ask", ""},      {"*", "EFFECT", "deny", ""}};
+  const std::vector<std::string> expected = {
+      "policy, rule 1: this allow is about no tool of this session: none is called 'wirte'; did "
+      "you "
+      "mean 'write'?",
+      "policy, rule 2: this allow is about no tool of this session: none matches 'github_*'",
+      "policy, rule 4: this allow of 'pay' never decides: the ask of 'p*' (rule 5) is of every "
+      "such "
+      "call, and the strictest rule counts",
+      "odd.lua:2: this deny is about no tool of this session: none is called 'py'"};
+  CHECK(Must(runtime->CreateSession(request)).policy_notes == expected);
+  runtime.reset();
+  runtime = OpenRuntime(Options(temp));
+  CHECK(Must(runtime->GetSession("odd")).policy_notes == expected);
+  UpdateSessionRequest update;
+  update.session = "odd";
+  update.mask = {"policy"};
+  update.settings.policy.rules = {{"pay", "", "ask", ""}};
+  CHECK(Must(runtime->UpdateSession(update)).policy_notes ==
+        std::vector<std::string>{expected.back()});
+  auto plain = Scripted("plain", kPayAndLook);
+  plain.settings.policy.rules = {{"look", "", "allow", ""}, {"glob", "", "deny", ""}};
+  CHECK(Must(runtime->CreateSession(plain)).policy_notes.empty());
+}
+
 constexpr char kDouble[] = R"(
 tool "double" {
   about = "Doubles, with a look first.",
