@@ -1,4 +1,4 @@
-# `cmake --install`: libbaleen, its headers, a CMake package and a pkg-config file; the program, too.
+# `cmake --install`: libbaleen, its headers, a CMake package and pkg-config files; the program, too.
 # With `--component tools_sdk`: what authors of native tools need, and nothing else; it needs no build.
 include(CMakePackageConfigHelpers)
 
@@ -33,6 +33,9 @@ write_basic_package_version_file(${CMAKE_CURRENT_BINARY_DIR}/baleenConfigVersion
 install(FILES ${CMAKE_CURRENT_BINARY_DIR}/baleenConfig.cmake
   ${CMAKE_CURRENT_BINARY_DIR}/baleenConfigVersion.cmake DESTINATION ${package}
   COMPONENT tools_sdk)
+configure_file(cmake/baleen-tool.pc.in ${CMAKE_CURRENT_BINARY_DIR}/baleen-tool.pc @ONLY)
+install(FILES ${CMAKE_CURRENT_BINARY_DIR}/baleen-tool.pc
+  DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig COMPONENT tools_sdk)
 configure_file(cmake/baleen.pc.in ${CMAKE_CURRENT_BINARY_DIR}/baleen.pc @ONLY)
 install(FILES ${CMAKE_CURRENT_BINARY_DIR}/baleen.pc
   DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)

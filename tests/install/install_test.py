@@ -85,19 +85,29 @@ def check_plugins(options, prefix, model, place):
   sdk = place / "sdk"
   run("cmake", "--install", options.build, "--prefix", sdk, "--component", "tools_sdk")
   kinds = {file.suffix for file in sdk.rglob("*") if file.is_file()}
-  check(kinds == {".h", ".cmake"}, f"tools_sdk alone installs {sorted(kinds)}")
+  check(kinds == {".h", ".cmake", ".pc"}, f"tools_sdk alone installs {sorted(kinds)}")
   project = place / "plugin"
   shutil.copytree(options.source / "examples/plugin", project)
-  build = place / "plugin-build"
-  run("cmake", "-S", project, "-B", build, "-G", "Ninja", f"-DCMAKE_PREFIX_PATH={sdk}")
-  run("cmake", "--build", build)
-  tested = run("ctest", "--test-dir", build, "--output-on-failure")
-  check("100% tests passed" in tested and "out of 2" in tested, tested)
-  baleen = prefix / "bin/baleen"
-  # As `baleen tools` would: in the sandbox, if this machine has one.
+  baleen, build = prefix / "bin/baleen", project / "build"
+  # In the sandbox, if this machine has one.
   trial = ["bwrap", "--unshare-user", "--ro-bind", "/", "/", "true"]
   sandboxed = shutil.which("bwrap") and subprocess.run(trial, check=False).returncode == 0
   plugin = "--plugin" if sandboxed else "--plugin-unsandboxed"
+  # What it says at its head that one types, as it stands there.
+  typed = re.findall(r"^#   (.*)", (project / "CMakeLists.txt").read_text(), re.M)
+  check(len(typed) == 2, f"examples/plugin/CMakeLists.txt says to type {typed}")
+  there = {"cwd": project, "env": {**os.environ, "CMAKE_GENERATOR": "Ninja", "CMAKE_PREFIX_PATH": str(sdk),
+                                   "PATH": f"{prefix / 'bin'}:{os.environ['PATH']}"}}
+  tested = run("sh", "-c", typed[0], **there)
+  check("100% tests passed" in tested and "out of 2" in tested, tested)
+  shown = run("sh", "-c", typed[1].replace("--plugin ", plugin + " "), **there)
+  check("count 1.0" in shown and "watch" in shown, f"`{typed[1]}` shows:\n{shown}")
+  if shutil.which("pkg-config"):
+    config = {"PKG_CONFIG_PATH": str(next(sdk.rglob("baleen-tool.pc")).parent), "PATH": "/usr/bin"}
+    flags = run("pkg-config", "--cflags", "baleen-tool", env=config).split()
+    run("cc", "-std=c11", "-shared", "-fPIC", *flags, project / "count.c", "-o", place / "count.so")
+    check("count 1.0" in run(baleen, "tools", "list", plugin, place / "count.so"),
+          "the plugin that was built by pkg-config offers no tool")
   plugins = [plugin, build / "count.so", "--plugin-in-process", build / "watch.so"]
   listed = run(baleen, "tools", "list", "--json", *plugins)
   tools = {tool["name"]: tool for tool in map(json.loads, listed.splitlines())}
