@@ -103,9 +103,10 @@ void AddOutsideToolSettings(CLI::App& app, RuntimeOptions& options) {
       "Shared object with tools for new sessions, each call in a sandboxed process of its own; may "
       "be repeated");
   add("--plugin-unsandboxed", options.plugins_unsandboxed,
-      "The same without the sandbox: its tools reach all that you can");
+      "The same without the sandbox: its tools reach all that you can, and are asked about unless "
+      "--allow has their very names; '*' doesn't do");
   add("--plugin-in-process", options.plugins_in_process,
-      "The same, within this process, whose fate it shares");
+      "The same, within this process, whose fate it shares; asked about as unsandboxed ones are");
 }
 
 int64_t DaysToMs(double days) {

@@ -52,6 +52,7 @@ NetworkReach ControlLoop::ReachOf(const SessionRun& session, const ToolCall& cal
       }
       return {call.name == kWebFetch ? WebFetchHost(call.arguments) : "", ""};
     case ToolOrigin::kHttp:
+    case ToolOrigin::kUnsandboxed:
     case ToolOrigin::kOutside: {
       const NetworkReach reach =
           parts_.outside == nullptr ? NetworkReach() : parts_.outside->ReachOf(call.name);

@@ -82,6 +82,15 @@ Result<OutsideToolList> OutsideTools::Ask() {
   return list;
 }
 
+bool OutsideTools::IsUnsandboxed(const std::string& tool) const {
+  const auto has_it = [&](const LoadedPlugin& plugin) {
+    return plugin.place != PluginPlace::kSandbox &&
+           std::any_of(plugin.manifest.tools.begin(), plugin.manifest.tools.end(),
+                       [&](const ToolSpec& spec) { return spec.name == tool; });
+  };
+  return std::any_of(plugins_->plugins().begin(), plugins_->plugins().end(), has_it);
+}
+
 Status OutsideTools::Redacted(const Status& status) const {
   return {status.code(), redactor_->Redact(status.message()), status.reason()};
 }

@@ -48,6 +48,8 @@ class OutsideTools {
     return plugins_->tools().empty() && servers_->empty() && http_->tools().empty();
   }
   bool IsHttp(const std::string& tool) const { return http_->Find(tool) != nullptr; }
+  /// Of a plugin that runs without a sandbox, in a process of its own or in this one.
+  bool IsUnsandboxed(const std::string& tool) const;
 
   /// What a new session gets, in a fixed order: plugins as they were given, HTTP tools, servers.
   /// Errors: those of a server that isn't optional; RESOURCE_EXHAUSTED (more than

@@ -99,6 +99,12 @@ PolicyVerdict DefaultVerdict(const ToolSpec& tool, ToolOrigin origin, const std:
     return {PolicyDecision::kAsk,
             "the tool is a plugin's or a server's, and no rule of the policy names it", "default"};
   }
+  if (origin == ToolOrigin::kUnsandboxed) {
+    return {PolicyDecision::kAsk,
+            "the tool is a plugin's that runs without a sandbox, and no rule of the policy allows "
+            "it by its name",
+            "default"};
+  }
   if (origin == ToolOrigin::kBuiltin && tool.name == kWebFetch) {
     return {PolicyDecision::kAsk,
             "it asks a host on the network, and no rule of the policy allows it", "default"};
@@ -144,6 +150,9 @@ PolicyVerdict JudgeCall(const PolicySettings& policy, const ToolSpec& tool, Tool
     const PolicyRule& rule = policy.rules[i];
     if (!rule.effect.empty() && rule.effect != EffectClassName(tool.effect)) continue;
     if (!IsRuleOf(rule, tool)) continue;
+    if (origin == ToolOrigin::kUnsandboxed && rule.decision == "allow" && rule.tool != tool.name) {
+      continue;
+    }
     if (IsAboutParts(rule)) {
       parts.Add(i);
     } else {

@@ -21,11 +21,14 @@ struct PolicyVerdict {
 const char* PolicyDecisionName(PolicyDecision decision);
 
 /// Who runs a tool's body.
+/// kUnsandboxed: of a plugin that was let out of the sandbox; kOutside: other plugins, and servers.
 /// kHttp: a declared one, whose declaration is the operator's word.
-enum class ToolOrigin { kBuiltin, kHost, kOutside, kHttp, kScript };
+enum class ToolOrigin { kBuiltin, kHost, kOutside, kUnsandboxed, kHttp, kScript };
 
 /// What no rule matches is allowed of hosts and scripts: a script's body does nothing but make
-/// calls, which are judged themselves. `arguments`: JSON text; read if a rule is about its command.
+/// calls, which are judged themselves. To leave the sandbox and to leave out the questions are two
+/// things that nobody gets at once: a rule that allows by a pattern is of no unsandboxed tool, only
+/// one that has its name is. `arguments`: JSON text; read if a rule is about its command.
 PolicyVerdict JudgeCall(const PolicySettings& policy, const ToolSpec& tool, ToolOrigin origin,
                         const std::string& arguments);
 

@@ -102,8 +102,9 @@ ToolOrigin ControlLoop::OriginOf(const SessionRun& session, const std::string& n
                        [&](const ToolSpec& spec) { return spec.name == name; });
   };
   if (names_it(session.settings.outside_tools)) {
-    const bool declared = parts_.outside != nullptr && parts_.outside->IsHttp(name);
-    return declared ? ToolOrigin::kHttp : ToolOrigin::kOutside;
+    if (parts_.outside == nullptr) return ToolOrigin::kOutside;
+    if (parts_.outside->IsUnsandboxed(name)) return ToolOrigin::kUnsandboxed;
+    return parts_.outside->IsHttp(name) ? ToolOrigin::kHttp : ToolOrigin::kOutside;
   }
   if (names_it(session.settings.script_tools)) return ToolOrigin::kScript;
   if (IsOfScripts(session, name)) return ToolOrigin::kBuiltin;
@@ -128,7 +129,8 @@ void ControlLoop::ListTools(const std::string& session, const std::vector<ToolSp
   for (const ToolSpec& spec : run.tools.specs()) {
     ToolView view = {spec, "builtin", true};
     const ToolOrigin origin = OriginOf(run, spec.name);
-    if (origin == ToolOrigin::kOutside || origin == ToolOrigin::kHttp) {
+    if (origin == ToolOrigin::kOutside || origin == ToolOrigin::kUnsandboxed ||
+        origin == ToolOrigin::kHttp) {
       view.origin = parts_.outside == nullptr ? "plugin" : parts_.outside->OriginOf(spec.name);
       view.available = parts_.outside != nullptr && parts_.outside->MayRun(spec);
     } else if (origin == ToolOrigin::kHost) {
@@ -281,6 +283,7 @@ void ControlLoop::RunCall(SessionRun& session, size_t index) {
   switch (OriginOf(session, name)) {
     case ToolOrigin::kBuiltin: return RunLocally(session, index, *FindBuiltin(session, name));
     case ToolOrigin::kHttp:
+    case ToolOrigin::kUnsandboxed:
     case ToolOrigin::kOutside: return RunOutside(session, index, name);
     case ToolOrigin::kScript: {
       ToolResult begun;

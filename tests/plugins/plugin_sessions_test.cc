@@ -15,6 +15,15 @@ RuntimeOptions Options(const TempDirectory& temp, bool with_plugin = true) {
   return options;
 }
 
+/// Lets each of the plugin's tools run, by its name: a pattern would not do without a sandbox.
+std::vector<PolicyRule> EachAllowed() {
+  std::vector<PolicyRule> rules;
+  for (const char* tool : {"types", "tally", "crash", "hang", "stubborn"}) {
+    rules.push_back({tool, "", "allow", ""});
+  }
+  return rules;
+}
+
 std::string Run(Runtime& runtime, const std::string& text) {
   StartTurnRequest request;
   request.session = "s";
@@ -31,8 +40,7 @@ TEST_CASE("APluginsToolsServeSessionsWhateverTheyDo") {
   const TempDirectory temp;
   {
     const auto runtime = OpenRuntime(Options(temp));
-    const SessionView view =
-        Must(runtime->CreateSession(CallingSession("s", {{"*", "", "allow", ""}})));
+    const SessionView view = Must(runtime->CreateSession(CallingSession("s", EachAllowed())));
     REQUIRE(view.settings.outside_tools.size() > 10);
     REQUIRE(Run(*runtime, "types hello") == "OK:hello|-1|-1.000000|0");
     REQUIRE(Run(*runtime, "tally") == "OK:1 s/t2.c1");
@@ -83,7 +91,7 @@ TEST_CASE("WhoWatchesSeesWhatAPluginWritesAndHowFarItIs") {
     if (in_process) options.plugins_in_process = {BAD_CALLS_PLUGIN};
     options.data_dir = temp.File(in_process ? "inside" : "outside");
     const auto runtime = OpenRuntime(options);
-    REQUIRE_OK(runtime->CreateSession(CallingSession("s", {{"*", "", "allow", ""}})));
+    REQUIRE_OK(runtime->CreateSession(CallingSession("s", {{"wait", "", "allow", ""}})));
     Recorder recorder;
     const auto watching = Must(runtime->Watch({"s", "", true}, &recorder));
     StartTurnRequest request;
@@ -103,12 +111,38 @@ TEST_CASE("WhoWatchesSeesWhatAPluginWritesAndHowFarItIs") {
   }
 }
 
+TEST_CASE("APatternAllowsNoToolOfAPluginThatLeftTheSandbox") {
+  for (const auto plugins :
+       {&RuntimeOptions::plugins_unsandboxed, &RuntimeOptions::plugins_in_process}) {
+    const TempDirectory temp;
+    RuntimeOptions options = Options(temp, /*with_plugin=*/false);
+    options.*plugins = {BAD_CALLS_PLUGIN};
+    const auto runtime = OpenRuntime(options);
+    for (const auto& [session, rule] : {std::pair{"all", "*"}, std::pair{"some", "tal*"}}) {
+      CreateSessionRequest request = CallingSession("s", {{rule, "", "allow", ""}});
+      request.session = session;
+      REQUIRE_OK(runtime->CreateSession(request));
+      StartTurnRequest turn;
+      turn.session = session;
+      turn.input = {"tally"};
+      Recorder recorder;
+      const auto watching = Must(runtime->Watch({session, "", true}, &recorder));
+      REQUIRE_OK(runtime->StartTurn(turn));
+      REQUIRE(recorder.WaitFor("approval_requested"));
+      const auto asked = Must(runtime->ListApprovals({session, false}));
+      CHECK(asked.at(0).description.find("without a sandbox") != std::string::npos);
+    }
+    REQUIRE_OK(runtime->CreateSession(CallingSession("s", {{"tally", "", "allow", ""}})));
+    CHECK(Run(*runtime, "tally").starts_with("OK:"));
+  }
+}
+
 TEST_CASE("InProcessACallThatIgnoresItsEndIsLeftAlone") {
   const TempDirectory temp;
   RuntimeOptions options = Options(temp, /*with_plugin=*/false);
   options.plugins_in_process = {BAD_CALLS_PLUGIN};
   const auto runtime = OpenRuntime(options);
-  REQUIRE_OK(runtime->CreateSession(CallingSession("s", {{"*", "", "allow", ""}})));
+  REQUIRE_OK(runtime->CreateSession(CallingSession("s", EachAllowed())));
   const std::string file = temp.File("go");
   const std::string left = Run(*runtime, "stubborn " + file);
   INFO(left);
