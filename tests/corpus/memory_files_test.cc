@@ -50,8 +50,9 @@ TEST_CASE("Built-in tools answer alike in memory and on disk", "[corpus]") {
   for (const auto& [name, arguments] : calls) {
     for (const auto& tool : MakeBuiltinTools()) {
       if (tool->spec().name != name) continue;
-      CallContext in_memory{&memory, nullptr, 0};
-      CallContext on_disk{workspace->get(), nullptr, 0};
+      CallContext in_memory, on_disk;
+      in_memory.files = &memory;
+      on_disk.files = workspace->get();
       ToolCall call;
       call.name = name;
       call.arguments = arguments;
