@@ -113,12 +113,29 @@ struct CallProgress {
   std::string_view message{};   ///< A line, of which 200 bytes are shown. Empty: the one before.
 };
 
+/// Says which files need not be read by who looks for a text. Implemented by the runtime, with a
+/// program that is made for it.
+/// Threads: any.
+class FileSieve {
+ public:
+  virtual ~FileSieve() = default;
+  /// Of each file, whether it may hold one of `texts` (printable ASCII, their letters of either
+  /// case). False: it held none when it was looked at. Paths are as WorkspaceFiles lists them.
+  /// Errors: any; then nothing is known of any file.
+  virtual Result<std::vector<bool>> MayHold(const std::vector<std::string>& paths,
+                                            const std::vector<std::string>& texts,
+                                            const std::atomic<bool>* cancelled) = 0;
+  /// So many small files are read in the time that it takes to begin.
+  virtual int64_t files_worth() const = 0;
+};
+
 /// What a tool may use during one call.
 /// Borrows: everything; valid until Call returns.
 struct CallContext {
   const WorkspaceFiles* files = nullptr;  ///< Null: the session has no workspace.
   WorkspaceChanges* changes = nullptr;    ///< Null: its files are only to be read.
   WorkspaceNotes* notes = nullptr;        ///< Null: there are none here.
+  FileSieve* sieve = nullptr;             ///< Null: there is none here.
   const std::atomic<bool>* cancelled = nullptr;
   int64_t deadline_ms = 0;  ///< Monotonic milliseconds of the runtime's clock.
   /// Tells watchers how the call gets on. Empty: nobody listens. Copies, never waits, and may be

@@ -13,6 +13,7 @@
 #include "runtime/cli/flags.h"
 #include "runtime/http_tools/web_fetch.h"
 #include "runtime/sandbox/bash_tools.h"
+#include "runtime/sandbox/ripgrep.h"
 #include "runtime/sessions/known_secrets.h"
 #include "runtime/sessions/outside_tools.h"
 #include "runtime/workspace/workspace.h"
@@ -36,13 +37,14 @@ struct ToolsFlags {
 
 /// Owners: the one that is returned to.
 Result<std::vector<std::shared_ptr<Tool>>> AllBuiltins(const ProcessBounds& bounds,
-                                                       const RuntimeOptions& options) {
+                                                       const RuntimeOptions& options,
+                                                       std::shared_ptr<LazySandbox> sandbox) {
   std::vector<std::shared_ptr<Tool>> tools;
   for (auto&& tool : MakeBuiltinTools()) tools.push_back(std::move(tool));
   for (auto&& tool : MakeOptionalTools()) tools.push_back(std::move(tool));
   ASSIGN_OR_RETURN(auto web_fetch, WebFetch::Create(options.web_fetch_hosts));
   tools.push_back(std::move(web_fetch));
-  const BashTools bash(std::make_shared<LazySandbox>(), bounds);
+  const BashTools bash(std::move(sandbox), bounds);
   tools.insert(tools.end(), bash.tools().begin(), bash.tools().end());
   return tools;
 }
@@ -85,7 +87,7 @@ int ListTools(const ToolsFlags& flags) {
   if (!outside.ok()) return Fail(outside.status(), flags.json);
   const auto list = outside->tools->Ask();
   if (!list.ok()) return Fail(list.status(), flags.json);
-  const auto builtins = AllBuiltins({}, flags.options);
+  const auto builtins = AllBuiltins({}, flags.options, std::make_shared<LazySandbox>());
   if (!builtins.ok()) return Fail(builtins.status(), flags.json);
   for (const auto& tool : *builtins) PrintTool(tool->spec(), "built in", flags.json);
   for (const OutsideTool& tool : list->tools) PrintTool(tool.spec, tool.origin, flags.json);
@@ -104,7 +106,9 @@ class ToolFolder {
     std::error_code gone;
     folder.bounds_.workspace = std::filesystem::canonical(flags.workspace, gone).string();
     folder.bounds_.readable_secrets = flags.readable_secrets;
-    ASSIGN_OR_RETURN(folder.builtins_, AllBuiltins(folder.bounds_, flags.options));
+    const auto sandbox = std::make_shared<LazySandbox>();  // owners: the tools and the sieve
+    folder.ripgrep_ = std::make_unique<Ripgrep>(sandbox, folder.bounds_.workspace);
+    ASSIGN_OR_RETURN(folder.builtins_, AllBuiltins(folder.bounds_, flags.options, sandbox));
     for (const auto& tool : folder.builtins_) folder.tools_.push_back(tool.get());
     return folder;
   }
@@ -121,6 +125,7 @@ class ToolFolder {
     CallContext context;
     context.files = workspace_.get();
     context.changes = editor_.get();
+    context.sieve = ripgrep_.get();
     for (Tool* tool : tools_) {
       if (tool->spec().name == call.name) return tool->Call(call, context);
     }
@@ -137,6 +142,7 @@ class ToolFolder {
   ProcessBounds bounds_;
   std::shared_ptr<const Workspace> workspace_;  // owners: this and the editor
   std::unique_ptr<WorkspaceEditor> editor_;
+  std::unique_ptr<Ripgrep> ripgrep_;
   std::vector<std::shared_ptr<Tool>> builtins_;
   Outside outside_;
   std::vector<Tool*> tools_;

@@ -210,10 +210,11 @@ std::vector<std::string> GuardedIn(const std::string& workspace) {
 }
 
 /// The workspace, with what of it may only be read.
-Protected AddWorkspace(BwrapArguments& args, const std::string& workspace) {
+Protected AddWorkspace(BwrapArguments& args, const std::string& workspace, bool reads_only) {
   Protected bound;
   if (workspace.empty()) return bound;
-  Add(args, {"--bind", workspace, workspace});
+  Add(args, {reads_only ? "--ro-bind" : "--bind", workspace, workspace});
+  if (reads_only) return bound;
   // A mount point of its own can't be moved away to make room for another '.git'.
   const std::string repository = workspace + "/.git";
   struct stat is_folder = {};
@@ -262,7 +263,7 @@ struct View {
 View ViewOf(const SandboxedCommand& command) {
   View view;
   AddSystem(view.mounts);
-  view.bound = AddWorkspace(view.mounts, command.workspace);
+  view.bound = AddWorkspace(view.mounts, command.workspace, command.reads_only);
   view.hidden = HideSecrets(view.mounts, command, &view.bound);
   for (const std::string& path : command.readable) {
     if (!IsOfTheSystem(path)) Add(view.mounts, {"--ro-bind", path, path});
@@ -484,7 +485,9 @@ Result<StartedCommand> Sandbox::StartLandlock(const SandboxedCommand& command) c
   paths.read_only.insert(paths.read_only.end(), command.readable.begin(), command.readable.end());
   paths.read_write = {scratch,     "/dev/null",   "/dev/zero",
                       "/dev/full", "/dev/random", "/dev/urandom"};
-  if (!command.workspace.empty()) paths.read_write.push_back(command.workspace);
+  if (!command.workspace.empty()) {
+    (command.reads_only ? paths.read_only : paths.read_write).push_back(command.workspace);
+  }
   ASSIGN_OR_RETURN(const int rules, MakeLandlockRules(paths));
   const FileDescriptor ruleset(rules);
   Launch launch;

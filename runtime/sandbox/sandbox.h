@@ -34,7 +34,8 @@ struct CommandLimits {
 };
 
 struct SandboxedCommand {
-  std::string workspace;  ///< Absolute, plain path, to read and write; empty: none.
+  std::string workspace;    ///< Absolute, plain path, to read and write; empty: none.
+  bool reads_only = false;  ///< The workspace is to be read alone.
   /// Patterns, as SecretOf's, of its secret files that are not hidden.
   std::vector<std::string> readable_secrets;
   std::string folder;   ///< Below the workspace, to start in; "" is its root.

@@ -13,6 +13,7 @@
 #include "runtime/http_tools/web_fetch.h"
 #include "runtime/observer.h"
 #include "runtime/sandbox/bash_tools.h"
+#include "runtime/sandbox/ripgrep.h"
 #include "runtime/sessions/call_results.h"
 #include "runtime/sessions/control_loop.h"
 #include "runtime/sessions/diff_apply.h"
@@ -363,7 +364,8 @@ void ControlLoop::RunBody(SessionRun& session, size_t index, const ToolSpec& spe
        stop, timeout_ms = spec.timeout_ms, call = std::move(call), files = session.workspace,
        keeper = KeeperOf(session), workspace = session.HomeWorkspace(), remembered_as,
        bash = session.bash, step = session.turn->step, refusal = std::move(refusal),
-       tree = WorktreeOf(session), news = NewsOf(session, index)] {
+       folder = session.bounds.workspace, tree = WorktreeOf(session),
+       news = NewsOf(session, index)] {
         const bool closed = !tree.empty() && access(tree.c_str(), F_OK) != 0;
         PathAudit audit(refusal);
         RecordedChanges recorded(keeper);
@@ -375,6 +377,8 @@ void ControlLoop::RunBody(SessionRun& session, size_t index, const ToolSpec& spe
         if (audited.has_value()) context.files = &*audited;
         if (keeper.editor != nullptr && !closed) context.changes = &changes;
         if (!workspace.empty()) context.notes = &notes;
+        Ripgrep ripgrep(parts_.sandbox, folder);
+        if (parts_.sandbox != nullptr && context.files != nullptr) context.sieve = &ripgrep;
         context.cancelled = stop.get();
         context.deadline_ms = parts_.clock->SteadyMs() + timeout_ms;
         context.progress = news;

@@ -144,11 +144,13 @@ Result<std::string> Workspace::Read(std::string_view path, int64_t offset,
   const FileDescriptor file(opened);
   std::string out;
   int64_t wanted = std::min(bytes_max, kReadBytesMax);
-  // Files that say 0 (procfs has such) and files that grow are read in steps, not by their size.
-  constexpr int64_t kStep = 1 << 20;
+  // Files that say 0 (procfs has such) and files that grow are read in steps, not by their size. It
+  // is the first step's, though: to clear a step costs more than to read a small file.
+  constexpr int64_t kStepMin = 8 << 10, kStep = 1 << 20;
+  const int64_t told = std::clamp(size - std::min(offset, size) + 1, kStepMin, kStep);
   while (wanted > 0) {
     const size_t before = out.size();
-    const size_t step = static_cast<size_t>(std::min(wanted, kStep));
+    const size_t step = static_cast<size_t>(std::min(wanted, before == 0 ? told : kStep));
     out.resize(before + step);
     const ssize_t got = pread(file.get(), out.data() + before, step, offset);
     const int error = errno;

@@ -26,6 +26,17 @@ std::vector<size_t> LineStarts(std::string_view text) {
   return starts;
 }
 
+/// Whoever has a match has one of the texts that are said to be needed.
+void CheckNeeded(const SearchPattern& pattern, std::string_view text) {
+  const auto needed = pattern.NeededTexts();
+  const bool ascii = std::all_of(text.begin(), text.end(), [](char c) { return (c & 0x80) == 0; });
+  if (needed.empty() || !ascii || pattern.Find(text, 0, text.size()) == text.npos) return;
+  std::string low(text);
+  for (char& c : low) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
+  Check(std::any_of(needed.begin(), needed.end(),
+                    [&low](const std::string& one) { return low.find(one) != low.npos; }));
+}
+
 void CheckLines(const SearchPattern& pattern, std::string_view text) {
   const std::vector<size_t> starts = LineStarts(text);
   size_t from = 0;
@@ -53,6 +64,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
   const auto parsed = SearchPattern::Parse(pattern, options);
   if (!parsed.ok()) return 0;
   Check(parsed->bytes_at_once() > 0 && parsed->line_bytes_max() > 0);
+  CheckNeeded(*parsed, text);
   if (options.literal && !options.ignore_case && !pattern.empty()) {
     Check((parsed->Find(text, 0, text.size()) == text.npos) == (text.find(pattern) == text.npos));
   }

@@ -97,6 +97,23 @@ TEST_CASE("RefusalsSayWhereAndWhatToDo") {
     CHECK(Parsed(fine).bytes_at_once());
 }
 
+TEST_CASE("WhatEveryMatchHoldsIsKnown") {
+  using Texts = std::vector<std::string>;
+  CHECK(Parsed("foo\\w+_Barrow\\(").NeededTexts() == Texts{"_barrow("});
+  CHECK(Parsed("needle", {.ignore_case = true}).NeededTexts() == Texts{"needle"});
+  CHECK(Parsed("A.(b*", {.literal = true}).NeededTexts() == Texts{"a.(b*"});
+  Texts either = Parsed("^(apple|pear)s?$").NeededTexts();
+  std::sort(either.begin(), either.end());
+  CHECK(either == Texts{"apple", "pear"});
+  // Too short, in one of the ways at least; or not plainly ASCII.
+  for (const char* unknown : {"ab", "a.b.c", "\\d{4}-\\d\\d", "(needle)?", "needle|ab",
+                              "caf\u00e9s", "\\x6eeedle", "needle\\pL", "need\\154e", "nee\tdle"}) {
+    INFO(unknown);
+    CHECK(Parsed(unknown).NeededTexts().empty());
+  }
+  CHECK(Parsed("\\x6e", {.literal = true}).NeededTexts() == Texts{"\\x6e"});
+}
+
 TEST_CASE("AComplexPatternIsGivenLessAtOnce") {
   const SearchPattern simple = Parsed("needle");
   const SearchPattern complex = Parsed("(.{1,100}x){5}");

@@ -4,11 +4,13 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "tools_sdk/builtin/call_text.h"
 #include "tools_sdk/builtin/glob_pattern.h"
 #include "tools_sdk/builtin/search_pattern.h"
 #include "tools_sdk/builtin/tree_walk.h"
+#include "tools_sdk/special_files.h"
 
 namespace baleen {
 namespace {
@@ -17,6 +19,8 @@ constexpr int64_t kResultsMax = 250;
 constexpr size_t kLineBytesMax = 2000;
 constexpr int64_t kFileBytesMax = 16 << 20;
 constexpr int64_t kTotalBytesMax = 512 << 20;
+constexpr int64_t kSmallFileBytes = 64 << 10;  // as much time goes into opening it as into its text
+constexpr size_t kWaitingMax = 8192;           // a stop is heard of between so many
 
 ToolSpec Spec() {
   ToolSpec spec;
@@ -64,25 +68,29 @@ class GrepRun {
 
   /// Errors: those of the path.
   Status Search(const std::string& path) {
+    may_be_elsewhere_ = path != ".";  // a link, to where names are others
     RETURN_IF_ERROR(walk_.Walk(path, [this](const FileEntry& file) {
-      if (include_ == nullptr || include_->Matches(file.path))
-        SearchFile(file.path, file.size_bytes);
+      if (include_ == nullptr || include_->Matches(file.path)) Meet(file);
       return stop_.empty();
     }));
-    if (walk_.cut()) stop_ = "more than 100000 entries; give a path";
+    if (stop_.empty()) SearchWaiting();
+    if (stop_.empty() && walk_.cut()) stop_ = "more than 100000 entries; give a path";
     return OkStatus();
   }
 
   std::string Remark() const {
     std::string remark;
     if (results_ == 0) remark = "[no match in " + std::to_string(files_) + " files]";
-    if (walk_.ignored() > 0) {  // else the model would take what it gets for all there is
-      remark += "[ignore files leave out " + std::to_string(walk_.ignored()) +
+    const int64_t ignored = stopped_at_.has_value() ? stopped_at_->ignored : walk_.ignored();
+    if (ignored > 0) {  // else the model would take what it gets for all there is
+      remark += "[ignore files leave out " + std::to_string(ignored) +
                 " files or directories; a path to one searches it]";
     }
     if (!stop_.empty()) remark += "[stopped: " + stop_ + "]";
-    if (skipped_ + walk_.unreadable() > 0) {
-      remark += "[" + std::to_string(skipped_ + walk_.unreadable()) +
+    const int64_t missed =
+        skipped_ + (stopped_at_.has_value() ? stopped_at_->unreadable : walk_.unreadable());
+    if (missed > 0) {
+      remark += "[" + std::to_string(missed) +
                 " files or directories were not searched: too large or not readable]";
     }
     if (long_lines_ > 0) {
@@ -94,16 +102,84 @@ class GrepRun {
   }
 
  private:
-  void SearchFile(const std::string& path, int64_t size) {
+  /// A file that waits for the sieve's word, and how far the walk had come at it.
+  struct WaitingFile {
+    std::string path;
+    int64_t size = 0, ignored = 0, unreadable = 0;
+  };
+
+  /// Searches at once what is soon searched, and lets what comes then wait for the sieve.
+  void Meet(const FileEntry& file) {
+    if (context_.sieve == nullptr || weight_ < context_.sieve->files_worth() || !Sieves()) {
+      weight_ += 1 + file.size_bytes / kSmallFileBytes;
+      if (Take(file.size_bytes)) SearchFile(file.path);
+      return;
+    }
+    waiting_.push_back({file.path, file.size_bytes, walk_.ignored(), walk_.unreadable()});
+    if (waiting_.size() >= kWaitingMax) SearchWaiting();
+  }
+
+  /// Whether there is anything that the sieve could look for.
+  bool Sieves() {
+    if (!needed_.has_value()) {
+      // Whose long lines are counted must be read.
+      const bool has_long_lines = pattern_.line_bytes_max() < static_cast<size_t>(kFileBytesMax);
+      needed_ = has_long_lines ? std::vector<std::string>() : pattern_.NeededTexts();
+    }
+    return !needed_->empty();
+  }
+
+  /// Of secret files nobody may hear anything, whose text the workspace doesn't give.
+  static bool IsAsked(const WaitingFile& file) {
+    return file.size <= kFileBytesMax && SecretOf(file.path, {}).empty();
+  }
+
+  /// In their order, as if each had been searched when it was met.
+  void SearchWaiting() {
+    std::vector<std::string> paths;
+    for (const WaitingFile& file : waiting_) {
+      if (IsAsked(file)) paths.push_back(file.path);
+    }
+    std::vector<bool> may_hold(paths.size(), true);
+    if (!paths.empty()) {
+      auto told = context_.sieve->MayHold(paths, *needed_, context_.cancelled);
+      // Where it can't tell, all are searched from now on.
+      if (told.ok()) may_hold = std::move(told).value();
+      if (!told.ok()) needed_->clear();
+    }
+    size_t asked = 0;
+    for (WaitingFile& file : std::exchange(waiting_, {})) {
+      if (context_.Cancelled()) return;
+      const bool is_left_out = IsAsked(file) && !may_hold[asked++];
+      if (Take(file.size)) {
+        // As where it is read: what can't be isn't counted among the searched ones, whatever it
+        // holds.
+        if (!is_left_out) {
+          SearchFile(file.path);
+        } else if (!may_be_elsewhere_ || context_.files->Size(file.path).ok()) {
+          ++files_;
+        } else {
+          ++skipped_;
+        }
+      }
+      if (stop_.empty()) continue;
+      stopped_at_ = std::move(file);
+      return;
+    }
+  }
+
+  /// False: it isn't searched, for its size or for all that was searched before.
+  bool Take(int64_t size) {
     if (size > kFileBytesMax) {
       ++skipped_;
-      return;
+      return false;
     }
     bytes_ += size;
-    if (bytes_ > kTotalBytesMax) {
-      stop_ = "more than 512 MiB; give a path or include";
-      return;
-    }
+    if (bytes_ > kTotalBytesMax) stop_ = "more than 512 MiB; give a path or include";
+    return stop_.empty();
+  }
+
+  void SearchFile(const std::string& path) {
     Result<std::string> text = context_.files->Read(path, 0, kFileBytesMax);
     if (!text.ok()) {
       ++skipped_;
@@ -174,8 +250,14 @@ class GrepRun {
   CallContext& context_;
   TreeWalk walk_{context_};
   BoundedText* out_;
+  std::vector<WaitingFile> waiting_;
+  /// What a file must hold to be of use; unset: not asked yet; empty: nothing that can be told.
+  std::optional<std::vector<std::string>> needed_;
+  int64_t weight_ = 0;  ///< Of what was searched without the sieve, in small files.
   int64_t results_ = 0, files_ = 0, skipped_ = 0, bytes_ = 0, long_lines_ = 0;
-  std::string stop_;  // Why it ended early.
+  bool may_be_elsewhere_ = false;
+  std::optional<WaitingFile> stopped_at_;  ///< The walk has gone on since.
+  std::string stop_;                       // Why it ended early.
 };
 
 class GrepTool final : public Tool {

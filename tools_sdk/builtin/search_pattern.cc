@@ -1,5 +1,6 @@
 #include "tools_sdk/builtin/search_pattern.h"
 
+#include <re2/filtered_re2.h>
 #include <re2/re2.h>
 
 #include <algorithm>
@@ -35,6 +36,28 @@ bool WantsLineEnd(std::string_view pattern) {
     }
   }
   return false;
+}
+
+constexpr int kNeededBytesMin = 3;  // shorter ones are in every other file
+constexpr size_t kNeededTextsMax = 32;
+
+/// Whether the expression is of ASCII, and spelt so that whoever folds cases by another table than
+/// RE2's takes it for the same: no characters by number, property or class of other scripts.
+bool IsPlainlyAscii(std::string_view pattern, bool literal) {
+  for (size_t i = 0; i < pattern.size(); ++i) {
+    const auto c = static_cast<unsigned char>(pattern[i]);
+    if (c < ' ' || c > '~') return false;
+    if (literal || c != '\\' || i + 1 == pattern.size()) continue;
+    const char escaped = pattern[++i];
+    if (escaped == 'x' || escaped == 'p' || escaped == 'P' || (escaped >= '0' && escaped <= '9')) {
+      return false;
+    }
+  }
+  return true;
+}
+
+bool IsPrintable(std::string_view text) {
+  return std::all_of(text.begin(), text.end(), [](char c) { return c >= ' ' && c <= '~'; });
 }
 
 /// RE2's words, the place, and what else to do. `re2` is of the pattern as it was given.
@@ -109,6 +132,34 @@ size_t SearchPattern::Find(std::string_view text, size_t begin, size_t end) cons
     begin = next + 1;
   }
   return std::string_view::npos;
+}
+
+std::vector<std::string> SearchPattern::NeededTexts() const {
+  const RE2& re2 = compiled_->re2;
+  if (!IsPlainlyAscii(re2.pattern(), re2.options().literal())) return {};
+  re2::FilteredRE2 filter(kNeededBytesMin);
+  int id = 0;
+  std::vector<std::string> texts;
+  if (filter.Add(re2.pattern(), re2.options(), &id) != RE2::NoError) return {};
+  filter.Compile(&texts);
+  if (texts.empty() || texts.size() > kNeededTextsMax) return {};
+  // RE2 keeps to itself how they hang together, but says what a text may be that has some of them.
+  const auto may_match = [&](size_t without, bool all_others) {
+    std::vector<int> there, matching;
+    for (size_t i = 0; all_others && i < texts.size(); ++i) {
+      if (i != without) there.push_back(static_cast<int>(i));
+    }
+    filter.AllPotentials(there, &matching);
+    return !matching.empty();
+  };
+  if (may_match(0, false)) return {};
+  size_t longest = texts.size();
+  for (size_t i = 0; i < texts.size(); ++i) {
+    if (may_match(i, true) || !IsPrintable(texts[i])) continue;
+    if (longest == texts.size() || texts[i].size() > texts[longest].size()) longest = i;
+  }
+  if (longest < texts.size()) return {texts[longest]};
+  return std::all_of(texts.begin(), texts.end(), IsPrintable) ? texts : std::vector<std::string>();
 }
 
 size_t SearchPattern::bytes_at_once() const { return kStepsAtOnce / compiled_->StepsPerByte(); }

@@ -6,7 +6,9 @@
 
 #include <cstddef>
 #include <memory>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "tools_sdk/status.h"
 
@@ -28,6 +30,10 @@ class SearchPattern {
   /// spans lines is no match. Requires: `begin` is a line's, `end` is behind a line's '\n' or the
   /// text's.
   size_t Find(std::string_view text, size_t begin, size_t end) const;
+
+  /// Texts of printable ASCII, in lower case, of which every match has one, in letters of either
+  /// case. Empty: none are known.
+  std::vector<std::string> NeededTexts() const;
 
   /// About so many bytes may be searched at once: a fraction of a second at worst.
   size_t bytes_at_once() const;
