@@ -11,6 +11,7 @@
 #include "agent/lua_libraries.h"
 #include "agent/sandbox_state.h"
 #include "tools_sdk/builtin/patch.h"
+#include "tools_sdk/framed_text.h"
 #include "tools_sdk/schema.h"
 #include "tools_sdk/shell/shell_quote.h"
 #include "tools_sdk/tool_pattern.h"
@@ -176,6 +177,15 @@ int ShellCommandOf(lua_State* L) {  // (words): a command that has them as its w
   return 1;
 }
 
+int Framed(lua_State* L) {  // (tool, text): what the tool gave, as somebody else's
+  const std::string_view tool = TextAt(L, 1), text = TextAt(L, 2);
+  Charge(L, static_cast<int64_t>(text.size()));
+  std::string& framed = BindingOf(L).command_text;
+  framed = FramedText("what " + std::string(tool) + " gave", tool, std::string(text));
+  lua_pushlstring(L, framed.data(), framed.size());
+  return 1;
+}
+
 // FNV-1a: tells calls apart; nothing rests on it that an opponent could gain by.
 int Digest(lua_State* L) {
   const std::string_view text = TextAt(L, 1);
@@ -283,6 +293,7 @@ constexpr LibraryFunction kChecks[] = {{"check_tool_pattern", CheckPattern},
                                        {"declare_tool", DeclareTool},
                                        {"diff_paths", DiffPaths},
                                        {"digest", Digest},
+                                       {"framed", Framed},
                                        {"judge_command", JudgeCommandText},
                                        {"line", Line},
                                        {"matches_tool", MatchesTool},

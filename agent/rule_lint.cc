@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "tools_sdk/tool_pattern.h"
 #include "tools_sdk/wildcard.h"
 
 namespace baleen {
@@ -72,7 +73,10 @@ std::vector<RuleFinding> LintRules(const std::vector<DeclaredRule>& rules,
   std::vector<RuleFinding> findings;
   for (size_t i = 0; i < rules.size(); ++i) {
     for (const std::string& pattern : rules[i].tools) {
-      const auto fits = [&](const std::string& name) { return MatchesWildcard(pattern, name); };
+      // Whose tool a name is isn't known here: any may be a server's.
+      const auto fits = [&](const std::string& name) {
+        return MatchesToolPattern(pattern, name, /*of_mcp_server=*/true);
+      };
       if (known.empty() || std::any_of(known.begin(), known.end(), fits)) continue;
       const bool literal = pattern.find('*') == std::string::npos;
       const std::string nearest = literal ? Nearest(pattern, known) : "";

@@ -131,6 +131,8 @@ local function run_bodies(calls, results, first)
   return last
 end
 
+function parts.asks_network(name) return tools[name] ~= nil and tools[name].network ~= nil end
+
 parts.run_bodies = run_bodies
 
 return { tool = tool }

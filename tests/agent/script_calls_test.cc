@@ -91,8 +91,8 @@ TEST_CASE("WhatHooksSayOfAScriptsCallIsNotInItsExitCode") {
   GeneratedEvent says;
   says.message.content = "!";
   REQUIRE(run.Step(says));
-  CHECK(Text(run).starts_with("4[What bash gave is not trusted."));
-  CHECK(Text(run).ends_with("\na\n[End of what bash gave]!"));
+  CHECK(Text(run).starts_with("4[Content of what bash gave."));
+  CHECK(Text(run).ends_with("\na\n[End of content of bash]!"));
 }
 
 TEST_CASE("AResultThatAHookWithholdsHasNoExitCode") {
@@ -239,7 +239,7 @@ TEST_CASE("APatternNamesTheToolsOfMcpServersOrDoesNotLoad") {
     return function()
       local said = {}
       for i, name in ipairs { "hub_issue", "look", "web_fetch", "hub_delete_issue", "hub_delete" } do
-        said[i] = baleen.call(name):sub(1, 16)
+        said[i] = baleen.call(name):sub(1, 27)
       end
       return table.concat(said, "|")
     end)lua");
@@ -253,7 +253,9 @@ TEST_CASE("APatternNamesTheToolsOfMcpServersOrDoesNotLoad") {
     REQUIRE(run.Step(ToolResultsEvent{{{call.id, ToolOutcome::kOk, "text", 0}}}));
   }
   CHECK(denied == "hub_delete_issue nothing is deleted");
-  CHECK(Text(run) == "[What hub_issue |text|[What web_fetch |[What hub_delete|text");
+  CHECK(Text(run) ==
+        "[Content of what hub_issue |text|[Content of what web_fetch |[Content of what "
+        "hub_delete|text");
 
   for (const char* wrong :
        {"on.before_tool('mpc:*', print_nothing)", "on.tool_result('read|mcp:', print_nothing)",

@@ -118,7 +118,7 @@ class Ticket(OfSpecification):
     def test_its_tool_its_policy_and_its_hook(self):
         shown = self.run_on_terminal()
         first, missing, unfit, hidden, module, push, write = self.answers
-        self.assertEqual(first, "The pump drips")
+        self.assertEqual(first.split("\n")[1:], ["The pump drips", "[End of content of lookup_ticket]"])
         self.assertEqual(missing, "ERROR: no such ticket: ABC-404")
         self.assertIn("does not match", unfit)
         self.assertEqual([path for path, _ in Tracker.seen], ["/api/ABC-123", "/api/ABC-404"])
@@ -242,7 +242,7 @@ class Guard(OfSpecification):
         self.call = ("pantry_stock", {"item": "flour"})
         self.run_script(self.script, "--input", "How much flour?", "--allow", "pantry_*")
         for answer in self.answers[:5]:
-            self.assertIn("[What pantry_stock gave is not trusted", answer)
+            self.assertIn("[Content of what pantry_stock gave.", answer)
             self.assertIn("2 of flour", answer)
 
 

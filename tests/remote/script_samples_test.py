@@ -77,7 +77,7 @@ class ShelfLabel(Sample):
 
     def test_it_asks_with_a_key_that_nobody_sees(self):
         answers = self.ask(self.opened + self.secret)
-        self.assertEqual(answers[0], "valves, for Bearer [secret warehouse]")
+        self.assertEqual(answers[0].split("\n")[1:], ["valves, for Bearer [secret warehouse]", "[End of content of shelf_label]"])
         self.assertIn("does not match", answers[1])
         path, headers = Warehouse.seen[0]
         self.assertEqual((path, headers["Authorization"]), ("/shelves/R7-03", f"Bearer {KEY}"))
@@ -180,7 +180,8 @@ class Tickets(Sample):
         script.write_text(self.SCRIPT % (self.place, self.place))
         self.config.write_text(self.model.toml("test") + f'[web]\nscript_http_hosts = ["{self.place}"]\n')
         self.run_script(script, "--input", "What do they say?", "--allow", "lookup_ticket")
-        self.assertEqual(self.answers, ["200: What 7 says", "200: What 8 says", "200: What 9 says"])
+        self.assertEqual([answer.split("\n")[1] for answer in self.answers],
+                         ["200: What 7 says", "200: What 8 says", "200: What 9 says"])
 
 
 class Brake(Sample):
@@ -195,7 +196,7 @@ class Brake(Sample):
 
     def test_the_same_call_is_noted_and_then_refused(self):
         self.run_script(SCRIPTS / "brake.lua", "--input", "Read a.txt again and again.")
-        self.assertIn("[What read gave is not trusted", self.answers[0])
+        self.assertIn("[Content of what read gave.", self.answers[0])
         self.assertNotIn("You have this already", self.answers[0])
         self.assertIn("You have this already", self.answers[1])
         self.assertIn("the same call for the fourth time", self.answers[3])
@@ -212,7 +213,7 @@ class Servers(Sample):
             self.model.toml("test") + f'[mcp.pantry]\ncommand = ["{sys.executable}", "{ROOT}/examples/mcp/pantry.py"]\n'
             f'folder = "{self.workspace}"\n')
         self.run_script(SCRIPTS / "brake.lua", "--input", "What is there?", "--allow", "mcp:*")
-        self.assertIn("[What pantry_stock gave is not trusted", self.answers[0])
+        self.assertIn("[Content of what pantry_stock gave.", self.answers[0])
         self.assertIn("2 of flour", self.answers[0])
         self.assertIn("pantry.json", self.answers[1])
         self.assertNotIn("not trusted", self.answers[1])
