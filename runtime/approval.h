@@ -28,8 +28,8 @@ struct PolicyRule {
 /// What a session's calls need before they run. A call that no rule matches is allowed if the tool
 /// is built in and pure, or if a host serves it (its body runs in the host's process, which may
 /// refuse by itself), or is a declared HTTP tool that is pure; any other, and every call of a
-/// plugin or an MCP server, is asked about, and web_fetch for each new host. A tool of a plugin that
-/// runs without a sandbox is allowed by a rule with its very name only, not by a pattern.
+/// plugin or an MCP server, is asked about, and web_fetch for each new host. A tool of a plugin
+/// that runs without a sandbox is allowed by a rule with its very name only, not by a pattern.
 ///
 /// A command with rules about its parts (argv, writes) gets the strictest answer over them: it is
 /// allowed if each simple command, and each file that a redirect writes, is allowed, and asked

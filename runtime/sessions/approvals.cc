@@ -109,9 +109,8 @@ void ControlLoop::RequestApproval(SessionRun& session, const std::vector<size_t>
   approval.allowed_decisions = {"grant:once", "grant:turn", "grant:session"};
   // What others obey is not for all sessions to change.
   const bool guarded =
-      std::any_of(approval.calls.begin(), approval.calls.end(), [&](const ToolCall& call) {
-        return !GuardedBy(session, call).empty();
-      });
+      std::any_of(approval.calls.begin(), approval.calls.end(),
+                  [&](const ToolCall& call) { return !GuardedBy(session, call).empty(); });
   if (!session.settings.workspace.empty() && !guarded) {
     approval.allowed_decisions.push_back("grant:workspace");
   }

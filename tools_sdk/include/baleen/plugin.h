@@ -111,8 +111,8 @@ typedef struct baleen_plugin_host {
 
   /* Appends to what the model will read. The bytes are copied before it returns; it may wait until
    * the runtime has read what came before. Bytes that aren't UTF-8 become U+FFFD. What was
-   * written stays even if the call fails or its process dies: write early. Whoever watches the session
-   * sees the end of it meanwhile. Answers OK, FULL or CLOSED. */
+   * written stays even if the call fails or its process dies: write early. Whoever watches the
+   * session sees the end of it meanwhile. Answers OK, FULL or CLOSED. */
   int32_t (*write)(baleen_call* call, baleen_slice bytes);
 
   /* Replaces the line that says how far the call has come, which watchers see while it runs and the
