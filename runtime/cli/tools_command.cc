@@ -205,7 +205,7 @@ void AddTools(CLI::App& app, int* exit_code) {
       "line");
   AddOutsideToolSettings(*call, flags->options);
   AddConfig(*call, flags->config);
-  call->callback([flags, call, exit_code] {
+  call->callback([flags, exit_code] {
     if (flags->jsonl == !flags->tool.empty()) throw CLI::RequiredError("tool, or --jsonl alone");
     *exit_code = CallTool(*flags);
   });
