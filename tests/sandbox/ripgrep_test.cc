@@ -93,8 +93,8 @@ class Chance {
                                              "hay",
                                              "NEEDLE",
                                              "\xC5\xBFtack",
-                                             "\xE2\x84\xAA"
-                                             "eep",
+                                             ("\xE2\x84\xAA"
+                                              "eep"),
                                              "keep",
                                              "stack",
                                              "a.b",
