@@ -27,12 +27,16 @@ constexpr const char* kFlags[] = {"--no-config",     "--files-with-matches",
 /// In front of each path: none is an option, nor "-", the standard input.
 constexpr std::string_view kHere = "./";
 
+bool IsCancelled(const std::atomic<bool>* cancelled) {
+  return cancelled != nullptr && cancelled->load();
+}
+
 /// Waits for its end, at most kRunMs.
 Result<JobState> EndOf(CommandJob& job, const std::atomic<bool>* cancelled) {
   for (;;) {
     JobState state = job.Wait(kPollMs);
     if (state.ended) return state;
-    if (cancelled != nullptr && cancelled->load()) return CancelledError("the search");
+    if (IsCancelled(cancelled)) return CancelledError("the search");
   }
 }
 
@@ -45,6 +49,7 @@ Result<std::vector<bool>> Ripgrep::MayHold(const std::vector<std::string>& paths
   std::vector<bool> may_hold(paths.size(), false);
   size_t begin = 0;
   while (begin < paths.size()) {
+    if (IsCancelled(cancelled)) return CancelledError("the search");
     size_t end = begin, bytes = 0;
     do {
       bytes += paths[end++].size() + kHere.size() + 1 + sizeof(char*);
