@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "agent/script_check.h"
+#include "runtime/cli/dry_run_command.h"
 #include "runtime/cli/exit_code.h"
 #include "runtime/cli/flags.h"
 #include "runtime/sessions/builtin_tool_names.h"
@@ -75,6 +76,7 @@ void AddLua(CLI::App& app, int* exit_code) {
   check->add_option("files", flags->files, "Scripts, as `baleen run` takes them")->required();
   check->add_flag("--json", flags->json, "JSON on stdout");
   check->callback([flags, exit_code] { *exit_code = CheckFiles(*flags); });
+  AddDryRun(*lua, exit_code);
   lua->add_subcommand("types",
                       "Print the definitions that lua-language-server completes and checks by: "
                       "baleen lua types > .luals/baleen.lua")

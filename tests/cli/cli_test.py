@@ -188,6 +188,7 @@ class Cli(unittest.TestCase):
             rules = [(rule["tool"], rule["decision"], rule.get("argv")) for rule in view["settings"]["policy"]["rules"]]
             self.assertEqual(rules, [("write", "deny", None), ("bash", "allow", [["git"], ["status", "diff"]]),
                                      ("bash", "deny", [["rm", "dd"]])])
+        self.check_dry_run(script, store)
         report = json.loads(run("sessions", "verify", *store, "--json").stdout)
         self.assertEqual(report["problems"], [])
         self.assertIn("one", run("sessions", "list", *store).stdout)
@@ -202,6 +203,22 @@ class Cli(unittest.TestCase):
         self.assertEqual(json.loads(failed.stderr)["error"]["reason"], "ITEM_UNKNOWN")
         self.assertEqual(run("approvals", "grant", "one", "t1-a1", "--scope", "ever", *store).returncode, 2)
         self.check_history(store)
+
+    def check_dry_run(self, script, store):
+        done = run("lua", "dry-run", script, "one", *store)
+        self.assertEqual((done.returncode, done.stdout),
+                         (0, "0 calls in 2 turns: 0 denied, 0 asked about, 0 changed\n"), done.stderr)
+        other = self.folder / "other.lua"
+        other.write_text('return function(m) return "no" end')
+        done = json.loads(run("lua", "dry-run", other, "one", "--turn", "t2", "--json", *store).stdout)
+        self.assertEqual(done, {"turns": 1, "calls": [], "notes": [
+            {"turn": "t2", "message": "it ends before the last 1 of the model's recorded answers", "failed": False}]})
+        other.write_text('return function(m) error("broken") end')
+        done = run("lua", "dry-run", other, "one", *store)
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertIn(f"t1: failed: {other}:1: broken", done.stdout)
+        done = run("lua", "dry-run", other, "one", "--turn", "t9", "--json", *store)
+        self.assertEqual(json.loads(done.stderr)["error"]["reason"], "ITEM_UNKNOWN")
 
     def test_a_flow_reads_what_the_flags_name(self):
         script = self.folder / "named.lua"
