@@ -114,12 +114,13 @@ class [[nodiscard]] Result {
 #define BALEEN_STATUS_CONCAT_INNER(a, b) a##b
 #define BALEEN_STATUS_CONCAT(a, b) BALEEN_STATUS_CONCAT_INNER(a, b)
 
-/// Leaves the enclosing function with the status of `expr` if it isn't OK.
-#define RETURN_IF_ERROR(expr)                               \
-  do {                                                      \
-    if (::baleen::Status status_ = (expr); !status_.ok()) { \
-      return status_;                                       \
-    }                                                       \
+/// Leaves the enclosing function with the status of `expr` if it isn't OK. Its own variable has a
+/// name that no `expr` has: a member of the same name would be read in place of itself.
+#define RETURN_IF_ERROR(expr)                                           \
+  do {                                                                  \
+    if (::baleen::Status baleen_status = (expr); !baleen_status.ok()) { \
+      return baleen_status;                                             \
+    }                                                                   \
   } while (false)
 
 /// `ASSIGN_OR_RETURN(auto x, MakeX());` unwraps a Result or leaves with its status.

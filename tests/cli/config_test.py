@@ -251,7 +251,7 @@ class Config(unittest.TestCase):
     def test_the_doctor_looks_at_everything(self):
         found = self.doctor()
         for name in ("versions", "cpu", "memory", "model", "data", "space", "sync", "journal",
-                     "files", "sandbox", "socket", "access"):
+                     "files", "sandbox", "search", "socket", "access"):
             self.assertIn(name, found)
         self.assertRegex(found["versions"]["found"], r"baleen \d.*SQLite \d.*RocksDB \d")
         self.assertEqual(found["model"]["verdict"], "ok")

@@ -141,7 +141,8 @@ class History {
     REQUIRE(result["call_id"] == call.first);
     results[key] = result["content"];
     // What was told as it came is what is told at the end.
-    if (answered_.contains(call.first)) REQUIRE(answered_[call.first] == result["content"]);
+    if (answered_.contains(call.first))
+      REQUIRE(answered_[call.first] == result["content"].get<std::string>());
     if (call.second == "pay") REQUIRE(began <= 1);
     if (began > 0) REQUIRE(dispatched_.contains(call.first));
     if (outcome == "OK") REQUIRE(began >= 1);
