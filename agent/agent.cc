@@ -4,13 +4,13 @@
 #include <utility>
 
 #include "agent/lua_baleen.h"
-#include "agent/sandbox.h"
+#include "agent/lua_sandbox.h"
 
 namespace baleen {
 namespace {
 
-SandboxOptions SandboxOptionsFrom(const AgentOptions& options, TurnBinding* binding) {
-  SandboxOptions sandbox;
+LuaSandboxOptions SandboxOptionsFrom(const AgentOptions& options, TurnBinding* binding) {
+  LuaSandboxOptions sandbox;
   sandbox.memory_bytes_max = options.memory_bytes_max;
   sandbox.instructions_max = options.instructions_max;
   sandbox.seed = options.seed;
@@ -62,7 +62,8 @@ class Agent::Impl {
     impl->binding_.errand = options.errand;
     impl->binding_.first_turn = options.first_turn;
     impl->binding_.task = options.task;
-    ASSIGN_OR_RETURN(impl->sandbox_, Sandbox::Create(SandboxOptionsFrom(options, &impl->binding_)));
+    ASSIGN_OR_RETURN(impl->sandbox_,
+                     LuaSandbox::Create(SandboxOptionsFrom(options, &impl->binding_)));
     const bool own = options.script.empty();
     impl->binding_.has_script = !own;
     RETURN_IF_ERROR(impl->sandbox_->Compile(own ? DefaultLoopSource() : options.script,
@@ -76,7 +77,7 @@ class Agent::Impl {
     stage_ = Stage::kDone;  // Unless the step succeeds.
     binding_.effect_ready = false;
     binding_.event = &event;
-    Result<Sandbox::StepEnd> end = sandbox_->Resume();
+    Result<LuaSandbox::StepEnd> end = sandbox_->Resume();
     binding_.event = nullptr;
     if (!end.ok()) {
       sandbox_.reset();  // The heap of a failed script serves nobody.
@@ -85,7 +86,7 @@ class Agent::Impl {
     if (!binding_.effect_ready) {
       return InternalError("agent: the script stopped without an effect");
     }
-    if (*end == Sandbox::StepEnd::kYielded) {
+    if (*end == LuaSandbox::StepEnd::kYielded) {
       stage_ = Stage::kWaiting;
       return binding_.effect;
     }
@@ -129,7 +130,7 @@ class Agent::Impl {
   }
 
   TurnBinding binding_;
-  std::unique_ptr<Sandbox> sandbox_;  // Null once the turn is over.
+  std::unique_ptr<LuaSandbox> sandbox_;  // Null once the turn is over.
   Stage stage_ = Stage::kNew;
 };
 
@@ -147,8 +148,8 @@ Result<ScriptDeclarations> ReadDeclarations(const AgentOptions& options) {
   TurnBinding binding;
   binding.tools = options.tools;
   binding.task = options.task;
-  ASSIGN_OR_RETURN(const std::unique_ptr<Sandbox> sandbox,
-                   Sandbox::Create(SandboxOptionsFrom(options, &binding)));
+  ASSIGN_OR_RETURN(const std::unique_ptr<LuaSandbox> sandbox,
+                   LuaSandbox::Create(SandboxOptionsFrom(options, &binding)));
   const bool own = options.script.empty();
   RETURN_IF_ERROR(sandbox->Compile(own ? DefaultLoopSource() : options.script,
                                    own ? "loop.lua" : options.script_name));
@@ -159,8 +160,8 @@ Result<ScriptDeclarations> ReadDeclarations(const AgentOptions& options) {
 
 Status CheckScript(std::string_view script, std::string_view name) {
   AgentOptions options;
-  ASSIGN_OR_RETURN(const std::unique_ptr<Sandbox> sandbox,
-                   Sandbox::Create(SandboxOptionsFrom(options, nullptr)));
+  ASSIGN_OR_RETURN(const std::unique_ptr<LuaSandbox> sandbox,
+                   LuaSandbox::Create(SandboxOptionsFrom(options, nullptr)));
   return sandbox->Compile(script, name);
 }
 

@@ -4,7 +4,7 @@
 #include <lua5.4/lua.hpp>
 
 #include "agent/lua_libraries.h"
-#include "agent/sandbox_state.h"
+#include "agent/lua_sandbox_state.h"
 
 namespace baleen {
 namespace {

@@ -15,7 +15,7 @@
 
 #include "agent/lua_baleen.h"
 #include "agent/lua_libraries.h"
-#include "agent/sandbox_state.h"
+#include "agent/lua_sandbox_state.h"
 
 namespace baleen {
 namespace {

@@ -9,7 +9,7 @@
 
 #include "agent/lua_baleen.h"
 #include "agent/lua_libraries.h"
-#include "agent/sandbox_state.h"
+#include "agent/lua_sandbox_state.h"
 #include "tools_sdk/builtin/patch.h"
 #include "tools_sdk/framed_text.h"
 #include "tools_sdk/schema.h"

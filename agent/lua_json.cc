@@ -8,7 +8,7 @@
 
 #include "agent/lua_json_bytes.h"
 #include "agent/lua_libraries.h"
-#include "agent/sandbox_state.h"
+#include "agent/lua_sandbox_state.h"
 #include "tools_sdk/utf8.h"
 
 namespace baleen {

@@ -3,7 +3,7 @@
 #include <cstring>
 #include <lua5.4/lua.hpp>
 
-#include "agent/sandbox_state.h"
+#include "agent/lua_sandbox_state.h"
 
 namespace baleen {
 namespace {

@@ -10,8 +10,8 @@
 #include "agent/agent.h"
 #include "agent/lua_baleen.h"
 #include "agent/lua_libraries.h"
+#include "agent/lua_sandbox_state.h"
 #include "agent/lua_sources.h"
-#include "agent/sandbox_state.h"
 
 namespace baleen {
 namespace {

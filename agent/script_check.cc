@@ -9,8 +9,8 @@
 #include "agent/global_uses.h"
 #include "agent/lua_api.h"
 #include "agent/lua_baleen.h"
+#include "agent/lua_sandbox.h"
 #include "agent/rule_lint.h"
-#include "agent/sandbox.h"
 
 namespace baleen {
 namespace {
@@ -105,11 +105,11 @@ void CheckDeclared(const ScriptDeclarations& declared, const std::vector<std::st
 Result<std::vector<ScriptFinding>> LintScript(std::string_view script, std::string_view name,
                                               const std::vector<std::string>& tools) {
   TurnBinding binding;
-  SandboxOptions options;
+  LuaSandboxOptions options;
   options.memory_bytes_max = kMemoryBytesMax;
   options.instructions_max = kInstructionsMax;
   options.binding = &binding;
-  ASSIGN_OR_RETURN(const std::unique_ptr<Sandbox> sandbox, Sandbox::Create(options));
+  ASSIGN_OR_RETURN(const std::unique_ptr<LuaSandbox> sandbox, LuaSandbox::Create(options));
   RETURN_IF_ERROR(sandbox->Compile(script, name));
   ASSIGN_OR_RETURN(const NameUses uses, ReadNameUses(sandbox->Dump()));
   ASSIGN_OR_RETURN(const GlobalNames names, sandbox->Globals());

@@ -27,7 +27,7 @@ struct TimelineRow : TimelineRecord {
 
 /// The rows of one timeline that belong to a history: its own up to where the next one branches
 /// off.
-struct Segment {
+struct TimelineSegment {
   int64_t timeline = 0;   ///< Key.
   int64_t after_seq = 0;  ///< Events in (after_seq, last_seq].
   int64_t last_seq = 0;
@@ -97,7 +97,7 @@ class Journal::Impl {
   /// `number` 0: the current one.
   Result<TimelineRow> FindTimeline(std::string_view session, int64_t number);
   /// The history that ends with `timeline`, oldest part first.
-  Result<std::vector<Segment>> Segments(const TimelineRow& timeline);
+  Result<std::vector<TimelineSegment>> Segments(const TimelineRow& timeline);
   Status ForkSession(const JournalBatch::Fork& fork);
   Status RewindSession(const JournalBatch::Rewind& rewind);
   Status SelectTimeline(const JournalBatch::Select& select);

@@ -117,9 +117,9 @@ Result<std::vector<EventRecord>> Journal::Impl::EventsOf(const TimelineRow& time
                                                          int64_t limit) {
   RETURN_IF_ERROR(CheckRange(after, limit, kRowsPerReadMax));
   limit = std::min(limit, kRowsPerReadMax);
-  ASSIGN_OR_RETURN(const std::vector<Segment> segments, Segments(timeline));
+  ASSIGN_OR_RETURN(const std::vector<TimelineSegment> segments, Segments(timeline));
   std::vector<EventRecord> events;
-  for (const Segment& segment : segments) {
+  for (const TimelineSegment& segment : segments) {
     const auto missing = limit - static_cast<int64_t>(events.size());
     if (missing == 0 || segment.last_seq <= after) continue;
     ASSIGN_OR_RETURN(Query select,
@@ -156,9 +156,9 @@ Result<std::vector<EventRecord>> Journal::ReadEventsOfKind(std::string_view sess
   RETURN_IF_ERROR(CheckRange(after, limit, kRowsPerReadMax));
   limit = std::min(limit, kRowsPerReadMax);
   ASSIGN_OR_RETURN(const TimelineRow row, impl_->FindTimeline(session, timeline));
-  ASSIGN_OR_RETURN(const std::vector<Segment> segments, impl_->Segments(row));
+  ASSIGN_OR_RETURN(const std::vector<TimelineSegment> segments, impl_->Segments(row));
   std::vector<EventRecord> events;
-  for (const Segment& segment : segments) {
+  for (const TimelineSegment& segment : segments) {
     const auto missing = limit - static_cast<int64_t>(events.size());
     if (missing == 0 || segment.last_seq <= after) continue;
     ASSIGN_OR_RETURN(
@@ -213,11 +213,11 @@ Result<int64_t> Journal::EventBytes(int64_t timeline_key, int64_t after) {
 Result<EventScan> Journal::ScanEvents(std::string_view session, std::string_view counted,
                                       std::string_view last, int64_t timeline) {
   ASSIGN_OR_RETURN(const TimelineRow row, impl_->FindTimeline(session, timeline));
-  ASSIGN_OR_RETURN(const std::vector<Segment> segments, impl_->Segments(row));
+  ASSIGN_OR_RETURN(const std::vector<TimelineSegment> segments, impl_->Segments(row));
   EventScan scan;
   int64_t last_timeline = 0;
   int64_t last_seq = 0;
-  for (const Segment& segment : segments) {
+  for (const TimelineSegment& segment : segments) {
     ASSIGN_OR_RETURN(Query select,
                      impl_->database->Prepare("SELECT coalesce(sum(kind = ?3), 0), "
                                               "coalesce(max(CASE WHEN kind = ?4 THEN key END), 0) "
@@ -241,7 +241,7 @@ Result<EventScan> Journal::ScanEvents(std::string_view session, std::string_view
 Result<EventRecord> Journal::LastEvent(std::string_view session, std::string_view kind,
                                        int64_t timeline, int64_t up_to) {
   ASSIGN_OR_RETURN(const TimelineRow row, impl_->FindTimeline(session, timeline));
-  ASSIGN_OR_RETURN(const std::vector<Segment> segments, impl_->Segments(row));
+  ASSIGN_OR_RETURN(const std::vector<TimelineSegment> segments, impl_->Segments(row));
   for (auto segment = segments.rbegin(); segment != segments.rend(); ++segment) {
     ASSIGN_OR_RETURN(Query select, impl_->database->Prepare(BALEEN_SELECT_EVENT
                                                             "WHERE key > ?1 AND key <= ?2 AND "
@@ -271,7 +271,7 @@ Result<EventRecord> Journal::Impl::EventIn(int64_t timeline, int64_t seq,
 Result<EventRecord> Journal::EventAtTokens(std::string_view session, int64_t tokens,
                                            int64_t timeline) {
   ASSIGN_OR_RETURN(const TimelineRow row, impl_->FindTimeline(session, timeline));
-  ASSIGN_OR_RETURN(const std::vector<Segment> segments, impl_->Segments(row));
+  ASSIGN_OR_RETURN(const std::vector<TimelineSegment> segments, impl_->Segments(row));
   for (auto segment = segments.rbegin(); segment != segments.rend(); ++segment) {
     // Contexts only grow along a timeline: a binary search for the last event that fits.
     int64_t low = segment->after_seq;  // fits, or lies in an older segment
@@ -303,8 +303,8 @@ Result<TokenRun> Journal::Impl::TokensOf(const TimelineRow& timeline, std::strin
   if (count == 0 || begin >= timeline.tokens) return run;
   const int64_t end = std::min(timeline.tokens, begin + std::min(count, timeline.tokens - begin));
   run.ids.reserve(static_cast<size_t>(end - begin));
-  ASSIGN_OR_RETURN(const std::vector<Segment> segments, Segments(timeline));
-  for (const Segment& segment : segments) {
+  ASSIGN_OR_RETURN(const std::vector<TimelineSegment> segments, Segments(timeline));
+  for (const TimelineSegment& segment : segments) {
     const int64_t to = std::min(end, segment.end);
     const int64_t from = std::max(begin, segment.begin);
     if (from < to) RETURN_IF_ERROR(AppendSegment(segment.timeline, from, to, &run));

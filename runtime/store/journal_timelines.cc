@@ -84,8 +84,8 @@ Result<TimelineRow> Journal::Impl::FindTimeline(std::string_view session, int64_
                        "POINT_UNKNOWN");
 }
 
-Result<std::vector<Segment>> Journal::Impl::Segments(const TimelineRow& timeline) {
-  std::vector<Segment> segments;
+Result<std::vector<TimelineSegment>> Journal::Impl::Segments(const TimelineRow& timeline) {
+  std::vector<TimelineSegment> segments;
   TimelineRow at = timeline;
   int64_t last_seq = at.last_seq;
   int64_t end = at.tokens;
@@ -129,7 +129,7 @@ Result<TimelineRow> Journal::Impl::BranchAt(const TimelinePoint& point) {
   while (base.base != 0 && point.seq <= base.base_seq && point.tokens <= base.base_tokens) {
     ASSIGN_OR_RETURN(base, TimelineByKey(base.base));
   }
-  ASSIGN_OR_RETURN(const std::vector<Segment> depth, Segments(base));
+  ASSIGN_OR_RETURN(const std::vector<TimelineSegment> depth, Segments(base));
   if (static_cast<int64_t>(depth.size()) >= kTimelineDepthMax) {
     return ResourceExhaustedError("session '" + point.session + "' is based on " +
                                       std::to_string(depth.size()) +
@@ -328,8 +328,8 @@ Status Journal::Impl::DeleteTimeline(int64_t key, bool newest) {
 Result<int64_t> Journal::LastSharedSeq(std::string_view session, int64_t timeline, int64_t other) {
   ASSIGN_OR_RETURN(const TimelineRow one, impl_->FindTimeline(session, timeline));
   ASSIGN_OR_RETURN(const TimelineRow two, impl_->FindTimeline(session, other));
-  ASSIGN_OR_RETURN(const std::vector<Segment> first, impl_->Segments(one));
-  ASSIGN_OR_RETURN(const std::vector<Segment> second, impl_->Segments(two));
+  ASSIGN_OR_RETURN(const std::vector<TimelineSegment> first, impl_->Segments(one));
+  ASSIGN_OR_RETURN(const std::vector<TimelineSegment> second, impl_->Segments(two));
   int64_t shared = 0;
   for (size_t i = 0; i < std::min(first.size(), second.size()); ++i) {
     if (first[i].timeline != second[i].timeline) break;

@@ -7,7 +7,7 @@
 #include "agent/global_uses.h"
 #include "agent/lua_api.h"
 #include "agent/lua_baleen.h"
-#include "agent/sandbox.h"
+#include "agent/lua_sandbox.h"
 #include "tests/agent/script_run.h"
 
 namespace baleen {
@@ -139,7 +139,7 @@ TEST_CASE("LintFindsWhatOnlyATurnOrASessionWouldHaveFound") {
 }
 
 TEST_CASE("NameUsesRefuseEveryPrefixAndSurviveEveryDamagedByte") {
-  const auto sandbox = Sandbox::Create(
+  const auto sandbox = LuaSandbox::Create(
       {.memory_bytes_max = 1 << 24, .instructions_max = 1 << 20, .seed = 0, .interrupt = nullptr});
   REQUIRE((*sandbox)
               ->Compile("local t = { 1, 2.5, 'x' } return function(m, ...) y = z.a return t end",
@@ -173,11 +173,11 @@ TEST_CASE("TypesListWhatAScriptSeesAndNothingElse") {
     CHECK(Lint("local x = " + name + " return function(m) return m end") == "");
   }
   TurnBinding binding;
-  const auto sandbox = Sandbox::Create({.memory_bytes_max = 1 << 24,
-                                        .instructions_max = 1 << 20,
-                                        .seed = 0,
-                                        .interrupt = nullptr,
-                                        .binding = &binding});
+  const auto sandbox = LuaSandbox::Create({.memory_bytes_max = 1 << 24,
+                                           .instructions_max = 1 << 20,
+                                           .seed = 0,
+                                           .interrupt = nullptr,
+                                           .binding = &binding});
   const auto names = (*sandbox)->Globals();
   listed.insert("baleen.json");
   for (const std::string& member : names->at("baleen")) {

@@ -85,7 +85,7 @@ void RequireSameRuns(const std::string& a, const std::string& b, int64_t step) {
 TEST_CASE("ARunLearnsReportsAndExports") {
   const TempDirectory folder;
   Json json = SmallRun();
-  json["stages"] = {json["stages"][0]};
+  json["stages"] = Json::array({json["stages"][0]});
   json["stages"][0]["steps"] = 40;
   json["validation"] = {{"every_steps", 20},
                         {"batches", 2},
@@ -190,7 +190,7 @@ TEST_CASE("AQuantisedStageTrainsOnWhatTheExportHolds") {
   int runs = 0;
   const auto first_loss = [&](const char* start, bool quantise) {
     Json json = SmallRun();
-    json["stages"] = {json["stages"][0]};
+    json["stages"] = Json::array({json["stages"][0]});
     json["stages"][0]["quantise"] = quantise;
     json["start"] = {{"kind", "checkpoint"}, {"path", folder.File("first") + start}};
     const std::string out = folder.File("run" + std::to_string(++runs));

@@ -11,12 +11,12 @@
 #include <string>
 #include <string_view>
 
-#include "agent/sandbox_state.h"
+#include "agent/lua_sandbox_state.h"
 #include "tools_sdk/status.h"
 
 namespace baleen {
 
-struct SandboxOptions {
+struct LuaSandboxOptions {
   int64_t memory_bytes_max = 0;
   int64_t instructions_max = 0;  ///< Per Load and per Resume.
   uint64_t seed = 0;
@@ -27,15 +27,15 @@ struct SandboxOptions {
 using GlobalNames = std::map<std::string, std::set<std::string>, std::less<>>;
 
 /// Threads: one at a time.
-class Sandbox {
+class LuaSandbox {
  public:
   enum class StepEnd { kYielded, kReturned };
 
   /// Errors: RESOURCE_EXHAUSTED when the libraries alone don't fit into the memory limit.
-  static Result<std::unique_ptr<Sandbox>> Create(const SandboxOptions& options);
-  ~Sandbox();
-  Sandbox(const Sandbox&) = delete;
-  Sandbox& operator=(const Sandbox&) = delete;
+  static Result<std::unique_ptr<LuaSandbox>> Create(const LuaSandboxOptions& options);
+  ~LuaSandbox();
+  LuaSandbox(const LuaSandbox&) = delete;
+  LuaSandbox& operator=(const LuaSandbox&) = delete;
 
   /// Compiles a text chunk without running it. Errors: INVALID_ARGUMENT with file and line;
   /// RESOURCE_EXHAUSTED.
@@ -51,7 +51,7 @@ class Sandbox {
   Result<StepEnd> Resume();
 
  private:
-  explicit Sandbox(const SandboxOptions& options);
+  explicit LuaSandbox(const LuaSandboxOptions& options);
   void StartStep(lua_State* running);
   Status ErrorFrom(lua_State* thread, int lua_status);
 

@@ -1,4 +1,4 @@
-#include "agent/sandbox.h"
+#include "agent/lua_sandbox.h"
 
 #include <algorithm>
 #include <cstdlib>
@@ -275,7 +275,7 @@ void Charge(lua_State* L, int64_t units) {
   RaiseExhausted(L);
 }
 
-Sandbox::Sandbox(const SandboxOptions& options) {
+LuaSandbox::LuaSandbox(const LuaSandboxOptions& options) {
   state_.memory_max = options.memory_bytes_max;
   state_.instructions_max = options.instructions_max;
   state_.interrupt = options.interrupt;
@@ -283,14 +283,14 @@ Sandbox::Sandbox(const SandboxOptions& options) {
   SeedRandom(state_, options.seed);
 }
 
-Sandbox::~Sandbox() {
+LuaSandbox::~LuaSandbox() {
   if (main_ == nullptr) return;
   state_.running = nullptr;
   lua_close(main_);
 }
 
-Result<std::unique_ptr<Sandbox>> Sandbox::Create(const SandboxOptions& options) {
-  std::unique_ptr<Sandbox> sandbox(new Sandbox(options));
+Result<std::unique_ptr<LuaSandbox>> LuaSandbox::Create(const LuaSandboxOptions& options) {
+  std::unique_ptr<LuaSandbox> sandbox(new LuaSandbox(options));
   SandboxState* state = &sandbox->state_;
   // Building the libraries is ours, not the script's: it costs memory, not instructions.
   state->instructions_left = INT64_MAX;
@@ -309,14 +309,14 @@ Result<std::unique_ptr<Sandbox>> Sandbox::Create(const SandboxOptions& options) 
   return sandbox;
 }
 
-void Sandbox::StartStep(lua_State* running) {
+void LuaSandbox::StartStep(lua_State* running) {
   if (state_.limited) state_.limit_left = LimitLeft(state_);
   state_.instructions_left = state_.limit_mark = state_.instructions_max;
   state_.memory_refused = false;
   RunUnderHook(running);
 }
 
-Status Sandbox::Compile(std::string_view source, std::string_view name) {
+Status LuaSandbox::Compile(std::string_view source, std::string_view name) {
   script_name_ = std::string(name.substr(0, name.find('\0')));
   if (source.size() > kSourceBytesMax) {
     return InvalidArgumentError(script_name_ + ": the script has " + std::to_string(source.size()) +
@@ -331,7 +331,7 @@ Status Sandbox::Compile(std::string_view source, std::string_view name) {
   return code == LUA_OK ? OkStatus() : ErrorFrom(main_, code);
 }
 
-std::string Sandbox::Dump() {
+std::string LuaSandbox::Dump() {
   std::string bytes;
   lua_rawgetp(main_, LUA_REGISTRYINDEX, &kTurnFunction);
   const lua_Writer append = [](lua_State*, const void* part, size_t size, void* out) {
@@ -343,7 +343,7 @@ std::string Sandbox::Dump() {
   return bytes;
 }
 
-Result<GlobalNames> Sandbox::Globals() {
+Result<GlobalNames> LuaSandbox::Globals() {
   GlobalNames names;
   StartStep(main_);
   lua_pushcfunction(main_, ReadGlobals);
@@ -353,14 +353,14 @@ Result<GlobalNames> Sandbox::Globals() {
   return names;
 }
 
-Status Sandbox::RunChunk() {
+Status LuaSandbox::RunChunk() {
   StartStep(main_);
   lua_pushcfunction(main_, CallChunk);
   const int code = lua_pcall(main_, 0, 0, 0);
   return code == LUA_OK ? OkStatus() : ErrorFrom(main_, code);
 }
 
-Result<Sandbox::StepEnd> Sandbox::Resume() {
+Result<LuaSandbox::StepEnd> LuaSandbox::Resume() {
   StartStep(turn_);
   if (!started_) {
     lua_pushcfunction(turn_, RunTurn);  // No upvalues: allocates nothing.
@@ -374,7 +374,7 @@ Result<Sandbox::StepEnd> Sandbox::Resume() {
 }
 
 // Reads the error on top of `thread` without running Lua code or allocating in it.
-Status Sandbox::ErrorFrom(lua_State* thread, int lua_status) {
+Status LuaSandbox::ErrorFrom(lua_State* thread, int lua_status) {
   std::string text;
   size_t size = 0;
   if (lua_type(thread, -1) == LUA_TSTRING) {
