@@ -240,6 +240,26 @@ Findings CheckSize(std::string_view path, std::string_view text) {
           std::to_string(kLinesMax) + ")"};
 }
 
+std::vector<std::string> DefinedTypes(std::string_view text) {
+  static const RE2 kNamespace(R"(namespace ?([\w:]*) ?\{)");
+  static const RE2 kType(R"((?:struct|class|union|enum class|enum) (?:\[\[\w+\]\] )?(\w+)(?: .*[^;])?)");
+  std::vector<std::string> types, namespaces;
+  ForEachLine(text, [&](int, const std::string& line) {
+    std::string name;
+    if (RE2::FullMatch(line, kNamespace, &name)) {
+      namespaces.push_back(name);
+    } else if (line.starts_with("}  // namespace") && !namespaces.empty()) {
+      namespaces.pop_back();
+    } else if (RE2::FullMatch(CodeOf(line), kType, &name) && !namespaces.empty() &&
+               std::find(namespaces.begin(), namespaces.end(), "") == namespaces.end()) {
+      std::string whole;
+      for (const std::string& outer : namespaces) whole += outer + "::";
+      types.push_back(whole + name);
+    }
+  });
+  return types;
+}
+
 Findings CheckFile(std::string_view path, std::string_view text) {
   Findings all;
   for (const auto& check : {CheckIncludes, CheckForeignHeaders, CheckPublicHeader, CheckNames,

@@ -15,7 +15,11 @@ std::vector<std::string> CheckNames(std::string_view path, std::string_view text
 std::vector<std::string> CheckPhrases(std::string_view path, std::string_view text);
 std::vector<std::string> CheckSize(std::string_view path, std::string_view text);
 
-/// All of the above.
+/// Types that `text` defines where other files see them: "baleen::Name". The linker knows types by
+/// their names: of two that have one name, code of one may run for the other.
+std::vector<std::string> DefinedTypes(std::string_view text);
+
+/// All of the above that find something wrong.
 std::vector<std::string> CheckFile(std::string_view path, std::string_view text);
 
 /// The headers that hosts include.

@@ -2,6 +2,7 @@
 #include <catch2/catch.hpp>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <sstream>
 
 #include "tests/testing/test_paths.h"
@@ -39,6 +40,30 @@ TEST_CASE("TheTreeObeysItsRules") {
       CHECK(finding.empty());
     }
   }
+}
+
+TEST_CASE("NoTwoTypesHaveOneName") {
+  std::map<std::string, std::string> places;  // by name
+  for (const std::string& path : SourceFiles()) {
+    std::ifstream file(fs::path(kSourceDir) / path);
+    std::ostringstream text;
+    text << file.rdbuf();
+    for (const std::string& type : DefinedTypes(text.str())) {
+      const auto [known, is_new] = places.emplace(type, path);
+      CAPTURE(type, path, known->second);
+      // Of two tests, each is a program of its own.
+      CHECK((is_new || (path.starts_with("tests/") && known->second.starts_with("tests/"))));
+    }
+  }
+  CHECK(places.size() > 500);
+}
+
+TEST_CASE("DefinedTypesAreThoseThatOtherFilesSee") {
+  CHECK(DefinedTypes("namespace baleen {\nclass A final : public B {\n  struct In {\n};\n"
+                     "struct Later;\nenum class E { kOne };\n}  // namespace baleen\n") ==
+        std::vector<std::string>{"baleen::A"});
+  CHECK(DefinedTypes("namespace baleen::cli {\nnamespace {\nstruct A {\n};\n}  // namespace\n"
+                     "struct B {\n") == std::vector<std::string>{"baleen::cli::B"});
 }
 
 TEST_CASE("PublicHeadersExist") {
