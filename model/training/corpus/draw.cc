@@ -145,22 +145,34 @@ std::string Draw::Value(ValueKind kind) {
       return words;
     }
     case ValueKind::kFile: {
-      const std::string folder = Chance(0.4) ? (Chance(0.3) ? "/" : "") + Word() : "";
+      std::string folder = Chance(0.4) ? Word() : "";
+      if (!folder.empty() && Chance(0.3)) folder = "/" + folder;
       return Path(folder, One(kExtensions));
     }
     case ValueKind::kNumber:
       return std::to_string(Below(One<int64_t>({10, 100, 100, 1000, 10000})));
-    case ValueKind::kCode:
+    // Each draw is a statement: the order of those in one expression is the compiler's.
+    case ValueKind::kCode: {
       if (Chance(Varied() ? 0.6 : 0.3)) return std::to_string(Between(1000, 99999));
-      return Word(1) + std::string(One({"-", "", "_"})) + std::to_string(Below(1000));
-    case ValueKind::kMail:
-      return Word(1) + "@" + Word(1) + std::string(One({".com", ".org", ".net"}));
-    case ValueKind::kDate:
-      return std::to_string(Between(1990, 2029)) + "-" + Digits(Between(1, 12), 2) + "-" +
-             Digits(Between(1, 28), 2);
+      const std::string digits = std::to_string(Below(1000));
+      const std::string joint = One({"-", "", "_"});
+      return Word(1) + joint + digits;
+    }
+    case ValueKind::kMail: {
+      const std::string end = One({".com", ".org", ".net"});
+      const std::string host = Word(1);
+      return Word(1) + "@" + host + end;
+    }
+    case ValueKind::kDate: {
+      const std::string day = Digits(Between(1, 28), 2);
+      const std::string month = Digits(Between(1, 12), 2);
+      return std::to_string(Between(1990, 2029)) + "-" + month + "-" + day;
+    }
     case ValueKind::kFlag: return Chance(0.5) ? "true" : "false";
-    case ValueKind::kDecimal:
-      return std::to_string(Below(100)) + "." + std::to_string(Between(1, 9));
+    case ValueKind::kDecimal: {
+      const std::string tenths = std::to_string(Between(1, 9));
+      return std::to_string(Below(100)) + "." + tenths;
+    }
   }
   return Word();
 }

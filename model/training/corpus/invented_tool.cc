@@ -85,7 +85,8 @@ std::string InventName(Draw& draw, InventedTool* tool) {
     } else if (style < 18) {
       name = verb + "-" + Joined(tool->noun, "-");
     } else {
-      name = draw.Word() + "_" + draw.Word(1);
+      const std::string end = draw.Word(1);
+      name = draw.Word() + "_" + end;
     }
     if (draw.TakeName(name)) {
       if (style >= 18) tool->verb = nullptr;
@@ -251,7 +252,8 @@ std::string SpokenWork(Draw& draw, const InventedTool& tool) {
   if (tool.verb == nullptr || draw.Chance(0.15)) {
     return Fill(draw.One(kNamed), {{"t", tool.name}});
   }
-  return Fill(draw.One(kWorks), {{"v", SpokenVerb(draw, *tool.verb)}, {"n", tool.noun}});
+  const std::string_view verb = SpokenVerb(draw, *tool.verb);
+  return Fill(draw.One(kWorks), {{"v", verb}, {"n", tool.noun}});
 }
 
 std::string RequestFor(Draw& draw, const InventedTool& tool,

@@ -81,7 +81,10 @@ Fact InventFact(Draw& draw) {
 }
 
 std::string Filler(Draw& draw) {
-  return Fill(draw.One(kFillers), {{"x", draw.Name()}, {"y", draw.Name()}, {"n", draw.Noun()}});
+  const std::string one = draw.Name();
+  const std::string other = draw.Name();
+  const std::string noun = draw.Noun();
+  return Fill(draw.One(kFillers), {{"x", one}, {"y", other}, {"n", noun}});
 }
 
 /// Questions are exchanges of their own; the first one's message also carries the context.

@@ -130,7 +130,8 @@ void AddResult(Draw& draw, const InventedTool& tool, double bare, const std::str
     return;
   }
   if (draw.Chance(0.08)) {
-    const std::string error = Fill(draw.One(kErrors), {{"n", tool.noun}, {"w", draw.Word()}});
+    const std::string word = draw.Word();
+    const std::string error = Fill(draw.One(kErrors), {{"n", tool.noun}, {"w", word}});
     out->exchanges.push_back(
         AnswerExchange(ResultMessage("ERROR: " + error), "The tool failed: " + error + ".", error));
     return;
@@ -250,8 +251,8 @@ Conversation ChainTask(Draw& draw, const TaskSetting& setting) {
       fields[0].is_number = false;
       draw.Shuffle(fields);
       results.push_back(keyed ? FieldsText(draw, fields) : values[i]);
-      request +=
-          std::string(i == 1 ? opening[2] : draw.One(kThen)) + SpokenWork(draw, tools[order[i]]);
+      const std::string work = SpokenWork(draw, tools[order[i]]);
+      request += std::string(i == 1 ? opening[2] : draw.One(kThen)) + work;
       request += keyed ? Fill(draw.One(kWithKey), {{"k", key}})
                        : std::string(i == 1 ? opening[3] : draw.One(kWith));
     }
@@ -287,8 +288,8 @@ Conversation PairTask(Draw& draw, const TaskSetting& setting) {
   const auto two = InventValues(draw, second);
   std::string rest = RequestFor(draw, second, two);
   if (!rest.empty() && rest[0] >= 'A' && rest[0] <= 'Z') rest[0] = static_cast<char>(rest[0] + 32);
-  const std::string request =
-      OpenEnded(RequestFor(draw, first, one)) + std::string(draw.One(kBoth)) + rest;
+  const std::string joint(draw.One(kBoth));
+  const std::string request = OpenEnded(RequestFor(draw, first, one)) + joint + rest;
   out.exchanges.push_back(
       CallExchange(UserMessage(request), {CallOf(first, one), CallOf(second, two)}));
   const std::string a = draw.Word();

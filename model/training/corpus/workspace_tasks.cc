@@ -195,7 +195,8 @@ class WorkspaceScene {
                           const std::vector<std::string>& parameters) {
     ToolSpec spec;
     do {
-      spec.name = std::string(draw_.One(verbs)) + std::string(draw_.One(ends));
+      const std::string_view end = draw_.One(ends);
+      spec.name = std::string(draw_.One(verbs)) + std::string(end);
     } while (!draw_.TakeName(spec.name) && ++names_tried_ < 400);
     spec.description = std::string(description);
     std::string properties;
@@ -252,8 +253,10 @@ class WorkspaceScene {
 
   /// Says nothing that anyone asks for.
   std::string OtherLine() {
-    return Fill(draw_.One(kOtherLines),
-                {{"w", draw_.Word()}, {"x", draw_.Word()}, {"X", draw_.Name()}});
+    const std::string word = draw_.Word();
+    const std::string other = draw_.Word();
+    const std::string name = draw_.Name();
+    return Fill(draw_.One(kOtherLines), {{"w", word}, {"x", other}, {"X", name}});
   }
 
   std::string BuiltinResult(Tool& tool, const ToolCall& call) const {
@@ -367,8 +370,8 @@ void WriteGoal(WorkspaceScene* scene) {
                                                      "Creates a file with a text"}),
                          {path_name, text_name});
   const std::string text = draw.Value(ValueKind::kWords);
-  const std::string path =
-      draw.Path(FolderOf(scene->AnyFile().path), draw.One<std::string_view>({".txt", ".md"}));
+  const std::string_view extension = draw.One<std::string_view>({".txt", ".md"});
+  const std::string path = draw.Path(FolderOf(scene->AnyFile().path), extension);
   scene->AskUser({kLeads, kWriteAsks, kMarks}, {{"x", text}, {"p", path}});
   scene->Call(tool, Arguments({{path_name, path}, {text_name, text}}),
               "wrote " + std::to_string(text.size()) + " bytes");
@@ -415,8 +418,9 @@ void CommandGoal(WorkspaceScene* scene) {
                          draw.One<std::string_view>({"Runs a command", "Executes a shell command",
                                                      "Starts a program and gives its output"}),
                          {command_name});
-  const std::string command =
-      draw.Word() + draw.One<std::string>({"", " -v", " --all", " " + draw.Word()});
+  const std::string word = draw.Word();
+  const std::string arguments = draw.One<std::string>({"", " -v", " --all", " " + word});
+  const std::string command = draw.Word() + arguments;
   if (draw.Chance(0.2)) {
     const std::string error = "command not found: " + command.substr(0, command.find(' '));
     scene->AskUser({kLeads, kRunAsks, kMarks}, {{"c", command}, {"k", "status"}});
