@@ -83,7 +83,8 @@ class DryTurn {
     }
     int64_t left = 0;
     while (Next<GeneratedEvent>() != nullptr) ++left;
-    if (left > 0) Note("it ends before the last " + std::to_string(left) + " of the model's recorded answers");
+    if (left > 0)
+      Note("it ends before the last " + std::to_string(left) + " of the model's recorded answers");
     return std::nullopt;
   }
 

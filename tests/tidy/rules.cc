@@ -242,7 +242,8 @@ Findings CheckSize(std::string_view path, std::string_view text) {
 
 std::vector<std::string> DefinedTypes(std::string_view text) {
   static const RE2 kNamespace(R"(namespace ?([\w:]*) ?\{)");
-  static const RE2 kType(R"((?:struct|class|union|enum class|enum) (?:\[\[\w+\]\] )?(\w+)(?: .*[^;])?)");
+  static const RE2 kType(
+      R"((?:struct|class|union|enum class|enum) (?:\[\[\w+\]\] )?(\w+)(?: .*[^;])?)");
   std::vector<std::string> types, namespaces;
   ForEachLine(text, [&](int, const std::string& line) {
     std::string name;
