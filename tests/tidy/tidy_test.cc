@@ -28,14 +28,18 @@ std::vector<std::string> SourceFiles() {
   return files;
 }
 
+std::string ReadSource(const std::string& path) {
+  std::ifstream file(fs::path(kSourceDir) / path);
+  std::ostringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
 TEST_CASE("TheTreeObeysItsRules") {
   const auto files = SourceFiles();
   REQUIRE(files.size() > 50);
   for (const std::string& path : files) {
-    std::ifstream file(fs::path(kSourceDir) / path);
-    std::ostringstream text;
-    text << file.rdbuf();
-    for (const std::string& finding : CheckFile(path, text.str())) {
+    for (const std::string& finding : CheckFile(path, ReadSource(path))) {
       UNSCOPED_INFO(path << ":" << finding);
       CHECK(finding.empty());
     }
@@ -45,10 +49,7 @@ TEST_CASE("TheTreeObeysItsRules") {
 TEST_CASE("NoTwoTypesHaveOneName") {
   std::map<std::string, std::string> places;  // by name
   for (const std::string& path : SourceFiles()) {
-    std::ifstream file(fs::path(kSourceDir) / path);
-    std::ostringstream text;
-    text << file.rdbuf();
-    for (const std::string& type : DefinedTypes(text.str())) {
+    for (const std::string& type : DefinedTypes(ReadSource(path))) {
       const auto [known, is_new] = places.emplace(type, path);
       CAPTURE(type, path, known->second);
       // Of two tests, each is a program of its own.
