@@ -31,6 +31,7 @@ class DryTurn {
   Status Follow(AgentOptions options) {
     options.errand = recorded_.errand;
     options.first_turn = recorded_.first;
+    options.seed = recorded_.seed;
     ASSIGN_OR_RETURN(const auto agent, Agent::Create(options));
     std::optional<AgentEvent> event = UserTurnEvent{recorded_.input};
     for (int64_t step = 0; event.has_value(); ++step) {

@@ -4,6 +4,7 @@
 // say what it said, and tools to return what they returned. Nothing runs, nothing is written down.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -18,6 +19,7 @@ struct RecordedTurn {
   std::string input;
   std::string errand;               ///< AgentOptions::errand.
   bool first = false;               ///< Of the session.
+  uint64_t seed = 0;                ///< Of the script's random numbers.
   std::vector<ToolCall> calls;      ///< Those that ran, waited or were refused, in order.
   std::vector<AgentEvent> answers;  ///< What its steps were answered with, in order.
 };

@@ -94,6 +94,7 @@ Status Take(const Event& event, Recording* recording) {
     turn.input = start.input;
     turn.errand = start.trigger == "COMPACT" ? R"({"compact":true})" : start.errand;
     turn.first = start.turn == "t1";
+    turn.seed = start.sampling.seed;
     recording->turns.push_back(std::move(turn));
     return OkStatus();
   }

@@ -159,6 +159,17 @@ on.before_prompt(function(event) if event.text == "fail" then error("broken") en
   CHECK(Dry("return 7", {good}).status().code() == StatusCode::kInvalidArgument);
 }
 
+TEST_CASE("ADryRunDrawsWhatTheTurnDrew") {
+  const std::string script =
+      "on.after_tool('read', function() return note(tostring(math.random(1 << 40))) end)";
+  RecordedTurn turn = ThreeCalls(), other = ThreeCalls();
+  other.seed = 7;
+  const DryRun run = Must(Dry(script, {turn, other, turn}));
+  REQUIRE(run.calls.size() == 9);
+  CHECK(run.calls[0].told == run.calls[6].told);
+  CHECK(run.calls[0].told != run.calls[3].told);
+}
+
 TEST_CASE("ADryRunEndsThoughAScriptDoesNot") {
   const DryRun run =
       Must(Dry("flow('f', function(f) while true do f:sleep('1m') end end)", {ThreeCalls()}));
