@@ -38,6 +38,7 @@ struct Tables {
   std::mutex mutex;  ///< Guards everything below.
   std::map<std::string, Session, std::less<>> sessions;
   int64_t last_key = 0;  ///< Of timelines.
+  int64_t commits = 0;
   /// By request id and method.
   std::map<std::pair<std::string, std::string>, JournalBatch::RequestAnswer> answers;
 };
@@ -335,6 +336,16 @@ Result<std::vector<EventRecord>> EventsOf(const Timeline& timeline, int64_t afte
   return std::vector<EventRecord>(begin, begin + static_cast<int64_t>(count));
 }
 
+/// Of payloads with seq > after that no other timeline has.
+int64_t OwnEventBytes(const Timeline& timeline, int64_t after) {
+  int64_t bytes = 0;
+  for (const EventRecord& event : timeline.events) {
+    if (event.seq <= std::max(after, timeline.record.base_seq)) continue;
+    bytes += static_cast<int64_t>(event.payload.size());
+  }
+  return bytes;
+}
+
 Result<TokenRun> TokensOf(const Timeline& timeline, int64_t begin, int64_t count) {
   RETURN_IF_ERROR(CheckRange(begin, count));
   const auto size = static_cast<int64_t>(timeline.ids.size());
@@ -384,7 +395,9 @@ Status Journal::Commit(const JournalBatch& batch, Durability /*durability*/) {
   if (impl_->read_only) return FailedPreconditionError("the journal is open read-only");
   RETURN_IF_ERROR(CheckShapes(batch));
   const std::lock_guard<std::mutex> lock(impl_->tables->mutex);
-  return BatchWriter(*impl_->tables).Run(batch);
+  RETURN_IF_ERROR(BatchWriter(*impl_->tables).Run(batch));
+  ++impl_->tables->commits;
+  return OkStatus();
 }
 
 Status Journal::Sync() { return OkStatus(); }
@@ -573,5 +586,24 @@ Status Journal::Backup(const std::string& /*path*/) {
 Status Journal::Compact() { return OkStatus(); }
 
 Result<int64_t> Journal::BytesOnDisk() { return int64_t{0}; }
+
+Result<int64_t> Journal::ChangeNumber() {
+  const std::lock_guard<std::mutex> lock(impl_->tables->mutex);
+  return impl_->tables->commits;  // one's own count, too: who asks looks once more
+}
+
+Result<int64_t> Journal::EventBytes(int64_t timeline_key, int64_t after) {
+  const std::lock_guard<std::mutex> lock(impl_->tables->mutex);
+  ASSIGN_OR_RETURN(const Timeline* found, TimelineByKey(*impl_->tables, timeline_key));
+  return OwnEventBytes(*found, after);
+}
+
+Result<int64_t> Journal::TimelineBytes(int64_t timeline_key) {
+  const std::lock_guard<std::mutex> lock(impl_->tables->mutex);
+  ASSIGN_OR_RETURN(const Timeline* found, TimelineByKey(*impl_->tables, timeline_key));
+  const auto own = static_cast<int64_t>(found->ids.size()) - found->record.base_tokens;
+  const size_t id_bytes = sizeof(int32_t) + (found->hashes.empty() ? 0 : sizeof(uint64_t));
+  return OwnEventBytes(*found, 0) + own * static_cast<int64_t>(id_bytes);
+}
 
 }  // namespace baleen
